@@ -1,0 +1,95 @@
+//! What a fold sees of a recorded event, and the dense numbers that stand for names behind the log.
+
+use crate::{EventId, EventType, UtcInstant};
+
+/// Place of an event in the store-wide order.
+///
+/// Strictly increasing, **not dense**: a store may leave gaps and never fills them later, so `b - a` is not a
+/// count and this type has no arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(u64);
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident, $inner:ty) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name($inner);
+
+        number!(@impl $name, $inner);
+    };
+    (@impl $name:ident, $inner:ty) => {
+        impl $name {
+            /// From the number as the store hands it out.
+            pub const fn new(number: $inner) -> Self {
+                Self(number)
+            }
+
+            /// The number itself.
+            pub const fn get(self) -> $inner {
+                self.0
+            }
+        }
+    };
+}
+
+number!(@impl Position, u64);
+
+impl Position {
+    /// Before every event: what an empty store has reached.
+    pub const START: Self = Self(0);
+}
+
+number! {
+    /// The dense number of a member, handed out by the store on the way in, in blocks per tenant.
+    MemberOrdinal, u32
+}
+number! {
+    /// The dense number of a tenant, in order of first appearance.
+    TenantOrdinal, u32
+}
+number! {
+    /// The dense number of a person (a `user_id`, whatever the tenant), in order of first appearance.
+    PersonOrdinal, u32
+}
+
+macro_rules! index {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// The number as an index of an array with one slot per ordinal.
+            pub const fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    )*};
+}
+index!(MemberOrdinal, TenantOrdinal, PersonOrdinal);
+
+/// A member with the tenant and the person it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MemberRef {
+    /// The member.
+    pub member: MemberOrdinal,
+    /// Its tenant.
+    pub tenant: TenantOrdinal,
+    /// The person behind it.
+    pub person: PersonOrdinal,
+}
+
+/// What a fold sees of one recorded event: no strings, `Copy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Its place in the order.
+    pub position: Position,
+    /// The publisher's id.
+    pub id: EventId,
+    /// The publisher's clock.
+    pub occurred_at: UtcInstant,
+    /// The store's clock when it took the event in; never decreases with the position.
+    pub recorded_at: UtcInstant,
+    /// Whom it is about.
+    pub member: MemberRef,
+    /// What happened.
+    pub event_type: EventType,
+    /// Whether `user_created` said `confirmed: true`; false on every other type.
+    pub created_confirmed: bool,
+}

@@ -1,0 +1,134 @@
+//! The opaque names of the wire: tenant, user, session and batch. One rule for all four, checked once;
+//! compared by bytes, never trimmed, never normalised.
+
+use std::fmt;
+
+use crate::limits::NAME_BYTES_MAX;
+
+/// Why a string cannot be a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// No bytes.
+    #[error("expected 1 to {NAME_BYTES_MAX} bytes, found none")]
+    Empty,
+    /// More than [`NAME_BYTES_MAX`] bytes of UTF-8.
+    #[error("expected at most {NAME_BYTES_MAX} bytes, found {found}")]
+    TooLong {
+        /// Its length in bytes.
+        found: usize,
+    },
+    /// A control character (Unicode category Cc).
+    #[error("expected no control characters, found U+{:04X}", *.found as u32)]
+    NotPrintable {
+        /// The first such character.
+        found: char,
+    },
+    /// What a publisher sends when it has no id at hand.
+    #[error("expected a real id, found a placeholder")]
+    Placeholder,
+}
+
+/// Exactly these strings are what publishers send by mistake. Compared by bytes.
+const PLACEHOLDERS: [&str; 5] =
+    ["null", "undefined", "anonymous", "[object Object]", "00000000-0000-0000-0000-000000000000"];
+
+fn check_printable(text: &str) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.len() > NAME_BYTES_MAX {
+        return Err(NameError::TooLong { found: text.len() });
+    }
+    // Ids are ASCII nearly always; that pass needs no decoding.
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Ok(());
+    }
+    match text.chars().find(|c| c.is_control()) {
+        Some(found) => Err(NameError::NotPrintable { found }),
+        None => Ok(()),
+    }
+}
+
+fn check_identity(text: &str) -> Result<(), NameError> {
+    check_printable(text)?;
+    if PLACEHOLDERS.contains(&text) { Err(NameError::Placeholder) } else { Ok(()) }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $check:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name<'a>(&'a str);
+
+        impl<'a> $name<'a> {
+            /// Checks the rule of the type.
+            ///
+            /// # Errors
+            /// [`NameError`] says which part of the rule is broken.
+            pub fn new(text: &'a str) -> Result<Self, NameError> {
+                $check(text).map(|()| Self(text))
+            }
+
+            /// The name as it was sent.
+            pub fn as_str(self) -> &'a str {
+                self.0
+            }
+
+            /// For text that was checked when it entered the buffer it is read from.
+            pub(crate) fn checked_before(text: &'a str) -> Self {
+                debug_assert!($check(text).is_ok());
+                Self(text)
+            }
+        }
+
+        impl fmt::Display for $name<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// A customer of the application: 1..=128 bytes of printable UTF-8, no placeholder.
+    TenantId, check_identity
+}
+name! {
+    /// A user as the application names it: 1..=128 bytes of printable UTF-8, no placeholder. The same
+    /// `user_id` in two tenants is two members and one person.
+    UserId, check_identity
+}
+name! {
+    /// The session an activity belongs to: 1..=128 bytes of printable UTF-8.
+    SessionId, check_printable
+}
+name! {
+    /// The backfill run an event came with: 1..=128 bytes of printable UTF-8.
+    BatchName, check_printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_ids_of_every_shape_are_names() {
+        for ok in ["8127", "usr_01JK", "ada@example.com", "a b", "Zoë", "日本", "Null", "x".repeat(128).as_str()] {
+            assert!(UserId::new(ok).is_ok(), "{ok}");
+        }
+    }
+
+    #[test]
+    fn empty_long_unprintable_and_placeholder_names_are_refused() {
+        assert_eq!(UserId::new(""), Err(NameError::Empty));
+        assert_eq!(UserId::new(&"x".repeat(129)), Err(NameError::TooLong { found: 129 }));
+        assert_eq!(UserId::new("é".repeat(65).as_str()), Err(NameError::TooLong { found: 130 }));
+        for (text, found) in [("a\nb", '\n'), ("\u{7f}", '\u{7f}'), ("a\u{85}", '\u{85}')] {
+            assert_eq!(UserId::new(text), Err(NameError::NotPrintable { found }));
+        }
+        for text in PLACEHOLDERS {
+            assert_eq!(TenantId::new(text), Err(NameError::Placeholder));
+            assert_eq!(UserId::new(text), Err(NameError::Placeholder));
+        }
+    }
+}

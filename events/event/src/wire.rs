@@ -1,0 +1,133 @@
+//! From a request body to an [`EventBatch`]: native JSON (an object or an array) and NDJSON.
+//!
+//! Two steps per event: `raw` reads the JSON with borrowed strings, `validate` applies every rule and reports
+//! all that are broken. Only the whole body can fail; a bad event is a fault beside the good ones.
+
+mod raw;
+mod validate;
+
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use self::validate::Validator;
+use crate::limits::REQUEST_EVENTS_MAX;
+use crate::{EventBatch, EventFault, UtcInstant};
+
+/// A decoded body: the valid events, and what is wrong with the others.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The valid events, in order.
+    pub batch: EventBatch,
+    /// Every fault of every other event, by ascending index.
+    pub faults: Vec<EventFault>,
+}
+
+/// The body as a whole cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// No event at all: no bytes, only blank lines, or `[]`.
+    #[error("expected at least one event")]
+    Empty,
+    /// More than [`REQUEST_EVENTS_MAX`] events.
+    #[error("expected at most {REQUEST_EVENTS_MAX} events in one request")]
+    TooManyEvents,
+    /// Not JSON, or neither an object nor an array.
+    #[error("expected one event object or an array of them: {0}")]
+    InvalidJson(#[source] serde_json::Error),
+}
+
+/// Reads one event object or an array of them. `latest` is the last tolerated `occurred_at`, inclusive.
+///
+/// # Errors
+/// [`BodyError`] where the body as a whole cannot be read.
+pub fn decode_json(body: &[u8], latest: UtcInstant) -> Result<Decoded, BodyError> {
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => Err(BodyError::Empty),
+        Some(b'[') => decode_array(body, latest),
+        Some(_) => {
+            let event: &RawValue = serde_json::from_slice(body).map_err(BodyError::InvalidJson)?;
+            if !event.get().starts_with('{') {
+                let expected = serde::de::Error::invalid_type(raw::kind_of(event), &"an object or an array");
+                return Err(BodyError::InvalidJson(expected));
+            }
+            let mut validator = Validator::new(1, latest);
+            validator.add(event.get().as_bytes());
+            Ok(validator.finish())
+        }
+    }
+}
+
+fn decode_array(body: &[u8], latest: UtcInstant) -> Result<Decoded, BodyError> {
+    let Elements(elements) = serde_json::from_slice(body).map_err(BodyError::InvalidJson)?;
+    if elements.is_empty() {
+        return Err(BodyError::Empty);
+    }
+    if elements.len() > REQUEST_EVENTS_MAX {
+        return Err(BodyError::TooManyEvents);
+    }
+    let mut validator = Validator::new(elements.len(), latest);
+    for element in elements {
+        validator.add(element.get().as_bytes());
+    }
+    Ok(validator.finish())
+}
+
+/// Reads one event a line. Lines end with LF or CRLF; blank ones do not count. `latest` is the last tolerated
+/// `occurred_at`, inclusive.
+///
+/// # Errors
+/// [`BodyError::Empty`] and [`BodyError::TooManyEvents`]; a line that is not JSON is one bad event.
+pub fn decode_ndjson(body: &[u8], latest: UtcInstant) -> Result<Decoded, BodyError> {
+    const TYPICAL_LINE_BYTES: usize = 160;
+    let mut validator = Validator::new((body.len() / TYPICAL_LINE_BYTES).min(REQUEST_EVENTS_MAX), latest);
+    for line in lines(body) {
+        if validator.count() == REQUEST_EVENTS_MAX {
+            return Err(BodyError::TooManyEvents);
+        }
+        validator.add(line);
+    }
+    if validator.count() == 0 { Err(BodyError::Empty) } else { Ok(validator.finish()) }
+}
+
+/// The lines of `body` that hold more than white space, without it.
+fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut ends = memchr::memchr_iter(b'\n', body).chain(std::iter::once(body.len()));
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let end = ends.next()?;
+        let line = body[start.min(end)..end].trim_ascii();
+        start = end + 1;
+        Some(line)
+    })
+    .filter(|line| !line.is_empty())
+}
+
+/// The elements of an array, unread; one more than is allowed at the most.
+struct Elements<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ElementsVisitor;
+        impl<'de> Visitor<'de> for ElementsVisitor {
+            type Value = Elements<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an array of events")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = seq.next_element()? {
+                    if elements.len() <= REQUEST_EVENTS_MAX {
+                        elements.push(element);
+                    }
+                }
+                Ok(Elements(elements))
+            }
+        }
+        deserializer.deserialize_seq(ElementsVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! The contract suite: each rule of [`EventStore`](crate::EventStore) as an async function over a fresh store.
+//!
+//! A store runs all of them with one line in its tests: `contract_tests!(async { fresh store })`, or
+//! `contract_tests!(async { (fresh store, guard) })` where something must outlive the store.
+
+mod events;
+mod rules;
+
+pub use events::{Source, event_id};
+pub use rules::*;
+
+/// Makes one test of every rule, each over the store that the expression makes. The expression is evaluated in
+/// a tokio context and yields `(store, guard)`.
+#[macro_export]
+macro_rules! contract_tests {
+    ($fresh:expr) => {
+        $crate::contract_tests!(@rules $fresh,
+            events_come_back_as_they_were_appended,
+            an_empty_batch_adds_nothing,
+            the_same_event_again_is_a_duplicate,
+            an_event_twice_in_a_batch_is_stored_once,
+            the_same_id_for_something_else_refuses_the_batch,
+            skipping_conflicts_stores_the_others,
+            other_content_twice_in_a_batch_is_a_conflict,
+            reading_starts_above_a_position,
+            a_reader_goes_on_when_the_tail_moves,
+            recorded_at_never_decreases,
+            names_keep_their_numbers,
+            facts_are_events_without_names,
+            concurrent_appends_are_each_there_once_and_in_order,
+            a_subscription_sees_everything_once_from_history_to_live,
+        );
+    };
+    (@rules $fresh:expr, $($rule:ident),* $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $rule() {
+            let (store, _guard) = $fresh;
+            $crate::contract::$rule(&store).await;
+        }
+    )*};
+}

@@ -1,0 +1,249 @@
+//! The rules. Each panics with what was broken.
+
+use std::collections::HashMap;
+
+use lastseen_event::{EventBatch, EventId, Fact, MemberRef, Position};
+
+use super::Source;
+use crate::{
+    AppendError, Appended, Detail, EventReader, EventStore, OnConflict, RecordedBatch, Subscription,
+};
+
+const SOURCE: Source = Source { series: 0 };
+
+async fn append<S: EventStore>(store: &S, batch: EventBatch) -> Appended {
+    store.append(batch, OnConflict::RefuseBatch).await.expect("the append succeeds")
+}
+
+/// Everything above `after`.
+fn read_from<S: EventStore>(store: &S, after: Position, detail: Detail) -> RecordedBatch {
+    drain(&mut store.read(after, detail))
+}
+
+fn drain(reader: &mut impl EventReader) -> RecordedBatch {
+    let mut all = RecordedBatch::default();
+    while let Some(batch) = reader.next_batch().expect("history is readable") {
+        assert!(!batch.facts.is_empty(), "a batch is never empty");
+        for event in batch.events.iter() {
+            all.events.push(&event).expect("recorded events are valid");
+        }
+        all.facts.extend(batch.facts);
+    }
+    all
+}
+
+/// The history is exactly `expected`, in order, with increasing positions, and facts and events agree.
+fn assert_history<S: EventStore>(store: &S, expected: &EventBatch) {
+    let found = read_from(store, Position::START, Detail::Events);
+    assert_eq!(found.facts.len(), expected.len());
+    assert_eq!(found.events.len(), expected.len());
+    for ((fact, event), expected) in found.facts.iter().zip(found.events.iter()).zip(expected.iter()) {
+        assert_eq!(event, expected);
+        assert_eq!((fact.id, fact.occurred_at, fact.event_type), (event.id, event.occurred_at, event.event_type));
+        assert_eq!(fact.created_confirmed, event.confirmed == Some(true));
+    }
+    assert!(found.facts.windows(2).all(|pair| pair[0].position < pair[1].position));
+    assert!(found.facts.first().is_none_or(|first| first.position > Position::START));
+    assert_eq!(store.tail().position(), found.facts.last().map_or(Position::START, |last| last.position));
+}
+
+/// What is read is what was appended: every type and field, in order.
+pub async fn events_come_back_as_they_were_appended<S: EventStore>(store: &S) {
+    assert_history(store, &EventBatch::default());
+    let first = append(store, SOURCE.batch(0..500)).await;
+    assert_eq!((first.stored, first.duplicates), (500, 0));
+    let second = append(store, SOURCE.batch(500..501)).await;
+    assert!(second.position > first.position);
+    assert_history(store, &SOURCE.batch(0..501));
+    assert_eq!(store.tail().position(), second.position);
+}
+
+/// Nothing in, nothing stored, still a success.
+pub async fn an_empty_batch_adds_nothing<S: EventStore>(store: &S) {
+    let before = append(store, SOURCE.batch(0..3)).await;
+    let empty = append(store, EventBatch::default()).await;
+    assert_eq!((empty.stored, empty.duplicates, empty.position), (0, 0, before.position));
+    assert_history(store, &SOURCE.batch(0..3));
+}
+
+/// Repeats are a success that adds nothing, also when they come mixed with new events.
+pub async fn the_same_event_again_is_a_duplicate<S: EventStore>(store: &S) {
+    let first = append(store, SOURCE.batch(0..20)).await;
+    let again = append(store, SOURCE.batch(0..20)).await;
+    assert_eq!((again.stored, again.duplicates), (0, 20));
+    assert!(again.position >= first.position);
+    let mixed = append(store, SOURCE.batch(10..30)).await;
+    assert_eq!((mixed.stored, mixed.duplicates), (10, 10));
+    assert_history(store, &SOURCE.batch(0..30));
+}
+
+/// The first of two equal events of a batch is stored.
+pub async fn an_event_twice_in_a_batch_is_stored_once<S: EventStore>(store: &S) {
+    let mut batch = SOURCE.batch(0..3);
+    SOURCE.push(&mut batch, 1, 0);
+    let appended = append(store, batch).await;
+    assert_eq!((appended.stored, appended.duplicates), (3, 1));
+    assert_history(store, &SOURCE.batch(0..3));
+}
+
+/// A conflict refuses all of the batch, and every conflicting row is named.
+pub async fn the_same_id_for_something_else_refuses_the_batch<S: EventStore>(store: &S) {
+    append(store, SOURCE.batch(0..5)).await;
+    let mut batch = SOURCE.batch(5..8);
+    SOURCE.push(&mut batch, 2, 1);
+    SOURCE.push(&mut batch, 9, 0);
+    SOURCE.push(&mut batch, 4, 1);
+    match store.append(batch, OnConflict::RefuseBatch).await {
+        Err(AppendError::Conflicts { rows }) => assert_eq!(rows, [3, 5]),
+        other => panic!("expected conflicts, got {other:?}"),
+    }
+    assert_history(store, &SOURCE.batch(0..5));
+    // What was refused left nothing behind: its ids are free.
+    append(store, SOURCE.batch(5..8)).await;
+    assert_history(store, &SOURCE.batch(0..8));
+}
+
+/// Under `Skip` a conflict costs only its own row.
+pub async fn skipping_conflicts_stores_the_others<S: EventStore>(store: &S) {
+    append(store, SOURCE.batch(0..2)).await;
+    let mut batch = SOURCE.batch(1..2);
+    SOURCE.push(&mut batch, 0, 1);
+    SOURCE.push(&mut batch, 2, 0);
+    let appended = store.append(batch, OnConflict::Skip).await.expect("the append succeeds");
+    assert_eq!((appended.stored, appended.duplicates, appended.conflicts), (1, 1, vec![1]));
+    assert_history(store, &SOURCE.batch(0..3));
+}
+
+/// Within a batch, the second use of an id for something else is the conflict.
+pub async fn other_content_twice_in_a_batch_is_a_conflict<S: EventStore>(store: &S) {
+    let mut batch = SOURCE.batch(0..2);
+    SOURCE.push(&mut batch, 0, 1);
+    match store.append(batch, OnConflict::RefuseBatch).await {
+        Err(AppendError::Conflicts { rows }) => assert_eq!(rows, [2]),
+        other => panic!("expected conflicts, got {other:?}"),
+    }
+    assert_history(store, &EventBatch::default());
+}
+
+/// `after` is exclusive, wherever in a batch it points.
+pub async fn reading_starts_above_a_position<S: EventStore>(store: &S) {
+    for start in [0, 10, 20] {
+        append(store, SOURCE.batch(start..start + 10)).await;
+    }
+    let all = read_from(store, Position::START, Detail::Events);
+    for (at, fact) in all.facts.iter().enumerate() {
+        let rest = read_from(store, fact.position, Detail::Events);
+        assert_eq!(rest.facts, all.facts[at + 1..]);
+        assert!(rest.events.iter().eq(all.events.iter().skip(at + 1)));
+    }
+    assert!(read_from(store, Position::new(u64::MAX), Detail::Events).facts.is_empty());
+}
+
+/// The end is not for ever: the same cursor reads on.
+pub async fn a_reader_goes_on_when_the_tail_moves<S: EventStore>(store: &S) {
+    let mut reader = store.read(Position::START, Detail::Facts);
+    assert!(drain(&mut reader).facts.is_empty());
+    for round in 0..5 {
+        append(store, SOURCE.batch(round * 7..round * 7 + 7)).await;
+        let found = drain(&mut reader).facts;
+        let expected: Vec<EventId> = SOURCE.batch(round * 7..round * 7 + 7).iter().map(|event| event.id).collect();
+        assert_eq!(found.iter().map(|fact| fact.id).collect::<Vec<_>>(), expected);
+    }
+}
+
+/// The store's clock only moves forward in the record.
+pub async fn recorded_at_never_decreases<S: EventStore>(store: &S) {
+    for number in 0..20 {
+        append(store, SOURCE.batch(number..number + 1)).await;
+    }
+    let facts = read_from(store, Position::START, Detail::Facts).facts;
+    assert!(facts.windows(2).all(|pair| pair[0].recorded_at <= pair[1].recorded_at));
+}
+
+/// Equal names, equal ordinals; different names, different ones; a person is a `user_id` in any tenant.
+pub async fn names_keep_their_numbers<S: EventStore>(store: &S) {
+    append(store, SOURCE.batch(0..400)).await;
+    append(store, SOURCE.batch(400..800)).await;
+    let all = read_from(store, Position::START, Detail::Events);
+    let mut by_name: HashMap<(&str, &str), MemberRef> = HashMap::new();
+    for (fact, event) in all.facts.iter().zip(all.events.iter()) {
+        let name = (event.tenant_id.as_str(), event.user_id.as_str());
+        assert_eq!(*by_name.entry(name).or_insert(fact.member), fact.member, "{name:?}");
+    }
+    assert_eq!(by_name.len(), 5 * 37);
+    for ((tenant, user), found) in &by_name {
+        for ((other_tenant, other_user), other) in &by_name {
+            assert_eq!(found.tenant == other.tenant, tenant == other_tenant);
+            assert_eq!(found.person == other.person, user == other_user);
+            assert_eq!(found.member == other.member, (tenant, user) == (other_tenant, other_user));
+        }
+    }
+}
+
+/// `Detail::Facts` gives the same facts and no events.
+pub async fn facts_are_events_without_names<S: EventStore>(store: &S) {
+    append(store, SOURCE.batch(0..100)).await;
+    let facts = read_from(store, Position::START, Detail::Facts);
+    assert!(facts.events.is_empty());
+    assert_eq!(facts.facts, read_from(store, Position::START, Detail::Events).facts);
+}
+
+const PUBLISHERS: u32 = 8;
+const BATCHES: u64 = 25;
+const BATCH_EVENTS: u64 = 4;
+
+/// Many publishers at once, one of them with every other's ids again: each event once, batches whole and in
+/// their publisher's order.
+pub async fn concurrent_appends_are_each_there_once_and_in_order<S: EventStore>(store: &S) {
+    publish_concurrently(store).await;
+    let facts = read_from(store, Position::START, Detail::Facts).facts;
+    assert_each_once_and_in_order(&facts);
+}
+
+/// A subscription opened at any moment sees what a reader sees at the end.
+pub async fn a_subscription_sees_everything_once_from_history_to_live<S: EventStore>(store: &S) {
+    append(store, Source { series: 99 }.batch(0..10)).await;
+    let after = store.tail().position();
+    let mut subscription = Subscription::new(store, after, Detail::Facts);
+    let expected = u64::from(PUBLISHERS) * BATCHES * BATCH_EVENTS;
+    let follow = async {
+        let mut facts: Vec<Fact> = Vec::new();
+        while (facts.len() as u64) < expected {
+            let batch = subscription.next().await.expect("history is readable").expect("the store is open");
+            facts.extend(batch.facts);
+        }
+        facts
+    };
+    let ((), facts) = tokio::join!(publish_concurrently(store), follow);
+    assert_each_once_and_in_order(&facts);
+    assert_eq!(facts, read_from(store, after, Detail::Facts).facts);
+}
+
+async fn publish_concurrently<S: EventStore>(store: &S) {
+    let publish = |series: u32| async move {
+        for number in 0..BATCHES {
+            let start = number * BATCH_EVENTS;
+            append(store, Source { series }.batch(start..start + BATCH_EVENTS)).await;
+        }
+    };
+    // Series 0 and 1 have two publishers each, who race with the same ids.
+    tokio::join!(
+        publish(0), publish(0), publish(1), publish(1), publish(2), publish(3), publish(4), publish(5), publish(6),
+        publish(7)
+    );
+}
+
+fn assert_each_once_and_in_order(facts: &[Fact]) {
+    assert!(facts.windows(2).all(|pair| pair[0].position < pair[1].position));
+    let order: HashMap<EventId, usize> = facts.iter().enumerate().map(|(at, fact)| (fact.id, at)).collect();
+    assert_eq!(order.len(), facts.len(), "an event is there twice");
+    assert_eq!(facts.len() as u64, u64::from(PUBLISHERS) * BATCHES * BATCH_EVENTS);
+    for series in 0..PUBLISHERS {
+        let places: Vec<usize> = Source { series }
+            .batch(0..BATCHES * BATCH_EVENTS)
+            .iter()
+            .map(|event| *order.get(&event.id).expect("an event is missing"))
+            .collect();
+        assert!(places.is_sorted(), "series {series} is out of order");
+    }
+}

@@ -1,0 +1,92 @@
+//! What can go wrong, by what the caller does next.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Why an append did not succeed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Nothing was written. These rows of the batch carry ids that are stored already with other content, or
+    /// stand twice in the batch with different content. Mend them and send again.
+    #[error("{} events carry ids that are already used for other content", rows.len())]
+    Conflicts {
+        /// Ascending rows of the batch.
+        rows: Vec<usize>,
+    },
+    /// Nothing was written. More appends are waiting than the store accepts; try again later.
+    #[error("too many appends are waiting")]
+    Overloaded,
+    /// Nothing was written. There is no space left; try again when there is.
+    #[error("no space left for the log")]
+    NoSpace(#[source] StoreFault),
+    /// Nothing was written. The store takes no more appends until it is opened again.
+    #[error("the store takes no more appends until it is restarted")]
+    Closed,
+    /// The events may or may not be durable. Send the same ids again.
+    #[error("the outcome of the append is unknown")]
+    Indeterminate(#[source] StoreFault),
+}
+
+/// Why history could not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Bytes on disk are not what was written. Restore them from a backup.
+    #[error("the log is damaged: {0}")]
+    Corrupt(#[source] Corruption),
+    /// The operating system refused to read.
+    #[error("cannot read {file}")]
+    Io {
+        /// The file, relative to the store's directory.
+        file: String,
+        /// Its answer.
+        #[source]
+        source: StoreFault,
+    },
+}
+
+/// Damage found on disk, precise enough to look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Corruption {
+    /// The file, relative to the store's directory.
+    pub file: String,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// What should be there.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, offset, expected, found } = self;
+        write!(f, "{file} at byte {offset}: expected {expected}, found {found}")
+    }
+}
+
+impl std::error::Error for Corruption {}
+
+/// An I/O error that every waiting append can be told.
+#[derive(Clone, Debug)]
+pub struct StoreFault(Arc<std::io::Error>);
+
+impl StoreFault {
+    /// The kind of the error behind it.
+    pub fn kind(&self) -> std::io::ErrorKind {
+        self.0.kind()
+    }
+}
+
+impl From<std::io::Error> for StoreFault {
+    fn from(error: std::io::Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl fmt::Display for StoreFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for StoreFault {}

@@ -1,0 +1,24 @@
+//! The port of the event store: what every store promises, and how the promise is checked.
+//!
+//! 1. a publisher's request arrives as an [`EventBatch`](lastseen_event::EventBatch);
+//! 2. [`EventStore::append`] makes it durable, all or nothing, and says how much of it was new;
+//! 3. [`EventStore::read`] walks the history from any position, in order;
+//! 4. [`EventStore::tail`] tells when there is more; [`Subscription`] joins the two.
+//!
+//! [`MemoryStore`] is the reference: the shortest code that keeps the promise. `contract` (feature `contract`)
+//! is the suite that it and every other store must pass.
+
+mod clock;
+mod error;
+mod memory;
+mod port;
+mod subscription;
+
+#[cfg(feature = "contract")]
+pub mod contract;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{AppendError, Corruption, ReadError, StoreFault};
+pub use memory::MemoryStore;
+pub use port::{Appended, Detail, EventReader, EventStore, OnConflict, RecordedBatch, Tail};
+pub use subscription::Subscription;

@@ -1,0 +1,124 @@
+//! The port: the trait that every event store implements. Its doc is the contract, `contract` checks it.
+
+use std::future::Future;
+
+use lastseen_event::{EventBatch, Fact, Position};
+use tokio::sync::watch;
+
+use crate::{AppendError, ReadError};
+
+/// An append-only store of events in one total order.
+///
+/// ```text
+///   positions      3    4    7    8  |            strictly increasing, gaps allowed, never filled later
+///                  a    b    c    d  | e f        readers see a..d; e f are being written
+///                                    ^ tail
+/// ```
+///
+/// # What every store promises
+///
+/// - **Durable.** [`append`](Self::append) succeeds only once the events survive a power cut (and, where the
+///   store was opened with someone who follows commits, once they have been applied there).
+/// - **Atomic.** An error other than [`AppendError::Indeterminate`] means that nothing of the batch was or will
+///   be written. How far one success reaches is the store's to say: the embedded log writes a batch whole, in
+///   one piece of the order; a cluster with one stream a member writes it whole for each member, so after the
+///   first stream there is only success or `Indeterminate`.
+/// - **Idempotent.** An event whose id is stored with the same content is a duplicate: success, and nothing is
+///   added. The same id with other content is a conflict within the recent window (the last N kept events; N is
+///   the store's); beyond it the second one is kept as an event of its own. Both hold within one batch too.
+/// - **Ordered.** Readers see events by strictly increasing position and only up to the durable tail, so an
+///   event never appears below one that was already read. `recorded_at` never decreases.
+/// - **Numbered.** Members, tenants and persons have dense ordinals, the same for the same names for as long as
+///   the store exists.
+pub trait EventStore: Send + Sync {
+    /// What [`read`](Self::read) returns.
+    type Reader: EventReader;
+
+    /// Appends the events of `batch` in order. An empty batch succeeds and adds nothing. Dropping the future
+    /// does not take the append back.
+    ///
+    /// # Errors
+    /// Each variant of [`AppendError`] says whether something was written and what to do next.
+    fn append(
+        &self,
+        batch: EventBatch,
+        on_conflict: OnConflict,
+    ) -> impl Future<Output = Result<Appended, AppendError>> + Send;
+
+    /// A cursor over the events at positions above `after` ([`Position::START`]: all of them).
+    fn read(&self, after: Position, detail: Detail) -> Self::Reader;
+
+    /// Where the durable history ends now, and a way to wait for more.
+    fn tail(&self) -> Tail;
+}
+
+/// A cursor over durable history. Reading blocks the calling thread on I/O.
+pub trait EventReader: Send {
+    /// The next events in order, at most one batch of the store's own size; `None` at the present tail. A later
+    /// call goes on from there once the tail has moved.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the cursor stays where it was.
+    fn next_batch(&mut self) -> Result<Option<RecordedBatch>, ReadError>;
+}
+
+/// What to do with a batch in which some ids conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Refuse the whole batch.
+    RefuseBatch,
+    /// Append the others and name the conflicting ones.
+    Skip,
+}
+
+/// What a successful append did; `stored + duplicates + conflicts.len()` is the size of the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Events that are new.
+    pub stored: usize,
+    /// Events that were there already, in the store or earlier in the batch.
+    pub duplicates: usize,
+    /// Ascending rows that were skipped under [`OnConflict::Skip`].
+    pub conflicts: Vec<usize>,
+    /// At or above every event of the batch, new or duplicate.
+    pub position: Position,
+}
+
+/// How much of each event to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Only what a fold needs: no names.
+    Facts,
+    /// Everything that was appended.
+    Events,
+}
+
+/// A run of recorded events in order. `events.len()` is `facts.len()` under [`Detail::Events`], else 0.
+#[derive(Clone, Debug, Default)]
+pub struct RecordedBatch {
+    /// What a fold sees, one a event.
+    pub facts: Vec<Fact>,
+    /// The events as they were appended.
+    pub events: EventBatch,
+}
+
+/// The durable end of the history, watched.
+#[derive(Clone, Debug)]
+pub struct Tail(watch::Receiver<Position>);
+
+impl Tail {
+    /// A tail that follows what is sent to the other side.
+    pub fn new(receiver: watch::Receiver<Position>) -> Self {
+        Self(receiver)
+    }
+
+    /// The position of the last durable event, [`Position::START`] if there is none.
+    pub fn position(&self) -> Position {
+        *self.0.borrow()
+    }
+
+    /// Waits until the last durable event is above `position`. `false` means that the store was closed first.
+    pub async fn wait_past(&mut self, position: Position) -> bool {
+        self.0.wait_for(|tail| *tail > position).await.is_ok()
+    }
+}
