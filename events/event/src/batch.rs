@@ -59,13 +59,11 @@ impl EventBatch {
         event.check_fields(|field, refusal| {
             first.get_or_insert((field, refusal));
         });
-        match first {
-            Some(refused) => Err(refused),
-            None => {
-                self.push_checked(event, self.rows.len());
-                Ok(())
-            }
+        if let Some(refused) = first {
+            return Err(refused);
         }
+        self.push_checked(event, self.rows.len());
+        Ok(())
     }
 
     /// Adds an event whose fields were checked; `request_index` counts the refused events too.
@@ -214,7 +212,11 @@ mod tests {
         for (event, field, code) in [
             (Event { session_id, ..event(EventType::UserChanged) }, "session_id", FaultCode::UnknownField),
             (Event { from_tenant_id, ..event(EventType::Login) }, "from_tenant_id", FaultCode::UnknownField),
-            (Event { confirmed: Some(true), ..event(EventType::Login) }, "confirmed", FaultCode::UnknownField),
+            (
+                Event { confirmed: Some(true), ..event(EventType::Login) },
+                "confirmed",
+                FaultCode::UnknownField,
+            ),
             (event(EventType::UserCreated), "confirmed", FaultCode::MissingField),
             (event(EventType::EstimatedActivity), "batch", FaultCode::MissingField),
         ] {

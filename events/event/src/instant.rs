@@ -11,7 +11,9 @@ pub struct UtcInstant(i64);
 
 /// The text is not an RFC 3339 instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected an RFC 3339 instant with an offset and at most 9 fraction digits, such as 2026-01-06T16:00:00.123Z")]
+#[error(
+    "expected an RFC 3339 instant with an offset and at most 9 fraction digits, such as 2026-01-06T16:00:00.123Z"
+)]
 pub struct InvalidInstant;
 
 impl UtcInstant {
@@ -55,7 +57,8 @@ const SECONDS_LEN: usize = 19;
 
 fn parse_rfc3339(text: &[u8]) -> Option<i64> {
     let (seconds, rest) = text.split_at_checked(SECONDS_LEN)?;
-    let &[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T' | b't', h0, h1, b':', i0, i1, b':', s0, s1] = seconds
+    let &[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T' | b't', h0, h1, b':', i0, i1, b':', s0, s1] =
+        seconds
     else {
         return None;
     };
@@ -68,7 +71,8 @@ fn parse_rfc3339(text: &[u8]) -> Option<i64> {
 
 /// Two decimal digits as a number.
 fn two(tens: u8, ones: u8) -> Option<u32> {
-    (tens.is_ascii_digit() && ones.is_ascii_digit()).then(|| u32::from(tens - b'0') * 10 + u32::from(ones - b'0'))
+    (tens.is_ascii_digit() && ones.is_ascii_digit())
+        .then(|| u32::from(tens - b'0') * 10 + u32::from(ones - b'0'))
 }
 
 /// The fraction in whole microseconds, and what follows it.
@@ -80,7 +84,8 @@ fn split_fraction(rest: &[u8]) -> Option<(i64, &[u8])> {
         return None;
     }
     let (fraction, offset) = after.split_at(digits);
-    let micros = (0..6).fold(0, |sum, at| sum * 10 + i64::from(fraction.get(at).map_or(0, |digit| digit - b'0')));
+    let micros =
+        (0..6).fold(0, |sum, at| sum * 10 + i64::from(fraction.get(at).map_or(0, |digit| digit - b'0')));
     Some((micros, offset))
 }
 

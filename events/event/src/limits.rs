@@ -17,7 +17,7 @@ pub const EVENT_BYTES_MAX: usize = 64 * 1024;
 
 /// How far ahead of the store's clock `occurred_at` may lie unless configured otherwise. One event far in the
 /// future would keep a user active for ever.
-pub const FUTURE_TOLERANCE: Duration = Duration::from_secs(5 * 60);
+pub const FUTURE_TOLERANCE: Duration = Duration::from_mins(5);
 
 const _: () = assert!(NAME_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(EVENT_BYTES_MAX <= REQUEST_BYTES_MAX);

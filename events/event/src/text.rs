@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn real_ids_of_every_shape_are_names() {
-        for ok in ["8127", "usr_01JK", "ada@example.com", "a b", "Zoë", "日本", "Null", "x".repeat(128).as_str()] {
+        for ok in
+            ["8127", "usr_01JK", "ada@example.com", "a b", "Zoë", "日本", "Null", "x".repeat(128).as_str()]
+        {
             assert!(UserId::new(ok).is_ok(), "{ok}");
         }
     }

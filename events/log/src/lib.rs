@@ -1,1 +1,29 @@
-//! Empty.
+//! The embedded event store: one directory, one process, one writer.
+//!
+//! 1. [`Log::append`](lastseen_store::EventStore::append) puts a request into a bounded queue;
+//! 2. the writer thread takes what waits as a group, finds duplicates, resolves members to ordinals,
+//! 3. writes one checksummed frame into the preallocated WAL file and syncs once (group commit),
+//! 4. hands the durable group to `on_commit`, which applies it and acknowledges it;
+//! 5. readers walk the same files up to the durable tail.
+//!
+//! FORMAT.md describes every byte on disk, and what recovery makes of bytes that are not as they should be.
+
+mod disk;
+mod error;
+mod log;
+mod members;
+mod options;
+mod reader;
+mod recent;
+mod recovery;
+mod wal;
+mod writer;
+
+pub use disk::{Access, Disk, DiskFile, OsDisk};
+pub use error::OpenError;
+pub use log::Log;
+pub use members::Members;
+pub use options::LogOptions;
+pub use reader::LogReader;
+pub use recovery::TornTail;
+pub use writer::Commit;

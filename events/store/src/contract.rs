@@ -4,6 +4,7 @@
 //! `contract_tests!(async { (fresh store, guard) })` where something must outlive the store.
 
 mod events;
+#[expect(clippy::missing_panics_doc, reason = "a rule panics with what was broken, as its module says")]
 mod rules;
 
 pub use events::{Source, event_id};
@@ -21,6 +22,7 @@ macro_rules! contract_tests {
             an_event_twice_in_a_batch_is_stored_once,
             the_same_id_for_something_else_refuses_the_batch,
             skipping_conflicts_stores_the_others,
+            a_report_appends_nothing,
             other_content_twice_in_a_batch_is_a_conflict,
             reading_starts_above_a_position,
             a_reader_goes_on_when_the_tail_moves,

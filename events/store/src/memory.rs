@@ -51,7 +51,7 @@ impl MemoryStore {
             standings.iter().enumerate().filter(move |(_, found)| **found == wanted).map(|(row, _)| row)
         };
         let conflicts: Vec<usize> = rows(Standing::Conflict).collect();
-        if on_conflict == OnConflict::RefuseBatch && !conflicts.is_empty() {
+        if on_conflict.refuses(&conflicts) {
             return Err(AppendError::Conflicts { rows: conflicts });
         }
         let before = state.last_recorded_at();

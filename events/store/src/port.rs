@@ -69,6 +69,20 @@ pub enum OnConflict {
     RefuseBatch,
     /// Append the others and name the conflicting ones.
     Skip,
+    /// Append nothing, whatever is found, and answer [`AppendError::Conflicts`] with the conflicting rows, which
+    /// may be none: for a batch that is refused for other reasons and wants a full report.
+    ReportOnly,
+}
+
+impl OnConflict {
+    /// Whether a batch with these conflicting rows is refused as a whole.
+    pub fn refuses(self, conflicts: &[usize]) -> bool {
+        match self {
+            Self::RefuseBatch => !conflicts.is_empty(),
+            Self::Skip => false,
+            Self::ReportOnly => true,
+        }
+    }
 }
 
 /// What a successful append did; `stored + duplicates + conflicts.len()` is the size of the batch.

@@ -48,7 +48,8 @@ fn a_good_event_is_read_from_every_body() {
 
 #[test]
 fn escapes_are_read_and_optional_fields_may_be_null() {
-    let event = with(r#""user_id":"usr_01JK""#, r#""user_id":"us\u0072 \"x\"","session_id":null,"batch":"b\/1""#);
+    let event =
+        with(r#""user_id":"usr_01JK""#, r#""user_id":"us\u0072 \"x\"","session_id":null,"batch":"b\/1""#);
     let decoded = decode_json(event.as_bytes(), latest()).unwrap();
     let event = decoded.batch.get(0);
     assert_eq!(event.user_id.as_str(), "usr \"x\"");
@@ -111,9 +112,8 @@ fn all_faults_of_an_event_are_reported_at_once() {
 fn faults_name_the_place_and_the_id() {
     let body = format!("\n{GOOD}\nnot json\n\n[]\n{}\n{GOOD}", with("login", "logout"));
     let decoded = decode_ndjson(body.as_bytes(), latest()).unwrap();
-    let found: Vec<_> = decoded.faults.iter().map(|f| (f.index, f.id.is_some(), f.code)).collect();
-    use FaultCode as C;
-    assert_eq!(found, [(1, false, C::InvalidJson), (2, false, C::InvalidJson), (3, true, C::UnknownType)]);
+    let found: Vec<_> = decoded.faults.iter().map(|f| (f.index, f.id.is_some(), f.code.as_str())).collect();
+    assert_eq!(found, [(1, false, "invalid_json"), (2, false, "invalid_json"), (3, true, "unknown_type")]);
     assert_eq!((decoded.batch.request_index(0), decoded.batch.request_index(1)), (0, 4));
 }
 

@@ -6,6 +6,9 @@ use lastseen_event::{
 use uuid::Uuid;
 
 /// The id with this number.
+///
+/// # Panics
+/// Never: no number gives the nil or the max UUID.
 pub fn event_id(number: u64) -> EventId {
     const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
     EventId::new(Uuid::from_u128(u128::from(number + 1).wrapping_mul(SPREAD))).expect("not nil, not max")
@@ -38,7 +41,8 @@ impl Source {
         let event_type = EventType::ALL[usize::try_from(number % kinds).expect("below 10")];
         let tenant = format!("tenant {}", number % 5);
         let user = format!("usr_{}é", number % 37);
-        let (session, from, run) = (format!("s{number}"), format!("tenant {}", number % 3), format!("run {number}"));
+        let (session, from, run) =
+            (format!("s{number}"), format!("tenant {}", number % 3), format!("run {number}"));
         let spread = i64::try_from(number.wrapping_mul(2_654_435_761) % 1_000_000_000).expect("below 10^9");
         let mut event = Event::new(
             event_id(u64::from(self.series) << 32 | number),
@@ -46,16 +50,16 @@ impl Source {
             (TenantId::new(&tenant).expect("valid"), UserId::new(&user).expect("valid")),
             UtcInstant::from_micros(BASE_US + spread + shift_us),
         );
-        if event_type.activity() == Some(Provenance::Observed) && number % 2 == 0 {
+        if event_type.activity() == Some(Provenance::Observed) && number.is_multiple_of(2) {
             event.session_id = Some(SessionId::new(&session).expect("valid"));
         }
         if event_type == EventType::TenantSwitch {
             event.from_tenant_id = Some(TenantId::new(&from).expect("valid"));
         }
         if event_type == EventType::UserCreated {
-            event.confirmed = Some(number % 4 == 0);
+            event.confirmed = Some(number.is_multiple_of(4));
         }
-        if event_type == EventType::EstimatedActivity || number % 11 == 0 {
+        if event_type == EventType::EstimatedActivity || number.is_multiple_of(11) {
             event.batch = Some(BatchName::new(&run).expect("valid"));
         }
         batch.push(&event).expect("the fields belong to the type");

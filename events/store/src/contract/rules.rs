@@ -39,7 +39,10 @@ fn assert_history<S: EventStore>(store: &S, expected: &EventBatch) {
     assert_eq!(found.events.len(), expected.len());
     for ((fact, event), expected) in found.facts.iter().zip(found.events.iter()).zip(expected.iter()) {
         assert_eq!(event, expected);
-        assert_eq!((fact.id, fact.occurred_at, fact.event_type), (event.id, event.occurred_at, event.event_type));
+        assert_eq!(
+            (fact.id, fact.occurred_at, fact.event_type),
+            (event.id, event.occurred_at, event.event_type)
+        );
         assert_eq!(fact.created_confirmed, event.confirmed == Some(true));
     }
     assert!(found.facts.windows(2).all(|pair| pair[0].position < pair[1].position));
@@ -114,6 +117,20 @@ pub async fn skipping_conflicts_stores_the_others<S: EventStore>(store: &S) {
     assert_history(store, &SOURCE.batch(0..3));
 }
 
+/// A report writes nothing, conflicts or not.
+pub async fn a_report_appends_nothing<S: EventStore>(store: &S) {
+    append(store, SOURCE.batch(0..2)).await;
+    let mut batch = SOURCE.batch(2..4);
+    for expected in [vec![], vec![2]] {
+        match store.append(batch.clone(), OnConflict::ReportOnly).await {
+            Err(AppendError::Conflicts { rows }) => assert_eq!(rows, expected),
+            other => panic!("expected a report, got {other:?}"),
+        }
+        SOURCE.push(&mut batch, 0, 1);
+    }
+    assert_history(store, &SOURCE.batch(0..2));
+}
+
 /// Within a batch, the second use of an id for something else is the conflict.
 pub async fn other_content_twice_in_a_batch_is_a_conflict<S: EventStore>(store: &S) {
     let mut batch = SOURCE.batch(0..2);
@@ -146,7 +163,8 @@ pub async fn a_reader_goes_on_when_the_tail_moves<S: EventStore>(store: &S) {
     for round in 0..5 {
         append(store, SOURCE.batch(round * 7..round * 7 + 7)).await;
         let found = drain(&mut reader).facts;
-        let expected: Vec<EventId> = SOURCE.batch(round * 7..round * 7 + 7).iter().map(|event| event.id).collect();
+        let expected: Vec<EventId> =
+            SOURCE.batch(round * 7..round * 7 + 7).iter().map(|event| event.id).collect();
         assert_eq!(found.iter().map(|fact| fact.id).collect::<Vec<_>>(), expected);
     }
 }
@@ -228,7 +246,15 @@ async fn publish_concurrently<S: EventStore>(store: &S) {
     };
     // Series 0 and 1 have two publishers each, who race with the same ids.
     tokio::join!(
-        publish(0), publish(0), publish(1), publish(1), publish(2), publish(3), publish(4), publish(5), publish(6),
+        publish(0),
+        publish(0),
+        publish(1),
+        publish(1),
+        publish(2),
+        publish(3),
+        publish(4),
+        publish(5),
+        publish(6),
         publish(7)
     );
 }

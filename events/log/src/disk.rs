@@ -1,0 +1,118 @@
+//! What the log asks of a disk: one directory, named files, and a sync for each kind of thing that can be lost.
+//! Everything the log does to storage goes through here, so that tests can take the power away at any step.
+
+mod os;
+
+use std::io;
+
+pub use os::OsDisk;
+
+/// One directory with the files of one log. Names are relative, `/`-separated, one level of folders deep.
+pub trait Disk: Send + Sync {
+    /// Keeps other processes out for as long as the result lives; `None` if one is in already.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn lock(&self) -> io::Result<Option<Box<dyn Send + Sync>>>;
+
+    /// Makes the folder and those above it durable; no-op if it is there.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn create_dir(&self, dir: &str) -> io::Result<()>;
+
+    /// The names of the files in `dir`, in no order.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn list(&self, dir: &str) -> io::Result<Vec<String>>;
+
+    /// A new, empty file for reading and writing. Its name is durable only after [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// `AlreadyExists`, or what the operating system says.
+    fn create(&self, path: &str) -> io::Result<Box<dyn DiskFile>>;
+
+    /// An existing file.
+    ///
+    /// # Errors
+    /// `NotFound`, or what the operating system says.
+    fn open(&self, path: &str, access: Access) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Gives a file another name, in place of whatever had it. Durable only after [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file. Durable only after [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn remove(&self, path: &str) -> io::Result<()>;
+
+    /// Makes the names in `dir` durable.
+    ///
+    /// # Errors
+    /// What the operating system says; the names may or may not be durable then.
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+}
+
+/// What an opened file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// A file. Writes are durable only after [`DiskFile::sync_data`] or [`DiskFile::sync_all`].
+pub trait DiskFile: Send + Sync {
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Reads into `buffer` from `offset` and returns how much; less than asked for only at the end of the file.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// What the operating system says; any part may have been written then.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Reserves `len` bytes, read as zeros, so that later writes below need no space.
+    ///
+    /// # Errors
+    /// `StorageFull`, or what the operating system says.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Cuts the file or extends it with zeros.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Makes what was written within the file's length durable (`fdatasync`).
+    ///
+    /// # Errors
+    /// What the operating system says. What was written before may be lost then; never retried.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Makes content and length durable (`fsync`).
+    ///
+    /// # Errors
+    /// As [`DiskFile::sync_data`].
+    fn sync_all(&self) -> io::Result<()>;
+}
+
+/// Fills `buffer` from `offset`; `false` if the file ends before.
+pub(crate) fn read_exact_at(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+    Ok(file.read_at(buffer, offset)? == buffer.len())
+}

@@ -1,0 +1,45 @@
+//! Why a log cannot be opened.
+
+use lastseen_store::{Corruption, StoreFault};
+
+/// Why a log cannot be opened. Nothing was changed on disk unless a torn tail had been cut before.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the directory. Stop it first.
+    #[error("another process is using this data directory")]
+    Locked,
+    /// A file is damaged in a place that a power cut cannot explain. Restore it from a backup.
+    #[error("the log is damaged: {0}")]
+    Corrupt(#[source] Corruption),
+    /// The files are of a format that this program does not know. Use a newer program.
+    #[error("{file} has format version {found}, this program knows {known}")]
+    Version {
+        /// The file, relative to the directory.
+        file: String,
+        /// What the file says.
+        found: u32,
+        /// What this program reads and writes.
+        known: u32,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {file}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or folder, relative to the directory.
+        file: String,
+        /// The operating system's answer.
+        #[source]
+        source: StoreFault,
+    },
+    /// The writer thread could not be started.
+    #[error("cannot start the writer thread")]
+    Thread(#[source] StoreFault),
+}
+
+impl OpenError {
+    pub(crate) fn io(action: &'static str, file: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let file = file.into();
+        move |error| Self::Io { action, file, source: error.into() }
+    }
+}

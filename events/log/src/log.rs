@@ -1,0 +1,137 @@
+//! The log as its users hold it: opened once, appended to from any task, read from any thread, closed.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lastseen_event::{EventBatch, Position};
+use lastseen_store::{AppendError, Appended, Clock, Detail, EventStore, OnConflict, StoreFault, Tail};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::disk::Disk;
+use crate::members::Members;
+use crate::reader::LogReader;
+use crate::recovery::{TornTail, recover};
+use crate::writer::{Commit, Request, Shared, Writer};
+use crate::{LogOptions, OpenError};
+
+/// The embedded event store over one directory. Positions are dense, from 1.
+pub struct Log {
+    shared: Arc<Shared>,
+    requests: RwLock<Option<mpsc::Sender<Request>>>,
+    tail: watch::Receiver<Position>,
+    torn: Option<TornTail>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held to keep other processes out.
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl Log {
+    /// Recovers what is on `disk` and starts the writer.
+    ///
+    /// `on_commit` is called on the writer's thread with each durable group in order; appends succeed once it
+    /// has been [acknowledged](Commit::acknowledge). A slow `on_commit` slows the writer, and so all publishers.
+    ///
+    /// # Errors
+    /// [`OpenError`]; damage is refused with its place.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        options: LogOptions,
+        clock: Arc<dyn Clock>,
+        on_commit: impl FnMut(Commit) + Send + 'static,
+    ) -> Result<Self, OpenError> {
+        let lock = disk.lock().map_err(OpenError::io("lock", "lock"))?.ok_or(OpenError::Locked)?;
+        let recovered = recover(&disk, &options)?;
+        let shared = Arc::new(Shared {
+            disk,
+            log_id: recovered.log_id,
+            members: RwLock::new(recovered.members),
+            files: RwLock::new(recovered.files),
+        });
+        let (tail_sender, tail) = watch::channel(recovered.last_position);
+        let (requests, receiver) = mpsc::channel(options.queue_requests);
+        let writer = Writer {
+            shared: shared.clone(),
+            options,
+            clock,
+            recent: recovered.recent,
+            tail: tail_sender,
+            last_recorded_at: recovered.last_recorded_at,
+            on_commit: Box::new(on_commit),
+            file: None,
+            undefined: Vec::new(),
+            payload: crate::wal::payload::PayloadBuffer::default(),
+            staged: crate::writer::IdLookup::default(),
+            failed: false,
+        };
+        let thread = std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || writer.run(receiver))
+            .map_err(|error| OpenError::Thread(StoreFault::from(error)))?;
+        Ok(Self {
+            shared,
+            requests: RwLock::new(Some(requests)),
+            tail,
+            torn: recovered.torn,
+            thread: Mutex::new(Some(thread)),
+            _lock: lock,
+        })
+    }
+
+    /// The member dictionary. Hold the guard briefly: the writer waits for it.
+    pub fn members(&self) -> RwLockReadGuard<'_, Members> {
+        self.shared.members.read()
+    }
+
+    /// What opening cut off the last file, if a power cut had torn it.
+    pub fn torn_tail(&self) -> Option<&TornTail> {
+        self.torn.as_ref()
+    }
+
+    /// Stops taking appends, writes those that wait, ends the file and returns when all is durable. Blocks.
+    /// Later appends are refused with [`AppendError::Closed`]; reading goes on.
+    ///
+    /// # Panics
+    /// If the writer thread did.
+    pub fn close(&self) {
+        drop(self.requests.write().take());
+        if let Some(thread) = self.thread.lock().take() {
+            thread.join().expect("the writer thread does not panic");
+        }
+    }
+}
+
+impl Drop for Log {
+    /// Ends the writer thread; [`Log::close`] is the orderly way.
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl EventStore for Log {
+    type Reader = LogReader;
+
+    async fn append(&self, batch: EventBatch, on_conflict: OnConflict) -> Result<Appended, AppendError> {
+        /// A request waits this long for room in the queue before it is told to come back.
+        const QUEUE_WAIT: Duration = Duration::from_secs(5);
+        let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        let request = Request { batch, on_conflict, reply };
+        requests.send_timeout(request, QUEUE_WAIT).await.map_err(|error| match error {
+            mpsc::error::SendTimeoutError::Timeout(_) => AppendError::Overloaded,
+            mpsc::error::SendTimeoutError::Closed(_) => AppendError::Closed,
+        })?;
+        drop(requests);
+        let lost = || std::io::Error::other("the group was dropped before it was acknowledged");
+        answer.await.unwrap_or_else(|_| Err(AppendError::Indeterminate(lost().into())))
+    }
+
+    fn read(&self, after: Position, detail: Detail) -> LogReader {
+        LogReader::new(self.shared.clone(), self.tail.clone(), after, detail)
+    }
+
+    fn tail(&self) -> Tail {
+        Tail::new(self.tail.clone())
+    }
+}

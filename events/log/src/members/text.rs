@@ -1,0 +1,32 @@
+//! Names back to back in one buffer: four bytes a reference, one byte of length, no allocation per name.
+
+/// Where a name stands, in units of [`ALIGN`] bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TextRef(u32);
+
+/// Names begin at multiples of this, so that four bytes reach 16 GiB.
+const ALIGN: usize = 4;
+
+#[derive(Debug, Default)]
+pub(super) struct TextArena(Vec<u8>);
+
+impl TextArena {
+    /// Adds a name of at most 255 bytes.
+    ///
+    /// # Panics
+    /// If it is longer, or the arena holds 16 GiB.
+    pub(super) fn add(&mut self, name: &str) -> TextRef {
+        let start = self.0.len();
+        self.0.push(u8::try_from(name.len()).expect("a name has at most 128 bytes"));
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.resize(self.0.len().next_multiple_of(ALIGN), 0);
+        TextRef(u32::try_from(start / ALIGN).expect("names fill less than 16 GiB"))
+    }
+
+    /// The name that was added.
+    pub(super) fn get(&self, at: TextRef) -> &str {
+        let start = at.0 as usize * ALIGN;
+        let len = usize::from(self.0[start]);
+        std::str::from_utf8(&self.0[start + 1..][..len]).expect("names are added as UTF-8")
+    }
+}

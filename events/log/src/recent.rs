@@ -1,0 +1,90 @@
+//! The recent window: the ids of the last N kept events with a fingerprint of their content. First in, first
+//! out, so every node with the same N and the same log has the same window.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use lastseen_event::EventId;
+
+/// The last `capacity` ids. About 40 bytes an id once it is full.
+pub(crate) struct RecentIds {
+    hasher: DefaultHashBuilder,
+    capacity: usize,
+    /// A ring: the oldest entry is at `next` once it is full.
+    ids: Vec<(EventId, u64)>,
+    next: usize,
+    slots: HashTable<u32>,
+}
+
+impl RecentIds {
+    /// An empty window for `capacity` ids, which is at least 1.
+    pub(crate) fn new(capacity: usize) -> Self {
+        // Reserved at once: growing would stall the writer for as long as it takes to hash all ids again.
+        Self {
+            hasher: DefaultHashBuilder::default(),
+            capacity,
+            ids: Vec::new(),
+            next: 0,
+            slots: HashTable::with_capacity(capacity),
+        }
+    }
+
+    /// The fingerprint of the event with this id, if it is in the window.
+    pub(crate) fn get(&self, id: EventId) -> Option<u64> {
+        let hash = self.hasher.hash_one(id);
+        let slot = self.slots.find(hash, |slot| self.ids[*slot as usize].0 == id)?;
+        Some(self.ids[*slot as usize].1)
+    }
+
+    /// Adds an id that is not in the window; the oldest leaves if it is full.
+    pub(crate) fn insert(&mut self, id: EventId, fingerprint: u64) {
+        if self.ids.len() < self.capacity {
+            self.ids.push((id, fingerprint));
+        } else {
+            let (oldest, _) = self.ids[self.next];
+            if let Ok(entry) =
+                self.slots.find_entry(self.hasher.hash_one(oldest), |slot| *slot as usize == self.next)
+            {
+                entry.remove();
+            }
+            self.ids[self.next] = (id, fingerprint);
+        }
+        let slot = u32::try_from(self.next).expect("the window is far below 2^32 ids");
+        let Self { hasher, ids, slots, .. } = self;
+        slots.insert_unique(hasher.hash_one(id), slot, |slot| hasher.hash_one(ids[*slot as usize].0));
+        self.next = (self.next + 1) % self.capacity;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use lastseen_store::contract::event_id;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn holds_exactly_the_last_ids(capacity in 1_usize..20, numbers in prop::collection::vec(0_u64..40, 0..200)) {
+            let mut window = RecentIds::new(capacity);
+            let mut model: VecDeque<(u64, u64)> = VecDeque::new();
+            for (at, number) in numbers.into_iter().enumerate() {
+                let known = model.iter().find(|entry| entry.0 == number).map(|entry| entry.1);
+                prop_assert_eq!(window.get(event_id(number)), known);
+                if known.is_none() {
+                    window.insert(event_id(number), at as u64);
+                    model.push_back((number, at as u64));
+                    if model.len() > capacity {
+                        model.pop_front();
+                    }
+                }
+                for number in 0..40 {
+                    let expected = model.iter().find(|entry| entry.0 == number).map(|entry| entry.1);
+                    prop_assert_eq!(window.get(event_id(number)), expected);
+                }
+            }
+        }
+    }
+}

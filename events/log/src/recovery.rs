@@ -1,0 +1,174 @@
+//! Opening what is on disk: every frame is checked, the dictionary and the recent window are built, a torn tail
+//! is cut and kept aside, anything else that is wrong is refused with its place. FORMAT.md "Recovery".
+
+mod scan;
+
+use std::sync::Arc;
+
+use lastseen_event::{Position, UtcInstant};
+use lastseen_store::Corruption;
+
+pub use self::scan::TornTail;
+use self::scan::{FileScan, Scanner};
+use crate::disk::{Access, Disk, DiskFile};
+use crate::members::Members;
+use crate::recent::RecentIds;
+use crate::wal::file::{NEW_SUFFIX, WalFile};
+use crate::wal::frame::{BadFileHeader, FORMAT_VERSION, FileHeader, LogId};
+use crate::wal::{self};
+use crate::{LogOptions, OpenError};
+
+/// The place of one WAL file in the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FilePlace {
+    pub(crate) number: u64,
+    /// The position of its first event, or of the next event if it has none.
+    pub(crate) first_position: Position,
+}
+
+/// Everything the writer goes on from.
+pub(crate) struct Recovered {
+    pub(crate) log_id: LogId,
+    pub(crate) files: Vec<FilePlace>,
+    pub(crate) last_position: Position,
+    pub(crate) last_recorded_at: UtcInstant,
+    pub(crate) members: Members,
+    pub(crate) recent: RecentIds,
+    pub(crate) torn: Option<TornTail>,
+}
+
+/// Reads all WAL files and ends the last one if a crash left it open.
+///
+/// # Errors
+/// [`OpenError`]: damage, a version that is not known, or what the disk says.
+pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Recovered, OpenError> {
+    disk.create_dir(wal::DIR).map_err(OpenError::io("create", wal::DIR))?;
+    let numbers = list_files(disk.as_ref())?;
+    let mut scanner = Scanner::new(RecentIds::new(options.recent_ids.max(1)));
+    let mut files = Vec::with_capacity(numbers.len());
+    let mut log_id = None;
+    let mut torn = None;
+    for (at, &number) in numbers.iter().enumerate() {
+        let path = wal::path(number);
+        let open = disk.open(&path, Access::ReadWrite).map_err(OpenError::io("open", &path))?;
+        let bytes = read_all(open.as_ref()).map_err(OpenError::io("read", &path))?;
+        let header = read_header(&path, &bytes)?;
+        check_header(&path, &header, number, (log_id, scanner.next_position()))?;
+        log_id = Some(header.log_id);
+        files.push(FilePlace { number, first_position: header.first_position });
+        let scan = scanner.scan(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
+        if at + 1 < numbers.len() {
+            scan.must_be_whole(&path, &bytes).map_err(OpenError::Corrupt)?;
+        } else {
+            torn = finish_last(disk.as_ref(), (open, &bytes, header), &scan, &scanner)?;
+        }
+    }
+    Ok(Recovered {
+        log_id: log_id.unwrap_or_else(|| LogId(uuid::Uuid::new_v4().into_bytes())),
+        files,
+        last_position: scanner.last_position,
+        last_recorded_at: scanner.last_recorded_at,
+        members: scanner.members,
+        recent: scanner.recent,
+        torn,
+    })
+}
+
+/// The numbers of the WAL files, ascending. Files that were never finished being made are removed.
+fn list_files(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
+    let names = disk.list(wal::DIR).map_err(OpenError::io("list", wal::DIR))?;
+    for name in names.iter().filter(|name| name.ends_with(NEW_SUFFIX)) {
+        let path = format!("{}/{name}", wal::DIR);
+        disk.remove(&path).map_err(OpenError::io("remove", &path))?;
+    }
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| wal::number(name)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+pub(crate) fn read_all(file: &dyn DiskFile) -> std::io::Result<Vec<u8>> {
+    let len = usize::try_from(file.size()?).map_err(|_| std::io::ErrorKind::FileTooLarge)?;
+    let mut bytes = vec![0; len];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+fn read_header(path: &str, bytes: &[u8]) -> Result<FileHeader, OpenError> {
+    FileHeader::decode(bytes).map_err(|error| match error {
+        BadFileHeader::Version(found) => {
+            OpenError::Version { file: path.to_owned(), found, known: FORMAT_VERSION }
+        }
+        BadFileHeader::Damaged => OpenError::Corrupt(Corruption {
+            file: path.to_owned(),
+            offset: 0,
+            expected: "a file header with its checksum".to_owned(),
+            found: format!("{} bytes that are none", bytes.len()),
+        }),
+    })
+}
+
+/// A file belongs where it stands: its own number, the log of the files before it, the next position.
+fn check_header(
+    path: &str,
+    header: &FileHeader,
+    number: u64,
+    (log_id, next): (Option<LogId>, Position),
+) -> Result<(), OpenError> {
+    let corrupt = |expected: String, found: String| {
+        Err(OpenError::Corrupt(Corruption { file: path.to_owned(), offset: 0, expected, found }))
+    };
+    if header.number != number {
+        return corrupt(format!("the header of file {number}"), format!("that of file {}", header.number));
+    }
+    if log_id.is_some_and(|log_id| log_id != header.log_id) {
+        return corrupt("a file of the same log".to_owned(), "one of another log".to_owned());
+    }
+    if header.first_position != next {
+        return corrupt(
+            format!("events from position {} on", next.get()),
+            format!("position {}: a file is missing or stands twice", header.first_position.get()),
+        );
+    }
+    Ok(())
+}
+
+/// Ends the last file. After a crash: what is torn is kept aside, then zeroed, then the file is ended; each step
+/// is durable before the next, so a crash in between is recovered from in the same way.
+fn finish_last(
+    disk: &dyn Disk,
+    (file, bytes, header): (Box<dyn DiskFile>, &[u8], FileHeader),
+    scan: &FileScan,
+    scanner: &Scanner,
+) -> Result<Option<TornTail>, OpenError> {
+    let path = wal::path(header.number);
+    let torn = scan.torn_tail(&path, bytes, &header).map_err(OpenError::Corrupt)?;
+    if let Some(torn) = &torn {
+        keep_aside(disk, torn, bytes)?;
+        let zeros = vec![0; torn.len()];
+        file.write_all_at(&zeros, torn.offset)
+            .and_then(|()| file.sync_data())
+            .map_err(OpenError::io("write", &path))?;
+    }
+    if !scan.is_cut(bytes) {
+        let finished = WalFile::found(file, header, scan.end_of_events())
+            .finish(scanner.next_position(), scanner.last_recorded_at);
+        finished.map_err(OpenError::io("write", &path))?;
+    }
+    Ok(torn)
+}
+
+/// Saves the torn bytes next to the file. What an interrupted attempt saved is kept: it is the fuller one.
+fn keep_aside(disk: &dyn Disk, torn: &TornTail, bytes: &[u8]) -> Result<(), OpenError> {
+    let start = usize::try_from(torn.offset).expect("within a file that is in memory");
+    let save = || {
+        let aside = match disk.create(&torn.kept_as) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+            file => file?,
+        };
+        aside.write_all_at(&bytes[start..start + torn.len()], 0)?;
+        aside.sync_all()?;
+        disk.sync_dir(wal::DIR)
+    };
+    save().map_err(OpenError::io("write", &torn.kept_as))
+}

@@ -1,0 +1,201 @@
+//! The pass over one WAL file: frame by frame into dictionary and recent window, and the verdict on what stands
+//! behind the last valid frame.
+
+use std::fmt;
+
+use lastseen_event::{Position, UtcInstant};
+use lastseen_store::Corruption;
+
+use crate::members::Members;
+use crate::recent::RecentIds;
+use crate::wal::frame::{FILE_HEADER_LEN, FRAME_ALIGN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
+use crate::wal::payload::Payload;
+
+/// What a power cut left of a frame that nobody was told was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The file, relative to the store's directory.
+    pub file: String,
+    /// Where the torn bytes begin.
+    pub offset: u64,
+    /// How many there are.
+    pub bytes: u64,
+    /// Where they are kept, relative to the store's directory.
+    pub kept_as: String,
+}
+
+impl TornTail {
+    pub(super) fn len(&self) -> usize {
+        usize::try_from(self.bytes).expect("within a file that is in memory")
+    }
+}
+
+impl fmt::Display for TornTail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, offset, bytes, kept_as } = self;
+        write!(f, "cut {bytes} torn bytes off {file} at byte {offset}, kept as {kept_as}")
+    }
+}
+
+/// What the files so far add up to.
+pub(super) struct Scanner {
+    pub(super) members: Members,
+    pub(super) recent: RecentIds,
+    pub(super) last_position: Position,
+    pub(super) last_recorded_at: UtcInstant,
+}
+
+/// Where the valid frames of a file end, and how.
+pub(super) struct FileScan {
+    /// Behind the last valid frame, the end frame included.
+    end: usize,
+    /// Whether that was an end frame.
+    ended: bool,
+}
+
+impl Scanner {
+    pub(super) fn new(recent: RecentIds) -> Self {
+        Self {
+            members: Members::default(),
+            recent,
+            last_position: Position::START,
+            last_recorded_at: UtcInstant::EARLIEST,
+        }
+    }
+
+    pub(super) fn next_position(&self) -> Position {
+        Position::new(self.last_position.get() + 1)
+    }
+
+    /// Takes in the valid frames from the start of a file on.
+    pub(super) fn scan(
+        &mut self,
+        path: &str,
+        bytes: &[u8],
+        file: &FileHeader,
+    ) -> Result<FileScan, Corruption> {
+        let mut end = FILE_HEADER_LEN;
+        loop {
+            let rest = bytes.get(end..).unwrap_or_default();
+            let Some((header, payload)) = FrameHeader::decode_frame(rest, file.log_id) else {
+                return Ok(FileScan { end, ended: false });
+            };
+            let offset = end as u64;
+            let corrupt = |expected: String, found: String| {
+                Err(Corruption { file: path.to_owned(), offset, expected, found })
+            };
+            if header.first_position != self.next_position() || header.recorded_at < self.last_recorded_at {
+                return corrupt(
+                    format!("a frame for position {}", self.next_position().get()),
+                    format!("one for position {}", header.first_position.get()),
+                );
+            }
+            end += header.frame_len();
+            if header.kind == FrameKind::End {
+                return Ok(FileScan { end, ended: true });
+            }
+            if self.take(&header, payload).is_none() {
+                return corrupt(
+                    "a payload that matches its checksum and its header".into(),
+                    "one that does not".into(),
+                );
+            }
+        }
+    }
+
+    fn take(&mut self, header: &FrameHeader, payload: &[u8]) -> Option<()> {
+        let payload = Payload::new(payload)?;
+        payload.for_each_member(|new| {
+            let (found, is_new) = self.members.resolve(new.tenant_id, new.user_id);
+            (is_new && found.member == new.member).then_some(())
+        })?;
+        let Self { members, recent, .. } = self;
+        let count = payload.for_each_event(|event| {
+            members.member_ref(event.member)?;
+            recent.insert(event.id, event.fingerprint);
+            Some(())
+        })?;
+        if count != header.events || count == 0 {
+            return None;
+        }
+        self.last_position = Position::new(self.last_position.get() + u64::from(count));
+        self.last_recorded_at = header.recorded_at;
+        Some(())
+    }
+}
+
+impl FileScan {
+    /// Where the next frame would have gone.
+    pub(super) fn end_of_events(&self) -> u64 {
+        (if self.ended { self.end - FRAME_HEADER_LEN } else { self.end }) as u64
+    }
+
+    /// Whether the file ends with its end frame to the byte.
+    pub(super) fn is_cut(&self, bytes: &[u8]) -> bool {
+        self.ended && self.end == bytes.len()
+    }
+
+    /// Every file but the last was ended before the next was made.
+    pub(super) fn must_be_whole(&self, path: &str, bytes: &[u8]) -> Result<(), Corruption> {
+        if self.is_cut(bytes) {
+            return Ok(());
+        }
+        let expected = if self.ended { "the end of the file" } else { "a frame with its checksum" };
+        Err(self.corruption(path, expected, bytes))
+    }
+
+    /// The verdict on the last file: `None` where it ends cleanly, the torn tail where a power cut explains what
+    /// is there, corruption otherwise.
+    pub(super) fn torn_tail(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        file: &FileHeader,
+    ) -> Result<Option<TornTail>, Corruption> {
+        let rest = bytes.get(self.end..).unwrap_or_default();
+        let garbage = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        if self.ended {
+            return if garbage == 0 {
+                Ok(None)
+            } else {
+                Err(self.corruption(path, "nothing behind the end frame", bytes))
+            };
+        }
+        if bytes.len() as u64 != file.capacity {
+            let expected = format!("{} bytes, or an end frame", file.capacity);
+            return Err(Corruption {
+                file: path.to_owned(),
+                offset: bytes.len() as u64,
+                expected,
+                found: "the end of the file".to_owned(),
+            });
+        }
+        if garbage == 0 {
+            return Ok(None);
+        }
+        if let Some(valid) = self.valid_frame_behind(rest, file) {
+            let expected = format!("a frame with its checksum, since a valid one follows at byte {valid}");
+            return Err(self.corruption(path, &expected, bytes));
+        }
+        Ok(Some(TornTail {
+            file: path.to_owned(),
+            offset: self.end as u64,
+            bytes: garbage as u64,
+            kept_as: format!("{path}.{}.torn", self.end),
+        }))
+    }
+
+    fn valid_frame_behind(&self, rest: &[u8], file: &FileHeader) -> Option<usize> {
+        (FRAME_ALIGN..rest.len())
+            .step_by(FRAME_ALIGN)
+            .find(|at| FrameHeader::decode_frame(&rest[*at..], file.log_id).is_some())
+            .map(|at| self.end + at)
+    }
+
+    fn corruption(&self, path: &str, expected: &str, bytes: &[u8]) -> Corruption {
+        let shown = &bytes[self.end.min(bytes.len())..][..bytes.len().saturating_sub(self.end).min(8)];
+        let found =
+            if shown.is_empty() { "the end of the file".to_owned() } else { format!("bytes {shown:02x?}") };
+        Corruption { file: path.to_owned(), offset: self.end as u64, expected: expected.to_owned(), found }
+    }
+}

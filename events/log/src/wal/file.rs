@@ -1,0 +1,137 @@
+//! One WAL file while it is written: made aside and renamed when it is whole, filled frame by frame, ended.
+
+use std::io;
+
+use lastseen_event::{Position, UtcInstant};
+
+use super::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId};
+use super::{DIR, path};
+use crate::disk::{Disk, DiskFile};
+
+/// The file that takes the frames.
+pub(crate) struct WalFile {
+    file: Box<dyn DiskFile>,
+    header: FileHeader,
+    /// Where the next frame goes.
+    end: u64,
+    /// Up to here the file was written before, so that syncing a small frame has no allocation to make durable.
+    written_until: u64,
+}
+
+/// The name of a file that is being made.
+pub(crate) const NEW_SUFFIX: &str = ".new";
+
+impl WalFile {
+    /// Makes a file that survives a power cut: its content first, then its name. A leftover of an attempt that
+    /// failed is replaced.
+    ///
+    /// # Errors
+    /// What the disk says; nothing is left behind that recovery would take for a WAL file.
+    pub(crate) fn create(disk: &dyn Disk, header: FileHeader) -> io::Result<Self> {
+        let path = path(header.number);
+        let new_path = format!("{path}{NEW_SUFFIX}");
+        let made = Self::make(disk, &new_path, &header).and_then(|file| {
+            disk.rename(&new_path, &path)?;
+            disk.sync_dir(DIR)?;
+            Ok(file)
+        });
+        match made {
+            Ok(file) => {
+                let end = FILE_HEADER_LEN as u64;
+                Ok(Self { file, header, end, written_until: end })
+            }
+            Err(error) => {
+                // Gives back what was reserved; recovery removes it if this fails too.
+                let _ = disk.remove(&new_path);
+                Err(error)
+            }
+        }
+    }
+
+    fn make(disk: &dyn Disk, new_path: &str, header: &FileHeader) -> io::Result<Box<dyn DiskFile>> {
+        let file = match disk.create(new_path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk.remove(new_path)?;
+                disk.create(new_path)?
+            }
+            file => file?,
+        };
+        file.allocate(header.capacity)?;
+        file.write_all_at(&header.encode(), 0)?;
+        file.sync_all()?;
+        Ok(file)
+    }
+
+    /// A file that recovery found, to be ended.
+    pub(crate) fn found(file: Box<dyn DiskFile>, header: FileHeader, end: u64) -> Self {
+        Self { file, header, end, written_until: end }
+    }
+
+    /// Whether a frame of this length fits, the end frame behind it.
+    pub(crate) fn fits(&self, frame_len: usize) -> bool {
+        self.end + (frame_len + FRAME_HEADER_LEN) as u64 <= self.header.capacity
+    }
+
+    /// Writes the frame, not yet durable. After an error nothing of it counts: the next frame goes to the same
+    /// place.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+        const SMALL_FRAME: usize = 256 * 1024;
+        let frame_end = self.end + frame.len() as u64;
+        if frame_end > self.written_until && frame.len() < SMALL_FRAME {
+            let ahead_until = (frame_end + ZEROS.len() as u64).min(self.header.capacity);
+            self.file.write_all_at(&ZEROS[..index(ahead_until - frame_end)], frame_end)?;
+            self.written_until = ahead_until;
+        }
+        self.file.write_all_at(frame, self.end)?;
+        self.written_until = self.written_until.max(frame_end);
+        Ok(())
+    }
+
+    /// Makes the frame that was just written durable.
+    ///
+    /// # Errors
+    /// What the disk says. The frame may or may not be durable; the file must not be written again.
+    pub(crate) fn sync(&mut self, frame_len: usize) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.end += frame_len as u64;
+        Ok(())
+    }
+
+    /// Writes the end frame and cuts the file behind it, in an order that a power cut cannot turn round: a file
+    /// shorter than its capacity always has its end frame.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn finish(mut self, next_position: Position, recorded_at: UtcInstant) -> io::Result<u64> {
+        let frame = end_frame(self.header.log_id, next_position, recorded_at);
+        self.file.write_all_at(&frame, self.end)?;
+        self.sync(frame.len())?;
+        self.file.set_len(self.end)?;
+        self.file.sync_all()?;
+        Ok(self.end)
+    }
+}
+
+/// What is written ahead of small frames.
+static ZEROS: [u8; 1024 * 1024] = [0; 1024 * 1024];
+
+#[expect(clippy::cast_possible_truncation, reason = "at most the length of ZEROS")]
+fn index(len: u64) -> usize {
+    len as usize
+}
+
+fn end_frame(log_id: LogId, next_position: Position, recorded_at: UtcInstant) -> [u8; FRAME_HEADER_LEN] {
+    let mut frame = [0; FRAME_HEADER_LEN];
+    let header = FrameHeader {
+        kind: FrameKind::End,
+        payload_len: 0,
+        first_position: next_position,
+        events: 0,
+        recorded_at,
+    };
+    header.seal(log_id, &mut frame);
+    frame
+}

@@ -1,0 +1,246 @@
+//! The writer thread: takes waiting requests as one group, decides what is new, writes one frame, syncs once.
+//! The only place that changes the log. It never answers before the sync, and after a failed one never again.
+
+mod group;
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use lastseen_event::{EventBatch, Fact, MemberRef, Position, UtcInstant};
+use lastseen_store::{AppendError, Appended, Clock, OnConflict, StoreFault};
+use parking_lot::{RwLock, RwLockWriteGuard};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::group::Group;
+pub(crate) use self::group::IdLookup;
+use crate::LogOptions;
+use crate::disk::Disk;
+use crate::members::Members;
+use crate::recent::RecentIds;
+use crate::recovery::FilePlace;
+use crate::wal::file::WalFile;
+use crate::wal::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId};
+use crate::wal::payload::{NewMember, PayloadBuffer};
+
+/// An append on its way to the writer.
+pub(crate) struct Request {
+    pub(crate) batch: EventBatch,
+    pub(crate) on_conflict: OnConflict,
+    pub(crate) reply: Reply,
+}
+
+type Reply = oneshot::Sender<Result<Appended, AppendError>>;
+
+/// A durable group, handed to whoever follows the log. Its appends wait until [`Commit::acknowledge`]; dropped
+/// without it, they learn that their outcome is unknown.
+#[derive(Debug)]
+pub struct Commit {
+    /// The new events of the group in order; empty where all were duplicates.
+    pub facts: Vec<Fact>,
+    answers: Vec<(Reply, Appended)>,
+}
+
+impl Commit {
+    /// Tells the waiting appends that they succeeded.
+    pub fn acknowledge(self) {
+        for (reply, appended) in self.answers {
+            // A caller that went away needs no answer.
+            let _ = reply.send(Ok(appended));
+        }
+    }
+}
+
+/// What the readers of a log share with its writer.
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) log_id: LogId,
+    pub(crate) members: RwLock<Members>,
+    pub(crate) files: RwLock<Vec<FilePlace>>,
+}
+
+/// Everything the writer thread owns.
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) options: LogOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) recent: RecentIds,
+    pub(crate) tail: watch::Sender<Position>,
+    pub(crate) last_recorded_at: UtcInstant,
+    pub(crate) on_commit: Box<dyn FnMut(Commit) + Send>,
+    /// Made by the first append after opening, so that opening writes nothing.
+    pub(crate) file: Option<WalFile>,
+    /// Members that no durable frame defines yet.
+    pub(crate) undefined: Vec<MemberRef>,
+    pub(crate) payload: PayloadBuffer,
+    pub(crate) staged: IdLookup,
+    /// Set by a failed write or sync: what is on disk is not known any more.
+    pub(crate) failed: bool,
+}
+
+/// Why a group was not written.
+enum WriteError {
+    /// Nothing of it counts; the next group may succeed.
+    NoSpace(StoreFault),
+    /// It may or may not be durable.
+    Unknown(StoreFault),
+}
+
+impl Writer {
+    /// Serves requests until all senders are gone, then ends the file.
+    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        while let Some(first) = requests.blocking_recv() {
+            let mut group = vec![first];
+            let mut events = group[0].batch.len();
+            while events < self.options.group_events
+                && let Ok(next) = requests.try_recv()
+            {
+                events += next.batch.len();
+                group.push(next);
+            }
+            if self.failed {
+                for request in group {
+                    let _ = request.reply.send(Err(AppendError::Closed));
+                }
+            } else {
+                self.serve(group);
+            }
+        }
+        if let (Some(file), false) = (self.file.take(), self.failed)
+            && let Err(error) = file.finish(next(self.last_position()), self.last_recorded_at)
+        {
+            tracing::error!(%error, "the log was not ended cleanly; the next start recovers it");
+        }
+    }
+
+    fn last_position(&self) -> Position {
+        *self.tail.borrow()
+    }
+
+    /// Writes one group and hands it on.
+    fn serve(&mut self, requests: Vec<Request>) {
+        let recorded_at = self.clock.now().max(self.last_recorded_at);
+        let mut group = Group::check(requests, &self.recent, &mut self.staged);
+        let facts = self.encode(&group, recorded_at);
+        if let Some(last) = facts.last() {
+            if let Err(error) = self.write(recorded_at) {
+                return self.refuse(group, error);
+            }
+            self.last_recorded_at = recorded_at;
+            self.undefined.clear();
+            for (id, fingerprint) in group.new_ids() {
+                self.recent.insert(id, fingerprint);
+            }
+            self.tail.send_replace(last.position);
+        }
+        let answers = group.answers(self.last_position());
+        (self.on_commit)(Commit { facts, answers });
+    }
+
+    /// Resolves the members of the group's new events and puts them into the payload.
+    fn encode(&mut self, group: &Group, recorded_at: UtcInstant) -> Vec<Fact> {
+        /// Resolving holds the dictionary's lock for this many events at the most.
+        const LOCKED_EVENTS_MAX: usize = 256;
+        let mut facts = Vec::with_capacity(group.new_events());
+        self.payload.clear();
+        let mut position = self.last_position();
+        let mut members = self.shared.members.write();
+        for (batch, row) in group.new_rows() {
+            if facts.len() % LOCKED_EVENTS_MAX == LOCKED_EVENTS_MAX - 1 {
+                RwLockWriteGuard::bump(&mut members);
+            }
+            let event = batch.get(row);
+            let (member, is_new) = members.resolve(event.tenant_id, event.user_id);
+            if is_new {
+                self.undefined.push(member);
+            }
+            self.payload.push(&event, batch.identity(row).1, member.member);
+            position = next(position);
+            facts.push(Fact {
+                position,
+                id: event.id,
+                occurred_at: event.occurred_at,
+                recorded_at,
+                member,
+                event_type: event.event_type,
+                created_confirmed: event.confirmed == Some(true),
+            });
+        }
+        facts
+    }
+
+    /// Writes the payload as one frame and syncs it.
+    fn write(&mut self, recorded_at: UtcInstant) -> Result<(), WriteError> {
+        let first_position = next(self.last_position());
+        let events = self.payload.events();
+        let shared = self.shared.clone();
+        let members = shared.members.read();
+        let frame = self.payload.finish(self.undefined.iter().map(|new| NewMember {
+            member: new.member,
+            tenant_id: members.tenant_id(new.tenant),
+            user_id: members.user_id(new.person),
+        }));
+        drop(members);
+        let payload_len = frame.len() - FRAME_HEADER_LEN;
+        let header =
+            FrameHeader { kind: FrameKind::Events, payload_len, first_position, events, recorded_at };
+        header.seal(shared.log_id, frame);
+        let frame_len = frame.len();
+        self.make_room(frame_len)?;
+        let (Some(file), frame) = (&mut self.file, self.payload.frame()) else {
+            unreachable!("make_room leaves a file");
+        };
+        file.write(frame).map_err(|error| match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => WriteError::NoSpace(error.into()),
+            _ => WriteError::Unknown(error.into()),
+        })?;
+        file.sync(frame_len).map_err(|error| WriteError::Unknown(error.into()))
+    }
+
+    /// Leaves `self.file` with room for a frame: ends a file that is full, makes the next one.
+    fn make_room(&mut self, frame_len: usize) -> Result<(), WriteError> {
+        if self.file.as_ref().is_some_and(|file| file.fits(frame_len)) {
+            return Ok(());
+        }
+        if let Some(full) = self.file.take() {
+            full.finish(next(self.last_position()), self.last_recorded_at)
+                .map_err(|error| WriteError::Unknown(error.into()))?;
+        }
+        let number = self.shared.files.read().last().map_or(1, |last| last.number + 1);
+        let needed = (FILE_HEADER_LEN + frame_len + FRAME_HEADER_LEN) as u64;
+        let header = FileHeader {
+            number,
+            first_position: next(self.last_position()),
+            log_id: self.shared.log_id,
+            capacity: self.options.wal_file_bytes.max(needed),
+        };
+        match WalFile::create(self.shared.disk.as_ref(), header) {
+            Ok(file) => {
+                self.file = Some(file);
+                self.shared.files.write().push(FilePlace { number, first_position: header.first_position });
+                Ok(())
+            }
+            // Whatever went wrong, no frame was written: the next group may try again.
+            Err(error) => Err(WriteError::NoSpace(error.into())),
+        }
+    }
+
+    fn refuse(&mut self, group: Group, error: WriteError) {
+        let error = match error {
+            WriteError::NoSpace(fault) => {
+                tracing::warn!(error = %fault, "append refused: no space for the log");
+                AppendError::NoSpace(fault)
+            }
+            WriteError::Unknown(fault) => {
+                self.failed = true;
+                tracing::error!(error = %fault, "writing the log failed; it takes no more events until restart");
+                AppendError::Indeterminate(fault)
+            }
+        };
+        group.refuse(&error);
+    }
+}
+
+/// Positions of the embedded log are dense, from 1.
+pub(crate) fn next(position: Position) -> Position {
+    Position::new(position.get() + 1)
+}

@@ -1,0 +1,56 @@
+//! How many members were last seen from any instant on, by observation and by estimate.
+
+use lastseen_event::{Provenance, UtcInstant};
+
+use crate::instants::InstantCounts;
+
+/// The counted last seen of members, one instant each.
+#[derive(Debug, Default)]
+pub(super) struct SeenCounts {
+    observed: InstantCounts,
+    estimated: InstantCounts,
+}
+
+impl SeenCounts {
+    /// A member's last seen was `before` and is `after`; `None` is none that counts.
+    pub(super) fn replace(
+        &mut self,
+        before: Option<(UtcInstant, Provenance)>,
+        after: Option<(UtcInstant, Provenance)>,
+    ) {
+        if before == after {
+            return;
+        }
+        if let Some((at, provenance)) = before {
+            self.instants(provenance).remove(at);
+        }
+        if let Some((at, provenance)) = after {
+            self.instants(provenance).insert(at);
+        }
+    }
+
+    /// Members last seen at `since` or later, by observation and by estimate.
+    pub(super) fn count_from(&self, since: UtcInstant) -> (u64, u64) {
+        (self.observed.count_from(since), self.estimated.count_from(since))
+    }
+
+    /// Reads the memory that replacing this last seen will need; the number means nothing.
+    pub(super) fn touch(&self, (at, provenance): (UtcInstant, Provenance)) -> u64 {
+        match provenance {
+            Provenance::Observed => self.observed.touch(at),
+            Provenance::Estimated => self.estimated.touch(at),
+        }
+    }
+
+    /// The greatest last seen.
+    pub(super) fn max(&self) -> Option<UtcInstant> {
+        self.observed.max().max(self.estimated.max())
+    }
+
+    fn instants(&mut self, provenance: Provenance) -> &mut InstantCounts {
+        match provenance {
+            Provenance::Observed => &mut self.observed,
+            Provenance::Estimated => &mut self.estimated,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The counts of one tenant: counters for any size, multisets of instants only beyond the size that a pass over
+//! its members answers quickly.
+
+use lastseen_event::{Provenance, TenantOrdinal, UtcInstant};
+
+use super::Tally;
+use super::seen::SeenCounts;
+use crate::Summary;
+use crate::members::Members;
+use crate::newest::Newest;
+use crate::roster::{Change, Standing};
+
+/// One tenant. Which one is an argument: the counts themselves do not know.
+#[derive(Debug, Default)]
+pub(super) struct TenantCounts {
+    tally: Tally,
+    newest: Newest,
+    /// There once the tenant was large, and for good: members are never forgotten.
+    seen: Option<Box<SeenCounts>>,
+}
+
+// One cache line: the overall numbers pass over all tenants.
+const _: () = assert!(size_of::<TenantCounts>() <= 64);
+
+impl TenantCounts {
+    /// The counts of a tenant's members, in one pass.
+    pub(super) fn of(members: &Members, tenant: TenantOrdinal, small_max: u64) -> Self {
+        let mut counts = Self::default();
+        for standing in members.standings_of(tenant) {
+            counts.tally.add(&standing);
+            counts.newest.replace(None, standing.counted_at());
+        }
+        if counts.tally.members() > small_max {
+            counts.seen = Some(Box::new(seen_of(members, tenant)));
+        }
+        counts
+    }
+
+    /// Follows one change; `members` holds it already.
+    pub(super) fn follow(&mut self, of: (&Members, TenantOrdinal), change: &Change, small_max: u64) {
+        let (members, tenant) = of;
+        let before = change.before.as_ref().and_then(Standing::counted_seen);
+        let after = change.after.counted_seen();
+        self.tally.replace(change.before.as_ref(), &change.after);
+        match &mut self.seen {
+            Some(seen) => seen.replace(before, after),
+            None if self.tally.members() > small_max => self.seen = Some(Box::new(seen_of(members, tenant))),
+            None => {}
+        }
+        self.newest.replace(before.map(|(at, _)| at), after.map(|(at, _)| at));
+        if let Some(seen) = self.seen.as_ref().filter(|_| !self.newest.is_exact()) {
+            self.newest = Newest::exactly(seen.max());
+        }
+    }
+
+    /// Reads the memory that replacing this last seen will need; the number means nothing.
+    pub(super) fn touch(&self, seen: (UtcInstant, Provenance)) -> u64 {
+        self.seen.as_ref().map_or(0, |counts| counts.touch(seen))
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The numbers. `since` is the lower edge of the window, inclusive.
+    pub(super) fn summary(&self, of: (&Members, TenantOrdinal), since: UtcInstant) -> Summary {
+        self.tally.summary(match &self.seen {
+            Some(seen) => seen.count_from(since),
+            None => count_by_pass(of, since),
+        })
+    }
+
+    /// Whether some member is active.
+    pub(super) fn is_active(&self, of: (&Members, TenantOrdinal), since: UtcInstant) -> bool {
+        let (members, tenant) = of;
+        let search = || members.standings_of(tenant).any(|standing| standing.counted_at() >= Some(since));
+        self.newest.reaches(since, search)
+    }
+}
+
+/// Active members by observation and by estimate.
+fn count_by_pass((members, tenant): (&Members, TenantOrdinal), since: UtcInstant) -> (u64, u64) {
+    let mut active = (0, 0);
+    for standing in members.standings_of(tenant) {
+        match standing.counted_seen() {
+            Some((at, Provenance::Observed)) if at >= since => active.0 += 1,
+            Some((at, Provenance::Estimated)) if at >= since => active.1 += 1,
+            Some(_) | None => {}
+        }
+    }
+    active
+}
+
+fn seen_of(members: &Members, tenant: TenantOrdinal) -> SeenCounts {
+    let mut seen = SeenCounts::default();
+    members.standings_of(tenant).for_each(|standing| seen.replace(None, standing.counted_seen()));
+    seen
+}

@@ -1,0 +1,86 @@
+//! A multiset of instants that counts from any instant on, exactly to the microsecond, without a pass over what
+//! it holds. It knows instants only, never whose they are.
+//!
+//! A radix tree: instants are grouped into eras of 2^40 us (12.7 days), and an era with more than a leaf's worth
+//! is divided by 16 until its parts fit into leaves. Memory follows the content both ways.
+
+mod node;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Bound::{Excluded, Unbounded};
+
+use lastseen_event::UtcInstant;
+
+use self::node::Branch;
+
+/// The low bits of an instant that its era leaves open.
+const ERA_BITS: u32 = 40;
+
+/// Instants, each as often as it was inserted.
+#[derive(Debug, Default)]
+pub(crate) struct InstantCounts {
+    /// By the high bits of their instants; none is empty.
+    eras: BTreeMap<u64, Branch>,
+}
+
+impl InstantCounts {
+    /// Adds one instant.
+    pub(crate) fn insert(&mut self, at: UtcInstant) {
+        let key = key_of(at);
+        let era = self.eras.entry(key >> ERA_BITS).or_insert_with(|| Branch::empty(ERA_BITS));
+        era.count += 1;
+        era.node.insert(key, ERA_BITS);
+    }
+
+    /// Takes out one instant.
+    ///
+    /// # Panics
+    /// If it is not there as often as it was taken out.
+    pub(crate) fn remove(&mut self, at: UtcInstant) {
+        let key = key_of(at);
+        let Entry::Occupied(mut era) = self.eras.entry(key >> ERA_BITS) else {
+            panic!("only what was inserted is removed");
+        };
+        let Branch { count, node } = era.get_mut();
+        node.remove(key, ERA_BITS, *count);
+        *count -= 1;
+        if *count == 0 {
+            era.remove();
+        }
+    }
+
+    /// How many are `since` or later.
+    pub(crate) fn count_from(&self, since: UtcInstant) -> u64 {
+        let key = key_of(since);
+        let era = key >> ERA_BITS;
+        let later: u64 = self.eras.range((Excluded(era), Unbounded)).map(|(_, later)| later.count).sum();
+        later + self.eras.get(&era).map_or(0, |era| era.node.count_from(key, ERA_BITS))
+    }
+
+    /// Reads the memory that removing this instant will need; the number means nothing.
+    pub(crate) fn touch(&self, at: UtcInstant) -> u64 {
+        let key = key_of(at);
+        self.eras.get(&(key >> ERA_BITS)).map_or(0, |era| era.node.touch(key, ERA_BITS))
+    }
+
+    /// The greatest.
+    pub(crate) fn max(&self) -> Option<UtcInstant> {
+        let (&era, Branch { node, .. }) = self.eras.last_key_value()?;
+        Some(instant_of(node.max(era << ERA_BITS, ERA_BITS)))
+    }
+}
+
+const SIGN: u64 = 1 << 63;
+
+/// An instant as an unsigned number of the same order.
+fn key_of(at: UtcInstant) -> u64 {
+    at.as_micros().cast_unsigned() ^ SIGN
+}
+
+fn instant_of(key: u64) -> UtcInstant {
+    UtcInstant::from_micros((key ^ SIGN).cast_signed())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,32 @@
+//! The pure folds of Lastseen: from facts to who was last seen when and how many are active, exactly.
+//!
+//! The data path through this crate:
+//!
+//! 1. a [`Fact`](lastseen_event::Fact) enters [`Views::apply`] (live) or [`ViewsBuilder::apply`] (a chosen
+//!    [`Selection`] of history);
+//! 2. `members` folds it into one record per member: a join, so neither order nor repetition matters;
+//! 3. `counts` keeps what the numbers need beside the records: counters, and multisets of instants that count
+//!    from any instant without looking at every member;
+//! 4. [`Views::summary`] answers with the numbers, [`Views::member`] and [`Views::members_of`] with
+//!    [`MemberState`]s;
+//! 5. [`MemberState::meets`] is the one definition of each [`Condition`]: lists filter by it, counts agree.
+//!
+//! Pure: no tokio, no I/O, no clock. "Now" is an argument of the query.
+
+mod counts;
+mod instants;
+mod member;
+mod members;
+mod newest;
+mod paged;
+mod persons;
+mod ranges;
+mod roster;
+mod selection;
+mod summary;
+mod views;
+
+pub use member::{Condition, MemberState, Seen, Status};
+pub use selection::{Selection, TypeSet};
+pub use summary::{Overall, Scope, Summary};
+pub use views::{Views, ViewsBuilder};

@@ -1,0 +1,114 @@
+//! What the fold knows of one member, and the one definition of every condition a member can meet.
+
+use lastseen_event::{EventType, Position, Provenance, UtcInstant};
+
+/// A member that exists: at least one event tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberState {
+    /// Least `occurred_at` of all its events.
+    pub exists_from: UtcInstant,
+    /// Least `occurred_at` of its confirming events: any activity or estimate, `user_confirmed`,
+    /// `user_created` with `confirmed: true`. `None`: not confirmed.
+    pub confirmed_from: Option<UtcInstant>,
+    /// `occurred_at` of the deciding `user_deleted`. `None`: not deleted.
+    pub deleted_at: Option<UtcInstant>,
+    /// The activity that last seen comes from. `None`: never seen.
+    pub last_seen: Option<Seen>,
+    /// Least `occurred_at` of any activity that counts, estimates included.
+    pub first_seen_at: Option<UtcInstant>,
+}
+
+/// The activity that a last-seen value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its `occurred_at`.
+    pub at: UtcInstant,
+    /// Among activity of the same instant, the type that [`EventType`] lists first.
+    pub event_type: EventType,
+    /// Among activity of the same instant and type, the least.
+    pub position: Position,
+}
+
+impl Seen {
+    /// Whether it happened or is a guess.
+    pub fn provenance(&self) -> Provenance {
+        if self.event_type == EventType::EstimatedActivity {
+            Provenance::Estimated
+        } else {
+            Provenance::Observed
+        }
+    }
+}
+
+/// What a member is, in one word: the first that holds, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Soft-deleted and not restored since.
+    Deleted,
+    /// Not confirmed.
+    Pending,
+    /// Confirmed, without any activity.
+    NeverSeen,
+    /// Last seen within the window.
+    Active,
+    /// Last seen before the window.
+    Inactive,
+}
+
+impl Status {
+    /// The word used on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Pending => "pending",
+            Self::NeverSeen => "never_seen",
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+        }
+    }
+}
+
+/// The conditions that are counted and that lists filter by. They overlap: whoever is pending is never seen too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Condition {
+    /// Not deleted, confirmed, last seen within the window.
+    Active,
+    /// Not deleted, last seen before the window.
+    Inactive,
+    /// Not deleted, not confirmed.
+    Pending,
+    /// Not deleted, last seen null.
+    NeverSeen,
+    /// Deleted.
+    Deleted,
+}
+
+impl MemberState {
+    /// The first status that holds. `since` is the lower edge of the window, inclusive.
+    pub fn status(&self, since: UtcInstant) -> Status {
+        let Some(seen) = &self.last_seen else {
+            return match (self.deleted_at, self.confirmed_from) {
+                (Some(_), _) => Status::Deleted,
+                (None, None) => Status::Pending,
+                (None, Some(_)) => Status::NeverSeen,
+            };
+        };
+        match (self.deleted_at, seen.at >= since) {
+            (Some(_), _) => Status::Deleted,
+            (None, true) => Status::Active,
+            (None, false) => Status::Inactive,
+        }
+    }
+
+    /// Whether the condition holds. `since` is the lower edge of the window, inclusive.
+    pub fn meets(&self, condition: Condition, since: UtcInstant) -> bool {
+        let status = self.status(since);
+        match condition {
+            Condition::Active => status == Status::Active,
+            Condition::Inactive => status == Status::Inactive,
+            Condition::Pending => status == Status::Pending,
+            Condition::NeverSeen => matches!(status, Status::Pending | Status::NeverSeen),
+            Condition::Deleted => status == Status::Deleted,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! All that is folded from facts: the roster, and which members make up a tenant and a person. What is derived
+//! from it for counting is in `counts`.
+
+use lastseen_event::{Fact, MemberOrdinal, MemberRef, TenantOrdinal};
+
+use crate::TypeSet;
+use crate::persons::Persons;
+use crate::ranges::OrdinalRanges;
+use crate::roster::{Change, Roster, Standing};
+
+/// Members by themselves, by tenant and by person.
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    pub(crate) roster: Roster,
+    pub(crate) persons: Persons,
+    /// One per tenant ordinal; empty for a tenant that no fact told of.
+    tenants: Vec<OrdinalRanges>,
+}
+
+impl Members {
+    /// Folds the fact in; activity counts as being seen if `counted` has its type.
+    pub(crate) fn fold(&mut self, fact: &Fact, counted: TypeSet) -> Change {
+        let mut change = self.roster.fold(fact, counted);
+        if change.before.is_none() {
+            change.shared = self.enter(fact.member);
+        }
+        change
+    }
+
+    /// Enters a new member into its tenant and person; whether the person has others.
+    fn enter(&mut self, MemberRef { member, tenant, person }: MemberRef) -> bool {
+        if tenant.index() >= self.tenants.len() {
+            self.tenants.resize_with(tenant.index() + 1, OrdinalRanges::default);
+        }
+        self.tenants[tenant.index()].insert(member);
+        let Some(other) = self.persons.join(person, member) else { return false };
+        self.roster.mark_shared(other);
+        self.roster.mark_shared(member);
+        true
+    }
+
+    /// Number of tenant ordinals in use, those without a member included.
+    pub(crate) fn tenants(&self) -> usize {
+        self.tenants.len()
+    }
+
+    /// The members of a tenant, ascending.
+    pub(crate) fn ordinals_of(&self, tenant: TenantOrdinal) -> impl Iterator<Item = MemberOrdinal> {
+        self.tenants.get(tenant.index()).into_iter().flat_map(OrdinalRanges::iter)
+    }
+
+    /// The standings of a tenant's members, ascending by ordinal.
+    pub(crate) fn standings_of(&self, tenant: TenantOrdinal) -> impl Iterator<Item = Standing> {
+        self.ordinals_of(tenant).filter_map(|member| self.roster.standing(member))
+    }
+
+    /// Whether the tenant has a member, deleted or not.
+    pub(crate) fn knows_tenant(&self, tenant: TenantOrdinal) -> bool {
+        self.tenants.get(tenant.index()).is_some_and(|members| !members.is_empty())
+    }
+}

@@ -1,0 +1,232 @@
+//! One compact record per member, in an array over ordinals, and the fold of a fact into it.
+//!
+//! Every field is a least or a greatest of something the facts carry, so the fold is a join: facts in any order,
+//! any number of times, give the same record.
+
+use std::cmp::Reverse;
+
+use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, UtcInstant};
+
+use crate::paged::Paged;
+use crate::{MemberState, Seen, TypeSet};
+
+/// The records of all members.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    records: Paged<Record>,
+    /// What decides deletion; few members are ever deleted, the others have no page here.
+    decisions: Paged<Decision>,
+}
+
+/// The part of a member that the numbers depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) deleted: bool,
+    pub(crate) confirmed: bool,
+    seen: Option<(UtcInstant, Provenance)>,
+}
+
+/// What one fact did to a member.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change {
+    /// `None`: the fact is the first of its member.
+    pub(crate) before: Option<Standing>,
+    pub(crate) after: Standing,
+    /// Whether the person has other members.
+    pub(crate) shared: bool,
+}
+
+impl Standing {
+    /// Last seen as it counts: that of a deleted member does not.
+    pub(crate) fn counted_seen(&self) -> Option<(UtcInstant, Provenance)> {
+        if self.deleted { None } else { self.seen }
+    }
+
+    /// The instant of [`Standing::counted_seen`].
+    pub(crate) fn counted_at(&self) -> Option<UtcInstant> {
+        self.counted_seen().map(|(at, _)| at)
+    }
+
+    /// Whether it was ever seen, deleted or not.
+    pub(crate) fn is_seen(&self) -> bool {
+        self.seen.is_some()
+    }
+}
+
+impl Roster {
+    /// Folds the fact into the record of its member; activity counts if `counted` has its type.
+    pub(crate) fn fold(&mut self, fact: &Fact, counted: TypeSet) -> Change {
+        let index = fact.member.member.index();
+        let record = self.records.slot(index);
+        let before = record.standing();
+        record.exist(fact.occurred_at);
+        if confirms(fact) {
+            record.confirm(fact.occurred_at);
+        }
+        if counted.contains(fact.event_type) {
+            record.see(fact);
+        }
+        if matches!(fact.event_type, EventType::UserDeleted | EventType::UserRestored) {
+            record.decide(self.decisions.slot(index), fact);
+        }
+        let after = record.standing().expect("a fact makes its member known");
+        Change { before, after, shared: record.has(SHARED) }
+    }
+
+    /// What is known of a member. `None`: no fact told of it.
+    pub(crate) fn member(&self, member: MemberOrdinal) -> Option<MemberState> {
+        let record = self.records.get(member.index());
+        record.has(KNOWN).then(|| MemberState {
+            exists_from: record.exists_from(),
+            confirmed_from: record.has(CONFIRMED).then(|| UtcInstant::from_micros(record.confirmed_micros)),
+            deleted_at: record.has(DELETED).then(|| self.decisions.get(member.index()).at()),
+            last_seen: record.seen(),
+            first_seen_at: record.seen().map(|_| UtcInstant::from_micros(record.first_seen_micros)),
+        })
+    }
+
+    /// The standing of a member. `None`: no fact told of it.
+    pub(crate) fn standing(&self, member: MemberOrdinal) -> Option<Standing> {
+        self.records.get(member.index()).standing()
+    }
+
+    /// Notes that the person of this member has others.
+    pub(crate) fn mark_shared(&mut self, member: MemberOrdinal) {
+        self.records.slot(member.index()).tagged_position |= SHARED;
+    }
+}
+
+/// Whether the fact confirms its member. All activity does, whichever of it counts as being seen.
+fn confirms(fact: &Fact) -> bool {
+    match fact.event_type {
+        EventType::UserConfirmed => true,
+        EventType::UserCreated => fact.created_confirmed,
+        other => other.activity().is_some(),
+    }
+}
+
+/// Forty bytes a member. Instants in microseconds; they mean nothing unless their flag is set.
+#[derive(Clone, Copy, Debug, Default)]
+struct Record {
+    seen_micros: i64,
+    /// `flags: 5 bits | rank: 3 bits | position: 56 bits`, rank and position being those of last seen.
+    tagged_position: u64,
+    exists_micros: i64,
+    confirmed_micros: i64,
+    first_seen_micros: i64,
+}
+
+const _: () = assert!(size_of::<Record>() == 40);
+
+const POSITION_BITS: u32 = 56;
+const POSITION: u64 = (1 << POSITION_BITS) - 1;
+/// 0: never seen. Observed types have their code, estimates come after them: of equal instants the least rank,
+/// then the least position is reported, and both are compared as the one number they are stored as.
+const RANK: u64 = 0b111 << POSITION_BITS;
+const RANK_ESTIMATED: u64 = 5;
+const KNOWN: u64 = 1 << 59;
+const CONFIRMED: u64 = 1 << 60;
+/// There is a [`Decision`].
+const DECIDED: u64 = 1 << 61;
+const DELETED: u64 = 1 << 62;
+const SHARED: u64 = 1 << 63;
+
+const _: () = assert!(EventType::SignupComplete as u64 + 1 == RANK_ESTIMATED);
+
+impl Record {
+    fn has(&self, flag: u64) -> bool {
+        self.tagged_position & flag != 0
+    }
+
+    fn exists_from(&self) -> UtcInstant {
+        UtcInstant::from_micros(self.exists_micros)
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        let event_type = match (self.tagged_position & RANK) >> POSITION_BITS {
+            0 => return None,
+            1 => EventType::Login,
+            2 => EventType::TokenRefresh,
+            3 => EventType::TenantSwitch,
+            4 => EventType::SignupComplete,
+            _ => EventType::EstimatedActivity,
+        };
+        Some(Seen {
+            at: UtcInstant::from_micros(self.seen_micros),
+            event_type,
+            position: Position::new(self.tagged_position & POSITION),
+        })
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        self.has(KNOWN).then(|| Standing {
+            deleted: self.has(DELETED),
+            confirmed: self.has(CONFIRMED),
+            seen: self.seen().map(|seen| (seen.at, seen.provenance())),
+        })
+    }
+
+    fn exist(&mut self, at: UtcInstant) {
+        least(&mut self.exists_micros, self.tagged_position & KNOWN != 0, at);
+        self.tagged_position |= KNOWN;
+    }
+
+    fn confirm(&mut self, at: UtcInstant) {
+        least(&mut self.confirmed_micros, self.tagged_position & CONFIRMED != 0, at);
+        self.tagged_position |= CONFIRMED;
+    }
+
+    /// Takes in activity. An observation replaces an estimate for good, so one place holds either.
+    fn see(&mut self, fact: &Fact) {
+        let key = |micros: i64, place: u64| (place >> POSITION_BITS < RANK_ESTIMATED, micros, Reverse(place));
+        let seen = self.tagged_position & (RANK | POSITION);
+        let (micros, place) = (fact.occurred_at.as_micros(), place_of(fact));
+        least(&mut self.first_seen_micros, seen & RANK != 0, fact.occurred_at);
+        if seen & RANK == 0 || key(micros, place) > key(self.seen_micros, seen) {
+            self.seen_micros = micros;
+            self.tagged_position = self.tagged_position & !(RANK | POSITION) | place;
+        }
+    }
+
+    /// Takes in a deletion or a restoration: the greatest decides.
+    fn decide(&mut self, decision: &mut Decision, fact: &Fact) {
+        let deletes = fact.event_type == EventType::UserDeleted;
+        let new = Decision { micros: fact.occurred_at.as_micros(), id: fact.id.as_uuid().as_u64_pair() };
+        // One id for both, beyond the store's memory of ids: the deletion stands, whichever came first.
+        if !self.has(DECIDED) || (new, deletes) > (*decision, self.has(DELETED)) {
+            *decision = new;
+            self.tagged_position =
+                self.tagged_position & !DELETED | DECIDED | if deletes { DELETED } else { 0 };
+        }
+    }
+}
+
+/// Rank and position of activity, as [`Record`] stores them.
+fn place_of(fact: &Fact) -> u64 {
+    let rank = match fact.event_type.activity() {
+        Some(Provenance::Observed) => u64::from(fact.event_type.code()),
+        Some(Provenance::Estimated) | None => RANK_ESTIMATED,
+    };
+    assert!(fact.position.get() <= POSITION, "a position has at most 56 bits");
+    rank << POSITION_BITS | fact.position.get()
+}
+
+fn least(micros: &mut i64, is_set: bool, at: UtcInstant) {
+    if !is_set || at.as_micros() < *micros {
+        *micros = at.as_micros();
+    }
+}
+
+/// The deletion or restoration that decides, ordered as it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Decision {
+    micros: i64,
+    /// The event id, as its order is.
+    id: (u64, u64),
+}
+
+impl Decision {
+    fn at(self) -> UtcInstant {
+        UtcInstant::from_micros(self.micros)
+    }
+}

@@ -1,0 +1,196 @@
+//! Laws over random histories: the fold is a join, every way to fold gives the answers of the recount, and the
+//! numbers fit each other.
+
+use lastseen_event::{Fact, MemberOrdinal, TenantOrdinal, UtcInstant};
+use lastseen_projections::{Condition, MemberState, Scope, Selection, Summary, Views, ViewsBuilder};
+use proptest::prelude::*;
+
+use crate::history::{TENANTS, choice, disorder, edges, history};
+use crate::naive::Naive;
+
+/// Sizes up to which a tenant is small: none, some, and all of a random history.
+const SMALL_TENANTS: [u64; 4] = [0, 1, 3, 4096];
+
+fn scopes() -> impl Iterator<Item = Scope> {
+    // One tenant more than there is.
+    std::iter::once(Scope::All).chain((0..=TENANTS).map(TenantOrdinal::new).map(Scope::Tenant))
+}
+
+fn live(facts: &[Fact], small_tenants_up_to: u64) -> Views {
+    let mut views = Views::with_small_tenants_up_to(small_tenants_up_to);
+    for fact in facts {
+        views.apply(fact);
+    }
+    views
+}
+
+fn built(facts: &[Fact], selection: Selection, small_tenants_up_to: u64) -> Views {
+    let mut builder = ViewsBuilder::new(selection);
+    for fact in facts {
+        builder.apply(fact);
+    }
+    builder.finish_with_small_tenants_up_to(small_tenants_up_to)
+}
+
+fn summaries(views: &Views, edges: &[UtcInstant]) -> Vec<Summary> {
+    scopes().flat_map(|scope| edges.iter().map(move |&since| views.summary(scope, since))).collect()
+}
+
+fn states(views: &Views) -> Vec<(MemberOrdinal, MemberState)> {
+    (0..TENANTS).flat_map(|tenant| views.members_of(TenantOrdinal::new(tenant))).collect()
+}
+
+/// Every answer against the recount.
+fn agrees(views: &Views, naive: &Naive, edges: &[UtcInstant]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(views.position(), naive.position);
+    for (&member, known) in &naive.members {
+        prop_assert_eq!(views.member(member), Some(known.state), "{:?}", member);
+    }
+    for tenant in (0..=TENANTS).map(TenantOrdinal::new) {
+        let of_tenant = naive.members.iter().filter(|(_, known)| known.tenant == tenant);
+        let expected: Vec<_> = of_tenant.map(|(&member, known)| (member, known.state)).collect();
+        prop_assert_eq!(views.knows_tenant(tenant), !expected.is_empty());
+        prop_assert_eq!(views.members_of(tenant).collect::<Vec<_>>(), expected);
+    }
+    for &since in edges {
+        for scope in scopes() {
+            prop_assert_eq!(
+                views.summary(scope, since),
+                naive.summary(scope, since),
+                "{:?} since {}",
+                scope,
+                since
+            );
+        }
+    }
+    Ok(())
+}
+
+fn small_tenants() -> impl Strategy<Value = u64> {
+    prop::sample::select(SMALL_TENANTS.to_vec())
+}
+
+proptest! {
+    #[test]
+    fn any_order_and_any_repetition_give_the_same_views(
+        (facts, disorder) in history(60).prop_flat_map(|facts| (Just(facts.clone()), disorder(&facts))),
+        small in small_tenants(),
+        other_small in small_tenants(),
+    ) {
+        let (ordered, disordered) = (live(&facts, small), live(&disorder, other_small));
+        let edges = edges(&facts);
+        prop_assert_eq!(states(&ordered), states(&disordered));
+        prop_assert_eq!(summaries(&ordered, &edges), summaries(&disordered, &edges));
+        prop_assert_eq!(ordered.position(), disordered.position());
+    }
+
+    #[test]
+    fn live_and_built_views_agree_with_the_recount(facts in history(80), small in small_tenants()) {
+        let (naive, edges) = (Naive::new(&facts), edges(&facts));
+        agrees(&live(&facts, small), &naive, &edges)?;
+        agrees(&built(&facts, Selection::default(), small), &naive, &edges)?;
+    }
+
+    #[test]
+    fn folding_in_groups_is_folding_one_by_one(facts in history(200), small in small_tenants()) {
+        let mut views = Views::with_small_tenants_up_to(small);
+        views.apply_all(&facts);
+        agrees(&views, &Naive::new(&facts), &edges(&facts))?;
+    }
+
+    #[test]
+    fn live_views_agree_after_every_fact(facts in history(40), small in small_tenants()) {
+        let mut views = Views::with_small_tenants_up_to(small);
+        for (index, fact) in facts.iter().enumerate() {
+            views.apply(fact);
+            let now = fact.occurred_at.as_micros();
+            let around = [-1, 0, 1].map(|off| UtcInstant::from_micros(now + off));
+            agrees(&views, &Naive::new(&facts[..=index]), &around)?;
+        }
+    }
+
+    #[test]
+    fn built_views_can_be_followed_live(
+        facts in history(60),
+        choice in choice(),
+        split in any::<prop::sample::Index>(),
+        small in small_tenants(),
+    ) {
+        let (past, rest) = facts.split_at(split.index(facts.len() + 1));
+        let mut views = built(past, choice.selection(), small);
+        for fact in rest {
+            views.apply(fact);
+        }
+        agrees(&views, &Naive::choosing(&facts, &choice), &edges(&facts))?;
+    }
+
+    #[test]
+    fn a_selection_is_the_recount_of_the_chosen_facts(
+        (facts, disorder) in history(60).prop_flat_map(|facts| (Just(facts.clone()), disorder(&facts))),
+        choice in choice(),
+        small in small_tenants(),
+    ) {
+        let naive = Naive::choosing(&facts, &choice);
+        let edges = edges(&facts);
+        agrees(&built(&facts, choice.selection(), small), &naive, &edges)?;
+        agrees(&built(&disorder, choice.selection(), small), &naive, &edges)?;
+    }
+
+    #[test]
+    fn the_numbers_fit_each_other(facts in history(80), small in small_tenants()) {
+        let views = live(&facts, small);
+        for since in edges(&facts) {
+            let all = views.summary(Scope::All, since);
+            let overall = all.overall.unwrap();
+            let tenants: Vec<_> =
+                (0..TENANTS).map(|tenant| views.summary(Scope::Tenant(TenantOrdinal::new(tenant)), since)).collect();
+            prop_assert_eq!(sum(&tenants), Summary { overall: None, ..all });
+            prop_assert_eq!(overall.tenants, tenants.iter().filter(|of| of.total_users > 0).count() as u64);
+            prop_assert_eq!(overall.active_tenants, tenants.iter().filter(|of| of.active_users > 0).count() as u64);
+            prop_assert!(overall.active_persons <= all.active_users.min(overall.total_persons));
+            prop_assert_eq!(overall.active_persons == 0, all.active_users == 0);
+            for summary in tenants.iter().chain([&all]) {
+                prop_assert_eq!(summary.observed + summary.estimated_only, summary.active_users);
+                let seen_and_not = summary.active_users + summary.inactive_users + summary.never_seen_users;
+                prop_assert_eq!(seen_and_not, summary.total_users);
+                prop_assert!(summary.pending_users <= summary.never_seen_users);
+            }
+        }
+    }
+
+    #[test]
+    fn lists_and_counts_agree(facts in history(80), small in small_tenants()) {
+        let views = live(&facts, small);
+        for since in edges(&facts) {
+            for tenant in (0..TENANTS).map(TenantOrdinal::new) {
+                let summary = views.summary(Scope::Tenant(tenant), since);
+                for (condition, count) in [
+                    (Condition::Active, summary.active_users),
+                    (Condition::Inactive, summary.inactive_users),
+                    (Condition::Pending, summary.pending_users),
+                    (Condition::NeverSeen, summary.never_seen_users),
+                    (Condition::Deleted, summary.deleted_users),
+                ] {
+                    let listed = views.members_of(tenant).filter(|(_, state)| state.meets(condition, since));
+                    prop_assert_eq!(listed.count() as u64, count, "{:?}", condition);
+                }
+            }
+        }
+    }
+}
+
+/// The numbers of all scopes together.
+fn sum(of: &[Summary]) -> Summary {
+    let total = |number: fn(&Summary) -> u64| of.iter().map(number).sum();
+    Summary {
+        total_users: total(|of| of.total_users),
+        pending_users: total(|of| of.pending_users),
+        never_seen_users: total(|of| of.never_seen_users),
+        active_users: total(|of| of.active_users),
+        inactive_users: total(|of| of.inactive_users),
+        deleted_users: total(|of| of.deleted_users),
+        observed: total(|of| of.observed),
+        estimated_only: total(|of| of.estimated_only),
+        overall: None,
+    }
+}

@@ -1,0 +1,28 @@
+//! What a server can be told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of a server.
+#[derive(Clone, Debug)]
+pub struct ServeConfig {
+    /// The data directory; made if it is not there.
+    pub data: PathBuf,
+    /// Where to listen. Only loopback addresses: without API keys nobody else may come in.
+    pub listen: SocketAddr,
+    /// Whether equal user ids in several tenants are one person.
+    pub persons: Persons,
+    /// How far ahead of the server's clock `occurred_at` may lie.
+    pub future_tolerance: Duration,
+}
+
+/// What a `user_id` means across tenants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Persons {
+    /// The same `user_id` in several tenants is one person.
+    #[default]
+    UserId,
+    /// User ids mean something within their tenant only; answers leave persons out.
+    Off,
+}

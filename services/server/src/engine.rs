@@ -1,0 +1,138 @@
+//! The log and the live views behind the routes: opened once, shared by all requests, closed in order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lastseen_event::{Position, UtcInstant};
+use lastseen_log::{Log, LogOptions, OpenError, OsDisk};
+use lastseen_projections::{Selection, Views, ViewsBuilder};
+use lastseen_store::{Clock, Detail, EventReader, EventStore, ReadError, StoreFault};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::{fold, tasks};
+
+/// A running store with its views.
+pub(crate) struct Engine {
+    pub(crate) log: Arc<Log>,
+    pub(crate) views: Arc<RwLock<Views>>,
+    /// The last position that the views reflect.
+    pub(crate) folded: watch::Receiver<Position>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// One permit a scan of history: each takes a core and the memory of its own views.
+    pub(crate) scans: Arc<Semaphore>,
+    /// One permit a large body being decoded.
+    pub(crate) decodes: Arc<Semaphore>,
+    fold_thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Why the store could not be brought up.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The data directory cannot be made or entered.
+    #[error("cannot use the data directory")]
+    Directory(#[source] StoreFault),
+    /// The log refuses.
+    #[error("cannot open the log")]
+    Open(#[source] OpenError),
+    /// History cannot be read.
+    #[error("cannot read the log")]
+    Read(#[source] ReadError),
+    /// The fold thread could not be started.
+    #[error("cannot start the fold thread")]
+    Thread(#[source] StoreFault),
+}
+
+const SCANS_MAX: usize = 1;
+const DECODES_MAX: usize = 8;
+
+impl Engine {
+    /// Opens the log in `data` and folds its history. `progress` is told how many events were folded. The
+    /// receiver resolves when the fold thread ends. Blocks.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub(crate) fn open(
+        data: &Path,
+        clock: Arc<dyn Clock>,
+        progress: impl Fn(u64),
+    ) -> Result<(Self, oneshot::Receiver<()>), EngineError> {
+        let started = Instant::now();
+        let disk = OsDisk::new(data).map_err(|error| EngineError::Directory(error.into()))?;
+        let (sender, commits) = sync_channel(fold::QUEUE_GROUPS);
+        let on_commit = move |commit| {
+            // Refused only when the fold thread is gone: the appends then learn that their outcome is unknown.
+            let _ = sender.send(commit);
+        };
+        let log = Log::open(Arc::new(disk), LogOptions::default(), clock.clone(), on_commit)
+            .map_err(EngineError::Open)?;
+        if let Some(torn) = log.torn_tail() {
+            tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
+        }
+        let (views, events) = fold_history(&log, progress).map_err(EngineError::Read)?;
+        let (folded_sender, folded) = watch::channel(log.tail().position());
+        let views = Arc::new(RwLock::new(views));
+        let live = views.clone();
+        let (fold_thread, ended) = tasks::thread("fold", move || fold::run(&commits, &live, &folded_sender))
+            .map_err(|error| EngineError::Thread(error.into()))?;
+        tracing::info!(
+            events,
+            members = log.members().len(),
+            seconds = started.elapsed().as_secs_f64(),
+            "ready"
+        );
+        let engine = Self {
+            log: Arc::new(log),
+            views,
+            folded,
+            clock,
+            scans: Arc::new(Semaphore::new(SCANS_MAX)),
+            decodes: Arc::new(Semaphore::new(DECODES_MAX)),
+            fold_thread: Mutex::new(Some(fold_thread)),
+        };
+        Ok((engine, ended))
+    }
+
+    /// The present instant.
+    pub(crate) fn now(&self) -> UtcInstant {
+        self.clock.now()
+    }
+
+    /// The last position that the views reflect.
+    pub(crate) fn position(&self) -> Position {
+        *self.folded.borrow()
+    }
+
+    /// Waits until the views reflect `position`, for at most `patience`; whether they do.
+    pub(crate) async fn reach(&self, position: Position, patience: Duration) -> bool {
+        let mut folded = self.folded.clone();
+        let reached = folded.wait_for(|folded| *folded >= position);
+        matches!(tokio::time::timeout(patience, reached).await, Ok(Ok(_)))
+    }
+
+    /// Takes no more events, makes durable and folds what waits, ends the log. Blocks.
+    pub(crate) fn close(&self) {
+        self.log.close();
+        if let Some(thread) = self.fold_thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the fold thread panicked");
+        }
+    }
+}
+
+/// Folds all of the log into fresh views; also how many events that were.
+fn fold_history(log: &Log, progress: impl Fn(u64)) -> Result<(Views, u64), ReadError> {
+    let mut builder = ViewsBuilder::new(Selection::default());
+    let mut reader = log.read(Position::START, Detail::Facts);
+    let mut events = 0;
+    while let Some(batch) = reader.next_batch()? {
+        batch.facts.iter().for_each(|fact| builder.apply(fact));
+        events += batch.facts.len() as u64;
+        progress(events);
+    }
+    Ok((builder.finish(), events))
+}

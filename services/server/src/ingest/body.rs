@@ -1,0 +1,42 @@
+//! Request bodies with a limit on their size and on the time they take.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http_body_util::BodyExt;
+
+use crate::problem::Problem;
+
+/// A body that has not arrived by then is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How much of a body that is too large is read and thrown away, so that its sender gets to the answer.
+const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Reads a body of at most `bytes_max` bytes.
+///
+/// # Errors
+/// `body_too_large`, `interrupted_body`, `request_timeout`.
+pub(crate) async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    match tokio::time::timeout(PATIENCE, collect(body, bytes_max)).await {
+        Ok(result) => result,
+        Err(_) => Err(Problem::request_timeout(PATIENCE.as_secs())),
+    }
+}
+
+async fn collect(mut body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let expected = usize::try_from(axum::body::HttpBody::size_hint(&body).lower()).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(expected.min(bytes_max));
+    let mut total: usize = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::interrupted_body())?;
+        let Some(data) = frame.data_ref() else { continue };
+        total += data.len();
+        if total <= bytes_max {
+            bytes.extend_from_slice(data);
+        } else if total > DISCARD_BYTES_MAX {
+            break;
+        }
+    }
+    if total > bytes_max { Err(Problem::body_too_large(bytes_max)) } else { Ok(bytes) }
+}

@@ -1,0 +1,22 @@
+//! The HTTP service: takes events in, answers questions, owns the live views.
+//!
+//! 1. `ingest` decodes a request into a validated batch and appends it to the log;
+//! 2. the log's writer hands each durable group to the fold thread (`fold`), which applies it to the live
+//!    views and only then acknowledges it: after a 2xx the next query sees the event;
+//! 3. `query` answers from the live views, or folds a chosen part of history into fresh ones (`history`);
+//! 4. `problem` is the only place that turns errors into HTTP; `routes` lists every route.
+
+mod config;
+mod engine;
+mod fold;
+mod health;
+mod history;
+mod ingest;
+mod problem;
+mod query;
+mod routes;
+mod serve;
+mod tasks;
+
+pub use config::{Persons, ServeConfig};
+pub use serve::{ServeError, serve};

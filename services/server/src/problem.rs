@@ -1,0 +1,266 @@
+//! Every error as the caller sees it: RFC 9457 `application/problem+json` with a stable code. The only place
+//! that knows which error is which status. 5xx details are fixed text; their causes go to the log.
+
+use std::fmt;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use lastseen_event::EventFault;
+use lastseen_event::wire::BodyError;
+use lastseen_store::{AppendError, ReadError};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// An error on its way to the caller.
+#[derive(Debug)]
+pub(crate) struct Problem(Box<Body>);
+
+#[derive(Debug, Serialize)]
+struct Body {
+    r#type: String,
+    title: &'static str,
+    #[serde(serialize_with = "status_number")]
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    request_id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<EventFault>,
+    #[serde(skip)]
+    retry_after_s: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn status_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl fmt::Display) -> Self {
+        Self(Box::new(Body {
+            r#type: format!("urn:lastseen:problem:{code}"),
+            title,
+            status,
+            code,
+            detail: detail.to_string(),
+            request_id: Uuid::new_v4(),
+            field: None,
+            errors: Vec::new(),
+            retry_after_s: None,
+        }))
+    }
+
+    fn field(mut self, field: impl Into<String>) -> Self {
+        self.0.field = Some(field.into());
+        self
+    }
+
+    fn retry_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// Writes the cause of a 5xx to the log, under the id that the caller is told.
+    fn log(self, cause: &dyn std::error::Error) -> Self {
+        let mut chain = cause.to_string();
+        let mut next = cause.source();
+        while let Some(cause) = next {
+            chain = format!("{chain}: {cause}");
+            next = cause.source();
+        }
+        tracing::error!(request_id = %self.0.request_id, code = self.0.code, cause = chain, "request failed");
+        self
+    }
+
+    pub(crate) fn unknown_route(path: &str) -> Self {
+        let detail = format_args!("there is no {path}; the routes are listed in docs/API.md");
+        Self::new(StatusCode::NOT_FOUND, "unknown_route", "No such route", detail)
+    }
+
+    pub(crate) fn method_not_allowed(method: &str) -> Self {
+        let detail = format_args!("{method} is not possible here; the Allow header says what is");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Wrong method", detail)
+    }
+
+    pub(crate) fn foreign_host(host: &str) -> Self {
+        let detail = format_args!(
+            "this server runs without API keys and answers only as localhost or a loopback address, not as {host:?}"
+        );
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "foreign_host", "Not served under this name", detail)
+    }
+
+    pub(crate) fn unknown_tenant() -> Self {
+        let detail = "no event names this tenant";
+        Self::new(StatusCode::NOT_FOUND, "unknown_tenant", "No such tenant", detail).field("tenant_id")
+    }
+
+    pub(crate) fn unknown_user() -> Self {
+        let detail = "no event of this tenant names this user";
+        Self::new(StatusCode::NOT_FOUND, "unknown_user", "No such user", detail).field("user_id")
+    }
+
+    pub(crate) fn unknown_parameter(name: &str, known: &[&str]) -> Self {
+        let detail = if known.is_empty() {
+            "this route takes no parameters".to_owned()
+        } else {
+            format!("expected one of {}", known.join(", "))
+        };
+        Self::new(StatusCode::BAD_REQUEST, "unknown_parameter", "No such parameter", detail).field(name)
+    }
+
+    pub(crate) fn invalid_parameter(name: &str, detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_parameter", "Bad parameter", detail).field(name)
+    }
+
+    pub(crate) fn invalid_path(detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_path", "Bad path", detail)
+    }
+
+    pub(crate) fn invalid_json(detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_json", "The body cannot be read", detail)
+    }
+
+    pub(crate) fn invalid_field(field: &str, detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_field", "Bad field", detail).field(field)
+    }
+
+    pub(crate) fn empty_body(detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "empty_body", "The body is empty", detail)
+    }
+
+    pub(crate) fn invalid_encoding(encoding: &str, error: &std::io::Error) -> Self {
+        let detail = format_args!("the body is not valid {encoding}: {error}");
+        Self::new(StatusCode::BAD_REQUEST, "invalid_encoding", "The body cannot be decompressed", detail)
+    }
+
+    pub(crate) fn interrupted_body() -> Self {
+        let detail = "the connection ended before the body did";
+        Self::new(StatusCode::BAD_REQUEST, "interrupted_body", "The body is not complete", detail)
+    }
+
+    pub(crate) fn request_timeout(seconds: u64) -> Self {
+        let detail = format_args!("the body did not arrive within {seconds} s");
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body took too long", detail)
+    }
+
+    pub(crate) fn body_too_large(bytes_max: usize) -> Self {
+        let detail = format_args!("expected at most {bytes_max} bytes, after decompression too");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large", detail)
+    }
+
+    pub(crate) fn unsupported_media_type(expected: &str, found: Option<&str>) -> Self {
+        let found = found.map_or_else(|| "none".to_owned(), |found| format!("{found:?}"));
+        let detail = format_args!("expected Content-Type {expected}, found {found}");
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Unknown content type",
+            detail,
+        )
+    }
+
+    pub(crate) fn unsupported_content_encoding(found: &str) -> Self {
+        let detail = format_args!("expected Content-Encoding gzip, zstd or none, found {found:?}");
+        let title = "Unknown content encoding";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", title, detail)
+    }
+
+    pub(crate) fn invalid_events(errors: Vec<EventFault>) -> Self {
+        let mut indexes: Vec<usize> = errors.iter().map(|fault| fault.index).collect();
+        indexes.dedup();
+        let detail = format_args!("{} bad events; nothing of the request was stored", indexes.len());
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_events",
+            "Some events are not valid",
+            detail,
+        );
+        problem.0.errors = errors;
+        problem
+    }
+
+    pub(crate) fn not_ready(folded: u64) -> Self {
+        let detail = format_args!("the server is starting; {folded} events were folded so far");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Not ready yet", detail).retry_after(1)
+    }
+
+    pub(crate) fn closing() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "closing", "Shutting down", "the server is shutting down")
+            .retry_after(1)
+    }
+
+    pub(crate) fn position_not_reached(reached: u64) -> Self {
+        let detail = format_args!("the answer would reflect position {reached} only");
+        let title = "Position not reached yet";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "position_not_reached", title, detail).retry_after(1)
+    }
+
+    pub(crate) fn unreadable(error: &ReadError) -> Self {
+        let detail = "the history cannot be read; the server's log says more";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "history_unreadable", "Cannot read the history", detail)
+            .log(error)
+    }
+
+    fn unavailable(code: &'static str, title: &'static str, detail: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail).retry_after(1)
+    }
+
+    /// What an append's error is to its caller. `conflicts` makes the faults of conflicting rows.
+    pub(crate) fn append(error: &AppendError, conflicts: impl FnOnce(&[usize]) -> Vec<EventFault>) -> Self {
+        match error {
+            AppendError::Conflicts { rows } => Self::invalid_events(conflicts(rows)),
+            AppendError::Overloaded => Self::unavailable(
+                "overloaded",
+                "Too many requests are waiting",
+                "nothing of the request was stored; send it again later",
+            ),
+            AppendError::NoSpace(_) => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "no_space",
+                "No space left",
+                "nothing of the request was stored; there is no space left for the log",
+            )
+            .retry_after(10)
+            .log(error),
+            AppendError::Closed => Self::unavailable(
+                "store_closed",
+                "The store takes no events",
+                "nothing of the request was stored; the store takes no events until the server is restarted",
+            ),
+            AppendError::Indeterminate(_) => Self::unavailable(
+                "outcome_unknown",
+                "The outcome is unknown",
+                "the events may or may not be stored; send the same ids again",
+            )
+            .log(error),
+        }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Empty => Self::empty_body(error),
+            BodyError::TooManyEvents => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", "Too many events", error)
+            }
+            BodyError::InvalidJson(_) => Self::invalid_json(error),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.0).expect("a problem is serializable");
+        let mut response = (self.0.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.0.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

@@ -1,0 +1,13 @@
+//! Questions and their answers. `scope` reads the parameters they share and decides between the live views and
+//! a scan of history; each route has a file.
+
+pub(crate) mod answer;
+mod cursor;
+pub(crate) mod lookup;
+mod page;
+pub(crate) mod params;
+mod row;
+mod scope;
+pub(crate) mod summary;
+pub(crate) mod user;
+pub(crate) mod users;

@@ -1,0 +1,137 @@
+//! Which users a list shows, in which order, and which of them stand on a page. One pass over the tenant's
+//! members; only candidates for the page are kept.
+
+use std::cmp::Ordering;
+
+use lastseen_event::{MemberOrdinal, TenantOrdinal, UtcInstant};
+use lastseen_log::Members;
+use lastseen_projections::{Condition, MemberState, Views};
+
+/// Order by last seen. Never-seen users stand last either way; ties go by the bytes of `user_id`, ascending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    OldestFirst,
+    NewestFirst,
+}
+
+impl Sort {
+    fn by_last_seen(self, a: Option<UtcInstant>, b: Option<UtcInstant>) -> Ordering {
+        match (a, b) {
+            (Some(a), Some(b)) if self == Self::OldestFirst => a.cmp(&b),
+            (Some(a), Some(b)) => b.cmp(&a),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => Ordering::Equal,
+        }
+    }
+}
+
+/// Which users belong on a list.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    /// Any of these; empty: all but the deleted ones.
+    pub(crate) conditions: Vec<Condition>,
+    /// Inclusive; leaves out never-seen users.
+    pub(crate) seen_since: Option<UtcInstant>,
+    /// Exclusive; leaves out never-seen users.
+    pub(crate) seen_before: Option<UtcInstant>,
+    /// Lower edge of the window, inclusive.
+    pub(crate) since: UtcInstant,
+}
+
+impl Filter {
+    fn admits(&self, state: &MemberState) -> bool {
+        let met = if self.conditions.is_empty() {
+            !state.meets(Condition::Deleted, self.since)
+        } else {
+            self.conditions.iter().any(|condition| state.meets(*condition, self.since))
+        };
+        let seen = |holds: &dyn Fn(UtcInstant) -> bool| state.last_seen.is_some_and(|seen| holds(seen.at));
+        met && self.seen_since.is_none_or(|since| seen(&|at| at >= since))
+            && self.seen_before.is_none_or(|before| seen(&|at| at < before))
+    }
+}
+
+/// The place of a user in a list: everything the order looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) last_seen_at: Option<UtcInstant>,
+    pub(crate) user_id: String,
+}
+
+/// A user of the list.
+#[derive(Clone, Copy)]
+pub(crate) struct Listed {
+    pub(crate) member: MemberOrdinal,
+    pub(crate) state: MemberState,
+}
+
+impl Listed {
+    fn last_seen_at(&self) -> Option<UtcInstant> {
+        self.state.last_seen.map(|seen| seen.at)
+    }
+
+    pub(crate) fn user_id<'a>(&self, members: &'a Members) -> &'a str {
+        let member = members.member_ref(self.member).expect("views know only members of the log");
+        members.user_id(member.person).as_str()
+    }
+
+    pub(crate) fn place(&self, members: &Members) -> Place {
+        Place { last_seen_at: self.last_seen_at(), user_id: self.user_id(members).to_owned() }
+    }
+}
+
+/// Lists of one tenant.
+pub(crate) struct Lister<'a> {
+    pub(crate) views: &'a Views,
+    pub(crate) members: &'a Members,
+    pub(crate) tenant: TenantOrdinal,
+    pub(crate) filter: &'a Filter,
+    pub(crate) sort: Sort,
+}
+
+impl Lister<'_> {
+    /// The first `limit` users behind `after` in order, and whether there are more.
+    pub(crate) fn page(&self, after: Option<&Place>, limit: usize) -> (Vec<Listed>, bool) {
+        let wanted = limit + 1;
+        let mut best: Vec<Listed> = Vec::with_capacity(wanted * 2);
+        let behind = self.all().filter(|listed| after.is_none_or(|after| self.is_behind(listed, after)));
+        for listed in behind {
+            if best.len() == wanted * 2 {
+                best.select_nth_unstable_by(limit, |a, b| self.compare(a, b));
+                best.truncate(wanted);
+            }
+            best.push(listed);
+        }
+        best.sort_unstable_by(|a, b| self.compare(a, b));
+        let more = best.len() > limit;
+        best.truncate(limit);
+        (best, more)
+    }
+
+    /// Every user of the list, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Listed> {
+        let members = self.views.members_of(self.tenant);
+        members.filter(|(_, state)| self.filter.admits(state)).map(|(member, state)| Listed { member, state })
+    }
+
+    /// Names are looked at for ties only.
+    fn compare(&self, a: &Listed, b: &Listed) -> Ordering {
+        let order = self.sort.by_last_seen(a.last_seen_at(), b.last_seen_at());
+        order.then_with(|| a.user_id(self.members).cmp(b.user_id(self.members)))
+    }
+
+    fn is_behind(&self, listed: &Listed, after: &Place) -> bool {
+        let order = self.sort.by_last_seen(listed.last_seen_at(), after.last_seen_at);
+        order.then_with(|| listed.user_id(self.members).cmp(&after.user_id)).is_gt()
+    }
+}
+
+/// Puts places in order.
+pub(crate) fn compare_places(
+    sort: Sort,
+    a: (Option<UtcInstant>, &str),
+    b: (Option<UtcInstant>, &str),
+) -> Ordering {
+    sort.by_last_seen(a.0, b.0).then_with(|| a.1.cmp(b.1))
+}

@@ -1,0 +1,138 @@
+//! `GET /v1/summary` and `GET /v1/tenants/{tenant_id}/summary`: how many there are and how many are active.
+
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use lastseen_event::UtcInstant;
+use lastseen_projections::{Overall, Scope, Summary, Views};
+use serde::Serialize;
+
+use super::answer::{DEFINITION, json};
+use super::params::Params;
+use super::scope::{self, Answering, Question};
+use super::user::{TenantPath, tenant};
+use crate::config::Persons;
+use crate::problem::Problem;
+use crate::routes::{App, AppState};
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<&'a str>,
+    window: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<UtcInstant>,
+    #[serde(flatten)]
+    counts: Counts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<Counts>,
+    position: u64,
+    definition: u32,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    total_users: u64,
+    pending_users: u64,
+    never_seen_users: u64,
+    active_users: u64,
+    inactive_users: u64,
+    deleted_users: u64,
+    observed: u64,
+    estimated_only: u64,
+    #[serde(flatten)]
+    tenants: Option<TenantCounts>,
+    #[serde(flatten)]
+    persons: Option<PersonCounts>,
+}
+
+#[derive(Serialize)]
+struct TenantCounts {
+    tenants: u64,
+    active_tenants: u64,
+}
+
+#[derive(Serialize)]
+struct PersonCounts {
+    total_persons: u64,
+    active_persons: u64,
+}
+
+impl Counts {
+    fn of(views: &Views, scope: Scope, since: UtcInstant, persons: Persons) -> Self {
+        let Summary {
+            total_users,
+            pending_users,
+            never_seen_users,
+            active_users,
+            inactive_users,
+            deleted_users,
+            observed,
+            estimated_only,
+            overall,
+        } = views.summary(scope, since);
+        let tenants = |Overall { tenants, active_tenants, .. }| TenantCounts { tenants, active_tenants };
+        let people =
+            |Overall { total_persons, active_persons, .. }| PersonCounts { total_persons, active_persons };
+        Self {
+            total_users,
+            pending_users,
+            never_seen_users,
+            active_users,
+            inactive_users,
+            deleted_users,
+            observed,
+            estimated_only,
+            tenants: overall.map(tenants),
+            persons: overall.filter(|_| persons == Persons::UserId).map(people),
+        }
+    }
+}
+
+/// `GET /v1/summary`
+pub(crate) async fn overall(State(app): AppState, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    answer(&app, None, query.as_deref()).await
+}
+
+/// `GET /v1/tenants/{tenant_id}/summary`
+pub(crate) async fn of_tenant(
+    State(app): AppState,
+    path: TenantPath,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let Path(tenant_id) = path.map_err(Problem::invalid_path)?;
+    answer(&app, Some(&tenant_id), query.as_deref()).await
+}
+
+async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Result<Response, Problem> {
+    let mut known = scope::PARAMS.to_vec();
+    known.push("compare");
+    let params = Params::parse(query, &known)?;
+    let question = Question::parse(&params)?;
+    let compare =
+        params.get("compare", |value| if value == "previous" { Ok(()) } else { Err("expected previous") })?;
+    let engine = app.engine()?;
+    scope::wait_for_min_position(engine, &params).await?;
+    let scope = match tenant_id {
+        Some(tenant_id) => Scope::Tenant(tenant(engine, tenant_id)?),
+        None => Scope::All,
+    };
+    let at = question.at(engine.now());
+    let previous = match compare {
+        Some(()) => {
+            let earlier = question.previous(at);
+            let views = Answering::question(engine, &earlier).await?;
+            Some(Counts::of(&views, scope, earlier.since(earlier.at(at)), app.persons))
+        }
+        None => None,
+    };
+    let views = Answering::question(engine, &question).await?;
+    Ok(json(&Answer {
+        tenant_id,
+        window: &question.window.text,
+        as_of: question.as_of,
+        counts: Counts::of(&views, scope, question.since(at), app.persons),
+        previous,
+        position: views.position().get(),
+        definition: DEFINITION,
+    }))
+}

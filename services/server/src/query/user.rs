@@ -1,0 +1,62 @@
+//! `GET /v1/tenants/{tenant_id}/users/{user_id}`: one user.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use lastseen_event::TenantOrdinal;
+use serde::Serialize;
+
+use super::answer::{DEFINITION, json};
+use super::params::{self, Params};
+use super::row::UserRow;
+use super::scope;
+use crate::engine::Engine;
+use crate::problem::Problem;
+use crate::routes::AppState;
+
+/// The tenant in a route's path.
+pub(crate) type TenantPath = Result<Path<String>, PathRejection>;
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    user: UserRow<'a>,
+    window: &'a str,
+    position: u64,
+    definition: u32,
+}
+
+/// The tenant of this name, if an event that the views reflect names it.
+///
+/// # Errors
+/// `unknown_tenant`.
+pub(crate) fn tenant(engine: &Arc<Engine>, tenant_id: &str) -> Result<TenantOrdinal, Problem> {
+    let tenant = engine.log.members().tenant(tenant_id).ok_or_else(Problem::unknown_tenant)?;
+    if engine.views.read().knows_tenant(tenant) { Ok(tenant) } else { Err(Problem::unknown_tenant()) }
+}
+
+/// `GET /v1/tenants/{tenant_id}/users/{user_id}`
+pub(crate) async fn one(
+    State(app): AppState,
+    path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let Path((tenant_id, user_id)) = path.map_err(Problem::invalid_path)?;
+    let params = Params::parse(query.as_deref(), &["window", "min_position"])?;
+    let window = params.get("window", params::window)?.unwrap_or_default();
+    let engine = app.engine()?;
+    scope::wait_for_min_position(engine, &params).await?;
+    tenant(engine, &tenant_id)?;
+    let member = engine.log.members().find(&tenant_id, &user_id).ok_or_else(Problem::unknown_user)?;
+    let since = engine.now().saturating_sub(window.span);
+    let views = engine.views.read();
+    let state = views.member(member.member).ok_or_else(Problem::unknown_user)?;
+    Ok(json(&Answer {
+        user: UserRow::new((&tenant_id, &user_id), &state, (since, &window)),
+        window: &window.text,
+        position: views.position().get(),
+        definition: DEFINITION,
+    }))
+}

@@ -1,0 +1,34 @@
+//! The one place that starts tasks and threads, so that none is started unseen.
+
+use std::io;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+/// Starts a named thread. The receiver resolves when it ends, however it does.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn thread(
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<(JoinHandle<()>, oneshot::Receiver<()>)> {
+    let (running, ended) = oneshot::channel::<()>();
+    let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // Dropped on the way out, by a panic too.
+        let _running = running;
+        run();
+    })?;
+    Ok((handle, ended))
+}
+
+/// Runs blocking or long work away from the threads that answer queries.
+///
+/// # Panics
+/// If `work` panics.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
