@@ -44,8 +44,8 @@ impl Views {
         self.position = self.position.max(fact.position);
     }
 
-    /// Folds facts in, as [`Views::apply`] with each: twice as fast where there are too many members for the
-    /// processor's caches.
+    /// Folds facts in, as [`Views::apply`] with each; faster where there are more members than the processor's
+    /// caches hold.
     ///
     /// # Panics
     /// If a position is 2^56 or greater: no store gets there.

@@ -109,6 +109,16 @@ impl EventBatch {
         self.rows[row].event(&self.text)
     }
 
+    /// The tenant and the user of the event at `row`.
+    ///
+    /// # Panics
+    /// If `row` is not below [`EventBatch::len`].
+    pub fn names(&self, row: usize) -> (TenantId<'_>, UserId<'_>) {
+        let Row { text_start, name_lens: [tenant, user, ..], .. } = self.rows[row];
+        let (tenant, rest) = self.text[text_start as usize..].split_at(usize::from(tenant));
+        (TenantId::checked_before(tenant), UserId::checked_before(&rest[..usize::from(user)]))
+    }
+
     /// The id of the event at `row` and a fingerprint of all its other content: equal content has equal
     /// fingerprints; different content has the same with probability 2^-64. Stable across processes.
     ///
@@ -200,6 +210,7 @@ mod tests {
             batch.push(&event).unwrap();
         }
         assert_eq!(batch.iter().collect::<Vec<_>>(), [full, created]);
+        assert_eq!(batch.names(0), (full.tenant_id, full.user_id));
         batch.retain(|row| row == 1);
         assert_eq!(batch.iter().collect::<Vec<_>>(), [created]);
         assert_eq!(batch.request_index(0), 1);

@@ -1,10 +1,14 @@
 //! What the log asks of a disk: one directory, named files, and a sync for each kind of thing that can be lost.
 //! Everything the log does to storage goes through here, so that tests can take the power away at any step.
 
+#[cfg(feature = "fault")]
+mod fault;
 mod os;
 
 use std::io;
 
+#[cfg(feature = "fault")]
+pub use fault::{Fault, FaultDisk, Operation};
 pub use os::OsDisk;
 
 /// One directory with the files of one log. Names are relative, `/`-separated, one level of folders deep.
@@ -15,7 +19,7 @@ pub trait Disk: Send + Sync {
     /// What the operating system says.
     fn lock(&self) -> io::Result<Option<Box<dyn Send + Sync>>>;
 
-    /// Makes the folder and those above it durable; no-op if it is there.
+    /// Makes a folder; no-op if it is there. Durable only after [`Disk::sync_dir`] of [`ROOT`].
     ///
     /// # Errors
     /// What the operating system says.
@@ -51,11 +55,50 @@ pub trait Disk: Send + Sync {
     /// What the operating system says.
     fn remove(&self, path: &str) -> io::Result<()>;
 
-    /// Makes the names in `dir` durable.
+    /// Makes the names in `dir` durable; [`ROOT`] is the directory itself.
     ///
     /// # Errors
     /// What the operating system says; the names may or may not be durable then.
-    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    fn sync_dir(&self, dir: &str, site: SyncSite) -> io::Result<()>;
+}
+
+/// The directory itself, for [`Disk::sync_dir`].
+pub const ROOT: &str = "";
+
+/// Everything the log waits for the disk for. Each is there because a power cut would lose something without it;
+/// the tests leave out one at a time and see it lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SyncSite {
+    /// The folder of the WAL files in the directory, before there is a file in it.
+    Folder,
+    /// The length and the header of a new WAL file, before it gets its name.
+    NewFile,
+    /// The name of a new WAL file, before a frame is written to it.
+    NewFileName,
+    /// A frame, before its events are acknowledged.
+    Frame,
+    /// The end frame, before the file is cut behind it.
+    EndFrame,
+    /// The length of a file that was ended.
+    Cut,
+    /// A copy of torn bytes, before it gets its name.
+    Torn,
+    /// The name of that copy, before the torn bytes are written over.
+    TornName,
+}
+
+impl SyncSite {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Folder,
+        Self::NewFile,
+        Self::NewFileName,
+        Self::Frame,
+        Self::EndFrame,
+        Self::Cut,
+        Self::Torn,
+        Self::TornName,
+    ];
 }
 
 /// What an opened file is for.
@@ -103,13 +146,13 @@ pub trait DiskFile: Send + Sync {
     ///
     /// # Errors
     /// What the operating system says. What was written before may be lost then; never retried.
-    fn sync_data(&self) -> io::Result<()>;
+    fn sync_data(&self, site: SyncSite) -> io::Result<()>;
 
     /// Makes content and length durable (`fsync`).
     ///
     /// # Errors
     /// As [`DiskFile::sync_data`].
-    fn sync_all(&self) -> io::Result<()>;
+    fn sync_all(&self, site: SyncSite) -> io::Result<()>;
 }
 
 /// Fills `buffer` from `offset`; `false` if the file ends before.

@@ -19,7 +19,9 @@ mod recovery;
 mod wal;
 mod writer;
 
-pub use disk::{Access, Disk, DiskFile, OsDisk};
+pub use disk::{Access, Disk, DiskFile, OsDisk, ROOT, SyncSite};
+#[cfg(feature = "fault")]
+pub use disk::{Fault, FaultDisk, Operation};
 pub use error::OpenError;
 pub use log::Log;
 pub use members::Members;

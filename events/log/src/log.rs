@@ -23,8 +23,8 @@ pub struct Log {
     tail: watch::Receiver<Position>,
     torn: Option<TornTail>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// Held to keep other processes out.
-    _lock: Box<dyn Send + Sync>,
+    /// Held to keep other processes out while the writer may write.
+    lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
 
 impl Log {
@@ -75,7 +75,7 @@ impl Log {
             tail,
             torn: recovered.torn,
             thread: Mutex::new(Some(thread)),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         })
     }
 
@@ -89,7 +89,7 @@ impl Log {
         self.torn.as_ref()
     }
 
-    /// Stops taking appends, writes those that wait, ends the file and returns when all is durable. Blocks.
+    /// Stops taking appends, writes those that wait, ends the file, lets other processes in. Blocks until done.
     /// Later appends are refused with [`AppendError::Closed`]; reading goes on.
     ///
     /// # Panics
@@ -99,6 +99,7 @@ impl Log {
         if let Some(thread) = self.thread.lock().take() {
             thread.join().expect("the writer thread does not panic");
         }
+        drop(self.lock.lock().take());
     }
 }
 

@@ -145,6 +145,31 @@ impl Members {
         UserId::new(self.text.get(self.persons[person.index()].name)).expect("only valid names are added")
     }
 
+    /// Puts the member of each name into `found`, `None` where it is new; `found.len() == names.len()` then.
+    ///
+    /// The same as [`Members::find`] on each, in steps over all names: what one step reads lies all over memory
+    /// and does not depend on what it reads for the other names, so the processor waits for many at once.
+    pub(crate) fn find_all(&self, names: &[(TenantId<'_>, UserId<'_>)], found: &mut Vec<Option<MemberRef>>) {
+        let tenant = |(tenant_id, _): &(TenantId<'_>, _)| self.tenant(tenant_id.as_str());
+        let tenants: Vec<_> = names.iter().map(tenant).collect();
+        let hashes: Vec<_> = names.iter().map(|(_, user_id)| self.hasher.hash_one(user_id.as_str())).collect();
+        // Nearly always the right one; its name is compared below, when it is near.
+        let candidates: Vec<_> = hashes.iter().map(|hash| self.person_numbers.find(*hash, |_| true)).collect();
+        let persons: Vec<_> =
+            candidates.iter().map(|person| person.map(|person| self.persons[person.index()])).collect();
+        let first = |person: &Option<Person>| person.and_then(|person| self.entries[person.first.index()]);
+        let entries: Vec<_> = persons.iter().map(first).collect();
+        found.clear();
+        for (at, (tenant_id, user_id)) in names.iter().enumerate() {
+            let fast = || {
+                let (person, tenant, entry) = (persons[at]?, tenants[at]?, entries[at]?);
+                let same = entry.tenant() == tenant && self.text.is(person.name, user_id.as_str());
+                same.then_some(MemberRef { member: person.first, tenant, person: entry.person })
+            };
+            found.push(fast().or_else(|| self.find(tenant_id.as_str(), user_id.as_str())));
+        }
+    }
+
     /// The member with these names, made if it is new; whether it was.
     pub(crate) fn resolve(&mut self, tenant_id: TenantId<'_>, user_id: UserId<'_>) -> (MemberRef, bool) {
         let tenant = match self.tenant(tenant_id.as_str()) {
@@ -175,7 +200,7 @@ impl Members {
     }
 
     fn person(&self, hash: u64, user_id: &str) -> Option<PersonOrdinal> {
-        self.person_numbers.find(hash, |person| self.text.get(self.persons[person.index()].name) == user_id)
+        self.person_numbers.find(hash, |person| self.text.is(self.persons[person.index()].name, user_id))
     }
 
     fn member_of(&self, person: PersonOrdinal, tenant: TenantOrdinal) -> Option<MemberOrdinal> {
@@ -236,6 +261,11 @@ mod tests {
         for (tenant, user, member) in &all {
             assert_eq!(resolve(&mut members, tenant, user), (*member, false));
             assert_eq!(members.find(tenant, user), Some(*member));
+            let names = [(*tenant, user.as_str()), ("a", "nobody"), ("nowhere", user), ("c", "user 0")]
+                .map(|(tenant, user)| (TenantId::new(tenant).unwrap(), UserId::new(user).unwrap()));
+            let mut found = Vec::new();
+            members.find_all(&names, &mut found);
+            assert_eq!(found, [Some(*member), None, None, None]);
             assert_eq!(members.member_ref(member.member), Some(*member));
             assert_eq!(members.tenant_id(member.tenant).as_str(), *tenant);
             assert_eq!(members.user_id(member.person).as_str(), user);

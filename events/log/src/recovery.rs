@@ -10,7 +10,7 @@ use lastseen_store::Corruption;
 
 pub use self::scan::TornTail;
 use self::scan::{FileScan, Scanner};
-use crate::disk::{Access, Disk, DiskFile};
+use crate::disk::{Access, Disk, DiskFile, ROOT, SyncSite};
 use crate::members::Members;
 use crate::recent::RecentIds;
 use crate::wal::file::{NEW_SUFFIX, WalFile};
@@ -42,7 +42,9 @@ pub(crate) struct Recovered {
 /// # Errors
 /// [`OpenError`]: damage, a version that is not known, or what the disk says.
 pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Recovered, OpenError> {
-    disk.create_dir(wal::DIR).map_err(OpenError::io("create", wal::DIR))?;
+    disk.create_dir(wal::DIR)
+        .and_then(|()| disk.sync_dir(ROOT, SyncSite::Folder))
+        .map_err(OpenError::io("create", wal::DIR))?;
     let numbers = list_files(disk.as_ref())?;
     let mut scanner = Scanner::new(RecentIds::new(options.recent_ids.max(1)));
     let mut files = Vec::with_capacity(numbers.len());
@@ -147,7 +149,7 @@ fn finish_last(
         keep_aside(disk, torn, bytes)?;
         let zeros = vec![0; torn.len()];
         file.write_all_at(&zeros, torn.offset)
-            .and_then(|()| file.sync_data())
+            .and_then(|()| file.sync_data(SyncSite::Torn))
             .map_err(OpenError::io("write", &path))?;
     }
     if !scan.is_cut(bytes) {
@@ -167,8 +169,8 @@ fn keep_aside(disk: &dyn Disk, torn: &TornTail, bytes: &[u8]) -> Result<(), Open
             file => file?,
         };
         aside.write_all_at(&bytes[start..start + torn.len()], 0)?;
-        aside.sync_all()?;
-        disk.sync_dir(wal::DIR)
+        aside.sync_all(SyncSite::Torn)?;
+        disk.sync_dir(wal::DIR, SyncSite::TornName)
     };
     save().map_err(OpenError::io("write", &torn.kept_as))
 }

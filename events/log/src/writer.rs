@@ -6,9 +6,9 @@ mod group;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use lastseen_event::{EventBatch, Fact, MemberRef, Position, UtcInstant};
+use lastseen_event::{Event, EventBatch, Fact, MemberRef, Position, UtcInstant};
 use lastseen_store::{AppendError, Appended, Clock, OnConflict, StoreFault};
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::group::Group;
@@ -138,34 +138,46 @@ impl Writer {
 
     /// Resolves the members of the group's new events and puts them into the payload.
     fn encode(&mut self, group: &Group, recorded_at: UtcInstant) -> Vec<Fact> {
-        /// Resolving holds the dictionary's lock for this many events at the most.
-        const LOCKED_EVENTS_MAX: usize = 256;
+        /// Members resolved at a time: enough to wait for memory once for many, few for one hold of the lock.
+        const RESOLVED_AT_ONCE: usize = 64;
         let mut facts = Vec::with_capacity(group.new_events());
         self.payload.clear();
         let mut position = self.last_position();
-        let mut members = self.shared.members.write();
-        for (batch, row) in group.new_rows() {
-            if facts.len() % LOCKED_EVENTS_MAX == LOCKED_EVENTS_MAX - 1 {
-                RwLockWriteGuard::bump(&mut members);
+        let mut rows = group.new_rows();
+        let (mut names, mut members) = (Vec::new(), Vec::new());
+        loop {
+            let chunk: Vec<_> = rows.by_ref().take(RESOLVED_AT_ONCE).collect();
+            if chunk.is_empty() {
+                return facts;
             }
-            let event = batch.get(row);
-            let (member, is_new) = members.resolve(event.tenant_id, event.user_id);
-            if is_new {
-                self.undefined.push(member);
+            names.clear();
+            names.extend(chunk.iter().map(|(batch, row)| batch.names(*row)));
+            self.shared.members.read().find_all(&names, &mut members);
+            for ((batch, row), known) in chunk.into_iter().zip(&members) {
+                let event = batch.get(row);
+                let member = known.unwrap_or_else(|| self.resolve_new(&event));
+                self.payload.push(&event, batch.identity(row).1, member.member);
+                position = next(position);
+                facts.push(Fact {
+                    position,
+                    id: event.id,
+                    occurred_at: event.occurred_at,
+                    recorded_at,
+                    member,
+                    event_type: event.event_type,
+                    created_confirmed: event.confirmed == Some(true),
+                });
             }
-            self.payload.push(&event, batch.identity(row).1, member.member);
-            position = next(position);
-            facts.push(Fact {
-                position,
-                id: event.id,
-                occurred_at: event.occurred_at,
-                recorded_at,
-                member,
-                event_type: event.event_type,
-                created_confirmed: event.confirmed == Some(true),
-            });
         }
-        facts
+    }
+
+    /// Adds the event's member to the dictionary, unless an event before it did.
+    fn resolve_new(&mut self, event: &Event<'_>) -> MemberRef {
+        let (member, is_new) = self.shared.members.write().resolve(event.tenant_id, event.user_id);
+        if is_new {
+            self.undefined.push(member);
+        }
+        member
     }
 
     /// Writes the payload as one frame and syncs it.

@@ -25,9 +25,7 @@ pub(crate) fn run(commits: &Receiver<Commit>, views: &Arc<RwLock<Views>>, folded
                 if turn > 0 {
                     RwLockWriteGuard::bump(&mut live);
                 }
-                for fact in facts {
-                    live.apply(fact);
-                }
+                live.apply_all(facts);
             }
             drop(live);
             folded.send_replace(last.position);

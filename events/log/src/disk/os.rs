@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{Access, Disk, DiskFile};
+use super::{Access, Disk, DiskFile, SyncSite};
 
 /// A directory of the operating system's.
 #[derive(Debug)]
@@ -21,11 +21,14 @@ impl OsDisk {
     /// # Errors
     /// What the operating system says.
     pub fn new(root: &Path) -> io::Result<Self> {
-        let mut missing: Vec<&Path> =
-            root.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
-        std::fs::create_dir_all(root)?;
-        // A directory is durable once the one above it is synced.
-        while let Some(dir) = missing.pop() {
+        // One that is there but empty may be the work of an earlier start that ended before the sync.
+        let mut unsettled: Vec<&Path> =
+            root.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && is_missing_or_empty(dir)).collect();
+        while let Some(dir) = unsettled.pop() {
+            if !dir.exists() {
+                std::fs::create_dir(dir)?;
+            }
+            // Before there is anything in it: a directory that is not empty has a durable name.
             let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             File::open(above)?.sync_all()?;
         }
@@ -35,6 +38,13 @@ impl OsDisk {
     fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }
+}
+
+fn is_missing_or_empty(dir: &Path) -> bool {
+    std::fs::read_dir(dir).map_or_else(
+        |error| error.kind() == io::ErrorKind::NotFound,
+        |mut entries| entries.next().is_none(),
+    )
 }
 
 impl Disk for OsDisk {
@@ -53,12 +63,10 @@ impl Disk for OsDisk {
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
-        let path = self.path(dir);
-        if !path.is_dir() {
-            std::fs::create_dir(path)?;
-            File::open(&self.root)?.sync_all()?;
+        match std::fs::create_dir(self.path(dir)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
         }
-        Ok(())
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -89,7 +97,7 @@ impl Disk for OsDisk {
         std::fs::remove_file(self.path(path))
     }
 
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+    fn sync_dir(&self, dir: &str, _site: SyncSite) -> io::Result<()> {
         File::open(self.path(dir))?.sync_all()
     }
 }
@@ -128,11 +136,11 @@ impl DiskFile for File {
         File::set_len(self, len)
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync_data(&self, _site: SyncSite) -> io::Result<()> {
         File::sync_data(self)
     }
 
-    fn sync_all(&self) -> io::Result<()> {
+    fn sync_all(&self, _site: SyncSite) -> io::Result<()> {
         File::sync_all(self)
     }
 }

@@ -25,8 +25,17 @@ impl TextArena {
 
     /// The name that was added.
     pub(super) fn get(&self, at: TextRef) -> &str {
+        std::str::from_utf8(self.bytes(at)).expect("names are added as UTF-8")
+    }
+
+    /// Whether this name was added.
+    pub(super) fn is(&self, at: TextRef, name: &str) -> bool {
+        self.bytes(at) == name.as_bytes()
+    }
+
+    fn bytes(&self, at: TextRef) -> &[u8] {
         let start = at.0 as usize * ALIGN;
         let len = usize::from(self.0[start]);
-        std::str::from_utf8(&self.0[start + 1..][..len]).expect("names are added as UTF-8")
+        &self.0[start + 1..][..len]
     }
 }

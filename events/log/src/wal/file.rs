@@ -6,7 +6,7 @@ use lastseen_event::{Position, UtcInstant};
 
 use super::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId};
 use super::{DIR, path};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, SyncSite};
 
 /// The file that takes the frames.
 pub(crate) struct WalFile {
@@ -32,7 +32,7 @@ impl WalFile {
         let new_path = format!("{path}{NEW_SUFFIX}");
         let made = Self::make(disk, &new_path, &header).and_then(|file| {
             disk.rename(&new_path, &path)?;
-            disk.sync_dir(DIR)?;
+            disk.sync_dir(DIR, SyncSite::NewFileName)?;
             Ok(file)
         });
         match made {
@@ -58,7 +58,7 @@ impl WalFile {
         };
         file.allocate(header.capacity)?;
         file.write_all_at(&header.encode(), 0)?;
-        file.sync_all()?;
+        file.sync_all(SyncSite::NewFile)?;
         Ok(file)
     }
 
@@ -95,7 +95,7 @@ impl WalFile {
     /// # Errors
     /// What the disk says. The frame may or may not be durable; the file must not be written again.
     pub(crate) fn sync(&mut self, frame_len: usize) -> io::Result<()> {
-        self.file.sync_data()?;
+        self.file.sync_data(SyncSite::Frame)?;
         self.end += frame_len as u64;
         Ok(())
     }
@@ -108,9 +108,10 @@ impl WalFile {
     pub(crate) fn finish(mut self, next_position: Position, recorded_at: UtcInstant) -> io::Result<u64> {
         let frame = end_frame(self.header.log_id, next_position, recorded_at);
         self.file.write_all_at(&frame, self.end)?;
-        self.sync(frame.len())?;
+        self.file.sync_data(SyncSite::EndFrame)?;
+        self.end += frame.len() as u64;
         self.file.set_len(self.end)?;
-        self.file.sync_all()?;
+        self.file.sync_all(SyncSite::Cut)?;
         Ok(self.end)
     }
 }

@@ -1,0 +1,237 @@
+//! How fast the log is, beside what the disk does without it: durable appends in batches and one by one, and
+//! recovery. Every figure is printed with its ratio from the same run; nothing is asserted.
+//!
+//! `cargo bench -p lastseen-log --bench log [-- --seconds N]`, in the folder of `CARGO_TARGET_TMPDIR`.
+
+mod raw;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use lastseen_event::{Event, EventBatch, EventId, EventType, SessionId, TenantId, UserId, UtcInstant};
+use lastseen_log::{Commit, Log, LogOptions, OsDisk};
+use lastseen_store::{EventStore, OnConflict, SystemClock};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+const MEMBERS: u64 = 1_000_000;
+
+fn main() {
+    let mut args = std::env::args().skip_while(|arg| arg != "--seconds").skip(1);
+    let seconds = args.next().and_then(|seconds| seconds.parse().ok()).unwrap_or(5);
+    let runtime = Runtime::new().expect("a tokio runtime");
+    batches(&runtime, 1_000, Duration::from_secs(seconds));
+    batches(&runtime, 10_000, Duration::from_secs(seconds));
+    singles(&runtime, Duration::from_secs(seconds));
+    recovery(&runtime);
+}
+
+fn directory() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory")
+}
+
+fn open(path: &Path, options: LogOptions) -> Log {
+    let disk = Arc::new(OsDisk::new(path).expect("a directory"));
+    Log::open(disk, options, Arc::new(SystemClock), Commit::acknowledge).expect("the log opens")
+}
+
+/// Makes events of random members, ids and times; the same seed makes the same events.
+struct Generator(u64);
+
+impl Generator {
+    fn next(&mut self) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn batch(&mut self, events: usize) -> EventBatch {
+        let mut batch = EventBatch::with_capacity(events);
+        for _ in 0..events {
+            let number = self.next() % MEMBERS;
+            let tenant = format!("{:018}", number % 10_007);
+            let user = format!("usr_{number:026}");
+            let session = format!("ses_{:020}", self.next());
+            let id = Uuid::from_u64_pair(self.next(), self.next() | 1);
+            let at = 1_790_000_000_000_000 + i64::try_from(self.next() % 1_000_000_000).expect("below 10^9");
+            let mut event = Event::new(
+                EventId::new(id).expect("not nil"),
+                EventType::TokenRefresh,
+                (TenantId::new(&tenant).expect("valid"), UserId::new(&user).expect("valid")),
+                UtcInstant::from_micros(at),
+            );
+            if number.is_multiple_of(2) {
+                event.session_id = Some(SessionId::new(&session).expect("valid"));
+            }
+            batch.push(&event).expect("valid");
+        }
+        batch
+    }
+}
+
+/// Appends from four publishers for a while, each with one request under way. Batches are made outside the time.
+fn batches(runtime: &Runtime, size: usize, length: Duration) {
+    const PUBLISHERS: u64 = 4;
+    const EVENTS_A_ROUND: usize = 400_000;
+    let dir = directory();
+    let log = Arc::new(open(dir.path(), LogOptions::default()));
+    // Warm: every member is known.
+    for start in (0..MEMBERS).step_by(10_000) {
+        runtime.block_on(log.append(known_members(start), OnConflict::RefuseBatch)).expect("appended");
+    }
+    let warm = log_frames(dir.path()).len();
+    let mut spent = Duration::ZERO;
+    let mut events = 0;
+    let mut seed = 1;
+    while spent < length {
+        let queues: Vec<Vec<EventBatch>> = (0..PUBLISHERS)
+            .map(|_| {
+                seed += 1;
+                let mut generator = Generator(seed << 40);
+                (0..EVENTS_A_ROUND / size / 4).map(|_| generator.batch(size)).collect()
+            })
+            .collect();
+        events += queues.iter().flatten().map(EventBatch::len).sum::<usize>();
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for queue in queues {
+                scope.spawn(|| {
+                    for batch in queue {
+                        runtime.block_on(log.append(batch, OnConflict::RefuseBatch)).expect("appended");
+                    }
+                });
+            }
+        });
+        spent += start.elapsed();
+    }
+    let frames: Vec<usize> = log_frames(dir.path()).split_off(warm);
+    log.close();
+    let raw = raw::write_and_sync(dir.path(), &frames);
+    let rate = per_second(events as u64, spent);
+    println!(
+        "batches of {size:>6} from {PUBLISHERS}: {rate:>10} events/s, {:.0} events a group, {} bytes an event; \
+         the same bytes without us {:.2} s / ours {:.2} s = {:.2}",
+        events as f64 / frames.len() as f64,
+        frames.iter().sum::<usize>() / events,
+        raw.as_secs_f64(),
+        spent.as_secs_f64(),
+        raw.as_secs_f64() / spent.as_secs_f64(),
+    );
+}
+
+/// One event of each of 10,000 members from `start` on.
+fn known_members(start: u64) -> EventBatch {
+    let mut batch = EventBatch::with_capacity(10_000);
+    for number in start..start + 10_000 {
+        let tenant = format!("{:018}", number % 10_007);
+        let user = format!("usr_{number:026}");
+        let event = Event::new(
+            EventId::new(Uuid::from_u64_pair(7, number + 1)).expect("not nil"),
+            EventType::Login,
+            (TenantId::new(&tenant).expect("valid"), UserId::new(&user).expect("valid")),
+            UtcInstant::from_micros(1_780_000_000_000_000),
+        );
+        batch.push(&event).expect("valid");
+    }
+    batch
+}
+
+/// One event at a time from 64 tasks.
+fn singles(runtime: &Runtime, length: Duration) {
+    const TASKS: u64 = 64;
+    let dir = directory();
+    let log = Arc::new(open(dir.path(), LogOptions::default()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let appended = Arc::new(AtomicU64::new(0));
+    let start = Instant::now();
+    runtime.block_on(async {
+        let tasks = (0..TASKS).map(|task| {
+            let (log, stop, appended) = (log.clone(), stop.clone(), appended.clone());
+            runtime.spawn(async move {
+                let mut generator = Generator((task + 1) << 32);
+                while !stop.load(Ordering::Relaxed) {
+                    log.append(generator.batch(1), OnConflict::RefuseBatch).await.expect("appended");
+                    appended.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        tokio::time::sleep(length).await;
+        stop.store(true, Ordering::Relaxed);
+        for task in tasks {
+            task.await.expect("a publisher runs to its end");
+        }
+    });
+    let spent = start.elapsed();
+    let frames = log_frames(dir.path());
+    log.close();
+    let events = appended.load(Ordering::Relaxed);
+    let group = events as f64 / frames.len() as f64;
+    let raw = raw::write_and_sync(dir.path(), &frames);
+    let syncs = frames.len() as f64 / raw.as_secs_f64();
+    println!(
+        "single events from {TASKS} tasks: {:>7} events/s; {:.0} groups/s of {group:.1} events; the disk alone syncs \
+         {syncs:.0} such groups/s, times the group size {:.0} events/s: ratio {:.2}",
+        per_second(events, spent),
+        frames.len() as f64 / spent.as_secs_f64(),
+        syncs * group,
+        events as f64 / spent.as_secs_f64() / (syncs * group),
+    );
+}
+
+/// Opens a WAL of 256 MiB that was not closed.
+fn recovery(runtime: &Runtime) {
+    const WAL_BYTES: u64 = 256 * 1024 * 1024;
+    let dir = directory();
+    let log = open(dir.path(), LogOptions::default());
+    let mut generator = Generator(99 << 40);
+    let mut events = 0;
+    while log_frames(dir.path()).iter().sum::<usize>() < usize::try_from(WAL_BYTES).expect("fits") {
+        for _ in 0..20 {
+            events += 10_000;
+            runtime.block_on(log.append(generator.batch(10_000), OnConflict::RefuseBatch)).expect("appended");
+        }
+    }
+    log.close();
+    let start = Instant::now();
+    let log = open(dir.path(), LogOptions::default());
+    let spent = start.elapsed();
+    let members = log.members().len();
+    println!(
+        "recovery: {:>10} events/s ({events} events, {members} members, 256 MiB of WAL in {:.2} s)",
+        per_second(events, spent),
+        spent.as_secs_f64()
+    );
+}
+
+/// The lengths of all event frames in the WAL, in order: read from their headers (FORMAT.md "Frame").
+fn log_frames(dir: &Path) -> Vec<usize> {
+    let mut paths: Vec<_> = std::fs::read_dir(dir.join("wal")).expect("a wal folder").flatten().map(|e| e.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "wal"));
+    paths.sort();
+    let mut frames = Vec::new();
+    for path in paths {
+        let bytes = std::fs::read(path).expect("a WAL file");
+        let mut at = 64;
+        while let Some(header) = bytes.get(at..at + 40)
+            && header.starts_with(b"LSF1")
+        {
+            let len = 40 + u32::from_le_bytes(header[8..12].try_into().expect("4 bytes")) as usize;
+            if header[12] == 1 {
+                frames.push(len);
+            }
+            at += len;
+        }
+    }
+    frames
+}
+
+fn per_second(events: u64, spent: Duration) -> u64 {
+    (u128::from(events) * 1_000_000 / spent.as_micros().max(1)).try_into().unwrap_or(u64::MAX)
+}

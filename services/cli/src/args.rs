@@ -1,0 +1,146 @@
+//! The command line: flags first, then `LASTSEEN_*` variables, then defaults. Nothing else reads the
+//! environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Parser, Subcommand, ValueEnum};
+use lastseen_event::limits::REQUEST_EVENTS_MAX;
+use tracing_subscriber::filter::Targets;
+
+/// Who was last seen when, and how many users are active.
+#[derive(Debug, Parser)]
+#[command(name = "lastseen", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 bad usage, 3 some rows were refused, 130 stopped by a signal."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Keep events and answer questions over HTTP, until SIGTERM or ^C
+    Serve(ServeArgs),
+    /// Send events from NDJSON files to a running server
+    ///
+    /// One event a line, plain or gzipped, in the format of POST /v1/events. Every batch is stored as a whole
+    /// before the next one is sent. Events that are stored already count as duplicates, so the same command
+    /// can be run again at any time and goes on where it stopped. Refused lines are printed as
+    /// `FILE:LINE: code field: detail`, and the others are stored (exit code 3).
+    Import(ImportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Directory of the event log; created if it does not exist
+    #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
+    pub(crate) data: PathBuf,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", env = "LASTSEEN_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Whether the same `user_id` in several tenants is one person
+    #[arg(long, value_name = "RULE", env = "LASTSEEN_PERSONS", default_value = "user_id")]
+    pub(crate) persons: Persons,
+    /// How far ahead of the server's clock an event may have occurred, such as 5m or 30s
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_FUTURE_TOLERANCE", default_value = "5m", value_parser = span)]
+    pub(crate) future_tolerance: Duration,
+    /// What to log to stderr: error, warn, info, debug or trace, also per module: `info,lastseen_log=debug`
+    #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info")]
+    pub(crate) log: Targets,
+}
+
+/// What `--persons` takes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Persons {
+    /// The same `user_id` in several tenants is one person
+    UserId,
+    /// User ids are per tenant; person counts are omitted
+    Off,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// NDJSON files, plain or gzipped; - is stdin
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The server to send to
+    #[arg(long, value_name = "URL", env = "LASTSEEN_SERVER", default_value = "http://127.0.0.1:8080", value_parser = server_url)]
+    pub(crate) server: String,
+    /// API key, where the server asks for one
+    #[arg(long, value_name = "KEY", env = "LASTSEEN_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// Most events in one request
+    #[arg(long, value_name = "N", env = "LASTSEEN_BATCH_EVENTS", default_value = "5000", value_parser = batch_events())]
+    pub(crate) batch_events: usize,
+    /// How long to go on trying while the server is away, busy or not ready, such as 30s or 5m
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_RETRY_FOR", default_value = "30s", value_parser = span)]
+    pub(crate) retry_for: Duration,
+}
+
+fn batch_events() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=REQUEST_EVENTS_MAX as u64)
+}
+
+/// A whole number of `ms`, `s`, `m`, `h` or `d`.
+fn span(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a whole number with a unit (ms, s, m, h or d), such as 30s".to_owned();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(expected()),
+    };
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(expected)
+}
+
+/// The base URL of a server, without a slash at its end.
+fn server_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("expected a URL such as http://127.0.0.1:8080".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_have_a_number_and_a_unit() {
+        for (text, ms) in
+            [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("2d", 172_800_000)]
+        {
+            assert_eq!(span(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for bad in
+            ["", "5", "m", "-5m", "1.5s", "5 m", "5M", "99999999999999999999s", "18446744073709551615d"]
+        {
+            assert!(span(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_a_url_of_http() {
+        assert_eq!(server_url("http://h:1/"), Ok("http://h:1".to_owned()));
+        assert_eq!(server_url("https://h/prefix"), Ok("https://h/prefix".to_owned()));
+        for bad in ["", "127.0.0.1:8080", "ftp://h", "http://", "http:///x"] {
+            assert!(server_url(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One batch to the server, as often as it takes: a repeated batch adds nothing, so every outcome that is not
+//! an answer may be tried again.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use ureq::http::{Response, StatusCode, header};
+use ureq::{Agent, Body, Error};
+
+use crate::args::ImportArgs;
+use crate::signals::Interrupt;
+
+/// Longer than any answer to a batch of the largest size takes on a server that works.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first pause; doubled up to [`PAUSE_MAX`] while the server says nothing about it.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long a signal may go unnoticed during a pause.
+const POLL: Duration = Duration::from_millis(50);
+/// 10,000 refused events with several faults each stay below.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The answer to a stored batch.
+#[derive(Debug, Deserialize)]
+pub(super) struct Answer {
+    pub(super) stored: u64,
+    pub(super) duplicates: u64,
+    /// Ascending by index; an event with several faults is there several times.
+    pub(super) refused: Vec<Refused>,
+}
+
+/// One fault of one refused event.
+#[derive(Debug, Deserialize)]
+pub(super) struct Refused {
+    pub(super) index: usize,
+    pub(super) field: Option<String>,
+    pub(super) code: String,
+    pub(super) detail: String,
+}
+
+/// How sending ended, failures apart.
+pub(super) enum Sent {
+    Answered(Answer),
+    /// A signal came while the batch was not stored.
+    Interrupted,
+}
+
+/// A connection to one server.
+pub(super) struct Uploader {
+    agent: Agent,
+    url: String,
+    authorization: Option<String>,
+    retry_for: Duration,
+    interrupt: Interrupt,
+}
+
+/// What one attempt led to, failures apart.
+enum Attempt {
+    Answered(Answer),
+    /// Not now: why, and how long the server asks to wait.
+    Later(String, Option<Duration>),
+}
+
+impl Uploader {
+    pub(super) fn new(args: &ImportArgs, interrupt: Interrupt) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .user_agent(concat!("lastseen/", env!("CARGO_PKG_VERSION")));
+        Self {
+            agent: config.build().into(),
+            url: format!("{}/v1/events?on_invalid=skip", args.server),
+            authorization: args.key.as_ref().map(|key| format!("Bearer {key}")),
+            retry_for: args.retry_for,
+            interrupt,
+        }
+    }
+
+    /// Sends `body` until it is answered. `notice` is told once that the server makes us wait.
+    pub(super) fn send(&self, body: &[u8], mut notice: impl FnMut(&str)) -> anyhow::Result<Sent> {
+        let mut waiting: Option<Instant> = None;
+        let mut pause = PAUSE_MIN;
+        loop {
+            let (reason, asked) = match self.attempt(body)? {
+                Attempt::Answered(answer) => return Ok(Sent::Answered(answer)),
+                Attempt::Later(reason, asked) => (reason, asked),
+            };
+            let first = waiting.is_none();
+            let left = self.retry_for.saturating_sub(waiting.get_or_insert_with(Instant::now).elapsed());
+            if left.is_zero() {
+                bail!("{reason}; gave up after {:?}", self.retry_for);
+            }
+            if first {
+                notice(&format!("{reason}; trying again for {:?}", self.retry_for));
+            }
+            // At least one more attempt at the very end, whatever the server asked for.
+            if self.sleep(asked.unwrap_or(pause).min(left)) {
+                return Ok(Sent::Interrupted);
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    fn attempt(&self, body: &[u8]) -> anyhow::Result<Attempt> {
+        let mut request = self.agent.post(&self.url).header(header::CONTENT_TYPE, "application/x-ndjson");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let mut response = match request.send(body) {
+            Ok(response) => response,
+            Err(error) => return later(error, &self.url),
+        };
+        let text = match response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec() {
+            Ok(text) => text,
+            Err(error) => return later(error, &self.url),
+        };
+        match response.status() {
+            StatusCode::OK => {
+                let answer = serde_json::from_slice(&text)
+                    .with_context(|| format!("{} did not answer as Lastseen does", self.url))?;
+                Ok(Attempt::Answered(answer))
+            }
+            StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => {
+                let reason = format!("the server answered {}", describe(&response, &text));
+                Ok(Attempt::Later(reason, retry_after(&response)))
+            }
+            _ => bail!("{} answered {}", self.url, describe(&response, &text)),
+        }
+    }
+
+    /// Whether a signal cut the sleep short.
+    fn sleep(&self, span: Duration) -> bool {
+        let until = Instant::now() + span;
+        loop {
+            if self.interrupt.is_set() {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            thread::sleep(left.min(POLL));
+        }
+    }
+}
+
+/// Sorts the failures of the transport into those that time may heal and the others.
+fn later(error: Error, url: &str) -> anyhow::Result<Attempt> {
+    match error {
+        Error::Io(_) | Error::Timeout(_) | Error::ConnectionFailed | Error::Protocol(_) => {
+            Ok(Attempt::Later(format!("no answer from {url} ({error})"), None))
+        }
+        error => Err(error).with_context(|| format!("cannot send to {url}")),
+    }
+}
+
+/// `Retry-After` in seconds; the form with a date is left to the doubling pause.
+fn retry_after(response: &Response<Body>) -> Option<Duration> {
+    let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// Status, code and detail of a problem; the beginning of the body if it is none.
+fn describe(response: &Response<Body>, body: &[u8]) -> String {
+    const QUOTED_CHARS_MAX: usize = 200;
+    #[derive(Deserialize)]
+    struct Problem {
+        code: String,
+        detail: String,
+    }
+    let status = response.status();
+    if let Ok(Problem { code, detail }) = serde_json::from_slice(body) {
+        return format!("{status}, {code}: {detail}");
+    }
+    let quoted: String = String::from_utf8_lossy(body).trim().chars().take(QUOTED_CHARS_MAX).collect();
+    format!("{status}: {quoted}")
+}

@@ -1,0 +1,40 @@
+//! The one binary of Lastseen: reads the command line, runs the command, answers with an exit code.
+//!
+//! Exit codes: 0 done, 1 failed, 2 bad usage, 3 refused rows, 130 stopped by a signal.
+
+mod args;
+mod import;
+mod serve;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+/// How a command ended.
+enum Outcome {
+    Done,
+    /// The command did its work, but some rows were refused and reported.
+    RefusedRows,
+    /// Stopped by SIGINT or SIGTERM before it was done.
+    Interrupted,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = match args.command {
+        Command::Serve(serve) => serve::run(serve),
+        Command::Import(import) => import::run(import),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::RefusedRows) => ExitCode::from(3),
+        Ok(Outcome::Interrupted) => ExitCode::from(signals::EXIT_CODE),
+        Err(error) => {
+            eprintln!("lastseen: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

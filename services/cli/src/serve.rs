@@ -1,0 +1,65 @@
+//! `lastseen serve`: runs the server until a signal comes. The line on stdout says that it listens, and where;
+//! everything else goes to stderr.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use lastseen_server::ServeConfig;
+use tokio::sync::oneshot;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::Outcome;
+use crate::args::{self, ServeArgs};
+use crate::signals::Signals;
+
+/// Serves until the first SIGINT or SIGTERM, then ends in order: open requests are answered, the log is closed.
+/// A second signal ends at once; the log survives that too.
+pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Outcome> {
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry().with(layer.with_filter(args.log.clone())).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime of the server")?;
+    let outcome = runtime.block_on(serve(args));
+    // Whoever still holds a connection open does not hold up the exit.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<Outcome> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let (stop, stopped) = oneshot::channel();
+    let shutdown = async {
+        // An error means that the sender is gone: then there is nobody left to serve for.
+        let _ = stopped.await;
+    };
+    let serving = lastseen_server::serve(config(args), shutdown, announce);
+    let stopping = async {
+        signals.next().await;
+        let _ = stop.send(());
+        signals.next().await
+    };
+    tokio::select! {
+        served = serving => served.map(|()| Outcome::Done).map_err(anyhow::Error::from),
+        _ = stopping => Ok(Outcome::Interrupted),
+    }
+}
+
+fn config(args: ServeArgs) -> ServeConfig {
+    let persons = match args.persons {
+        args::Persons::UserId => lastseen_server::Persons::UserId,
+        args::Persons::Off => lastseen_server::Persons::Off,
+    };
+    ServeConfig { data: args.data, listen: args.listen, persons, future_tolerance: args.future_tolerance }
+}
+
+/// The one line on stdout. A closed stdout is no reason not to serve.
+fn announce(address: SocketAddr) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "lastseen listening on http://{address}").and_then(|()| stdout.flush());
+}

@@ -1,0 +1,193 @@
+//! What the server does under load, next to what the machine can do at all, in one run:
+//! `cargo bench -p lastseen --bench http [-- --seconds N --members N]`.
+//!
+//! The real binary serves on loopback; the load generator shares its cores. Only ratios between figures of one
+//! run mean anything, so nothing here asserts anything about time.
+
+#![expect(clippy::print_stdout, reason = "the table is what a benchmark is for")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "figures for people: no count here comes near 2^53"
+)]
+
+mod connection;
+mod disk;
+mod latency;
+mod load;
+mod workload;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indicatif::HumanCount;
+use lastseen_tests::Server;
+
+use self::latency::Latencies;
+use self::load::{Load, drive, lasting};
+use self::workload::{Batches, Fixed, Population, Singles, get, streams};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_lastseen");
+const CONNECTIONS: usize = 64;
+/// Few: one batch is written while others are decoded.
+const BATCH_CONNECTIONS: usize = 4;
+const BATCH_EVENTS: usize = 1_000;
+/// Between two questions of a dashboard: often enough for a p99, too seldom to be a load of its own.
+const QUESTION_PAUSE: Duration = Duration::from_millis(2);
+
+fn main() {
+    let (span, members) = options();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo gives a directory");
+    let data = directory.path().join("data");
+    let server = Server::start_with(BINARY, &data, &["--log", "warn"]);
+    let bench = Bench { address: server.url().trim_start_matches("http://").to_owned(), span };
+    let population = Population::new(members);
+    fill(&server, &population);
+
+    println!("{:<52} {:>13} {:>12} {:>12}", "", "per second", "p50", "p99");
+    let bare = bench.healthz();
+    row("(1) GET /healthz, 64 connections", bare.rate(), &bare.latencies);
+    let singles = bench.singles(&population);
+    row("(2) durable events one by one, 64 connections", singles.rate(), &singles.latencies);
+    println!("    (2) / (1) = {:.2}", singles.rate() / bare.rate());
+    bench.batches_and_disk(&population, directory.path());
+    bench.summaries(&population);
+    println!("memory of the server at the end: {} MiB", resident_mib(server.id()));
+}
+
+/// `--seconds N` (length of one measurement) and `--members N`; what else cargo passes is ignored.
+fn options() -> (Duration, usize) {
+    let arguments: Vec<String> = std::env::args().collect();
+    let number = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        let number =
+            arguments.get(at + 1).and_then(|text| text.parse::<u32>().ok()).filter(|number| *number > 0);
+        Some(number.unwrap_or_else(|| panic!("{name} takes a number above 0")))
+    };
+    let members = number("--members").unwrap_or(1_000_000);
+    (Duration::from_secs(number("--seconds").unwrap_or(8).into()), members as usize)
+}
+
+/// Shows every member once.
+fn fill(server: &Server, population: &Arc<Population>) {
+    const BODY_EVENTS: usize = 10_000;
+    let before = resident_mib(server.id());
+    let mut stored = 0;
+    for body in population.first_events(BODY_EVENTS) {
+        let answer = server.client().post("/v1/events", "application/x-ndjson", &body).ok("the first events");
+        stored += answer["stored"].as_u64().expect("a count");
+    }
+    let summary = server.client().ask("/v1/summary");
+    assert_eq!(stored, population.len() as u64, "every id is new");
+    assert_eq!(summary["total_users"], population.len(), "every member is new");
+    let after = resident_mib(server.id());
+    println!(
+        "{} members in {} tenants, {} active",
+        HumanCount(stored),
+        summary["tenants"],
+        summary["active_users"]
+    );
+    println!("memory of the server: {before} MiB empty, {after} MiB with them\n");
+}
+
+/// Where and for how long.
+struct Bench {
+    address: String,
+    span: Duration,
+}
+
+impl Bench {
+    fn healthz(&self) -> Load {
+        let requests = (0..CONNECTIONS).map(|_| Fixed(get("/healthz"))).collect();
+        drive(&self.address, requests, lasting(self.span))
+    }
+
+    fn singles(&self, population: &Population) -> Load {
+        let requests = streams(1, CONNECTIONS).map(|stream| Singles::new(population, stream)).collect();
+        drive(&self.address, requests, lasting(self.span))
+    }
+
+    /// (3) against (4), by the bytes of the requests and by the bytes that the log has made of them.
+    fn batches_and_disk(&self, population: &Population, directory: &Path) {
+        let wal = directory.join("data/wal");
+        let requests: Vec<_> = batches(population, 2).collect();
+        let wire_bytes = requests[0].body_bytes();
+        let used_before = disk::used_bytes(&wal);
+        let load = drive(&self.address, requests, lasting(self.span));
+        let wal_bytes = (disk::used_bytes(&wal) - used_before) as f64 / load.latencies.count() as f64;
+        let events = load.rate() * BATCH_EVENTS as f64;
+        row("(3) durable events in batches of 1,000, 4 connections", events, &load.latencies);
+        for (of, bytes) in [("requests", wire_bytes), ("log", wal_bytes as usize)] {
+            let chunks = disk::synced_chunks_per_second(directory, bytes, self.span / 2);
+            let name = format!("(4) write + fdatasync, {bytes} bytes of {of} a batch");
+            let baseline = chunks * BATCH_EVENTS as f64;
+            println!("{name:<52} {:>13}", whole(baseline));
+            println!("    (3) / (4) = {:.2}", events / baseline);
+        }
+    }
+
+    /// (5): a dashboard asks while the batches come as fast as they can, and then while nothing comes.
+    fn summaries(&self, population: &Population) {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, deadline) = (Arc::clone(&stop), lasting(self.span));
+        let requests = batches(population, 3).collect();
+        let address = self.address.clone();
+        let ingest =
+            thread::spawn(move || drive(&address, requests, move |_| !stopped.load(Ordering::Relaxed)));
+        let busy = self.ask_until(&deadline);
+        stop.store(true, Ordering::Relaxed);
+        let ingest = ingest.join().expect("the load does not panic");
+        row("(5) GET /v1/summary while ingesting", busy.rate(), &busy.latencies);
+        println!(
+            "    max {}, at {:.0} events/s",
+            busy.latencies.at(1_000),
+            ingest.rate() * BATCH_EVENTS as f64
+        );
+        let idle = self.ask_until(&lasting(self.span / 2));
+        row("    GET /v1/summary, idle", idle.rate(), &idle.latencies);
+        println!("    max {}", idle.latencies.at(1_000));
+    }
+
+    /// Asks for the summary with pauses in between.
+    fn ask_until(&self, go_on: &impl Fn(Instant) -> bool) -> Load {
+        let request = get("/v1/summary");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (mut all, started) = (Vec::new(), Instant::now());
+        runtime.block_on(async {
+            let mut connection =
+                connection::Connection::open(&self.address).await.expect("the server listens");
+            while go_on(Instant::now()) {
+                let sent = Instant::now();
+                connection.round_trip(&request).await.expect("the server answers 200");
+                all.push(sent.elapsed());
+                tokio::time::sleep(QUESTION_PAUSE).await;
+            }
+        });
+        Load { latencies: Latencies::new(all), elapsed: started.elapsed() }
+    }
+}
+
+fn batches(population: &Population, phase: u32) -> impl Iterator<Item = Batches> {
+    streams(phase, BATCH_CONNECTIONS).map(|stream| Batches::new(population, stream, BATCH_EVENTS))
+}
+
+fn row(name: &str, rate: f64, latencies: &Latencies) {
+    println!("{name:<52} {:>13} {:>12} {:>12}", whole(rate), latencies.at(500), latencies.at(990));
+}
+
+/// In groups of three digits.
+fn whole(figure: f64) -> String {
+    HumanCount(figure as u64).to_string()
+}
+
+/// Resident memory of a process, where the system tells it.
+fn resident_mib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024
+}

@@ -1,0 +1,248 @@
+//! Requests for the load generator: written before the clock runs; while it runs, only ids and minutes change.
+//!
+//! Tenants have sizes by Zipf's law, users are active by a flatter one; ids look like those of an application:
+//! 18-digit tenants, 30-byte users.
+
+use std::fmt::Write;
+use std::ops::Range;
+use std::sync::Arc;
+
+use lastseen_tests::Seeded;
+use lastseen_tests::instant::{DAY, HOUR, now, rfc3339};
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+/// A request of this many bytes is enough for one event and its head.
+const LINE_BYTES: usize = 200;
+
+/// Who there is: `tenants[member]` is the tenant's number.
+#[derive(Debug)]
+pub(crate) struct Population {
+    tenants: Vec<u32>,
+    /// The hour before the last one: what the load says it happens in.
+    hour: String,
+}
+
+/// What one connection sends, request by request.
+pub(crate) trait Requests: Send {
+    /// The next request, whole.
+    fn next(&mut self) -> &[u8];
+}
+
+/// The same request again and again.
+pub(crate) struct Fixed(pub(crate) Vec<u8>);
+
+/// One event a request, from a pool.
+pub(crate) struct Singles {
+    pool: Vec<Patched>,
+    sent: usize,
+    ids: Ids,
+}
+
+/// 1,000 events a request, from a pool.
+pub(crate) struct Batches(Singles);
+
+/// A request and the places in it that change: where each event has its id and its minute.
+struct Patched {
+    bytes: Vec<u8>,
+    places: Vec<(usize, usize)>,
+}
+
+/// Ids that no other stream of the run has: `SSSSSSSS-0000-7000-8000-CCCCCCCCCCCC`.
+struct Ids {
+    stream: u32,
+    count: u64,
+}
+
+impl Population {
+    /// `members` users in a hundredth as many tenants, at least 10 in each.
+    pub(crate) fn new(members: usize) -> Arc<Self> {
+        let count = (members / 100).max(1);
+        let harmonic: f64 = (1..=count).map(|rank| 1.0 / rank as f64).sum();
+        let mut tenants = Vec::with_capacity(members);
+        for rank in 1..=count {
+            let share = members as f64 * 0.9 / harmonic / rank as f64;
+            let size = (share as usize).max(members / count / 10).min(members - tenants.len());
+            tenants.resize(tenants.len() + size, u32::try_from(rank).expect("tenants are few"));
+        }
+        // What rounding left over goes to the smaller half.
+        let mut random = Seeded::new(1);
+        while tenants.len() < members {
+            tenants.push(u32::try_from(count / 2 + 1 + below(&mut random, count.div_ceil(2))).expect("few"));
+        }
+        let hour = rfc3339(now() - 2 * HOUR)[.."2026-01-06T16:".len()].to_owned();
+        Arc::new(Self { tenants, hour })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tenants.len()
+    }
+
+    /// A member by a law with exponent 0.6: the first ones are the busiest.
+    fn busy(&self, random: &mut Seeded) -> usize {
+        let uniform = (random.bits() >> 11) as f64 / (1_u64 << 53) as f64;
+        let rank = (self.len() as f64 * uniform.powf(2.5)) as usize;
+        // Spread over all tenants: neighbours in rank are no neighbours in the array.
+        rank.min(self.len() - 1) * 7_368_787 % self.len()
+    }
+
+    /// Writes an event without a line end; returns where its id and, if it is of `hour`, its minute stand.
+    fn write(&self, out: &mut Vec<u8>, member: usize, event_type: &str, at: &str) -> (usize, usize) {
+        let start = out.len();
+        let tenant = 230_287_431_257_595_797_u64 + u64::from(self.tenants[member]) * 7_919_000_003;
+        let user = member as u128 * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let mut line = String::with_capacity(LINE_BYTES);
+        let _ = write!(
+            line,
+            "{{\"id\":\"00000000-0000-7000-8000-000000000000\",\"type\":\"{event_type}\",\"tenant_id\":\"{tenant}\",\
+             \"user_id\":\"usr_{:026X}\",\"occurred_at\":\"{at}\"}}",
+            user >> 24
+        );
+        out.extend_from_slice(line.as_bytes());
+        let minute = line.rfind('T').map_or(0, |t| t + "T16:".len());
+        (start + "{\"id\":\"".len(), start + minute)
+    }
+
+    /// An event of now: a token refresh three times of four, in a random second of the hour.
+    fn write_recent(&self, out: &mut Vec<u8>, random: &mut Seeded) -> (usize, usize) {
+        let event_type = if random.below(4) == 0 { "login" } else { "token_refresh" };
+        let at = format!("{}00:{:02}.{:06}Z", self.hour, random.below(60), random.below(1_000_000));
+        let member = self.busy(random);
+        self.write(out, member, event_type, &at)
+    }
+
+    /// Bodies of 1,000 events that show every member once, three of five within the last 30 days.
+    pub(crate) fn first_events(self: &Arc<Self>, size: usize) -> impl Iterator<Item = Vec<u8>> {
+        let population = Arc::clone(self);
+        let (mut random, mut ids) = (Seeded::new(2), Ids { stream: 0, count: 0 });
+        let newest = now() - 3 * HOUR;
+        (0..self.len()).step_by(size).map(move |first| {
+            let mut body = Vec::with_capacity(size * LINE_BYTES);
+            for index in first..(first + size).min(population.len()) {
+                let member = index * 982_451_653 % population.len();
+                let age = i64::try_from(random.below((50 * DAY).unsigned_abs())).expect("50 days are few");
+                let (id, _) = population.write(&mut body, member, "login", &rfc3339(newest - age));
+                ids.patch(&mut body, id);
+                body.push(b'\n');
+            }
+            body
+        })
+    }
+}
+
+impl Requests for Fixed {
+    fn next(&mut self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Singles {
+    /// `stream` must differ from that of all others in the run.
+    pub(crate) fn new(population: &Population, stream: u32) -> Self {
+        const POOL: usize = 1_000;
+        Self::with_pool(population, stream, POOL, "application/json", 1)
+    }
+
+    fn with_pool(
+        population: &Population,
+        stream: u32,
+        pool: usize,
+        content_type: &str,
+        events: usize,
+    ) -> Self {
+        let mut random = Seeded::new(u64::from(stream));
+        let pool = (0..pool).map(|_| {
+            let mut body = Vec::with_capacity(events * LINE_BYTES);
+            let mut places = Vec::with_capacity(events);
+            for _ in 0..events {
+                places.push(population.write_recent(&mut body, &mut random));
+                body.push(b'\n');
+            }
+            let mut bytes = post(content_type, &body);
+            let head = bytes.len() - body.len();
+            for (id, minute) in &mut places {
+                (*id, *minute) = (*id + head, *minute + head);
+            }
+            bytes.shrink_to_fit();
+            Patched { bytes, places }
+        });
+        Self { pool: pool.collect(), sent: 0, ids: Ids { stream, count: 0 } }
+    }
+}
+
+impl Requests for Singles {
+    fn next(&mut self) -> &[u8] {
+        let round = self.sent / self.pool.len();
+        let at = self.sent % self.pool.len();
+        self.sent += 1;
+        let Patched { bytes, places } = &mut self.pool[at];
+        // Every round is a minute later than the one before, so every event moves its user's last seen.
+        let minute = [b'0' + (round / 10 % 6) as u8, b'0' + (round % 10) as u8];
+        for (id, minute_at) in places {
+            self.ids.patch(bytes, *id);
+            bytes[*minute_at..*minute_at + 2].copy_from_slice(&minute);
+        }
+        bytes
+    }
+}
+
+impl Batches {
+    /// `stream` must differ from that of all others in the run.
+    pub(crate) fn new(population: &Population, stream: u32, events: usize) -> Self {
+        const POOL: usize = 100;
+        Self(Singles::with_pool(population, stream, POOL, "application/x-ndjson", events))
+    }
+
+    /// Bytes of one body, roughly: they differ by the names of types only.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.0.pool[0].bytes.len()
+    }
+}
+
+impl Requests for Batches {
+    fn next(&mut self) -> &[u8] {
+        self.0.next()
+    }
+}
+
+impl Ids {
+    /// Writes the next id over the 36 characters at `at`.
+    fn patch(&mut self, bytes: &mut [u8], at: usize) {
+        // Odd, so this is a permutation of the 48 bits: the ids do not come in order.
+        let scrambled = self.count.wrapping_mul(0x9e37_79b9_7f4b) & 0xffff_ffff_ffff;
+        self.count += 1;
+        hex(&mut bytes[at..at + 8], u64::from(self.stream));
+        hex(&mut bytes[at + 24..at + 36], scrambled);
+    }
+}
+
+/// The last digits of `number` in base 16.
+fn hex(out: &mut [u8], mut number: u64) {
+    for digit in out.iter_mut().rev() {
+        *digit = HEX[(number & 0xf) as usize];
+        number >>= 4;
+    }
+}
+
+fn below(random: &mut Seeded, bound: usize) -> usize {
+    usize::try_from(random.below(bound as u64)).expect("below a usize")
+}
+
+/// A whole POST of events.
+pub(crate) fn post(content_type: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// A whole GET.
+pub(crate) fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes()
+}
+
+/// Streams of the phases of a run, each with room for its connections.
+pub(crate) fn streams(phase: u32, connections: usize) -> Range<u32> {
+    const ROOM: u32 = 1_000;
+    phase * ROOM..phase * ROOM + u32::try_from(connections).expect("connections are few")
+}

@@ -1,0 +1,64 @@
+//! How the tests start a server and read its answers.
+
+use lastseen_tests::{Client, Server, instant};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::BINARY;
+
+/// A server on an empty directory of its own.
+pub(crate) fn empty_server() -> (Server, TempDir) {
+    let data = tempfile::tempdir().expect("a directory for temporary files");
+    (Server::start(BINARY, data.path()), data)
+}
+
+/// A user without what no other code can know (positions) or what only single answers hold, every instant
+/// written with 6 fraction digits.
+pub(crate) fn comparable(user: &Value) -> Value {
+    let mut user = user.clone();
+    let fields = user.as_object_mut().expect("a user is an object");
+    for only_here in ["last_seen_position", "position", "definition", "window", "as_of"] {
+        fields.remove(only_here);
+    }
+    for (name, value) in fields {
+        let is_instant = name.ends_with("_at") || name == "active_until";
+        if let Some(text) = value.as_str().filter(|_| is_instant) {
+            *value = instant::rfc3339(instant::micros(text)).into();
+        }
+    }
+    user
+}
+
+/// All users of a list, page by page, as they are answered.
+pub(crate) fn walk(client: &Client, path: &str) -> Vec<Value> {
+    let mut users = Vec::new();
+    let mut next = path.to_owned();
+    loop {
+        let page = client.ask(&next);
+        users.extend(array(&page, "users").iter().cloned());
+        let Some(cursor) = page["next_cursor"].as_str() else { return users };
+        assert!(users.len() < 1_000_000, "the pages of {path} do not end");
+        let separator = if path.contains('?') { '&' } else { '?' };
+        next = format!("{path}{separator}cursor={cursor}");
+    }
+}
+
+/// The array in a field of an answer.
+pub(crate) fn array<'a>(answer: &'a Value, field: &str) -> &'a Vec<Value> {
+    answer[field].as_array().unwrap_or_else(|| panic!("an array {field} in {answer}"))
+}
+
+/// The user ids of a list, in its order.
+pub(crate) fn user_ids(users: &[Value]) -> Vec<&str> {
+    users.iter().map(|user| user["user_id"].as_str().expect("a user has an id")).collect()
+}
+
+/// The position of an answer.
+pub(crate) fn position(answer: &Value) -> u64 {
+    answer["position"].as_u64().unwrap_or_else(|| panic!("a position in {answer}"))
+}
+
+/// The numbers of `answer` under the names that `expected` has.
+pub(crate) fn numbers(answer: &Value, names: &[&str]) -> Vec<u64> {
+    names.iter().map(|name| answer[name].as_u64().unwrap_or_else(|| panic!("{name} in {answer}"))).collect()
+}

@@ -1,0 +1,208 @@
+//! `kill -9` in the middle of an import, 50 times. The test publishes and keeps its own journal of what was
+//! acknowledged: that must be there after every restart, once.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lastseen_tests::{Client, Process, Seeded, Server, git_activity};
+use serde_json::Value;
+
+use crate::BINARY;
+use crate::answers::numbers;
+
+const KILLS: u64 = 50;
+/// Small batches: many of them are in flight, and many are acknowledged, between two kills.
+const BATCH_LINES: usize = 40;
+const PUBLISHERS: usize = 3;
+const NDJSON: &str = "application/x-ndjson";
+
+/// What the publishers know, over all crashes.
+struct Journal {
+    batches: Vec<String>,
+    /// The next batch that nobody has sent yet.
+    next: AtomicUsize,
+    acknowledged: Mutex<BTreeSet<usize>>,
+    /// Sent, but the answer never came.
+    open: Mutex<BTreeSet<usize>>,
+    stored: AtomicUsize,
+}
+
+impl Journal {
+    fn new(lines: &[String]) -> Self {
+        Self {
+            batches: lines.chunks(BATCH_LINES).map(|lines| lines.join("\n")).collect(),
+            next: AtomicUsize::new(0),
+            acknowledged: Mutex::default(),
+            open: Mutex::default(),
+            stored: AtomicUsize::new(0),
+        }
+    }
+
+    /// Sends a batch; `(stored, duplicates)`, or `None` if the server went away.
+    fn send(&self, client: &Client, batch: usize) -> Option<(u64, u64)> {
+        let body = self.batches[batch].as_bytes();
+        let answer = client.send("POST", "/v1/events", &[("content-type", NDJSON)], body).ok()?;
+        let answer = answer.ok("a batch");
+        let numbers = numbers(&answer, &["stored", "duplicates"]);
+        self.stored.fetch_add(usize::try_from(numbers[0]).unwrap(), Ordering::Relaxed);
+        Some((numbers[0], numbers[1]))
+    }
+
+    fn lines_of(&self, batch: usize) -> u64 {
+        self.batches[batch].lines().count() as u64
+    }
+
+    /// Publishes new batches until the server goes away.
+    fn publish(&self, client: &Client) {
+        loop {
+            let batch = self.next.fetch_add(1, Ordering::Relaxed);
+            if batch >= self.batches.len() {
+                return;
+            }
+            self.open.lock().unwrap().insert(batch);
+            let Some((stored, duplicates)) = self.send(client, batch) else { return };
+            assert_eq!(
+                (stored, duplicates),
+                (self.lines_of(batch), 0),
+                "batch {batch} was never sent before"
+            );
+            self.open.lock().unwrap().remove(&batch);
+            self.acknowledged.lock().unwrap().insert(batch);
+        }
+    }
+
+    /// Sends `batches` again, which were all acknowledged: none may be new.
+    fn assert_there(&self, client: &Client, batches: impl Iterator<Item = usize>) {
+        for batch in batches {
+            let answer = self.send(client, batch).expect("the server is up");
+            assert_eq!(answer, (0, self.lines_of(batch)), "batch {batch} was acknowledged before the crash");
+        }
+    }
+
+    /// Sends what was in flight when the server went away: each is there as a whole or not at all.
+    fn settle(&self, client: &Client) {
+        for batch in std::mem::take(&mut *self.open.lock().unwrap()) {
+            let lines = self.lines_of(batch);
+            let answer = self.send(client, batch).expect("the server is up");
+            assert!([(lines, 0), (0, lines)].contains(&answer), "half of batch {batch} is there: {answer:?}");
+            if answer.0 == 0 {
+                // Durable, though nobody was told.
+                self.stored.fetch_add(usize::try_from(lines).unwrap(), Ordering::Relaxed);
+            }
+            self.acknowledged.lock().unwrap().insert(batch);
+        }
+    }
+}
+
+/// Lets the publishers run and kills the server at a moment that `random` chooses; the server after its restart.
+fn crash_while_publishing(server: Server, journal: &Journal, random: &mut Seeded) -> Server {
+    let acknowledged = || journal.acknowledged.lock().unwrap().len();
+    let enough = acknowledged() + usize::try_from(random.below(12)).unwrap();
+    let longer = Duration::from_micros(random.below(8_000));
+    let client = server.client().clone();
+    thread::scope(|scope| {
+        for _ in 0..PUBLISHERS {
+            scope.spawn(|| journal.publish(&client));
+        }
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while acknowledged() < enough && journal.next.load(Ordering::Relaxed) < journal.batches.len() {
+            assert!(Instant::now() < deadline, "the server acknowledges nothing: {}", server.stderr());
+            thread::yield_now();
+        }
+        // Not to wait for anything: to hit another moment every time.
+        thread::sleep(longer);
+        server.crash_and_restart()
+    })
+}
+
+#[test]
+fn fifty_kills_in_the_middle_of_an_import_lose_nothing_and_repeat_nothing() {
+    let lines = git_activity::lines();
+    let journal = Journal::new(&lines);
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Server::start(BINARY, data.path());
+    let mut random = Seeded::new(601);
+    for _ in 0..KILLS {
+        let before = journal.acknowledged.lock().unwrap().clone();
+        server = crash_while_publishing(server, &journal, &mut random);
+        let new = journal.acknowledged.lock().unwrap().clone();
+        journal.assert_there(server.client(), new.difference(&before).copied());
+        journal.settle(server.client());
+    }
+    let acknowledged = journal.acknowledged.lock().unwrap().clone();
+    assert!(acknowledged.len() > usize::try_from(KILLS).unwrap(), "most rounds have published something");
+    journal.assert_there(server.client(), acknowledged.iter().copied());
+    let stored: u64 = acknowledged.iter().map(|batch| journal.lines_of(*batch)).sum();
+    assert_eq!(journal.stored.load(Ordering::Relaxed) as u64, stored, "every event was new exactly once");
+
+    let mut import = Command::new(BINARY);
+    import.arg("import").arg(git_activity::path("events.ndjson.gz")).args(["--server", server.url()]);
+    let ended = Process::start(import).wait(Duration::from_mins(2));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let counted = |text: &str| text.replace(',', "").parse::<u64>().unwrap();
+    let words: Vec<_> = ended.stdout.split([' ']).collect();
+    let (rest, duplicates) =
+        (counted(words[1].trim_end_matches(',')), counted(words[3].trim_end_matches(',')));
+    assert_eq!((rest, duplicates), (git_activity::EVENTS - stored, stored), "the import completes the rest");
+    assert_complete(&server);
+}
+
+/// All of the history is there: every number that its events decide.
+fn assert_complete(server: &Server) {
+    let truth = git_activity::truth();
+    let summary = server.client().ask("/v1/summary");
+    assert_eq!(
+        numbers(&summary, &["total_users", "total_persons"]),
+        numbers(&truth, &["members", "persons"])
+    );
+    for expected in truth["active_30d_as_of"].as_array().unwrap() {
+        let path = format!("/v1/summary?as_of={}", expected["as_of"].as_str().unwrap());
+        assert_eq!(server.client().ask(&path)["active_users"], expected["all"]["active_users"], "{path}");
+    }
+}
+
+#[test]
+fn an_import_goes_on_by_itself_while_the_server_is_killed_and_comes_back() {
+    const LINES: usize = 20_000;
+    let lines: Vec<_> = git_activity::lines().into_iter().take(LINES).collect();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("events.ndjson");
+    fs::write(&file, lines.join("\n")).unwrap();
+    let mut server = Server::start(BINARY, &directory.path().join("data"));
+
+    let mut import = Command::new(BINARY);
+    import.arg("import").arg(&file).args([
+        "--server",
+        server.url(),
+        "--batch-events",
+        "50",
+        "--retry-for",
+        "2m",
+    ]);
+    let mut import = Process::start(import);
+    for kill in 1..=3 {
+        let users = |server: &Server| server.client().ask("/v1/summary")["position"].as_u64();
+        let before = users(&server);
+        let moved = lastseen_tests::eventually(Duration::from_mins(1), || {
+            (users(&server) > before || import.has_ended()).then_some(())
+        });
+        assert!(moved.is_some(), "kill {kill}: the import does not move: {}", import.stderr());
+        server = server.crash_and_restart_in_place();
+    }
+    let ended = import.wait(Duration::from_mins(2));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+
+    let model: BTreeSet<_> = lines
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|event| (event["tenant_id"].to_string(), event["user_id"].to_string()))
+        .collect();
+    assert_eq!(server.client().ask("/v1/summary")["total_users"], model.len());
+    let again = server.client().post("/v1/events", NDJSON, lines[..10_000].join("\n").as_bytes()).ok("again");
+    assert_eq!(numbers(&again, &["stored", "duplicates"]), [0, 10_000]);
+}

@@ -1,0 +1,190 @@
+//! Real history through the real importer and the real server, against answers that other code has computed.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use lastseen_tests::instant::micros;
+use lastseen_tests::{
+    Ended, Model, Process, Question, READY_WITHIN, Seeded, Server, eventually, git_activity, instant,
+};
+use serde_json::Value;
+
+use crate::BINARY;
+use crate::answers::{array, comparable, empty_server, numbers, walk};
+
+const IMPORTED_WITHIN: Duration = Duration::from_mins(5);
+
+fn import(server: &Server, file: &Path) -> Ended {
+    let mut command = Command::new(BINARY);
+    command.arg("import").arg(file).args(["--server", server.url()]);
+    Process::start(command).wait(IMPORTED_WITHIN)
+}
+
+fn assert_imported(ended: &Ended, stored: &str, duplicates: &str) {
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let expected = format!("stored {stored}, duplicates {duplicates}, refused 0 in ");
+    assert!(ended.stdout.starts_with(&expected), "{}", ended.stdout);
+    assert_eq!(ended.stdout.lines().count(), 1);
+}
+
+/// Every number of `truth` that does not need a backfill or a day series.
+fn assert_truth(server: &Server, truth: &Value) {
+    assert_totals(server, truth);
+    for expected in array(truth, "active_30d_as_of") {
+        assert_active(server, expected);
+    }
+    for expected in array(truth, "last_seen_at") {
+        let (tenant, user) = (expected["tenant_id"].as_str().unwrap(), expected["user_id"].as_str().unwrap());
+        let found = server.client().ask(&format!("/v1/tenants/{tenant}/users/{user}"));
+        assert_eq!(found["last_seen_at"], expected["last_seen_at"], "{tenant} {user}");
+    }
+}
+
+fn assert_totals(server: &Server, truth: &Value) {
+    let summary = server.client().ask("/v1/summary");
+    let expected = numbers(truth, &["members", "persons", "tenants"]);
+    assert_eq!(numbers(&summary, &["total_users", "total_persons", "tenants"]), expected);
+    assert_eq!(numbers(&summary, &["pending_users", "never_seen_users", "deleted_users"]), [0, 0, 0]);
+    for (tenant, members) in truth["users_per_tenant"].as_object().unwrap() {
+        let summary = server.client().ask(&format!("/v1/tenants/{tenant}/summary"));
+        assert_eq!(summary["total_users"], *members, "{tenant}");
+    }
+}
+
+fn assert_active(server: &Server, expected: &Value) {
+    let client = server.client();
+    let as_of = expected["as_of"].as_str().unwrap();
+    for (key, types) in [
+        ("all", ""),
+        ("all_logins_only", "&types=login,tenant_switch,signup_complete"),
+        ("all_refreshes_only", "&types=token_refresh"),
+    ] {
+        let summary = client.ask(&format!("/v1/summary?window=30d&as_of={as_of}{types}"));
+        let names = ["active_users", "active_persons"];
+        assert_eq!(numbers(&summary, &names), numbers(&expected[key], &names), "{key} as of {as_of}");
+    }
+    for (tenant, active) in expected["tenants"].as_object().unwrap() {
+        let summary = client.ask(&format!("/v1/tenants/{tenant}/summary?as_of={as_of}"));
+        assert_eq!(summary["active_users"], *active, "{tenant} as of {as_of}");
+    }
+}
+
+/// Every member of every tenant, by a recount of the same lines: through the list, CSV and the lookup.
+fn assert_every_member(server: &Server, model: &Model) {
+    let client = server.client();
+    for tenant in model.tenants() {
+        let question = Question {
+            at: instant::now(),
+            as_of: false,
+            window: 30 * instant::DAY,
+            types: None,
+            observed_only: false,
+        };
+        let expected = model.users(Some(&tenant), &question);
+        let path = format!("/v1/tenants/{tenant}/users");
+        let mut listed: Vec<_> = walk(client, &format!("{path}?limit=1000")).iter().map(comparable).collect();
+        listed.sort_by(|a, b| a["user_id"].as_str().cmp(&b["user_id"].as_str()));
+        assert_eq!(listed, expected, "{path}");
+
+        let csv = client.get(&format!("{path}?format=csv"));
+        assert_eq!(csv.status, 200);
+        let mut rows = csv::Reader::from_reader(csv.body.as_slice());
+        let headers = rows.headers().unwrap().clone();
+        let column = |name: &str| headers.iter().position(|header| header == name).unwrap();
+        let mut seen: Vec<_> = rows
+            .records()
+            .map(|row| row.unwrap())
+            .map(|row| (row[column("user_id")].to_owned(), micros(&row[column("last_seen_at")])))
+            .collect();
+        seen.sort();
+        let of = |user: &Value| {
+            (user["user_id"].as_str().unwrap().to_owned(), micros(user["last_seen_at"].as_str().unwrap()))
+        };
+        assert_eq!(seen, expected.iter().map(of).collect::<Vec<_>>(), "{path} as CSV");
+
+        for users in expected.chunks(1_000) {
+            let ids: Vec<_> = users.iter().map(|user| user["user_id"].clone()).collect();
+            let found = client
+                .post_json(&format!("{path}/lookup"), &serde_json::json!({ "user_ids": ids }))
+                .ok(&path);
+            assert_eq!(
+                array(&found, "users").iter().map(comparable).collect::<Vec<_>>(),
+                users,
+                "{path}/lookup"
+            );
+            assert!(array(&found, "unknown").is_empty());
+        }
+    }
+}
+
+fn model() -> Model {
+    let events: Vec<Value> =
+        git_activity::lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut model = Model::default();
+    model.publish(&events);
+    assert_eq!(model.events() as u64, git_activity::EVENTS);
+    model
+}
+
+#[test]
+fn imported_history_gives_the_known_answers_also_after_a_restart_and_a_second_import() {
+    let (truth, model) = (git_activity::truth(), model());
+    let (server, data) = empty_server();
+    let file = git_activity::path("events.ndjson.gz");
+    assert_imported(&import(&server, &file), "85,444", "0");
+    assert_truth(&server, &truth);
+    assert_every_member(&server, &model);
+    let before = server.client().ask("/v1/summary");
+
+    let server = server.restart();
+    assert_truth(&server, &truth);
+    assert_every_member(&server, &model);
+    assert_eq!(server.client().ask("/v1/summary"), before);
+
+    assert_imported(&import(&server, &file), "0", "85,444");
+    assert_eq!(
+        server.client().ask("/v1/summary"),
+        before,
+        "a second import changes nothing, not even the position"
+    );
+    server.kill9();
+    assert_never_half_an_answer(data.path(), &before);
+}
+
+/// From the moment it listens, the server answers all it has, or that it is not ready yet.
+fn assert_never_half_an_answer(data: &Path, complete: &Value) {
+    let server = Server::listening(BINARY, data);
+    let client = server.client();
+    let ready = eventually(READY_WITHIN, || {
+        assert_eq!(client.get("/healthz").status, 200, "alive from the beginning");
+        let summary = client.get("/v1/summary");
+        if summary.status == 200 {
+            assert_eq!(&summary.json(), complete);
+            return Some(());
+        }
+        summary.problem(503, "not_ready", "before the log is recovered");
+        client.get("/v1/tenants/nobody/users").problem(503, "not_ready", "a tenant that may come");
+        None
+    });
+    assert!(ready.is_some(), "{}", server.stderr());
+    assert_eq!(client.get("/readyz").status, 200);
+}
+
+#[test]
+fn shuffled_history_gives_the_same_answers() {
+    let mut lines = git_activity::lines();
+    Seeded::new(202).shuffle(&mut lines);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("shuffled.ndjson");
+    fs::write(&file, lines.join("\n")).unwrap();
+
+    let (server, _data) = empty_server();
+    assert_imported(&import(&server, &file), "85,444", "0");
+    let (truth, model) = (git_activity::truth(), model());
+    assert_truth(&server, &truth);
+    assert_every_member(&server, &model);
+    let server = server.restart();
+    assert_truth(&server, &truth);
+}

@@ -1,0 +1,24 @@
+//! End-to-end tests of the real binary: events in over HTTP or by `lastseen import`, answers out, with
+//! crashes and restarts in between. One module per topic; what they share is in `lastseen-tests`.
+
+#![expect(clippy::unwrap_used, reason = "all of this is tests, also the functions without the attribute")]
+
+mod answers;
+mod bad_input;
+mod bodies;
+mod crash;
+mod git_history;
+mod history;
+mod idempotency;
+mod import;
+mod lists;
+mod lookup;
+mod naive_recount;
+mod pages;
+mod positions;
+mod routes;
+mod seed_cases;
+mod shutdown;
+
+/// The binary that cargo has just built.
+const BINARY: &str = env!("CARGO_BIN_EXE_lastseen");

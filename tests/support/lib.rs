@@ -1,0 +1,30 @@
+//! What the tests of the real binary share.
+//!
+//! - [`Server`]: a running `lastseen serve` on a free port, to be killed, stopped and started again;
+//! - [`Client`] and [`Answer`]: plain blocking HTTP, whatever the status;
+//! - [`Events`]: the JSON of events, with ids that are the same in every run;
+//! - [`Model`]: what the answers must be, counted naively from the same JSON;
+//! - [`git_activity`]: real history with known answers.
+//!
+//! Everything here panics where it cannot go on: a test that uses it has failed then.
+
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "this crate supports tests: a panic is how it reports a failure"
+)]
+
+mod events;
+pub mod git_activity;
+mod http;
+pub mod instant;
+mod model;
+mod process;
+mod seeded;
+mod server;
+
+pub use events::Events;
+pub use http::{Answer, Client, path_segment};
+pub use model::{Model, Question};
+pub use process::{Ended, Process, Signal, eventually};
+pub use seeded::Seeded;
+pub use server::{READY_WITHIN, Server};
