@@ -22,12 +22,12 @@ const TYPES: [&str; 10] = [
     "estimated_activity",
 ];
 
-/// Events on a grid of six hours, so that many meet at one instant, over the 90 days before `end`.
+/// Events on a grid of three days, so that many meet at one instant, over the 90 days before `end`.
 fn random_events(random: &mut Seeded, end: i64, count: usize) -> Vec<Value> {
     let mut events = Events::seeded(random.bits());
     let mut event = || {
         let member = (*random.pick(&TENANTS), *random.pick(&USERS));
-        let at = end - i64::try_from(random.below(4 * 90)).expect("small") * 6 * HOUR;
+        let at = end - i64::try_from(random.below(30)).expect("small") * 3 * DAY;
         match *random.pick(&TYPES) {
             "estimated_activity" => events.estimated(member, at),
             "user_created" if random.below(2) == 0 => events.created_confirmed(member, at),
@@ -102,7 +102,7 @@ fn random_world(seed: u64) {
     // Off the grid by three hours: no window that ends now has its other end near an event.
     let end = now - 3 * HOUR;
     let windows = [("30d", 30 * DAY), ("7d", 7 * DAY), ("36h", 36 * HOUR), ("86400000000us", DAY)];
-    let events = random_events(&mut random, end, 250);
+    let events = random_events(&mut random, end, 400);
     let mut model = Model::default();
     model.publish(&events);
     let (server, _data) = empty_server();

@@ -45,7 +45,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/summary", get(query::summary::overall))
         .route("/v1/tenants/{tenant_id}/summary", get(query::summary::of_tenant))
         .route("/v1/tenants/{tenant_id}/users", get(query::users::list))
-        .route("/v1/tenants/{tenant_id}/users/lookup", post(query::lookup::lookup))
+        .route(
+            "/v1/tenants/{tenant_id}/users/lookup",
+            post(query::lookup::lookup).get(query::user::called_lookup),
+        )
         .route("/v1/tenants/{tenant_id}/users/{user_id}", get(query::user::one))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

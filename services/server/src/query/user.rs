@@ -14,7 +14,7 @@ use super::row::UserRow;
 use super::scope;
 use crate::engine::Engine;
 use crate::problem::Problem;
-use crate::routes::AppState;
+use crate::routes::{App, AppState};
 
 /// The tenant in a route's path.
 pub(crate) type TenantPath = Result<Path<String>, PathRejection>;
@@ -44,17 +44,31 @@ pub(crate) async fn one(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let Path((tenant_id, user_id)) = path.map_err(Problem::invalid_path)?;
-    let params = Params::parse(query.as_deref(), &["window", "min_position"])?;
+    answer(&app, &tenant_id, &user_id, query.as_deref()).await
+}
+
+/// The user whose id is `lookup`: that path belongs to another route, which takes POST only.
+pub(crate) async fn called_lookup(
+    State(app): AppState,
+    path: TenantPath,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let Path(tenant_id) = path.map_err(Problem::invalid_path)?;
+    answer(&app, &tenant_id, "lookup", query.as_deref()).await
+}
+
+async fn answer(app: &App, tenant_id: &str, user_id: &str, query: Option<&str>) -> Result<Response, Problem> {
+    let params = Params::parse(query, &["window", "min_position"])?;
     let window = params.get("window", params::window)?.unwrap_or_default();
     let engine = app.engine()?;
     scope::wait_for_min_position(engine, &params).await?;
-    tenant(engine, &tenant_id)?;
-    let member = engine.log.members().find(&tenant_id, &user_id).ok_or_else(Problem::unknown_user)?;
+    tenant(engine, tenant_id)?;
+    let member = engine.log.members().find(tenant_id, user_id).ok_or_else(Problem::unknown_user)?;
     let since = engine.now().saturating_sub(window.span);
     let views = engine.views.read();
     let state = views.member(member.member).ok_or_else(Problem::unknown_user)?;
     Ok(json(&Answer {
-        user: UserRow::new((&tenant_id, &user_id), &state, (since, &window)),
+        user: UserRow::new((tenant_id, user_id), &state, (since, &window)),
         window: &window.text,
         position: views.position().get(),
         definition: DEFINITION,
