@@ -6,6 +6,7 @@
 mod answers;
 mod bad_input;
 mod bodies;
+mod connections;
 mod crash;
 mod git_history;
 mod history;

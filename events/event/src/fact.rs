@@ -34,6 +34,13 @@ macro_rules! number {
 
 number!(@impl Position, u64);
 
+/// [`Position::START`].
+impl Default for Position {
+    fn default() -> Self {
+        Self::START
+    }
+}
+
 impl Position {
     /// Before every event: what an empty store has reached.
     pub const START: Self = Self(0);

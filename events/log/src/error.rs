@@ -2,7 +2,7 @@
 
 use lastseen_store::{Corruption, StoreFault};
 
-/// Why a log cannot be opened. Nothing was changed on disk unless a torn tail had been cut before.
+/// Why a log cannot be opened. Nothing was changed on disk, except by [`OpenError::Io`] while a torn tail was cut.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has the directory. Stop it first.

@@ -8,6 +8,7 @@
 //!
 //! FORMAT.md describes every byte on disk, and what recovery makes of bytes that are not as they should be.
 
+mod backup;
 mod disk;
 mod error;
 mod log;
@@ -16,9 +17,11 @@ mod options;
 mod reader;
 mod recent;
 mod recovery;
+mod verify;
 mod wal;
 mod writer;
 
+pub use backup::{BackedUp, BackupError, backup};
 pub use disk::{Access, Disk, DiskFile, OsDisk, ROOT, SyncSite};
 #[cfg(feature = "fault")]
 pub use disk::{Fault, FaultDisk, Operation};
@@ -28,4 +31,5 @@ pub use members::Members;
 pub use options::LogOptions;
 pub use reader::LogReader;
 pub use recovery::TornTail;
+pub use verify::{Finding, FindingKind, Verified, VerifyError, verify};
 pub use writer::Commit;

@@ -50,7 +50,7 @@ impl Log {
             files: RwLock::new(recovered.files),
         });
         let (tail_sender, tail) = watch::channel(recovered.last_position);
-        let (requests, receiver) = mpsc::channel(options.queue_requests);
+        let (requests, receiver) = mpsc::channel(options.queue_requests.max(1));
         let writer = Writer {
             shared: shared.clone(),
             options,

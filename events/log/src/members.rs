@@ -152,9 +152,11 @@ impl Members {
     pub(crate) fn find_all(&self, names: &[(TenantId<'_>, UserId<'_>)], found: &mut Vec<Option<MemberRef>>) {
         let tenant = |(tenant_id, _): &(TenantId<'_>, _)| self.tenant(tenant_id.as_str());
         let tenants: Vec<_> = names.iter().map(tenant).collect();
-        let hashes: Vec<_> = names.iter().map(|(_, user_id)| self.hasher.hash_one(user_id.as_str())).collect();
+        let hashes: Vec<_> =
+            names.iter().map(|(_, user_id)| self.hasher.hash_one(user_id.as_str())).collect();
         // Nearly always the right one; its name is compared below, when it is near.
-        let candidates: Vec<_> = hashes.iter().map(|hash| self.person_numbers.find(*hash, |_| true)).collect();
+        let candidates: Vec<_> =
+            hashes.iter().map(|hash| self.person_numbers.find(*hash, |_| true)).collect();
         let persons: Vec<_> =
             candidates.iter().map(|person| person.map(|person| self.persons[person.index()])).collect();
         let first = |person: &Option<Person>| person.and_then(|person| self.entries[person.first.index()]);

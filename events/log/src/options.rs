@@ -3,14 +3,14 @@
 /// Settings of a log. The files do not depend on them: they may change from one opening to the next.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
-    /// Length of a WAL file in bytes, reserved when it is made. At least 16 MiB or a frame of the largest group,
-    /// whichever is more: a larger frame gets a file of its own size.
+    /// Length of a WAL file in bytes, reserved when it is made. A frame that needs more gets a file of its own size.
     pub wal_file_bytes: u64,
     /// Ids remembered for duplicates and conflicts, about 40 bytes each.
     pub recent_ids: usize,
-    /// Requests that may wait for the writer.
+    /// Requests that may wait for the writer, at least 1.
     pub queue_requests: usize,
-    /// A group is written once it has this many events or nobody else is waiting.
+    /// A group is written once it has this many events or nobody else is waiting; 16,384 at most, so that every group
+    /// fits into one frame.
     pub group_events: usize,
 }
 

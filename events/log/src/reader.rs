@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::disk::{Access, DiskFile, read_exact_at};
 use crate::members::Members;
+use crate::recovery::FilePlace;
 use crate::wal;
 use crate::wal::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FrameHeader, FrameKind};
 use crate::wal::payload::{Payload, StoredEvent};
@@ -31,6 +32,8 @@ struct OpenFile {
     path: String,
     /// Where the next frame begins.
     offset: u64,
+    /// The position it begins with.
+    position: Position,
 }
 
 impl LogReader {
@@ -45,22 +48,25 @@ impl LogReader {
 
     /// Opens the file that holds the event above `reached`, which is durable.
     fn open_file(&mut self) -> Result<OpenFile, ReadError> {
-        let number = {
+        let FilePlace { number, first_position } = {
             let files = self.shared.files.read();
             let behind = files.partition_point(|place| place.first_position <= next(self.reached));
-            files.get(behind.saturating_sub(1)).map_or(0, |place| place.number)
+            files[behind - 1]
         };
         let path = wal::path(number);
         let file = self.shared.disk.open(&path, Access::Read).map_err(io_error(&path))?;
-        Ok(OpenFile { file, number, path, offset: FILE_HEADER_LEN as u64 })
+        Ok(OpenFile { file, number, path, offset: FILE_HEADER_LEN as u64, position: first_position })
     }
 
-    /// Reads the header at the cursor; what stands there is durable, so it is valid or damaged.
-    fn read_header(&mut self, open: &OpenFile) -> Result<(FrameHeader, u32), ReadError> {
+    /// Reads the header at the cursor; what stands there is durable, so it is valid or damaged. Its checksum is that of
+    /// the whole frame, which is not read where it is not wanted: positions without a gap show that no more was passed
+    /// over than should be.
+    fn read_header(&mut self, open: &OpenFile) -> Result<FrameHeader, ReadError> {
         self.buffer.resize(FRAME_HEADER_LEN, 0);
         let whole =
             read_exact_at(open.file.as_ref(), &mut self.buffer, open.offset).map_err(io_error(&open.path))?;
         let header = FrameHeader::decode(&self.buffer, self.shared.log_id).filter(|_| whole);
+        let header = header.map(|(header, _)| header).filter(|header| header.first_position == open.position);
         header.ok_or_else(|| damaged(open, "a frame header"))
     }
 
@@ -102,7 +108,7 @@ impl EventReader for LogReader {
                 Some(open) => open,
                 None => self.open_file()?,
             };
-            let (header, _) = self.read_header(&open)?;
+            let header = self.read_header(&open)?;
             if header.kind == FrameKind::End {
                 // The next file begins with the position this one ends before.
                 self.open = self.open_file().map(|next| (next.number != open.number).then_some(next))?;
@@ -111,8 +117,8 @@ impl EventReader for LogReader {
                 }
                 continue;
             }
-            let last = Position::new(header.first_position.get() + u64::from(header.events) - 1);
-            let batch = if last > self.reached {
+            let behind = Position::new(open.position.get() + u64::from(header.events));
+            let batch = if behind > next(self.reached) {
                 self.read_payload(&open, &header)?;
                 Some(
                     self.decode(&header)
@@ -122,9 +128,10 @@ impl EventReader for LogReader {
                 None
             };
             open.offset += header.frame_len() as u64;
+            open.position = behind;
             self.open = Some(open);
             if let Some(batch) = batch {
-                self.reached = last;
+                self.reached = Position::new(behind.get() - 1);
                 return Ok(Some(batch));
             }
         }

@@ -3,6 +3,7 @@
 
 use std::hash::BuildHasher;
 
+use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use lastseen_event::EventId;
 
@@ -36,23 +37,26 @@ impl RecentIds {
         Some(self.ids[*slot as usize].1)
     }
 
-    /// Adds an id that is not in the window; the oldest leaves if it is full.
+    /// Adds an id; the oldest leaves if the window is full. The writer adds only ids that are not in it. Recovery may
+    /// have a larger window than the writer had: then the latest event with this id is the one that counts.
     pub(crate) fn insert(&mut self, id: EventId, fingerprint: u64) {
-        if self.ids.len() < self.capacity {
-            self.ids.push((id, fingerprint));
-        } else {
-            let (oldest, _) = self.ids[self.next];
-            if let Ok(entry) =
-                self.slots.find_entry(self.hasher.hash_one(oldest), |slot| *slot as usize == self.next)
-            {
-                entry.remove();
-            }
-            self.ids[self.next] = (id, fingerprint);
+        let Self { hasher, ids, slots, next, capacity } = self;
+        let slot = u32::try_from(*next).expect("the window is far below 2^32 ids");
+        let hash_of = |slot: &u32| hasher.hash_one(ids[*slot as usize].0);
+        if let Some((oldest, _)) = ids.get(*next)
+            && let Ok(entry) = slots.find_entry(hasher.hash_one(oldest), |found| *found == slot)
+        {
+            entry.remove();
         }
-        let slot = u32::try_from(self.next).expect("the window is far below 2^32 ids");
-        let Self { hasher, ids, slots, .. } = self;
-        slots.insert_unique(hasher.hash_one(id), slot, |slot| hasher.hash_one(ids[*slot as usize].0));
-        self.next = (self.next + 1) % self.capacity;
+        match slots.entry(hasher.hash_one(id), |found| ids[*found as usize].0 == id, hash_of) {
+            Entry::Occupied(mut known) => *known.get_mut() = slot,
+            Entry::Vacant(new) => drop(new.insert(slot)),
+        }
+        match ids.get_mut(*next) {
+            Some(oldest) => *oldest = (id, fingerprint),
+            None => ids.push((id, fingerprint)),
+        }
+        *next = (*next + 1) % *capacity;
     }
 }
 
@@ -71,18 +75,14 @@ mod tests {
             let mut window = RecentIds::new(capacity);
             let mut model: VecDeque<(u64, u64)> = VecDeque::new();
             for (at, number) in numbers.into_iter().enumerate() {
-                let known = model.iter().find(|entry| entry.0 == number).map(|entry| entry.1);
-                prop_assert_eq!(window.get(event_id(number)), known);
-                if known.is_none() {
-                    window.insert(event_id(number), at as u64);
-                    model.push_back((number, at as u64));
-                    if model.len() > capacity {
-                        model.pop_front();
-                    }
+                window.insert(event_id(number), at as u64);
+                model.push_back((number, at as u64));
+                if model.len() > capacity {
+                    model.pop_front();
                 }
                 for number in 0..40 {
-                    let expected = model.iter().find(|entry| entry.0 == number).map(|entry| entry.1);
-                    prop_assert_eq!(window.get(event_id(number)), expected);
+                    let latest = model.iter().rfind(|entry| entry.0 == number).map(|entry| entry.1);
+                    prop_assert_eq!(window.get(event_id(number)), latest);
                 }
             }
         }

@@ -3,6 +3,7 @@
 
 mod scan;
 
+use std::io;
 use std::sync::Arc;
 
 use lastseen_event::{Position, UtcInstant};
@@ -45,11 +46,13 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Reco
     disk.create_dir(wal::DIR)
         .and_then(|()| disk.sync_dir(ROOT, SyncSite::Folder))
         .map_err(OpenError::io("create", wal::DIR))?;
-    let numbers = list_files(disk.as_ref())?;
+    let names = disk.list(wal::DIR).map_err(OpenError::io("list", wal::DIR))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| wal::number(name)).collect();
+    numbers.sort_unstable();
     let mut scanner = Scanner::new(RecentIds::new(options.recent_ids.max(1)));
     let mut files = Vec::with_capacity(numbers.len());
     let mut log_id = None;
-    let mut torn = None;
+    let mut last = None;
     for (at, &number) in numbers.iter().enumerate() {
         let path = wal::path(number);
         let open = disk.open(&path, Access::ReadWrite).map_err(OpenError::io("open", &path))?;
@@ -60,11 +63,15 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Reco
         files.push(FilePlace { number, first_position: header.first_position });
         let scan = scanner.scan(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
         if at + 1 < numbers.len() {
-            scan.must_be_whole(&path, &bytes).map_err(OpenError::Corrupt)?;
+            scan.must_be_ended(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
         } else {
-            torn = finish_last(disk.as_ref(), (open, &bytes, header), &scan, &scanner)?;
+            let torn = scan.torn_tail(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
+            last = Some(LastFile { file: open, bytes, header, scan, torn });
         }
     }
+    // Only now is anything changed: what is refused stays as it was found.
+    remove_unfinished(disk.as_ref(), &names)?;
+    let torn = last.map(|last| last.end(disk.as_ref(), &scanner)).transpose()?.flatten();
     Ok(Recovered {
         log_id: log_id.unwrap_or_else(|| LogId(uuid::Uuid::new_v4().into_bytes())),
         files,
@@ -76,16 +83,13 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Reco
     })
 }
 
-/// The numbers of the WAL files, ascending. Files that were never finished being made are removed.
-fn list_files(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
-    let names = disk.list(wal::DIR).map_err(OpenError::io("list", wal::DIR))?;
+/// Removes files that were never finished being made.
+fn remove_unfinished(disk: &dyn Disk, names: &[String]) -> Result<(), OpenError> {
     for name in names.iter().filter(|name| name.ends_with(NEW_SUFFIX)) {
         let path = format!("{}/{name}", wal::DIR);
         disk.remove(&path).map_err(OpenError::io("remove", &path))?;
     }
-    let mut numbers: Vec<u64> = names.iter().filter_map(|name| wal::number(name)).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
+    Ok(())
 }
 
 pub(crate) fn read_all(file: &dyn DiskFile) -> std::io::Result<Vec<u8>> {
@@ -135,42 +139,52 @@ fn check_header(
     Ok(())
 }
 
-/// Ends the last file. After a crash: what is torn is kept aside, then zeroed, then the file is ended; each step
-/// is durable before the next, so a crash in between is recovered from in the same way.
-fn finish_last(
-    disk: &dyn Disk,
-    (file, bytes, header): (Box<dyn DiskFile>, &[u8], FileHeader),
-    scan: &FileScan,
-    scanner: &Scanner,
-) -> Result<Option<TornTail>, OpenError> {
-    let path = wal::path(header.number);
-    let torn = scan.torn_tail(&path, bytes, &header).map_err(OpenError::Corrupt)?;
-    if let Some(torn) = &torn {
-        keep_aside(disk, torn, bytes)?;
-        let zeros = vec![0; torn.len()];
-        file.write_all_at(&zeros, torn.offset)
-            .and_then(|()| file.sync_data(SyncSite::Torn))
-            .map_err(OpenError::io("write", &path))?;
-    }
-    if !scan.is_cut(bytes) {
-        let finished = WalFile::found(file, header, scan.end_of_events())
-            .finish(scanner.next_position(), scanner.last_recorded_at);
-        finished.map_err(OpenError::io("write", &path))?;
-    }
-    Ok(torn)
+/// The last file as it was found.
+struct LastFile {
+    file: Box<dyn DiskFile>,
+    bytes: Vec<u8>,
+    header: FileHeader,
+    scan: FileScan,
+    torn: Option<TornTail>,
 }
 
-/// Saves the torn bytes next to the file. What an interrupted attempt saved is kept: it is the fuller one.
-fn keep_aside(disk: &dyn Disk, torn: &TornTail, bytes: &[u8]) -> Result<(), OpenError> {
-    let start = usize::try_from(torn.offset).expect("within a file that is in memory");
-    let save = || {
-        let aside = match disk.create(&torn.kept_as) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-            file => file?,
-        };
-        aside.write_all_at(&bytes[start..start + torn.len()], 0)?;
-        aside.sync_all(SyncSite::Torn)?;
-        disk.sync_dir(wal::DIR, SyncSite::TornName)
-    };
-    save().map_err(OpenError::io("write", &torn.kept_as))
+impl LastFile {
+    /// Ends it, if that was not done. After a crash: what is torn is kept aside, then the end frame is written over
+    /// its start; each step is durable before the next, so a crash in between is recovered from in the same way.
+    fn end(self, disk: &dyn Disk, scanner: &Scanner) -> Result<Option<TornTail>, OpenError> {
+        let Self { file, bytes, header, scan, torn } = self;
+        let path = wal::path(header.number);
+        if let Some(torn) = &torn {
+            keep_aside(disk, torn, &bytes).map_err(OpenError::io("write", &torn.kept_as))?;
+        }
+        if !scan.is_cut(&bytes) {
+            // Written once more: if its sync failed, it may stand in the system's memory only, and the system takes
+            // it for written. A sync makes durable only what was written since.
+            file.write_all_at(&bytes[scan.last_frame.clone()], scan.last_frame.start as u64)
+                .and_then(|()| {
+                    WalFile::found(file, header, scan.end_of_events())
+                        .finish(scanner.next_position(), scanner.last_recorded_at)
+                })
+                .map_err(OpenError::io("write", &path))?;
+        }
+        Ok(torn)
+    }
+}
+
+/// Saves the torn bytes next to the file, whole or not at all. What an interrupted recovery saved before is kept:
+/// it is the fuller one.
+fn keep_aside(disk: &dyn Disk, torn: &TornTail, bytes: &[u8]) -> io::Result<()> {
+    match disk.open(&torn.kept_as, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let start = usize::try_from(torn.offset).expect("within a file that is in memory");
+            let new_path = format!("{}{NEW_SUFFIX}", torn.kept_as);
+            let aside = disk.create(&new_path)?;
+            aside.write_all_at(&bytes[start..start + torn.len()], 0)?;
+            aside.sync_all(SyncSite::Torn)?;
+            disk.rename(&new_path, &torn.kept_as)?;
+        }
+        found => drop(found?),
+    }
+    // Also where it was found: the process that renamed it may have ended before this.
+    disk.sync_dir(wal::DIR, SyncSite::TornName)
 }

@@ -3,9 +3,10 @@
 
 mod group;
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
+use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{Event, EventBatch, Fact, MemberRef, Position, UtcInstant};
 use lastseen_store::{AppendError, Appended, Clock, OnConflict, StoreFault};
 use parking_lot::RwLock;
@@ -19,8 +20,8 @@ use crate::members::Members;
 use crate::recent::RecentIds;
 use crate::recovery::FilePlace;
 use crate::wal::file::WalFile;
-use crate::wal::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId};
-use crate::wal::payload::{NewMember, PayloadBuffer};
+use crate::wal::frame::{FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId, PAYLOAD_LEN_MAX};
+use crate::wal::payload::{EVENT_LEN_MAX, NEW_MEMBER_LEN_MAX, NewMember, PayloadBuffer};
 
 /// An append on its way to the writer.
 pub(crate) struct Request {
@@ -85,13 +86,41 @@ enum WriteError {
     Unknown(StoreFault),
 }
 
+impl WriteError {
+    /// A write failed. Only for lack of space is it certain that it did not reach its end.
+    fn of_write(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::NoSpace(error.into()),
+            _ => Self::Unknown(error.into()),
+        }
+    }
+
+    /// A sync failed, for whatever reason.
+    fn of_sync(error: io::Error) -> Self {
+        Self::Unknown(error.into())
+    }
+}
+
+/// Most events of a group, those of its last request apart.
+const GROUP_EVENTS_MAX: usize = 16_384;
+
+/// Most members that wait to be defined by the frame of the next group: those of refused groups.
+const UNDEFINED_MAX: usize = 10_000;
+
+/// The largest group fits into one frame, with all the members that wait.
+const _: () = assert!(
+    (GROUP_EVENTS_MAX + REQUEST_EVENTS_MAX) * (EVENT_LEN_MAX + NEW_MEMBER_LEN_MAX)
+        + UNDEFINED_MAX * NEW_MEMBER_LEN_MAX
+        <= PAYLOAD_LEN_MAX
+);
+
 impl Writer {
     /// Serves requests until all senders are gone, then ends the file.
     pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         while let Some(first) = requests.blocking_recv() {
             let mut group = vec![first];
             let mut events = group[0].batch.len();
-            while events < self.options.group_events
+            while events < self.options.group_events.min(GROUP_EVENTS_MAX)
                 && let Ok(next) = requests.try_recv()
             {
                 events += next.batch.len();
@@ -120,13 +149,17 @@ impl Writer {
     fn serve(&mut self, requests: Vec<Request>) {
         let recorded_at = self.clock.now().max(self.last_recorded_at);
         let mut group = Group::check(requests, &self.recent, &mut self.staged);
+        if group.new_events() > 0
+            && self.undefined.len() > UNDEFINED_MAX
+            && let Err(error) = self.define(recorded_at)
+        {
+            return self.refuse(group, error);
+        }
         let facts = self.encode(&group, recorded_at);
         if let Some(last) = facts.last() {
             if let Err(error) = self.write(recorded_at) {
                 return self.refuse(group, error);
             }
-            self.last_recorded_at = recorded_at;
-            self.undefined.clear();
             for (id, fingerprint) in group.new_ids() {
                 self.recent.insert(id, fingerprint);
             }
@@ -180,7 +213,14 @@ impl Writer {
         member
     }
 
-    /// Writes the payload as one frame and syncs it.
+    /// Writes a frame without events that defines the members of refused groups. So what waits stays bounded however long
+    /// a disk is full: no further members are resolved before these are written.
+    fn define(&mut self, recorded_at: UtcInstant) -> Result<(), WriteError> {
+        self.payload.clear();
+        self.write(recorded_at)
+    }
+
+    /// Writes the payload and the members that wait as one frame and syncs it.
     fn write(&mut self, recorded_at: UtcInstant) -> Result<(), WriteError> {
         let first_position = next(self.last_position());
         let events = self.payload.events();
@@ -201,29 +241,31 @@ impl Writer {
         let (Some(file), frame) = (&mut self.file, self.payload.frame()) else {
             unreachable!("make_room leaves a file");
         };
-        file.write(frame).map_err(|error| match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => WriteError::NoSpace(error.into()),
-            _ => WriteError::Unknown(error.into()),
-        })?;
-        file.sync(frame_len).map_err(|error| WriteError::Unknown(error.into()))
+        file.write(frame).map_err(WriteError::of_write)?;
+        file.sync(frame_len).map_err(WriteError::of_sync)?;
+        self.last_recorded_at = recorded_at;
+        self.undefined.clear();
+        Ok(())
     }
 
     /// Leaves `self.file` with room for a frame: ends a file that is full, makes the next one.
     fn make_room(&mut self, frame_len: usize) -> Result<(), WriteError> {
-        if self.file.as_ref().is_some_and(|file| file.fits(frame_len)) {
-            return Ok(());
+        if let Some(file) = &mut self.file {
+            if file.fits(frame_len) {
+                return Ok(());
+            }
+            let next_position = next(*self.tail.borrow());
+            file.write_end(next_position, self.last_recorded_at).map_err(WriteError::of_write)?;
         }
         if let Some(full) = self.file.take() {
-            full.finish(next(self.last_position()), self.last_recorded_at)
-                .map_err(|error| WriteError::Unknown(error.into()))?;
+            full.cut().map_err(WriteError::of_sync)?;
         }
         let number = self.shared.files.read().last().map_or(1, |last| last.number + 1);
-        let needed = (FILE_HEADER_LEN + frame_len + FRAME_HEADER_LEN) as u64;
         let header = FileHeader {
             number,
             first_position: next(self.last_position()),
             log_id: self.shared.log_id,
-            capacity: self.options.wal_file_bytes.max(needed),
+            capacity: self.options.wal_file_bytes.max(WalFile::capacity_for(frame_len)),
         };
         match WalFile::create(self.shared.disk.as_ref(), header) {
             Ok(file) => {

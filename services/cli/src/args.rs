@@ -14,7 +14,7 @@ use tracing_subscriber::filter::Targets;
 #[derive(Debug, Parser)]
 #[command(name = "lastseen", version, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 bad usage, 3 some rows were refused, 130 stopped by a signal."
+    after_help = "Exit codes: 0 done, 1 failed, 2 bad usage, 3 findings or refused rows, 130 stopped by a signal."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -32,6 +32,16 @@ pub(crate) enum Command {
     /// can be run again at any time and goes on where it stopped. Refused lines are printed as
     /// `FILE:LINE: code field: detail`, and the others are stored (exit code 3).
     Import(ImportArgs),
+    /// Check every byte of a log and change nothing
+    ///
+    /// Frames, checksums, the order of positions, and ids that stand twice within the recent window. Everything
+    /// that is wrong is listed with its file and offset (exit code 3). The log may be in use by a server.
+    Verify(VerifyArgs),
+    /// Copy a log, also while a server writes to it
+    ///
+    /// The copy is a log of its own: all that was acknowledged when the command began, and nothing that is not
+    /// durable in the original. `lastseen serve --data DIR` opens it.
+    Backup(BackupArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,6 +90,35 @@ pub(crate) struct ImportArgs {
     /// How long to go on trying while the server is away, busy or not ready, such as 30s or 5m
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_RETRY_FOR", default_value = "30s", value_parser = span)]
     pub(crate) retry_for: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// Directory of the event log
+    #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
+    pub(crate) data: PathBuf,
+    /// How to print the result
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+}
+
+/// What `--format` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackupArgs {
+    /// Directory to copy to; created if it does not exist, refused if it holds a log
+    #[arg(value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    /// Directory of the event log
+    #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
+    pub(crate) data: PathBuf,
 }
 
 fn batch_events() -> RangedU64ValueParser<usize> {

@@ -35,7 +35,7 @@ pub(crate) fn run(args: ImportArgs) -> anyhow::Result<Outcome> {
     let ended = send_all(&messages, &uploader, &mut report, &interrupt);
     report.finish(&ended);
     match ended? {
-        Ended::AtTheEnd if report.tally().refused > 0 => Ok(Outcome::RefusedRows),
+        Ended::AtTheEnd if report.tally().refused > 0 => Ok(Outcome::Findings),
         Ended::AtTheEnd => Ok(Outcome::Done),
         Ended::Interrupted => Ok(Outcome::Interrupted),
     }

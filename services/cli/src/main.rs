@@ -1,11 +1,14 @@
 //! The one binary of Lastseen: reads the command line, runs the command, answers with an exit code.
 //!
-//! Exit codes: 0 done, 1 failed, 2 bad usage, 3 refused rows, 130 stopped by a signal.
+//! Exit codes: 0 done, 1 failed, 2 bad usage, 3 findings or refused rows, 130 stopped by a signal.
 
 mod args;
+mod backup;
 mod import;
+mod progress;
 mod serve;
 mod signals;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -16,8 +19,8 @@ use crate::args::{Args, Command};
 /// How a command ended.
 enum Outcome {
     Done,
-    /// The command did its work, but some rows were refused and reported.
-    RefusedRows,
+    /// The command did its work and has something to report: refused rows, or what is wrong with a log.
+    Findings,
     /// Stopped by SIGINT or SIGTERM before it was done.
     Interrupted,
 }
@@ -27,10 +30,12 @@ fn main() -> ExitCode {
     let outcome = match args.command {
         Command::Serve(serve) => serve::run(serve),
         Command::Import(import) => import::run(import),
+        Command::Verify(verify) => verify::run(&verify),
+        Command::Backup(backup) => backup::run(&backup),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::RefusedRows) => ExitCode::from(3),
+        Ok(Outcome::Findings) => ExitCode::from(3),
         Ok(Outcome::Interrupted) => ExitCode::from(signals::EXIT_CODE),
         Err(error) => {
             eprintln!("lastseen: {error:#}");

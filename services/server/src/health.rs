@@ -1,11 +1,12 @@
 //! Whether the process lives, and whether its views are caught up.
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde::Serialize;
 
 use crate::problem::Problem;
 use crate::query::answer::json;
+use crate::query::params::Params;
 use crate::routes::AppState;
 
 #[derive(Serialize)]
@@ -20,12 +21,14 @@ struct Ready {
 }
 
 /// `GET /healthz`
-pub(crate) async fn alive() -> Response {
-    json(&Alive { status: "ok" })
+pub(crate) async fn alive(RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    Params::parse(query.as_deref(), &[])?;
+    Ok(json(&Alive { status: "ok" }))
 }
 
 /// `GET /readyz`
-pub(crate) async fn ready(State(app): AppState) -> Result<Response, Problem> {
+pub(crate) async fn ready(State(app): AppState, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    Params::parse(query.as_deref(), &[])?;
     let position = app.engine()?.position().get();
     Ok(json(&Ready { status: "ready", position }))
 }

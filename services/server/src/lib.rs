@@ -17,6 +17,7 @@ mod query;
 mod routes;
 mod serve;
 mod tasks;
+mod unread;
 
 pub use config::{Persons, ServeConfig};
 pub use serve::{ServeError, serve};

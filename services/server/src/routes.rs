@@ -16,7 +16,7 @@ use axum::routing::{get, post};
 use crate::config::Persons;
 use crate::engine::Engine;
 use crate::problem::Problem;
-use crate::{health, ingest, query};
+use crate::{health, ingest, query, unread};
 
 /// What every handler can reach.
 pub(crate) struct App {
@@ -55,6 +55,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(async |uri: Uri| Problem::unknown_route(uri.path()))
         .layer(from_fn(wrong_method))
         .layer(from_fn(foreign_host))
+        .layer(from_fn(unread::discard))
         .with_state(app)
 }
 

@@ -3,6 +3,9 @@
 //!
 //! `cargo bench -p lastseen-log --bench log [-- --seconds N]`, in the folder of `CARGO_TARGET_TMPDIR`.
 
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+
 mod raw;
 
 use std::path::Path;
@@ -212,7 +215,8 @@ fn recovery(runtime: &Runtime) {
 
 /// The lengths of all event frames in the WAL, in order: read from their headers (FORMAT.md "Frame").
 fn log_frames(dir: &Path) -> Vec<usize> {
-    let mut paths: Vec<_> = std::fs::read_dir(dir.join("wal")).expect("a wal folder").flatten().map(|e| e.path()).collect();
+    let mut paths: Vec<_> =
+        std::fs::read_dir(dir.join("wal")).expect("a wal folder").flatten().map(|e| e.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "wal"));
     paths.sort();
     let mut frames = Vec::new();

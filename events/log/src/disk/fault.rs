@@ -11,8 +11,8 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use self::medium::{Dice, Medium, Node};
-use self::plan::{Plan, Step};
 pub use self::plan::{Fault, Operation};
+use self::plan::{Plan, Step};
 use super::{Access, Disk, DiskFile, SyncSite};
 
 /// The disk. Clones are the same disk; [`FaultDisk::after_power_cut`] and [`FaultDisk::after_kill`] make another.
@@ -35,9 +35,14 @@ impl FaultDisk {
     pub fn holding(files: &BTreeMap<String, Vec<u8>>) -> Self {
         let disk = Self::default();
         for (path, content) in files {
-            disk.lock_state().medium.put(path, content);
+            disk.put(path, content);
         }
         disk
+    }
+
+    /// Puts a file there, durable, in place of whatever had that path.
+    pub fn put(&self, path: &str, content: &[u8]) {
+        self.lock_state().medium.put(path, content);
     }
 
     /// Every file by path as the running system sees it.
@@ -73,6 +78,11 @@ impl FaultDisk {
         self.lock_state().plan.fail(operation, nth, times, (fault, written));
     }
 
+    /// How many operations failed as ordered.
+    pub fn failures(&self) -> u64 {
+        self.lock_state().plan.failed()
+    }
+
     /// Takes all faults back that were ordered.
     pub fn heal(&self) {
         self.lock_state().plan.heal();
@@ -93,8 +103,8 @@ impl FaultDisk {
         Self::with(medium, &state)
     }
 
-    /// The disk as the next process finds it when this one was killed: everything that was written is there to
-    /// read, and what was not synced still is not.
+    /// The disk as the next process finds it if this one is killed now: everything that was written is there to
+    /// read, and what was not synced still is not. A copy, with no fault ordered.
     #[must_use]
     pub fn after_kill(&self) -> Self {
         let state = self.lock_state();
@@ -282,6 +292,10 @@ impl DiskFile for FaultFile {
         let (written, result) = match state.plan.step(Operation::Write) {
             Step::Go => (bytes.len(), Ok(())),
             Step::PowerCut(error) => (bytes.len(), Err(error)),
+            // Whoever has written everything has had the space.
+            Step::Fail(error, written) if error.kind() == io::ErrorKind::StorageFull => {
+                (written.min(bytes.len().saturating_sub(1)), Err(error))
+            }
             Step::Fail(error, written) => (written.min(bytes.len()), Err(error)),
         };
         state.medium.content_mut(self.file).write(at, &bytes[..written]);

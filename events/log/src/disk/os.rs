@@ -22,17 +22,36 @@ impl OsDisk {
     /// What the operating system says.
     pub fn new(root: &Path) -> io::Result<Self> {
         // One that is there but empty may be the work of an earlier start that ended before the sync.
-        let mut unsettled: Vec<&Path> =
-            root.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && is_missing_or_empty(dir)).collect();
+        let mut unsettled: Vec<&Path> = root
+            .ancestors()
+            .take_while(|dir| !dir.as_os_str().is_empty() && is_missing_or_empty(dir))
+            .collect();
         while let Some(dir) = unsettled.pop() {
-            if !dir.exists() {
+            let found = dir.exists();
+            if !found {
                 std::fs::create_dir(dir)?;
             }
             // Before there is anything in it: a directory that is not empty has a durable name.
             let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(above)?.sync_all()?;
+            match File::open(above) {
+                // Made by somebody who may do more than we may.
+                Err(error) if found && error.kind() == io::ErrorKind::PermissionDenied => {}
+                above => above?.sync_all()?,
+            }
         }
         Ok(Self { root: root.to_owned() })
+    }
+
+    /// The directory `root`, which must be there.
+    ///
+    /// # Errors
+    /// `NotADirectory`, or what the operating system says.
+    pub fn existing(root: &Path) -> io::Result<Self> {
+        if std::fs::metadata(root)?.is_dir() {
+            Ok(Self { root: root.to_owned() })
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
     }
 
     fn path(&self, relative: &str) -> PathBuf {
@@ -41,10 +60,8 @@ impl OsDisk {
 }
 
 fn is_missing_or_empty(dir: &Path) -> bool {
-    std::fs::read_dir(dir).map_or_else(
-        |error| error.kind() == io::ErrorKind::NotFound,
-        |mut entries| entries.next().is_none(),
-    )
+    std::fs::read_dir(dir)
+        .map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |mut entries| entries.next().is_none())
 }
 
 impl Disk for OsDisk {

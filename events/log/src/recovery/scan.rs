@@ -2,6 +2,7 @@
 //! behind the last valid frame.
 
 use std::fmt;
+use std::ops::Range;
 
 use lastseen_event::{Position, UtcInstant};
 use lastseen_store::Corruption;
@@ -47,6 +48,8 @@ pub(super) struct Scanner {
 
 /// Where the valid frames of a file end, and how.
 pub(super) struct FileScan {
+    /// The last frame with events; empty if there is none.
+    pub(super) last_frame: Range<usize>,
     /// Behind the last valid frame, the end frame included.
     end: usize,
     /// Whether that was an end frame.
@@ -75,10 +78,11 @@ impl Scanner {
         file: &FileHeader,
     ) -> Result<FileScan, Corruption> {
         let mut end = FILE_HEADER_LEN;
+        let mut last_frame = end..end;
         loop {
             let rest = bytes.get(end..).unwrap_or_default();
             let Some((header, payload)) = FrameHeader::decode_frame(rest, file.log_id) else {
-                return Ok(FileScan { end, ended: false });
+                return Ok(FileScan { last_frame, end, ended: false });
             };
             let offset = end as u64;
             let corrupt = |expected: String, found: String| {
@@ -92,7 +96,7 @@ impl Scanner {
             }
             end += header.frame_len();
             if header.kind == FrameKind::End {
-                return Ok(FileScan { end, ended: true });
+                return Ok(FileScan { last_frame, end, ended: true });
             }
             if self.take(&header, payload).is_none() {
                 return corrupt(
@@ -100,6 +104,7 @@ impl Scanner {
                     "one that does not".into(),
                 );
             }
+            last_frame = end - header.frame_len()..end;
         }
     }
 
@@ -115,7 +120,7 @@ impl Scanner {
             recent.insert(event.id, event.fingerprint);
             Some(())
         })?;
-        if count != header.events || count == 0 {
+        if count != header.events {
             return None;
         }
         self.last_position = Position::new(self.last_position.get() + u64::from(count));
@@ -136,12 +141,27 @@ impl FileScan {
     }
 
     /// Every file but the last was ended before the next was made.
-    pub(super) fn must_be_whole(&self, path: &str, bytes: &[u8]) -> Result<(), Corruption> {
-        if self.is_cut(bytes) {
+    pub(super) fn must_be_ended(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        file: &FileHeader,
+    ) -> Result<(), Corruption> {
+        if self.ended {
+            self.nothing_follows(path, bytes, file)
+        } else {
+            Err(self.corruption(path, "a frame with its checksum", bytes))
+        }
+    }
+
+    /// Behind an end frame is the end of the file. Where the cut was not durable, the file has its full length still,
+    /// and what stood there before: zeros, or the rest of a frame that was refused or torn, but no frame.
+    fn nothing_follows(&self, path: &str, bytes: &[u8], file: &FileHeader) -> Result<(), Corruption> {
+        let rest = bytes.get(self.end..).unwrap_or_default();
+        if rest.is_empty() || bytes.len() as u64 == file.capacity && self.frame_behind(rest, file).is_none() {
             return Ok(());
         }
-        let expected = if self.ended { "the end of the file" } else { "a frame with its checksum" };
-        Err(self.corruption(path, expected, bytes))
+        Err(self.corruption(path, "nothing behind the end frame", bytes))
     }
 
     /// The verdict on the last file: `None` where it ends cleanly, the torn tail where a power cut explains what
@@ -152,14 +172,8 @@ impl FileScan {
         bytes: &[u8],
         file: &FileHeader,
     ) -> Result<Option<TornTail>, Corruption> {
-        let rest = bytes.get(self.end..).unwrap_or_default();
-        let garbage = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         if self.ended {
-            return if garbage == 0 {
-                Ok(None)
-            } else {
-                Err(self.corruption(path, "nothing behind the end frame", bytes))
-            };
+            return self.nothing_follows(path, bytes, file).map(|()| None);
         }
         if bytes.len() as u64 != file.capacity {
             let expected = format!("{} bytes, or an end frame", file.capacity);
@@ -170,11 +184,13 @@ impl FileScan {
                 found: "the end of the file".to_owned(),
             });
         }
+        let rest = bytes.get(self.end..).unwrap_or_default();
+        let garbage = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         if garbage == 0 {
             return Ok(None);
         }
-        if let Some(valid) = self.valid_frame_behind(rest, file) {
-            let expected = format!("a frame with its checksum, since a valid one follows at byte {valid}");
+        if let Some(next) = self.frame_behind(rest, file) {
+            let expected = format!("a frame with its checksum, since another follows at byte {next}");
             return Err(self.corruption(path, &expected, bytes));
         }
         Ok(Some(TornTail {
@@ -185,10 +201,11 @@ impl FileScan {
         }))
     }
 
-    fn valid_frame_behind(&self, rest: &[u8], file: &FileHeader) -> Option<usize> {
+    /// Where the header of a frame stands behind damage: a frame is written only once the one before it is durable.
+    fn frame_behind(&self, rest: &[u8], file: &FileHeader) -> Option<usize> {
         (FRAME_ALIGN..rest.len())
             .step_by(FRAME_ALIGN)
-            .find(|at| FrameHeader::decode_frame(&rest[*at..], file.log_id).is_some())
+            .find(|at| FrameHeader::decode(&rest[*at..], file.log_id).is_some())
             .map(|at| self.end + at)
     }
 

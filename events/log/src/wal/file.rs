@@ -4,7 +4,9 @@ use std::io;
 
 use lastseen_event::{Position, UtcInstant};
 
-use super::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId};
+use super::frame::{
+    FILE_HEADER_LEN, FRAME_ALIGN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId,
+};
 use super::{DIR, path};
 use crate::disk::{Disk, DiskFile, SyncSite};
 
@@ -67,9 +69,15 @@ impl WalFile {
         Self { file, header, end, written_until: end }
     }
 
-    /// Whether a frame of this length fits, the end frame behind it.
+    /// Whether a frame of this length fits, the end frame behind it, and a rest: so that a file as long as its end
+    /// frame says was cut, which is done after that frame is durable.
     pub(crate) fn fits(&self, frame_len: usize) -> bool {
-        self.end + (frame_len + FRAME_HEADER_LEN) as u64 <= self.header.capacity
+        self.header.capacity > self.end + (frame_len + FRAME_HEADER_LEN) as u64
+    }
+
+    /// The shortest file that has room for one frame of this length.
+    pub(crate) fn capacity_for(frame_len: usize) -> u64 {
+        (FILE_HEADER_LEN + frame_len + FRAME_HEADER_LEN + FRAME_ALIGN) as u64
     }
 
     /// Writes the frame, not yet durable. After an error nothing of it counts: the next frame goes to the same
@@ -100,19 +108,33 @@ impl WalFile {
         Ok(())
     }
 
-    /// Writes the end frame and cuts the file behind it, in an order that a power cut cannot turn round: a file
-    /// shorter than its capacity always has its end frame.
+    /// Writes the end frame, not yet durable. After an error nothing of it counts: it, or another frame, goes to the
+    /// same place.
     ///
     /// # Errors
     /// What the disk says.
-    pub(crate) fn finish(mut self, next_position: Position, recorded_at: UtcInstant) -> io::Result<u64> {
-        let frame = end_frame(self.header.log_id, next_position, recorded_at);
-        self.file.write_all_at(&frame, self.end)?;
+    pub(crate) fn write_end(&mut self, next_position: Position, recorded_at: UtcInstant) -> io::Result<()> {
+        self.file.write_all_at(&end_frame(self.header.log_id, next_position, recorded_at), self.end)
+    }
+
+    /// Makes the end frame durable and cuts the file behind it, in an order that a power cut cannot turn round: a
+    /// file shorter than its capacity always has its end frame.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn cut(self) -> io::Result<()> {
         self.file.sync_data(SyncSite::EndFrame)?;
-        self.end += frame.len() as u64;
-        self.file.set_len(self.end)?;
-        self.file.sync_all(SyncSite::Cut)?;
-        Ok(self.end)
+        self.file.set_len(self.end + FRAME_HEADER_LEN as u64)?;
+        self.file.sync_all(SyncSite::Cut)
+    }
+
+    /// Ends the file: [`WalFile::write_end`], [`WalFile::cut`].
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn finish(mut self, next_position: Position, recorded_at: UtcInstant) -> io::Result<()> {
+        self.write_end(next_position, recorded_at)?;
+        self.cut()
     }
 }
 
@@ -124,7 +146,12 @@ fn index(len: u64) -> usize {
     len as usize
 }
 
-fn end_frame(log_id: LogId, next_position: Position, recorded_at: UtcInstant) -> [u8; FRAME_HEADER_LEN] {
+/// The last frame of a file.
+pub(crate) fn end_frame(
+    log_id: LogId,
+    next_position: Position,
+    recorded_at: UtcInstant,
+) -> [u8; FRAME_HEADER_LEN] {
     let mut frame = [0; FRAME_HEADER_LEN];
     let header = FrameHeader {
         kind: FrameKind::End,

@@ -27,8 +27,7 @@ pub(crate) const FRAME_ALIGN: usize = 8;
 const _: () =
     assert!(FILE_HEADER_LEN.is_multiple_of(FRAME_ALIGN) && FRAME_HEADER_LEN.is_multiple_of(FRAME_ALIGN));
 
-/// Longest payload a reader accepts before it allocates: the largest request with its worst-case overhead is
-/// 8 MiB of names plus 10,000 fixed parts, twice over where every member is new.
+/// Longest payload a reader accepts before it allocates. The writer proves that its largest group fits.
 pub(crate) const PAYLOAD_LEN_MAX: usize = 24 * 1024 * 1024;
 
 /// Identity of one log: drawn at random when its first file is made, in every file's header.

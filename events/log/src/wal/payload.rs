@@ -1,6 +1,7 @@
 //! What stands in a frame: the events of a group by member ordinal, and the members that appear in it for the
 //! first time by name. FORMAT.md "Payload".
 
+use lastseen_event::limits::NAME_BYTES_MAX;
 use lastseen_event::{
     BatchName, Event, EventId, EventType, MemberOrdinal, SessionId, TenantId, UserId, UtcInstant,
 };
@@ -11,6 +12,12 @@ use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN};
 /// `id [16] | occurred_at i64 | fingerprint u64 | member u32 | type u8 | flags u8`, then the names that the
 /// flags announce.
 pub(crate) const EVENT_FIXED_LEN: usize = 16 + 8 + 8 + 4 + 1 + 1;
+
+/// An event with all three of its names, as long as they may be.
+pub(crate) const EVENT_LEN_MAX: usize = EVENT_FIXED_LEN + 3 * (1 + NAME_BYTES_MAX);
+
+/// A new member with names as long as they may be.
+pub(crate) const NEW_MEMBER_LEN_MAX: usize = size_of::<u32>() + 2 * (1 + NAME_BYTES_MAX);
 
 const HAS_SESSION: u8 = 1 << 0;
 const HAS_FROM_TENANT: u8 = 1 << 1;
@@ -39,6 +46,10 @@ pub(crate) struct NewMember<'a> {
     pub(crate) tenant_id: TenantId<'a>,
     pub(crate) user_id: UserId<'a>,
 }
+
+/// Ends every payload, one byte at least. Not zero, as everything behind the last frame is: so a frame that lacks even its
+/// last byte is not valid.
+const PADDING: u8 = 0xff;
 
 /// Builds the payload of a frame behind room for its header; the buffer is used again for the next frame.
 #[derive(Debug, Default)]
@@ -107,7 +118,7 @@ impl PayloadBuffer {
             put_text(&mut self.frame, new.user_id.as_str());
             count += 1;
         }
-        self.frame.resize(self.frame.len().next_multiple_of(FRAME_ALIGN), 0);
+        self.frame.resize((self.frame.len() + 1).next_multiple_of(FRAME_ALIGN), PADDING);
         let events_len = u32::try_from(events_len).expect("a frame is far below 4 GiB");
         self.frame[FRAME_HEADER_LEN..][..4].copy_from_slice(&count.to_le_bytes());
         self.frame[FRAME_HEADER_LEN + 4..][..4].copy_from_slice(&events_len.to_le_bytes());
@@ -144,7 +155,8 @@ impl<'a> Payload<'a> {
             })?;
         }
         let padding = cursor.rest();
-        (padding.len() < FRAME_ALIGN && padding.iter().all(|byte| *byte == 0)).then_some(())
+        let valid = (1..=FRAME_ALIGN).contains(&padding.len()) && padding.iter().all(|byte| *byte == PADDING);
+        valid.then_some(())
     }
 
     /// Calls `each` with every event in order and returns how many there were. `None` if one is malformed or

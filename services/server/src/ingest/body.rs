@@ -10,9 +10,6 @@ use crate::problem::Problem;
 /// A body that has not arrived by then is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How much of a body that is too large is read and thrown away, so that its sender gets to the answer.
-const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// Reads a body of at most `bytes_max` bytes.
 ///
 /// # Errors
@@ -26,17 +23,17 @@ pub(crate) async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, Proble
 
 async fn collect(mut body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
     let expected = usize::try_from(axum::body::HttpBody::size_hint(&body).lower()).unwrap_or(usize::MAX);
-    let mut bytes = Vec::with_capacity(expected.min(bytes_max));
-    let mut total: usize = 0;
+    if expected > bytes_max {
+        return Err(Problem::body_too_large(bytes_max));
+    }
+    let mut bytes = Vec::with_capacity(expected);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Problem::interrupted_body())?;
         let Some(data) = frame.data_ref() else { continue };
-        total += data.len();
-        if total <= bytes_max {
-            bytes.extend_from_slice(data);
-        } else if total > DISCARD_BYTES_MAX {
-            break;
+        if bytes.len() + data.len() > bytes_max {
+            return Err(Problem::body_too_large(bytes_max));
         }
+        bytes.extend_from_slice(data);
     }
-    if total > bytes_max { Err(Problem::body_too_large(bytes_max)) } else { Ok(bytes) }
+    Ok(bytes)
 }

@@ -74,6 +74,7 @@ pub(super) struct Plan {
     off: bool,
     left_out: Option<SyncSite>,
     failures: Vec<Failure>,
+    failed: u64,
 }
 
 struct Failure {
@@ -115,6 +116,10 @@ impl Plan {
         self.failures.push(Failure { operation, skip, times, fault, written });
     }
 
+    pub(super) fn failed(&self) -> u64 {
+        self.failed
+    }
+
     pub(super) fn heal(&mut self) {
         self.failures.clear();
     }
@@ -150,6 +155,7 @@ impl Plan {
                 result = Step::Fail(failure.fault.error(), failure.written);
             }
         }
+        self.failed += u64::from(matches!(result, Step::Fail(..)));
         result
     }
 }

@@ -1,0 +1,270 @@
+//! Checking a log without changing it: every frame, every checksum, the order of positions, ids that stand
+//! twice. Unlike recovery it goes on behind damage, so one run names all of it.
+
+mod ids;
+
+use std::sync::Arc;
+
+use lastseen_event::Position;
+use lastseen_store::{Corruption, StoreFault};
+
+use self::ids::IdCheck;
+use crate::disk::{Access, Disk};
+use crate::members::Members;
+use crate::recovery::read_all;
+use crate::wal;
+use crate::wal::frame::{BadFileHeader, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FrameHeader, FrameKind};
+use crate::wal::payload::Payload;
+use crate::wal::walk::{frame_behind, read_settled};
+use crate::writer::next;
+
+/// What a check found. The log is sound if `findings` is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Verified {
+    /// WAL files read.
+    pub files: u64,
+    /// Their length in bytes.
+    pub bytes: u64,
+    /// Valid event frames.
+    pub frames: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Members defined by them.
+    pub members: usize,
+    /// The position of the last event, [`Position::START`] if there is none.
+    pub last_position: Position,
+    /// Bytes at the end that no valid frame covers and that the next opening will keep aside: a frame that a
+    /// crash cut short, or one that is being written now. Nobody was told that it is stored.
+    pub unfinished_bytes: u64,
+    /// Everything that is wrong, in the order of files and offsets; ids that stand twice last.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: FindingKind,
+    /// Its place, what was expected and what was found.
+    pub place: Corruption,
+}
+
+/// What can be wrong with a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindingKind {
+    /// A file's header is damaged, of another format, or not that of this file in this log.
+    FileHeader,
+    /// Bytes that should be a valid frame are none.
+    Frame,
+    /// Positions do not go on where they should: events are missing or stand twice.
+    Position,
+    /// A frame is valid, and what it says does not fit together.
+    Payload,
+    /// A file does not end as it should.
+    FileEnd,
+    /// An id stands twice within the recent window, where the writer would have noticed.
+    DuplicateId,
+}
+
+impl FindingKind {
+    /// The stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FileHeader => "file_header",
+            Self::Frame => "frame",
+            Self::Position => "position",
+            Self::Payload => "payload",
+            Self::FileEnd => "file_end",
+            Self::DuplicateId => "duplicate_id",
+        }
+    }
+}
+
+/// Why a log could not be checked to the end.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {file}")]
+pub struct VerifyError {
+    /// The file or folder, relative to the directory.
+    pub file: String,
+    /// The operating system's answer.
+    #[source]
+    pub source: StoreFault,
+}
+
+/// Reads all of the log on `disk`, which may be in use by a running server. `recent_ids` is the length of the
+/// window in which an id may stand once. `progress` is told bytes read and bytes in all. Writes nothing.
+///
+/// # Errors
+/// [`VerifyError`] where a file cannot be read; damage is a finding.
+pub fn verify(
+    disk: &Arc<dyn Disk>,
+    recent_ids: usize,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Verified, VerifyError> {
+    let failed = |file: &str| {
+        let file = file.to_owned();
+        move |error: std::io::Error| VerifyError { file, source: error.into() }
+    };
+    let numbers = wal::numbers(disk.as_ref()).map_err(failed(wal::DIR))?;
+    let mut sizes = Vec::with_capacity(numbers.len());
+    for number in &numbers {
+        let path = wal::path(*number);
+        let size = disk.open(&path, Access::Read).and_then(|file| file.size());
+        sizes.push(size.map_err(failed(&path))?);
+    }
+    let total = sizes.iter().sum();
+    let mut check = Check::new(recent_ids);
+    for (at, number) in numbers.iter().enumerate() {
+        let path = wal::path(*number);
+        let file = disk.open(&path, Access::Read).map_err(failed(&path))?;
+        let is_last = at + 1 == numbers.len();
+        let bytes = if is_last { read_settled(file.as_ref()) } else { read_all(file.as_ref()) };
+        check.file(&path, *number, &bytes.map_err(failed(&path))?, is_last);
+        progress(check.verified.bytes, total);
+    }
+    check.verified.members = check.members.len();
+    check.verified.findings.append(&mut check.ids.into_findings());
+    Ok(check.verified)
+}
+
+/// The state between two frames.
+struct Check {
+    verified: Verified,
+    members: Members,
+    ids: IdCheck,
+    log_id: Option<crate::wal::frame::LogId>,
+}
+
+/// The file that is being checked.
+struct Checked<'a> {
+    path: &'a str,
+    bytes: &'a [u8],
+    header: FileHeader,
+}
+
+impl Check {
+    fn new(recent_ids: usize) -> Self {
+        let (verified, members) = (Verified::default(), Members::default());
+        Self { verified, members, ids: IdCheck::new(recent_ids), log_id: None }
+    }
+
+    fn found(&mut self, kind: FindingKind, path: &str, offset: usize, (expected, found): (String, String)) {
+        let place = Corruption { file: path.to_owned(), offset: offset as u64, expected, found };
+        self.verified.findings.push(Finding { kind, place });
+    }
+
+    fn file(&mut self, path: &str, number: u64, bytes: &[u8], is_last: bool) {
+        self.verified.files += 1;
+        self.verified.bytes += bytes.len() as u64;
+        let Some(header) = self.header(path, number, bytes) else { return };
+        let file = Checked { path, bytes, header };
+        let mut at = FILE_HEADER_LEN;
+        loop {
+            let rest = bytes.get(at..).unwrap_or_default();
+            if let Some((frame, payload)) = FrameHeader::decode_frame(rest, header.log_id) {
+                self.frame(path, at, &frame, payload);
+                at += frame.frame_len();
+                if frame.kind == FrameKind::End {
+                    return self.behind_end(&file, at);
+                }
+                continue;
+            }
+            let Some(skipped) = frame_behind(rest, header.log_id) else {
+                return self.behind_frames(&file, at, is_last);
+            };
+            let expected = "a frame with its checksum".to_owned();
+            self.found(FindingKind::Frame, path, at, (expected, format!("{skipped} bytes that are none")));
+            at += skipped;
+        }
+    }
+
+    /// The file's header if the frames behind it can be read.
+    fn header(&mut self, path: &str, number: u64, bytes: &[u8]) -> Option<FileHeader> {
+        let header = match FileHeader::decode(bytes) {
+            Ok(header) => header,
+            Err(error) => {
+                let found = match error {
+                    BadFileHeader::Damaged => "bytes that are none".to_owned(),
+                    BadFileHeader::Version(version) => format!("format version {version}"),
+                };
+                let expected = format!("a file header of format version {FORMAT_VERSION}");
+                self.found(FindingKind::FileHeader, path, 0, (expected, found));
+                return None;
+            }
+        };
+        if header.number != number {
+            let words = (format!("the header of file {number}"), format!("that of file {}", header.number));
+            self.found(FindingKind::FileHeader, path, 0, words);
+        }
+        if *self.log_id.get_or_insert(header.log_id) != header.log_id {
+            let words = ("a file of the same log".to_owned(), "one of another log".to_owned());
+            self.found(FindingKind::FileHeader, path, 0, words);
+        }
+        self.expect_position(path, 0, header.first_position);
+        Some(header)
+    }
+
+    /// Positions go on without a gap; after a finding they go on from what was found.
+    fn expect_position(&mut self, path: &str, offset: usize, found: Position) {
+        let expected = next(self.verified.last_position);
+        if found != expected {
+            let words = (format!("position {}", expected.get()), format!("position {}", found.get()));
+            self.found(FindingKind::Position, path, offset, words);
+            self.verified.last_position = Position::new(found.get().saturating_sub(1));
+        }
+    }
+
+    fn frame(&mut self, path: &str, offset: usize, frame: &FrameHeader, payload: &[u8]) {
+        self.expect_position(path, offset, frame.first_position);
+        if frame.kind == FrameKind::End {
+            return;
+        }
+        self.verified.frames += 1;
+        let Self { members, ids, .. } = self;
+        let mut position = frame.first_position;
+        let count = Payload::new(payload).and_then(|payload| {
+            payload.for_each_member(|new| {
+                let (found, is_new) = members.resolve(new.tenant_id, new.user_id);
+                (is_new && found.member == new.member).then_some(())
+            })?;
+            payload.for_each_event(|event| {
+                members.member_ref(event.member)?;
+                ids.see(event.id, position, (path, offset));
+                position = next(position);
+                Some(())
+            })
+        });
+        if count != Some(frame.events) {
+            let words = (format!("{} events of known members", frame.events), "something else".to_owned());
+            self.found(FindingKind::Payload, path, offset, words);
+        }
+        self.verified.events += u64::from(frame.events);
+        self.verified.last_position =
+            Position::new(frame.first_position.get() + u64::from(frame.events).saturating_sub(1));
+    }
+
+    /// Behind an end frame there may be zeros at the most.
+    fn behind_end(&mut self, file: &Checked<'_>, at: usize) {
+        let rest = file.bytes.get(at..).unwrap_or_default();
+        if rest.iter().any(|byte| *byte != 0) {
+            let words = ("nothing behind the end frame".to_owned(), format!("{} bytes", rest.len()));
+            self.found(FindingKind::FileEnd, file.path, at, words);
+        }
+    }
+
+    /// Behind the last valid frame of a file that was not ended.
+    fn behind_frames(&mut self, file: &Checked<'_>, at: usize, is_last: bool) {
+        let rest = file.bytes.get(at..).unwrap_or_default();
+        let unfinished = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        if !is_last {
+            let words = ("an end frame".to_owned(), format!("{unfinished} bytes that are none"));
+            self.found(FindingKind::FileEnd, file.path, at, words);
+        } else if file.bytes.len() as u64 != file.header.capacity {
+            let words =
+                (format!("{} bytes or an end frame", file.header.capacity), "the end of the file".to_owned());
+            self.found(FindingKind::FileEnd, file.path, file.bytes.len(), words);
+        } else {
+            self.verified.unfinished_bytes = unfinished as u64;
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A history as a plain `Vec`, and a log compared with it: what was acknowledged is there, once, in order,
+//! identical; what was in doubt is there whole or not at all.
+
+use lastseen_event::{EventBatch, Fact, Position, UtcInstant};
+use lastseen_log::Log;
+use lastseen_store::contract::Source;
+use lastseen_store::{Detail, EventReader, EventStore, RecordedBatch};
+
+const SOURCE: Source = Source { series: 0 };
+
+/// The event with this number, this much later than by default: equal items, equal events; equal numbers, equal
+/// ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) number: u64,
+    pub(crate) shift_us: i64,
+}
+
+impl Item {
+    pub(crate) fn new(number: u64) -> Self {
+        Self { number, shift_us: 0 }
+    }
+}
+
+pub(crate) fn batch(items: &[Item]) -> EventBatch {
+    let mut batch = EventBatch::default();
+    for item in items {
+        SOURCE.push(&mut batch, item.number, item.shift_us);
+    }
+    batch
+}
+
+/// What the log holds, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    pub(crate) items: Vec<Item>,
+    /// What was read when it was acknowledged.
+    pub(crate) facts: Vec<Fact>,
+}
+
+/// A batch whose outcome nobody was told.
+#[derive(Clone, Debug)]
+pub(crate) struct InDoubt {
+    /// What is new of it.
+    pub(crate) items: Vec<Item>,
+    pub(crate) recorded_at: UtcInstant,
+}
+
+impl History {
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        self.items.iter().any(|item| item.number == number)
+    }
+
+    /// The items that are new, each once.
+    pub(crate) fn new_of(&self, items: &[Item]) -> Vec<Item> {
+        let mut new: Vec<Item> = Vec::new();
+        for item in items {
+            if !self.contains(item.number) && new.iter().all(|other| other.number != item.number) {
+                new.push(*item);
+            }
+        }
+        new
+    }
+
+    pub(crate) fn last_recorded_at(&self) -> Option<UtcInstant> {
+        self.facts.last().map(|fact| fact.recorded_at)
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        Position::new(self.items.len() as u64)
+    }
+
+    /// Compares with what a log holds and returns it: this, or this and all of what is in doubt.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub(crate) fn compare(&self, log: &Log, in_doubt: Option<&InDoubt>) -> Result<Self, String> {
+        let found = read_above(log, Position::START).map_err(|error| format!("cannot be read: {error}"))?;
+        let mut items = self.items.clone();
+        if found.facts.len() > items.len() {
+            let doubt =
+                in_doubt.ok_or_else(|| format!("{} events too many", found.facts.len() - items.len()))?;
+            items.extend(&doubt.items);
+            let recorded =
+                found.facts[self.facts.len()..].iter().all(|fact| fact.recorded_at == doubt.recorded_at);
+            check(recorded, || "recorded_at of the last group changed".to_owned())?;
+        }
+        let expected = batch(&items);
+        check(found.facts.len() == items.len(), || {
+            format!("{} events, acknowledged were {}", found.facts.len(), self.items.len())
+        })?;
+        for (at, (event, expected)) in found.events.iter().zip(expected.iter()).enumerate() {
+            check(event == expected, || format!("event {at} is not the one that was appended"))?;
+        }
+        check(found.facts.starts_with(&self.facts), || "a fact changed".to_owned())?;
+        let members = log.members();
+        for (at, (fact, event)) in found.facts.iter().zip(found.events.iter()).enumerate() {
+            let names = (event.tenant_id.as_str(), event.user_id.as_str());
+            let same = fact.position.get() == at as u64 + 1
+                && (fact.id, fact.occurred_at, fact.event_type)
+                    == (event.id, event.occurred_at, event.event_type)
+                && members.find(names.0, names.1) == Some(fact.member);
+            check(same, || format!("fact {at} does not belong to its event"))?;
+        }
+        drop(members);
+        check(log.tail().position() == Position::new(items.len() as u64), || {
+            "the tail is elsewhere".to_owned()
+        })?;
+        Ok(Self { items, facts: found.facts })
+    }
+}
+
+pub(crate) fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+/// Everything above a position, with the cursor's own batches joined.
+pub(crate) fn read_above(log: &Log, after: Position) -> Result<RecordedBatch, lastseen_store::ReadError> {
+    drain(&mut log.read(after, Detail::Events))
+}
+
+pub(crate) fn drain(reader: &mut impl EventReader) -> Result<RecordedBatch, lastseen_store::ReadError> {
+    let mut all = RecordedBatch::default();
+    while let Some(batch) = reader.next_batch()? {
+        for event in batch.events.iter() {
+            all.events.push(&event).expect("recorded events are valid");
+        }
+        all.facts.extend(batch.facts);
+    }
+    Ok(all)
+}

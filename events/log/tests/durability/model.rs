@@ -1,0 +1,199 @@
+//! The log against a `Vec`: appends of every kind with a small recent window and small files, reads from anywhere,
+//! the tail, ending and opening again.
+
+use std::collections::HashMap;
+
+use lastseen_event::Position;
+use lastseen_log::{FaultDisk, Log, LogOptions};
+use lastseen_store::{AppendError, EventStore, OnConflict, Subscription};
+use proptest::prelude::*;
+
+use crate::history::{History, Item, batch, read_above};
+use crate::support::{clock, multiplier, open, options, wait};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(Vec<Item>, OnConflict),
+    Read(u64),
+    Reopen,
+    /// Reopening with another window.
+    Window(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let item = (0_u64..60, prop_oneof![6 => Just(0), 1 => Just(1), 1 => Just(2)])
+        .prop_map(|(number, shift_us)| Item { number, shift_us });
+    let on_conflict = prop_oneof![
+        3 => Just(OnConflict::RefuseBatch),
+        3 => Just(OnConflict::Skip),
+        1 => Just(OnConflict::ReportOnly),
+    ];
+    let step = prop_oneof![
+        12 => (prop::collection::vec(item, 0..9), on_conflict).prop_map(|(items, on)| Step::Append(items, on)),
+        3 => (0_u64..90).prop_map(Step::Read),
+        1 => Just(Step::Reopen),
+        1 => (1_usize..14).prop_map(Step::Window),
+    ];
+    prop::collection::vec(step, 0..50)
+}
+
+/// What an append has to say: stored, duplicates, conflicts.
+#[derive(Debug, Default)]
+struct Expected {
+    new: Vec<Item>,
+    duplicates: usize,
+    conflicts: Vec<usize>,
+}
+
+/// The rule of idempotency in its shortest form: an id is known if it is among the last `window` events, or above
+/// in its own batch; the latest event with it is the one that counts.
+fn expect(history: &[Item], window: usize, items: &[Item]) -> Expected {
+    let mut known: HashMap<u64, i64> = HashMap::new();
+    known.extend(
+        history[history.len().saturating_sub(window)..].iter().map(|item| (item.number, item.shift_us)),
+    );
+    let mut expected = Expected::default();
+    for (row, item) in items.iter().enumerate() {
+        match known.get(&item.number) {
+            Some(shift_us) if *shift_us == item.shift_us => expected.duplicates += 1,
+            Some(_) => expected.conflicts.push(row),
+            None => {
+                known.insert(item.number, item.shift_us);
+                expected.new.push(*item);
+            }
+        }
+    }
+    expected
+}
+
+/// A log and what it has to hold.
+struct Pair {
+    disk: FaultDisk,
+    options: LogOptions,
+    log: Log,
+    history: History,
+}
+
+impl Pair {
+    fn new(options: LogOptions) -> Self {
+        let disk = FaultDisk::default();
+        let log = open(&disk, &options, clock(1)).expect("opens");
+        Self { disk, options, log, history: History::default() }
+    }
+
+    fn append(&mut self, items: &[Item], on_conflict: OnConflict) {
+        let expected = expect(&self.history.items, self.options.recent_ids, items);
+        match wait(self.log.append(batch(items), on_conflict)) {
+            Ok(appended) => {
+                assert!(!on_conflict.refuses(&expected.conflicts));
+                self.history.items.extend(&expected.new);
+                assert_eq!(
+                    (appended.stored, appended.duplicates, &appended.conflicts, appended.position),
+                    (expected.new.len(), expected.duplicates, &expected.conflicts, self.history.position())
+                );
+            }
+            Err(AppendError::Conflicts { rows }) => {
+                assert!(on_conflict.refuses(&expected.conflicts));
+                assert_eq!(rows, expected.conflicts);
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(self.log.tail().position(), self.history.position());
+    }
+
+    fn reopen(&mut self, window: usize) {
+        self.compare();
+        self.log.close();
+        self.options.recent_ids = window;
+        self.log = open(&self.disk, &self.options, clock(1)).expect("opens again");
+        assert_eq!(self.log.torn_tail(), None);
+        self.compare();
+    }
+
+    fn compare(&mut self) {
+        self.history = self.history.compare(&self.log, None).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    fn read(&self, after: u64) {
+        let after = after.min(self.history.position().get());
+        let found = read_above(&self.log, Position::new(after)).expect("readable");
+        let items = &self.history.items[usize::try_from(after).expect("small")..];
+        assert!(found.events.iter().eq(batch(items).iter()));
+        assert!(
+            found.facts.iter().map(|fact| fact.position.get()).eq(after + 1..=self.history.position().get())
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 300 * u32::try_from(multiplier()).unwrap_or(1),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn the_log_is_a_vec(steps in steps(), window in 1_usize..14, wal_file_bytes in 200_u64..3_000) {
+        let mut pair = Pair::new(LogOptions { recent_ids: window, ..options(wal_file_bytes) });
+        for step in steps {
+            match step {
+                Step::Append(items, on_conflict) => pair.append(&items, on_conflict),
+                Step::Read(after) => pair.read(after),
+                Step::Reopen => pair.reopen(pair.options.recent_ids),
+                Step::Window(window) => pair.reopen(window),
+            }
+        }
+        pair.compare();
+    }
+}
+
+#[test]
+fn an_id_is_known_until_exactly_the_window_is_behind_it() {
+    const WINDOW: u64 = 5;
+    let items = |numbers: std::ops::Range<u64>| numbers.map(Item::new).collect::<Vec<_>>();
+    let changed = Item { number: 0, shift_us: 1 };
+    for reopened in [false, true] {
+        let mut pair = Pair::new(LogOptions { recent_ids: 5, ..options(400) });
+        pair.append(&items(0..WINDOW), OnConflict::RefuseBatch);
+        if reopened {
+            pair.reopen(5);
+        }
+        // The last N events: 0 is the oldest of them.
+        let again =
+            wait(pair.log.append(batch(&[Item::new(0)]), OnConflict::RefuseBatch)).expect("a duplicate");
+        assert_eq!((again.stored, again.duplicates), (0, 1));
+        let conflict = wait(pair.log.append(batch(&[changed]), OnConflict::RefuseBatch));
+        assert!(matches!(conflict, Err(AppendError::Conflicts { rows }) if rows == [0]));
+        // One more, and 0 is outside: taken for new, with whatever content.
+        pair.append(&items(WINDOW..WINDOW + 1), OnConflict::RefuseBatch);
+        if reopened {
+            pair.reopen(5);
+        }
+        let stored = wait(pair.log.append(batch(&[changed]), OnConflict::RefuseBatch)).expect("is new");
+        assert_eq!((stored.stored, stored.position.get()), (1, WINDOW + 2));
+        pair.history.items.push(changed);
+        // A larger window from now on sees both: the later one counts.
+        pair.reopen(100);
+        let repeat = wait(pair.log.append(batch(&[changed]), OnConflict::RefuseBatch)).expect("a duplicate");
+        assert_eq!(repeat.duplicates, 1);
+        let conflict = wait(pair.log.append(batch(&[Item::new(0)]), OnConflict::RefuseBatch));
+        assert!(matches!(conflict, Err(AppendError::Conflicts { rows }) if rows == [0]));
+    }
+}
+
+#[test]
+fn a_subscription_ends_when_the_log_is_closed_and_everything_was_read() {
+    let mut pair = Pair::new(options(400));
+    let mut subscription = Subscription::new(&pair.log, Position::START, lastseen_store::Detail::Facts);
+    for number in 0..20 {
+        pair.append(&[Item::new(number)], OnConflict::RefuseBatch);
+    }
+    pair.log.close();
+    let refused = wait(pair.log.append(batch(&[Item::new(99)]), OnConflict::RefuseBatch));
+    assert!(matches!(refused, Err(AppendError::Closed)));
+    let mut seen = 0;
+    while let Some(batch) = wait(subscription.next()).expect("readable") {
+        seen += batch.facts.len();
+    }
+    assert_eq!(seen, 20);
+}

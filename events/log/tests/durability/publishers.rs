@@ -1,0 +1,168 @@
+//! Publishers, followers and tailing readers at once, over many seeds with the threads held up at random.
+//!
+//! The hand-over goes through tokio's channels and one `parking_lot` lock. A model checker schedules only its own
+//! imitations of those, so it would check other code than what runs; these runs are the real code instead.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+
+use lastseen_event::{EventId, Fact, Position};
+use lastseen_log::{Commit, FaultDisk, Log, OpenError};
+use lastseen_store::contract::{Source, event_id};
+use lastseen_store::{AppendError, Detail, EventStore, OnConflict, Subscription};
+
+use crate::history::read_above;
+use crate::support::{Chance, clock, multiplier, on_all_cores, options, wait};
+
+const PUBLISHERS: u32 = 4;
+const BATCHES: u64 = 25;
+const READERS: u64 = 2;
+
+/// What a follower has taken in, and how far.
+struct Follower {
+    applied: Arc<AtomicU64>,
+    thread: std::thread::JoinHandle<Vec<Fact>>,
+}
+
+/// A log whose commits another thread applies and then acknowledges, some of them never.
+fn followed(disk: &FaultDisk, seed: u64) -> Result<(Log, Follower), OpenError> {
+    let (commits, followed) = mpsc::sync_channel::<Commit>(2);
+    let applied = Arc::new(AtomicU64::new(0));
+    let log = Log::open(Arc::new(disk.clone()), options(2_000), clock(1), move |commit| {
+        commits.send(commit).expect("the follower outlives the log");
+    })?;
+    let reached = applied.clone();
+    let thread = std::thread::spawn(move || {
+        let chance = &mut Chance::new(seed);
+        let mut facts = Vec::new();
+        for commit in followed {
+            hold_up(chance);
+            facts.extend_from_slice(&commit.facts);
+            reached.store(facts.len() as u64, Ordering::Release);
+            hold_up(chance);
+            if !chance.one_in(30) {
+                commit.acknowledge();
+            }
+        }
+        facts
+    });
+    Ok((log, Follower { applied, thread }))
+}
+
+/// Lets other threads go first, now and then for long.
+fn hold_up(chance: &mut Chance) {
+    match chance.below(8) {
+        0 => std::thread::sleep(std::time::Duration::from_micros(chance.below(200))),
+        1..4 => std::thread::yield_now(),
+        _ => {}
+    }
+}
+
+/// The event numbers of a publisher's batch.
+fn numbers(batch: u64) -> std::ops::Range<u64> {
+    let events = 1 + batch % 4;
+    batch * 4..batch * 4 + events
+}
+
+/// Sends every batch until it is acknowledged. Publishers come in pairs with the same events. Returns how many
+/// outcomes were unknown.
+fn publish(log: &Log, applied: &AtomicU64, (publisher, seed): (u32, u64)) -> u64 {
+    let chance = &mut Chance::new(seed);
+    let mut unknown = 0;
+    for batch in 0..BATCHES {
+        let source = Source { series: publisher / 2 };
+        loop {
+            hold_up(chance);
+            match wait(log.append(source.batch(numbers(batch)), OnConflict::RefuseBatch)) {
+                Ok(appended) => {
+                    // Durable, readable and applied before it is acknowledged.
+                    assert_eq!((appended.stored + appended.duplicates) as u64, 1 + batch % 4);
+                    assert!(log.tail().position() >= appended.position);
+                    assert!(applied.load(Ordering::Acquire) >= appended.position.get());
+                    break;
+                }
+                Err(AppendError::Indeterminate(_)) => unknown += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    unknown
+}
+
+/// Follows the log from a position to its end.
+fn tail(log: &Log, (start, seed): (u64, u64), events: u64) -> Vec<Fact> {
+    let chance = &mut Chance::new(seed);
+    let mut subscription = Subscription::new(log, Position::new(start), Detail::Events);
+    let mut facts = Vec::new();
+    while facts.len() as u64 + start < events {
+        hold_up(chance);
+        let batch = wait(subscription.next()).expect("readable").expect("the log is open");
+        assert_eq!(batch.events.len(), batch.facts.len());
+        assert!(log.tail().position() >= batch.facts.last().expect("not empty").position);
+        facts.extend(batch.facts);
+    }
+    facts
+}
+
+fn run(seed: u64) -> u64 {
+    let disk = FaultDisk::default();
+    let (log, follower) = followed(&disk, seed).expect("opens");
+    let events = u64::from(PUBLISHERS / 2) * (0..BATCHES).map(|batch| 1 + batch % 4).sum::<u64>();
+    let (unknown, tails) = std::thread::scope(|scope| {
+        let (log, applied) = (&log, &follower.applied);
+        let readers: Vec<_> = (0..READERS)
+            .map(|reader| (reader * 7, seed * 31 + reader))
+            .map(|from| (from.0, scope.spawn(move || tail(log, from, events))))
+            .collect();
+        let publishers: Vec<_> = (0..PUBLISHERS)
+            .map(|publisher| (publisher, seed * 17 + u64::from(publisher)))
+            .map(|publisher| scope.spawn(move || publish(log, applied, publisher)))
+            .collect();
+        let unknown: u64 = publishers.into_iter().map(|thread| thread.join().expect("publishes")).sum();
+        let tails: Vec<_> =
+            readers.into_iter().map(|(start, thread)| (start, thread.join().expect("reads"))).collect();
+        (unknown, tails)
+    });
+    let history = read_above(&log, Position::START).expect("readable").facts;
+    assert_eq!(history.len() as u64, events, "each event once");
+    assert!(history.iter().zip(1..).all(|(fact, position)| fact.position.get() == position));
+    for (start, seen) in tails {
+        assert_eq!(
+            seen,
+            history[usize::try_from(start).expect("small")..],
+            "no gap, no repeat, no other order"
+        );
+    }
+    assert_whole_and_in_order(&history);
+    log.close();
+    drop(log);
+    assert_eq!(follower.thread.join().expect("follows"), history, "the follower saw what readers see");
+    let again = Log::open(Arc::new(disk.after_power_cut(0)), options(2_000), clock(1), Commit::acknowledge);
+    let again = read_above(&again.expect("opens again"), Position::START).expect("readable");
+    assert_eq!(again.facts, history);
+    unknown
+}
+
+/// Batches stand in one piece, those of a publisher in its order.
+fn assert_whole_and_in_order(history: &[Fact]) {
+    let places: HashMap<EventId, usize> =
+        history.iter().enumerate().map(|(at, fact)| (fact.id, at)).collect();
+    for series in 0..PUBLISHERS / 2 {
+        let mut before = None;
+        for batch in 0..BATCHES {
+            let place = |number: u64| places[&event_id(u64::from(series) << 32 | number)];
+            let first = place(numbers(batch).start);
+            assert!(numbers(batch).map(place).eq(first..first + numbers(batch).count()), "a batch in pieces");
+            assert!(before < Some(first), "a later batch came first");
+            before = Some(first);
+        }
+    }
+}
+
+#[test]
+fn publishers_followers_and_readers_agree() {
+    const RUNS: u64 = 60;
+    let unknown = on_all_cores(0..RUNS * multiplier(), run);
+    println!("publishers: {} runs, {unknown} outcomes were not acknowledged", RUNS * multiplier());
+}

@@ -1,0 +1,95 @@
+//! What all of these tests need: chance by seed, a runtime, a log over a disk, many seeds on all cores.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lastseen_event::UtcInstant;
+use lastseen_log::{Commit, FaultDisk, Log, LogOptions, OpenError};
+use lastseen_store::{Clock, ManualClock};
+
+/// Chance by seed, the same on every machine (`SplitMix64`).
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+
+    pub(crate) fn one_in(&mut self, bound: u64) -> bool {
+        self.below(bound) == 0
+    }
+
+    pub(crate) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).expect("below a usize")
+    }
+}
+
+/// Waits for a future on this thread.
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+    thread_local! {
+        static RUNTIME: RefCell<tokio::runtime::Runtime> = RefCell::new(
+            tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime"),
+        );
+    }
+    RUNTIME.with_borrow(|runtime| runtime.block_on(future))
+}
+
+pub(crate) fn clock(micros: i64) -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(UtcInstant::from_micros(micros)))
+}
+
+pub(crate) fn open(disk: &FaultDisk, options: &LogOptions, clock: Arc<dyn Clock>) -> Result<Log, OpenError> {
+    Log::open(Arc::new(disk.clone()), options.clone(), clock, Commit::acknowledge)
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Small files and a small window, so that a short test rolls and forgets.
+pub(crate) fn options(wal_file_bytes: u64) -> LogOptions {
+    LogOptions { wal_file_bytes, recent_ids: 1_000, queue_requests: 16, group_events: 64 }
+}
+
+/// How many times the normal number of cases is wanted.
+#[expect(clippy::disallowed_methods, reason = "how long a test runs is for the caller to say")]
+pub(crate) fn multiplier() -> u64 {
+    std::env::var("LASTSEEN_LOG_CASES").ok().and_then(|value| value.parse().ok()).unwrap_or(1)
+}
+
+/// Runs `case` for the seeds on all cores and adds up what it counts.
+pub(crate) fn on_all_cores(seeds: std::ops::Range<u64>, case: impl Fn(u64) -> u64 + Sync) -> u64 {
+    let (next, total) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    total.fetch_add(case(seed), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    total.into_inner()
+}

@@ -1,0 +1,94 @@
+//! `lastseen verify`: reads a whole log and lists everything that is wrong with it.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use indicatif::{HumanBytes, HumanCount};
+use lastseen_log::{Disk, Finding, LogOptions, OsDisk, Verified};
+use serde::Serialize;
+
+use crate::Outcome;
+use crate::args::{Format, VerifyArgs};
+use crate::progress::Progress;
+
+/// Checks the log in `--data`.
+pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
+    let at = || format!("cannot check {}", args.data.display());
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::existing(&args.data).with_context(at)?);
+    let mut progress = Progress::of_bytes();
+    let verified = lastseen_log::verify(&disk, LogOptions::default().recent_ids, |done, total| {
+        progress.show(done, total);
+    });
+    progress.finish();
+    let verified = verified.with_context(at)?;
+    match args.format {
+        Format::Text => print_text(&verified),
+        Format::Json => print_json(&verified)?,
+    }
+    Ok(if verified.findings.is_empty() { Outcome::Done } else { Outcome::Findings })
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
+fn print_text(verified: &Verified) {
+    for Finding { kind, place } in &verified.findings {
+        println!("{}: {place}", kind.as_str());
+    }
+    let Verified { files, bytes, frames, events, members, last_position, unfinished_bytes, findings } =
+        verified;
+    if *unfinished_bytes > 0 {
+        println!("{unfinished_bytes} bytes at the end are being written, or were when the server stopped");
+    }
+    let found = if findings.is_empty() { "sound".to_owned() } else { format!("{} findings", findings.len()) };
+    println!(
+        "{found}: {} events of {} members up to position {}, {} frames in {files} files, {}",
+        HumanCount(*events),
+        HumanCount(*members as u64),
+        last_position.get(),
+        HumanCount(*frames),
+        HumanBytes(*bytes),
+    );
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    files: u64,
+    bytes: u64,
+    frames: u64,
+    events: u64,
+    members: usize,
+    last_position: u64,
+    unfinished_bytes: u64,
+    findings: Vec<JsonFinding<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonFinding<'a> {
+    kind: &'static str,
+    file: &'a str,
+    offset: u64,
+    expected: &'a str,
+    found: &'a str,
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
+fn print_json(verified: &Verified) -> anyhow::Result<()> {
+    let findings = verified.findings.iter().map(|Finding { kind, place }| JsonFinding {
+        kind: kind.as_str(),
+        file: &place.file,
+        offset: place.offset,
+        expected: &place.expected,
+        found: &place.found,
+    });
+    let json = Json {
+        files: verified.files,
+        bytes: verified.bytes,
+        frames: verified.frames,
+        events: verified.events,
+        members: verified.members,
+        last_position: verified.last_position.get(),
+        unfinished_bytes: verified.unfinished_bytes,
+        findings: findings.collect(),
+    };
+    println!("{}", serde_json::to_string(&json)?);
+    Ok(())
+}
