@@ -20,6 +20,7 @@ mod positions;
 mod routes;
 mod seed_cases;
 mod shutdown;
+mod upkeep;
 
 /// The binary that cargo has just built.
 const BINARY: &str = env!("CARGO_BIN_EXE_lastseen");

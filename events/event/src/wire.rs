@@ -33,7 +33,7 @@ pub enum BodyError {
     TooManyEvents,
     /// Not JSON, or neither an object nor an array.
     #[error("expected one event object or an array of them: {0}")]
-    InvalidJson(#[source] serde_json::Error),
+    InvalidJson(serde_json::Error),
 }
 
 /// Reads one event object or an array of them. `latest` is the last tolerated `occurred_at`, inclusive.

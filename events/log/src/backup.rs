@@ -11,7 +11,7 @@ use crate::disk::{Access, Disk, ROOT, SyncSite};
 use crate::recovery::read_all;
 use crate::wal::file::{NEW_SUFFIX, end_frame};
 use crate::wal::frame::FileHeader;
-use crate::wal::walk::{Frames, has_frame_behind, read_settled};
+use crate::wal::walk::{Frames, header_behind, read_settled};
 use crate::wal::{self};
 use crate::writer::next;
 
@@ -38,7 +38,7 @@ pub enum BackupError {
     #[error("there is no log to copy")]
     NoLog,
     /// The log is damaged; see `verify`.
-    #[error("the log is damaged: {0}")]
+    #[error("the log is damaged")]
     Corrupt(#[source] Corruption),
     /// The operating system refused.
     #[error("cannot {action} {file}")]
@@ -112,7 +112,7 @@ fn read_whole(
     copied.events += frames.events;
     copied.last_position = Position::new(copied.last_position.get() + frames.events);
     if !frames.ended {
-        if !is_last || has_frame_behind(&bytes[frames.end..], header.log_id) {
+        if !is_last || header_behind(&bytes[frames.end..], header.log_id).is_some() {
             return Err(corrupt(frames.end, "a frame with its checksum"));
         }
         // What was read is durable there before it is anywhere else.

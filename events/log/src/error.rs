@@ -9,7 +9,7 @@ pub enum OpenError {
     #[error("another process is using this data directory")]
     Locked,
     /// A file is damaged in a place that a power cut cannot explain. Restore it from a backup.
-    #[error("the log is damaged: {0}")]
+    #[error("the log is damaged")]
     Corrupt(#[source] Corruption),
     /// The files are of a format that this program does not know. Use a newer program.
     #[error("{file} has format version {found}, this program knows {known}")]

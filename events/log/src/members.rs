@@ -12,7 +12,7 @@ use self::text::{TextArena, TextRef};
 
 /// Every tenant, person and member of a log.
 ///
-/// Member ordinals are handed out in blocks per tenant, doubling from [`BLOCK_MIN`] to [`BLOCK_MAX`], in the
+/// Member ordinals are handed out in blocks per tenant, each twice the one before up to a bound, in the
 /// order in which members first appear: a tenant is a few ranges, and the same order gives the same numbers.
 #[derive(Default)]
 pub struct Members {

@@ -13,9 +13,11 @@ use crate::disk::{Access, Disk};
 use crate::members::Members;
 use crate::recovery::read_all;
 use crate::wal;
-use crate::wal::frame::{BadFileHeader, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FrameHeader, FrameKind};
+use crate::wal::frame::{
+    BadFileHeader, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FrameHeader, FrameKind, LogId,
+};
 use crate::wal::payload::Payload;
-use crate::wal::walk::{frame_behind, read_settled};
+use crate::wal::walk::{frame_behind, header_behind, may_follow_end, read_settled, used_len};
 use crate::writer::next;
 
 /// What a check found. The log is sound if `findings` is empty.
@@ -132,7 +134,9 @@ struct Check {
     verified: Verified,
     members: Members,
     ids: IdCheck,
-    log_id: Option<crate::wal::frame::LogId>,
+    log_id: Option<LogId>,
+    /// Whether frames were lost, and with them perhaps the definition of a member.
+    lost: bool,
 }
 
 /// The file that is being checked.
@@ -145,10 +149,11 @@ struct Checked<'a> {
 impl Check {
     fn new(recent_ids: usize) -> Self {
         let (verified, members) = (Verified::default(), Members::default());
-        Self { verified, members, ids: IdCheck::new(recent_ids), log_id: None }
+        Self { verified, members, ids: IdCheck::new(recent_ids), log_id: None, lost: false }
     }
 
     fn found(&mut self, kind: FindingKind, path: &str, offset: usize, (expected, found): (String, String)) {
+        self.lost |= matches!(kind, FindingKind::FileHeader | FindingKind::Frame | FindingKind::Position);
         let place = Corruption { file: path.to_owned(), offset: offset as u64, expected, found };
         self.verified.findings.push(Finding { kind, place });
     }
@@ -220,15 +225,15 @@ impl Check {
             return;
         }
         self.verified.frames += 1;
-        let Self { members, ids, .. } = self;
+        let Self { members, ids, lost, .. } = self;
         let mut position = frame.first_position;
         let count = Payload::new(payload).and_then(|payload| {
             payload.for_each_member(|new| {
                 let (found, is_new) = members.resolve(new.tenant_id, new.user_id);
-                (is_new && found.member == new.member).then_some(())
+                (*lost || is_new && found.member == new.member).then_some(())
             })?;
             payload.for_each_event(|event| {
-                members.member_ref(event.member)?;
+                members.member_ref(event.member).map(drop).or(lost.then_some(()))?;
                 ids.see(event.id, position, (path, offset));
                 position = next(position);
                 Some(())
@@ -240,13 +245,13 @@ impl Check {
         }
         self.verified.events += u64::from(frame.events);
         self.verified.last_position =
-            Position::new(frame.first_position.get() + u64::from(frame.events).saturating_sub(1));
+            Position::new((frame.first_position.get() + u64::from(frame.events)).saturating_sub(1));
     }
 
-    /// Behind an end frame there may be zeros at the most.
+    /// Behind an end frame the file ends, or has what was there before a cut that a crash undid.
     fn behind_end(&mut self, file: &Checked<'_>, at: usize) {
         let rest = file.bytes.get(at..).unwrap_or_default();
-        if rest.iter().any(|byte| *byte != 0) {
+        if !may_follow_end(rest, file.bytes.len(), &file.header) {
             let words = ("nothing behind the end frame".to_owned(), format!("{} bytes", rest.len()));
             self.found(FindingKind::FileEnd, file.path, at, words);
         }
@@ -255,7 +260,7 @@ impl Check {
     /// Behind the last valid frame of a file that was not ended.
     fn behind_frames(&mut self, file: &Checked<'_>, at: usize, is_last: bool) {
         let rest = file.bytes.get(at..).unwrap_or_default();
-        let unfinished = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let unfinished = used_len(rest);
         if !is_last {
             let words = ("an end frame".to_owned(), format!("{unfinished} bytes that are none"));
             self.found(FindingKind::FileEnd, file.path, at, words);
@@ -263,6 +268,9 @@ impl Check {
             let words =
                 (format!("{} bytes or an end frame", file.header.capacity), "the end of the file".to_owned());
             self.found(FindingKind::FileEnd, file.path, file.bytes.len(), words);
+        } else if let Some(behind) = header_behind(rest, file.header.log_id) {
+            let words = ("a frame with its checksum".to_owned(), format!("{behind} bytes that are none"));
+            self.found(FindingKind::Frame, file.path, at, words);
         } else {
             self.verified.unfinished_bytes = unfinished as u64;
         }

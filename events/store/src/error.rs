@@ -31,7 +31,7 @@ pub enum AppendError {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
     /// Bytes on disk are not what was written. Restore them from a backup.
-    #[error("the log is damaged: {0}")]
+    #[error("the log is damaged")]
     Corrupt(#[source] Corruption),
     /// The operating system refused to read.
     #[error("cannot read {file}")]

@@ -9,8 +9,9 @@ use lastseen_store::Corruption;
 
 use crate::members::Members;
 use crate::recent::RecentIds;
-use crate::wal::frame::{FILE_HEADER_LEN, FRAME_ALIGN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
+use crate::wal::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
 use crate::wal::payload::Payload;
+use crate::wal::walk::{header_behind, may_follow_end, used_len};
 
 /// What a power cut left of a frame that nobody was told was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,11 +155,8 @@ impl FileScan {
         }
     }
 
-    /// Behind an end frame is the end of the file. Where the cut was not durable, the file has its full length still,
-    /// and what stood there before: zeros, or the rest of a frame that was refused or torn, but no frame.
     fn nothing_follows(&self, path: &str, bytes: &[u8], file: &FileHeader) -> Result<(), Corruption> {
-        let rest = bytes.get(self.end..).unwrap_or_default();
-        if rest.is_empty() || bytes.len() as u64 == file.capacity && self.frame_behind(rest, file).is_none() {
+        if may_follow_end(bytes.get(self.end..).unwrap_or_default(), bytes.len(), file) {
             return Ok(());
         }
         Err(self.corruption(path, "nothing behind the end frame", bytes))
@@ -175,6 +173,11 @@ impl FileScan {
         if self.ended {
             return self.nothing_follows(path, bytes, file).map(|()| None);
         }
+        let rest = bytes.get(self.end..).unwrap_or_default();
+        if let Some(next) = header_behind(rest, file.log_id).map(|at| self.end + at) {
+            let expected = format!("a frame with its checksum, since another follows at byte {next}");
+            return Err(self.corruption(path, &expected, bytes));
+        }
         if bytes.len() as u64 != file.capacity {
             let expected = format!("{} bytes, or an end frame", file.capacity);
             return Err(Corruption {
@@ -184,14 +187,9 @@ impl FileScan {
                 found: "the end of the file".to_owned(),
             });
         }
-        let rest = bytes.get(self.end..).unwrap_or_default();
-        let garbage = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let garbage = used_len(rest);
         if garbage == 0 {
             return Ok(None);
-        }
-        if let Some(next) = self.frame_behind(rest, file) {
-            let expected = format!("a frame with its checksum, since another follows at byte {next}");
-            return Err(self.corruption(path, &expected, bytes));
         }
         Ok(Some(TornTail {
             file: path.to_owned(),
@@ -199,14 +197,6 @@ impl FileScan {
             bytes: garbage as u64,
             kept_as: format!("{path}.{}.torn", self.end),
         }))
-    }
-
-    /// Where the header of a frame stands behind damage: a frame is written only once the one before it is durable.
-    fn frame_behind(&self, rest: &[u8], file: &FileHeader) -> Option<usize> {
-        (FRAME_ALIGN..rest.len())
-            .step_by(FRAME_ALIGN)
-            .find(|at| FrameHeader::decode(&rest[*at..], file.log_id).is_some())
-            .map(|at| self.end + at)
     }
 
     fn corruption(&self, path: &str, expected: &str, bytes: &[u8]) -> Corruption {

@@ -48,16 +48,35 @@ impl Frames {
     }
 }
 
-/// Whether a valid frame begins anywhere behind the first byte of `rest`, which is where a frame should begin.
-pub(crate) fn has_frame_behind(rest: &[u8], log_id: LogId) -> bool {
-    frame_behind(rest, log_id).is_some()
+/// How many bytes there are up to the last that is not zero.
+pub(crate) fn used_len(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    // Whole pieces are compared at once: what was reserved and never written is most of a file.
+    let zeros = |piece: &[u8]| *piece == ZEROS[..piece.len()];
+    let zero_pieces = bytes.rchunks(ZEROS.len()).take_while(|piece| zeros(piece)).map(<[u8]>::len);
+    let rest = &bytes[..bytes.len() - zero_pieces.sum::<usize>()];
+    rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 /// Where behind the first byte of `rest` the next valid frame begins.
 pub(crate) fn frame_behind(rest: &[u8], log_id: LogId) -> Option<usize> {
-    (FRAME_ALIGN..rest.len())
+    (FRAME_ALIGN..used_len(rest))
         .step_by(FRAME_ALIGN)
         .find(|at| FrameHeader::decode_frame(rest.get(*at..).unwrap_or_default(), log_id).is_some())
+}
+
+/// Where behind the first byte of `rest` the header of a frame stands, whatever became of the frame. A frame is written
+/// only once the one before it is durable, so nothing that a crash leaves has one.
+pub(crate) fn header_behind(rest: &[u8], log_id: LogId) -> Option<usize> {
+    (FRAME_ALIGN..used_len(rest))
+        .step_by(FRAME_ALIGN)
+        .find(|at| FrameHeader::decode(rest.get(*at..).unwrap_or_default(), log_id).is_some())
+}
+
+/// Whether `rest` may stand behind the end frame of a file of this length: nothing, or, where a crash undid the cut,
+/// what stood there before: zeros, or the rest of a frame that was refused or torn.
+pub(crate) fn may_follow_end(rest: &[u8], file_len: usize, file: &FileHeader) -> bool {
+    rest.is_empty() || file_len as u64 == file.capacity && header_behind(rest, file.log_id).is_none()
 }
 
 /// Reads a file that may be growing. One read may see a frame and not the one before it, if both are written while it
@@ -77,4 +96,21 @@ pub(crate) fn read_settled(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
         end = settled;
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_at_the_end_are_not_used() {
+        for len in [0, 1, 4095, 4096, 4097, 10_000] {
+            let mut bytes = vec![0; len];
+            assert_eq!(used_len(&bytes), 0);
+            for at in [0, len / 2, len.saturating_sub(1)].into_iter().filter(|at| *at < len) {
+                bytes[at] = 1;
+                assert_eq!(used_len(&bytes), at + 1);
+            }
+        }
+    }
 }

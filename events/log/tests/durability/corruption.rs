@@ -7,7 +7,7 @@ use lastseen_event::Position;
 use lastseen_log::{FaultDisk, OpenError};
 use lastseen_store::{Detail, EventReader, EventStore, OnConflict, ReadError};
 
-use crate::history::{History, Item, batch, check};
+use crate::history::{History, Item, batch, check, check_verified};
 use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -62,8 +62,10 @@ fn all_samples() -> Vec<Sample> {
 /// Opens the damaged files, of which `damaged` are, and judges what comes of it.
 fn judge(sample: &Sample, files: &Files, damaged: &BTreeSet<&str>) -> Result<(), String> {
     let disk = FaultDisk::holding(files);
+    let before = FaultDisk::holding(files);
     match open(&disk, &options(WAL_FILE_BYTES), clock(1)) {
         Ok(log) => {
+            check_verified(&before, None)?;
             check(!sample.ended, || {
                 "opens though it was ended and every byte is under a checksum".to_owned()
             })?;
@@ -80,6 +82,7 @@ fn judge(sample: &Sample, files: &Files, damaged: &BTreeSet<&str>) -> Result<(),
             Ok(())
         }
         Err(OpenError::Corrupt(corruption)) => {
+            check_verified(&before, Some(damaged))?;
             check(damaged.contains(corruption.file.as_str()), || {
                 format!("{corruption}: not the damaged file")
             })?;
@@ -173,6 +176,21 @@ fn refused(files: &Files) -> Option<String> {
             Some(corruption.file)
         }
         Err(error) => panic!("{}", chain(&error)),
+    }
+}
+
+#[test]
+fn two_damaged_frames_are_not_one_torn_frame() {
+    let [sample, _] = samples("one file", &[2, 2, 2], 4_000);
+    let (path, content) = sample.files.iter().next().expect("a file");
+    let starts: Vec<usize> =
+        (64..content.len()).step_by(8).filter(|at| content[*at..].starts_with(b"LSF1")).collect();
+    for (at, behind) in [(starts[1], starts[2]), (starts[1] + 60, starts[2])] {
+        let mut files = sample.files.clone();
+        let damaged = files.get_mut(path).expect("there");
+        damaged[at] ^= 1;
+        damaged[behind + 60] ^= 1;
+        assert_eq!(refused(&files).as_ref(), Some(path), "the last two frames, acknowledged both");
     }
 }
 

@@ -1,10 +1,15 @@
 //! A history as a plain `Vec`, and a log compared with it: what was acknowledged is there, once, in order,
 //! identical; what was in doubt is there whole or not at all.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use lastseen_event::{EventBatch, Fact, Position, UtcInstant};
-use lastseen_log::Log;
+use lastseen_log::{Disk, FaultDisk, Log, verify};
 use lastseen_store::contract::Source;
 use lastseen_store::{Detail, EventReader, EventStore, RecordedBatch};
+
+use crate::support::chain;
 
 const SOURCE: Source = Source { series: 0 };
 
@@ -107,6 +112,26 @@ impl History {
             "the tail is elsewhere".to_owned()
         })?;
         Ok(Self { items, facts: found.facts })
+    }
+}
+
+/// The check that writes nothing finds something exactly where opening finds damage: in one of `damaged`, or nowhere.
+///
+/// # Errors
+/// What it found.
+pub(crate) fn check_verified(disk: &FaultDisk, damaged: Option<&BTreeSet<&str>>) -> Result<(), String> {
+    if disk.files().is_empty() {
+        return Ok(());
+    }
+    let verified = verify(&(Arc::new(disk.clone()) as Arc<dyn Disk>), 1_000, |_, _| {})
+        .map_err(|error| chain(&error))?;
+    let found = verified.findings.first().map(|finding| finding.place.to_string()).unwrap_or_default();
+    match damaged {
+        None => check(verified.findings.is_empty(), || format!("opens, and still: {found}")),
+        Some(damaged) => check(
+            verified.findings.iter().any(|finding| damaged.contains(finding.place.file.as_str())),
+            || format!("refused, and the check finds only: {found}"),
+        ),
     }
 }
 

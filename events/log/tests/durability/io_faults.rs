@@ -9,7 +9,7 @@ use lastseen_store::contract::event_id;
 use lastseen_store::{AppendError, Detail, EventReader, EventStore, OnConflict, ReadError, SystemClock};
 use tempfile::TempDir;
 
-use crate::history::{History, InDoubt, Item, batch, check, drain};
+use crate::history::{History, InDoubt, Item, batch, check, check_verified, drain};
 use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
 
 const NOW_US: i64 = 1_800_000_000_000_000;
@@ -274,6 +274,23 @@ fn a_full_file_that_cannot_be_ended_for_lack_of_space_is_ended_later() {
     }
 }
 
+#[test]
+fn a_file_that_was_ended_in_memory_only_is_ended_again() {
+    // Files as long as two frames need, and about as long: an end frame that fills one to the byte would look cut.
+    for wal_file_bytes in 0..600 {
+        let mut life = Life::new(wal_file_bytes);
+        life.append(&[Item::new(0)]).expect("appends");
+        life.append(&[Item::new(1)]).expect("appends");
+        let log = life.log.take().expect("it is open");
+        life.disk.fail(Operation::SyncData, 0, 1, (Fault::Io, 0));
+        log.close();
+        assert_eq!(life.disk.failures(), 1, "the sync of the end frame");
+        life.disk = life.disk.after_kill();
+        life.append(&[Item::new(2)]).expect("goes on");
+        life.survives(0, &[]).expect("all is there");
+    }
+}
+
 /// One event of each of 10,000 members whose names are as long as names may be.
 fn new_members(round: u64) -> EventBatch {
     let mut batch = EventBatch::default();
@@ -301,6 +318,7 @@ fn a_full_disk_may_stay_full_while_new_members_keep_coming() {
         let appended = wait(log.append(new_members(round), OnConflict::RefuseBatch)).expect("there is space");
         assert_eq!(appended.stored, 10_000);
     }
+    check_verified(&disk, None).expect("sound");
     let before = drain(&mut log.read(Position::START, Detail::Events)).expect("readable");
     log.close();
     let log = open(&disk.after_power_cut(0), &LogOptions::default(), clock(NOW_US)).expect("recovers");

@@ -6,7 +6,7 @@ use lastseen_event::UtcInstant;
 use lastseen_log::{Fault, FaultDisk, Log, LogOptions, OpenError, Operation, SyncSite};
 use lastseen_store::{AppendError, EventStore, OnConflict};
 
-use crate::history::{History, InDoubt, Item, batch, check};
+use crate::history::{History, InDoubt, Item, batch, check, check_verified};
 use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
 
 /// What a workload does, one after the other.
@@ -243,16 +243,26 @@ impl Found<'_> {
     /// Opens the log, compares, goes on with it, and loses power again. Torn bytes are `kept`, once known.
     fn recovers_once(&self, disk: &FaultDisk, kept: Option<&Kept>) -> Result<Option<Kept>, String> {
         let before = disk.files();
+        check_verified(disk, None)?;
         let log = open(disk, self.options, clock(START_US))
             .map_err(|error| format!("does not open: {}", chain(&error)))?;
         let mut history = self.history.compare(&log, self.in_doubt)?;
         let torn = log.torn_tail().map(|torn| {
             let start = usize::try_from(torn.offset).expect("small");
             let len = usize::try_from(torn.bytes).expect("small");
-            let bytes = before[&torn.file][start..start + len].to_vec();
+            // What a recovery in the workload saved before its end is the fuller one.
+            let saved = before.get(&torn.kept_as).cloned();
+            let bytes = saved.unwrap_or_else(|| before[&torn.file][start..start + len].to_vec());
             Kept { path: torn.kept_as.clone(), bytes }
         });
         let kept = kept.cloned().or(torn);
+        let check_kept = |files: &BTreeMap<String, Vec<u8>>| match &kept {
+            Some(Kept { path, bytes }) => {
+                check(files.get(path) == Some(bytes), || format!("torn bytes are not kept in {path}"))
+            }
+            None => Ok(()),
+        };
+        check_kept(&disk.after_power_cut(0).files())?;
         // Everything once more, in one batch with what is new: each is there once.
         let next = history
             .items
@@ -276,11 +286,7 @@ impl Found<'_> {
         let log = open(&again, self.options, clock(START_US))
             .map_err(|error| format!("does not open again: {}", chain(&error)))?;
         history.compare(&log, None).map_err(|error| format!("{error}, after going on"))?;
-        if let Some(kept) = &kept {
-            check(again.files().get(&kept.path) == Some(&kept.bytes), || {
-                format!("torn bytes are not kept in {}", kept.path)
-            })?;
-        }
+        check_kept(&again.files())?;
         Ok(kept)
     }
 }
