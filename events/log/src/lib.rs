@@ -11,6 +11,8 @@
 mod backup;
 mod disk;
 mod error;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod log;
 mod members;
 mod options;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lastseen_event::{EventBatch, Position};
+use lastseen_event::limits::REQUEST_EVENTS_MAX;
+use lastseen_event::{EventBatch, MemberRef, Position};
 use lastseen_store::{AppendError, Appended, Clock, Detail, EventStore, OnConflict, StoreFault, Tail};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -103,6 +104,29 @@ impl Log {
     }
 }
 
+impl Log {
+    /// The members of a batch that are known already, one a row: looked up here, by many callers at once, so that
+    /// the one writer has only the new ones to add. A member keeps its number, so what is found stays right.
+    async fn find_members(&self, batch: &EventBatch) -> Vec<Option<MemberRef>> {
+        /// Enough to wait for memory once for many, few for one hold of the lock.
+        const FOUND_AT_ONCE: usize = 64;
+        /// Then others get a turn on this thread.
+        const FOUND_A_TURN: usize = 1_024;
+        let mut found = Vec::with_capacity(batch.len());
+        let (mut names, mut chunk) = (Vec::new(), Vec::new());
+        for start in (0..batch.len()).step_by(FOUND_AT_ONCE) {
+            if start > 0 && start.is_multiple_of(FOUND_A_TURN) {
+                tokio::task::yield_now().await;
+            }
+            names.clear();
+            names.extend((start..batch.len().min(start + FOUND_AT_ONCE)).map(|row| batch.names(row)));
+            self.shared.members.read().find_all(&names, &mut chunk);
+            found.append(&mut chunk);
+        }
+        found
+    }
+}
+
 impl Drop for Log {
     /// Ends the writer thread; [`Log::close`] is the orderly way.
     fn drop(&mut self) {
@@ -116,9 +140,11 @@ impl EventStore for Log {
     async fn append(&self, batch: EventBatch, on_conflict: OnConflict) -> Result<Appended, AppendError> {
         /// A request waits this long for room in the queue before it is told to come back.
         const QUEUE_WAIT: Duration = Duration::from_secs(5);
+        assert!(batch.len() <= REQUEST_EVENTS_MAX, "the port's bound on a batch, which bounds a frame");
         let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
         let (reply, answer) = oneshot::channel();
-        let request = Request { batch, on_conflict, reply };
+        let members = self.find_members(&batch).await;
+        let request = Request { batch, members, on_conflict, reply };
         requests.send_timeout(request, QUEUE_WAIT).await.map_err(|error| match error {
             mpsc::error::SendTimeoutError::Timeout(_) => AppendError::Overloaded,
             mpsc::error::SendTimeoutError::Closed(_) => AppendError::Closed,

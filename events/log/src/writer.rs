@@ -26,6 +26,8 @@ use crate::wal::payload::{EVENT_LEN_MAX, NEW_MEMBER_LEN_MAX, NewMember, PayloadB
 /// An append on its way to the writer.
 pub(crate) struct Request {
     pub(crate) batch: EventBatch,
+    /// The members that were known when it set out, one a row.
+    pub(crate) members: Vec<Option<MemberRef>>,
     pub(crate) on_conflict: OnConflict,
     pub(crate) reply: Reply,
 }
@@ -171,37 +173,25 @@ impl Writer {
 
     /// Resolves the members of the group's new events and puts them into the payload.
     fn encode(&mut self, group: &Group, recorded_at: UtcInstant) -> Vec<Fact> {
-        /// Members resolved at a time: enough to wait for memory once for many, few for one hold of the lock.
-        const RESOLVED_AT_ONCE: usize = 64;
         let mut facts = Vec::with_capacity(group.new_events());
         self.payload.clear();
         let mut position = self.last_position();
-        let mut rows = group.new_rows();
-        let (mut names, mut members) = (Vec::new(), Vec::new());
-        loop {
-            let chunk: Vec<_> = rows.by_ref().take(RESOLVED_AT_ONCE).collect();
-            if chunk.is_empty() {
-                return facts;
-            }
-            names.clear();
-            names.extend(chunk.iter().map(|(batch, row)| batch.names(*row)));
-            self.shared.members.read().find_all(&names, &mut members);
-            for ((batch, row), known) in chunk.into_iter().zip(&members) {
-                let event = batch.get(row);
-                let member = known.unwrap_or_else(|| self.resolve_new(&event));
-                self.payload.push(&event, batch.identity(row).1, member.member);
-                position = next(position);
-                facts.push(Fact {
-                    position,
-                    id: event.id,
-                    occurred_at: event.occurred_at,
-                    recorded_at,
-                    member,
-                    event_type: event.event_type,
-                    created_confirmed: event.confirmed == Some(true),
-                });
-            }
+        for (batch, row, known) in group.new_rows() {
+            let event = batch.get(row);
+            let member = known.unwrap_or_else(|| self.resolve_new(&event));
+            self.payload.push(&event, batch.identity(row).1, member.member);
+            position = next(position);
+            facts.push(Fact {
+                position,
+                id: event.id,
+                occurred_at: event.occurred_at,
+                recorded_at,
+                member,
+                event_type: event.event_type,
+                created_confirmed: event.confirmed == Some(true),
+            });
         }
+        facts
     }
 
     /// Adds the event's member to the dictionary, unless an event before it did.

@@ -35,7 +35,8 @@ pub trait EventStore: Send + Sync {
     type Reader: EventReader;
 
     /// Appends the events of `batch` in order. An empty batch succeeds and adds nothing. Dropping the future
-    /// does not take the append back.
+    /// does not take the append back. A batch has at most
+    /// [`REQUEST_EVENTS_MAX`](lastseen_event::limits::REQUEST_EVENTS_MAX) events; a larger one may panic.
     ///
     /// # Errors
     /// Each variant of [`AppendError`] says whether something was written and what to do next.

@@ -79,20 +79,19 @@ pub(crate) fn may_follow_end(rest: &[u8], file_len: usize, file: &FileHeader) ->
     rest.is_empty() || file_len as u64 == file.capacity && header_behind(rest, file.log_id).is_none()
 }
 
-/// Reads a file that may be growing. One read may see a frame and not the one before it, if both are written while it
-/// is under way; so what stands behind the valid frames is read again until two reads in a row see no more of them.
+/// Reads a file that may be growing. One read may see the header of a frame and not all of the frame before it, if both
+/// are written while it is under way; by then the one before is durable, so what is read again has it, or it is damaged.
 pub(crate) fn read_settled(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     let mut bytes = crate::recovery::read_all(file)?;
     let Ok(header) = FileHeader::decode(&bytes) else { return Ok(bytes) };
     let mut end = Frames::walk(&bytes, header.log_id).end;
-    let mut unchanged = 0;
-    while unchanged < 2 {
-        let size = usize::try_from(file.size()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        bytes.resize(size.max(end), 0);
+    while header_behind(bytes.get(end..).unwrap_or_default(), header.log_id).is_some() {
         let read = file.read_at(bytes.get_mut(end..).unwrap_or_default(), end as u64)?;
         bytes.truncate(end + read);
         let settled = Frames::walk(&bytes, header.log_id).end;
-        unchanged = if settled == end { unchanged + 1 } else { 0 };
+        if settled == end {
+            break;
+        }
         end = settled;
     }
     Ok(bytes)

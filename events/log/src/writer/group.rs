@@ -2,7 +2,7 @@
 //! it is durable.
 
 use hashbrown::HashMap;
-use lastseen_event::{EventBatch, EventId, Position};
+use lastseen_event::{EventBatch, EventId, MemberRef, Position};
 use lastseen_store::{AppendError, Appended};
 
 use super::{Reply, Request};
@@ -19,6 +19,7 @@ pub(super) struct Group {
 
 struct Checked {
     batch: EventBatch,
+    members: Vec<Option<MemberRef>>,
     reply: Reply,
     /// Ascending rows that are new.
     new: Vec<u32>,
@@ -32,8 +33,9 @@ impl Group {
         staged.clear();
         let mut group = Self { requests: Vec::with_capacity(requests.len()), new_events: 0 };
         for request in requests {
-            let checked = Checked::new(request.batch, request.reply, recent, staged);
-            if request.on_conflict.refuses(&checked.conflicts) {
+            let on_conflict = request.on_conflict;
+            let checked = Checked::new(request, recent, staged);
+            if on_conflict.refuses(&checked.conflicts) {
                 for row in &checked.new {
                     staged.remove(&checked.batch.identity(*row as usize).0);
                 }
@@ -51,14 +53,16 @@ impl Group {
         self.new_events
     }
 
-    /// The rows to be written, in order.
-    pub(super) fn new_rows(&self) -> impl Iterator<Item = (&EventBatch, usize)> {
-        self.requests.iter().flat_map(|request| request.new.iter().map(|row| (&request.batch, *row as usize)))
+    /// The rows to be written, in order, with their members where they are known.
+    pub(super) fn new_rows(&self) -> impl Iterator<Item = (&EventBatch, usize, Option<MemberRef>)> {
+        self.requests.iter().flat_map(|Checked { batch, members, new, .. }| {
+            new.iter().map(|row| *row as usize).map(move |row| (batch, row, members[row]))
+        })
     }
 
     /// The ids that were written and their fingerprints, in order.
     pub(super) fn new_ids(&self) -> impl Iterator<Item = (EventId, u64)> {
-        self.new_rows().map(|(batch, row)| batch.identity(row))
+        self.new_rows().map(|(batch, row, _)| batch.identity(row))
     }
 
     /// The success of every request; `position` is that of the log's last event.
@@ -79,9 +83,10 @@ impl Group {
 }
 
 impl Checked {
-    fn new(batch: EventBatch, reply: Reply, recent: &RecentIds, staged: &mut IdLookup) -> Self {
-        let mut checked =
-            Self { new: Vec::with_capacity(batch.len()), duplicates: 0, conflicts: Vec::new(), batch, reply };
+    fn new(request: Request, recent: &RecentIds, staged: &mut IdLookup) -> Self {
+        let Request { batch, members, reply, .. } = request;
+        let new = Vec::with_capacity(batch.len());
+        let mut checked = Self { batch, members, reply, new, duplicates: 0, conflicts: Vec::new() };
         for row in 0..checked.batch.len() {
             let (id, fingerprint) = checked.batch.identity(row);
             match recent.get(id).or_else(|| staged.get(&id).copied()) {

@@ -243,9 +243,10 @@ impl Found<'_> {
     /// Opens the log, compares, goes on with it, and loses power again. Torn bytes are `kept`, once known.
     fn recovers_once(&self, disk: &FaultDisk, kept: Option<&Kept>) -> Result<Option<Kept>, String> {
         let before = disk.files();
-        check_verified(disk, None)?;
+        let verified = check_verified(disk, None);
         let log = open(disk, self.options, clock(START_US))
             .map_err(|error| format!("does not open: {}", chain(&error)))?;
+        verified?;
         let mut history = self.history.compare(&log, self.in_doubt)?;
         let torn = log.torn_tail().map(|torn| {
             let start = usize::try_from(torn.offset).expect("small");

@@ -128,7 +128,9 @@ impl Uploader {
             | StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => {
+            | StatusCode::GATEWAY_TIMEOUT
+            // A full disk: space may return.
+            | StatusCode::INSUFFICIENT_STORAGE => {
                 let reason = format!("the server answered {}", describe(&response, &text));
                 Ok(Attempt::Later(reason, retry_after(&response)))
             }
