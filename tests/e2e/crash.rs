@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ struct Journal {
     /// Sent, but the answer never came.
     open: Mutex<BTreeSet<usize>>,
     stored: AtomicUsize,
+    /// The greatest position that a publisher was told before the last crash.
+    reached: AtomicU64,
 }
 
 impl Journal {
@@ -40,32 +42,43 @@ impl Journal {
             acknowledged: Mutex::default(),
             open: Mutex::default(),
             stored: AtomicUsize::new(0),
+            reached: AtomicU64::new(0),
         }
     }
 
     /// Sends a batch; `(stored, duplicates)`, or `None` if the server went away.
     fn send(&self, client: &Client, batch: usize) -> Option<(u64, u64)> {
+        self.send_for_position(client, batch).map(|(stored, duplicates, _)| (stored, duplicates))
+    }
+
+    /// The same with the position that was answered.
+    fn send_for_position(&self, client: &Client, batch: usize) -> Option<(u64, u64, u64)> {
         let body = self.batches[batch].as_bytes();
         let answer = client.send("POST", "/v1/events", &[("content-type", NDJSON)], body).ok()?;
         let answer = answer.ok("a batch");
-        let numbers = numbers(&answer, &["stored", "duplicates"]);
+        let numbers = numbers(&answer, &["stored", "duplicates", "position"]);
         self.stored.fetch_add(usize::try_from(numbers[0]).unwrap(), Ordering::Relaxed);
-        Some((numbers[0], numbers[1]))
+        Some((numbers[0], numbers[1], numbers[2]))
     }
 
     fn lines_of(&self, batch: usize) -> u64 {
         self.batches[batch].lines().count() as u64
     }
 
-    /// Publishes new batches until the server goes away.
-    fn publish(&self, client: &Client) {
+    /// Publishes new batches until the server goes away. Each stands behind the one before it, and behind all that
+    /// was acknowledged before the last crash.
+    fn publish(&self, client: &Client, reached: u64) {
+        let mut reached = reached;
         loop {
             let batch = self.next.fetch_add(1, Ordering::Relaxed);
             if batch >= self.batches.len() {
                 return;
             }
             self.open.lock().unwrap().insert(batch);
-            let Some((stored, duplicates)) = self.send(client, batch) else { return };
+            let Some((stored, duplicates, position)) = self.send_for_position(client, batch) else { return };
+            assert!(position > reached, "batch {batch} at {position} is out of order: {reached} was before");
+            reached = position;
+            self.reached.fetch_max(position, Ordering::Relaxed);
             assert_eq!(
                 (stored, duplicates),
                 (self.lines_of(batch), 0),
@@ -105,9 +118,10 @@ fn crash_while_publishing(server: Server, journal: &Journal, random: &mut Seeded
     let enough = acknowledged() + usize::try_from(random.below(12)).unwrap();
     let longer = Duration::from_micros(random.below(8_000));
     let client = server.client().clone();
+    let reached = journal.reached.load(Ordering::Relaxed);
     thread::scope(|scope| {
         for _ in 0..PUBLISHERS {
-            scope.spawn(|| journal.publish(&client));
+            scope.spawn(|| journal.publish(&client, reached));
         }
         let deadline = Instant::now() + Duration::from_mins(1);
         while acknowledged() < enough && journal.next.load(Ordering::Relaxed) < journal.batches.len() {
@@ -120,13 +134,27 @@ fn crash_while_publishing(server: Server, journal: &Journal, random: &mut Seeded
     })
 }
 
+/// How often the fifty kills are done over, each time on an empty log: `LASTSEEN_E2E_KILL_ROUNDS`, 1 by default.
+fn rounds() -> u64 {
+    let rounds = std::env::var_os("LASTSEEN_E2E_KILL_ROUNDS");
+    rounds.map_or(1, |rounds| {
+        rounds.to_str().and_then(|rounds| rounds.parse().ok()).expect("a number of rounds")
+    })
+}
+
 #[test]
 fn fifty_kills_in_the_middle_of_an_import_lose_nothing_and_repeat_nothing() {
+    for round in 0..rounds() {
+        kill_fifty_times(601 + round);
+    }
+}
+
+fn kill_fifty_times(seed: u64) {
     let lines = git_activity::lines();
     let journal = Journal::new(&lines);
     let data = tempfile::tempdir().unwrap();
     let mut server = Server::start(BINARY, data.path());
-    let mut random = Seeded::new(601);
+    let mut random = Seeded::new(seed);
     for _ in 0..KILLS {
         let before = journal.acknowledged.lock().unwrap().clone();
         server = crash_while_publishing(server, &journal, &mut random);
@@ -150,6 +178,10 @@ fn fifty_kills_in_the_middle_of_an_import_lose_nothing_and_repeat_nothing() {
         (counted(words[1].trim_end_matches(',')), counted(words[3].trim_end_matches(',')));
     assert_eq!((rest, duplicates), (git_activity::EVENTS - stored, stored), "the import completes the rest");
     assert_complete(&server);
+    eprintln!(
+        "seed {seed}: {KILLS} kills, {} batches acknowledged; lost 0, twice 0, out of order 0",
+        acknowledged.len()
+    );
 }
 
 /// All of the history is there: every number that its events decide.
