@@ -121,13 +121,16 @@ fn malformed_and_repeated_parameters_are_refused_by_name() {
 }
 
 #[test]
-fn an_offset_in_a_parameter_may_be_escaped_or_not() {
+fn an_offset_in_a_parameter_is_escaped_and_a_bare_plus_is_explained() {
     let (server, _data) = empty_server();
     let client = server.client();
     client.publish(&[Events::seeded(1304).login(("acme", "ada"), now())]);
-    // Unescaped, a plus is a space in a query.
     let summary = client.ask("/v1/summary?as_of=2026-01-06T16%3A00%3A00%2B01%3A00");
     assert_eq!(summary["as_of"], "2026-01-06T15:00:00Z");
+    // Unescaped, a plus is a space in a query.
+    let bare = client.get("/v1/summary?as_of=2026-01-06T16:00:00+01:00");
+    let problem = bare.problem(400, "invalid_parameter", "a bare plus");
+    assert!(problem["detail"].as_str().unwrap().contains("%2B"), "{problem}");
 }
 
 #[test]

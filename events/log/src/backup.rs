@@ -7,8 +7,7 @@ use std::sync::Arc;
 use lastseen_event::Position;
 use lastseen_store::{Corruption, StoreFault};
 
-use crate::disk::{Access, Disk, ROOT, SyncSite};
-use crate::recovery::read_all;
+use crate::disk::{Access, Disk, ROOT, SyncSite, read_all};
 use crate::wal::file::{NEW_SUFFIX, end_frame};
 use crate::wal::frame::FileHeader;
 use crate::wal::walk::{Frames, header_behind, read_settled};

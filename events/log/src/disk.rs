@@ -159,3 +159,12 @@ pub trait DiskFile: Send + Sync {
 pub(crate) fn read_exact_at(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
     Ok(file.read_at(buffer, offset)? == buffer.len())
 }
+
+/// All of a file.
+pub(crate) fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(file.size()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let mut bytes = vec![0; len];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}

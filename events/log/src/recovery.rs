@@ -11,7 +11,7 @@ use lastseen_store::Corruption;
 
 pub use self::scan::TornTail;
 use self::scan::{FileScan, Scanner};
-use crate::disk::{Access, Disk, DiskFile, ROOT, SyncSite};
+use crate::disk::{Access, Disk, DiskFile, ROOT, SyncSite, read_all};
 use crate::members::Members;
 use crate::recent::RecentIds;
 use crate::wal::file::{NEW_SUFFIX, WalFile};
@@ -90,14 +90,6 @@ fn remove_unfinished(disk: &dyn Disk, names: &[String]) -> Result<(), OpenError>
         disk.remove(&path).map_err(OpenError::io("remove", &path))?;
     }
     Ok(())
-}
-
-pub(crate) fn read_all(file: &dyn DiskFile) -> std::io::Result<Vec<u8>> {
-    let len = usize::try_from(file.size()?).map_err(|_| std::io::ErrorKind::FileTooLarge)?;
-    let mut bytes = vec![0; len];
-    let read = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(read);
-    Ok(bytes)
 }
 
 fn read_header(path: &str, bytes: &[u8]) -> Result<FileHeader, OpenError> {

@@ -9,9 +9,8 @@ use lastseen_event::Position;
 use lastseen_store::{Corruption, StoreFault};
 
 use self::ids::IdCheck;
-use crate::disk::{Access, Disk};
+use crate::disk::{Access, Disk, read_all};
 use crate::members::Members;
-use crate::recovery::read_all;
 use crate::wal;
 use crate::wal::frame::{
     BadFileHeader, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FrameHeader, FrameKind, LogId,

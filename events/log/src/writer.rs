@@ -263,8 +263,8 @@ impl Writer {
                 self.shared.files.write().push(FilePlace { number, first_position: header.first_position });
                 Ok(())
             }
-            // Whatever went wrong, no frame was written: the next group may try again.
-            Err(error) => Err(WriteError::NoSpace(error.into())),
+            // A sync that failed may be one of the folder: trying it again could succeed without making the name durable.
+            Err(error) => Err(WriteError::of_write(error)),
         }
     }
 

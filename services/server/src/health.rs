@@ -4,10 +4,10 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::app::AppState;
 use crate::problem::Problem;
 use crate::query::answer::json;
 use crate::query::params::Params;
-use crate::routes::AppState;
 
 #[derive(Serialize)]
 struct Alive {

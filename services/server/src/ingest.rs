@@ -1,6 +1,5 @@
 //! `POST /v1/events`: body in, batch out, appended, acknowledged when durable and visible.
 
-mod body;
 mod decompress;
 
 use std::sync::Arc;
@@ -15,13 +14,13 @@ use lastseen_event::{EventBatch, EventFault, FaultCode, UtcInstant};
 use lastseen_store::{Appended, EventStore, OnConflict};
 use serde::Serialize;
 
-pub(crate) use self::body::read as read_body;
 use self::decompress::Encoding;
+use crate::app::AppState;
+use crate::body;
 use crate::engine::Engine;
 use crate::problem::Problem;
 use crate::query::answer::json;
 use crate::query::params::Params;
-use crate::routes::AppState;
 use crate::tasks;
 
 #[derive(Serialize)]
@@ -58,7 +57,7 @@ pub(crate) async fn publish(
     let format = format(request.headers())?;
     let encoding = Encoding::of(header(request.headers(), CONTENT_ENCODING))?;
     let engine = app.engine()?;
-    let body = read_body(request.into_body(), REQUEST_BYTES_MAX).await?;
+    let body = body::read(request.into_body(), REQUEST_BYTES_MAX).await?;
     let latest = engine.now().saturating_add(app.future_tolerance);
     let decoded = decode(engine, body, encoding, (format, latest)).await?;
     let published = append(engine, decoded, on_invalid).await?;

@@ -6,6 +6,8 @@
 //! 3. `query` answers from the live views, or folds a chosen part of history into fresh ones (`history`);
 //! 4. `problem` is the only place that turns errors into HTTP; `routes` lists every route.
 
+mod app;
+mod body;
 mod config;
 mod engine;
 mod fold;

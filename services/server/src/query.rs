@@ -9,5 +9,6 @@ pub(crate) mod params;
 mod row;
 mod scope;
 pub(crate) mod summary;
+mod tenant;
 pub(crate) mod user;
 pub(crate) mod users;

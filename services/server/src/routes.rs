@@ -1,42 +1,18 @@
 //! Every route on one page, and what holds for all of them.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::HOST;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use crate::config::Persons;
-use crate::engine::Engine;
+use crate::app::App;
 use crate::problem::Problem;
 use crate::{health, ingest, query, unread};
-
-/// What every handler can reach.
-pub(crate) struct App {
-    /// Set once the log is recovered and folded.
-    pub(crate) engine: OnceLock<Arc<Engine>>,
-    /// Events folded so far, while starting.
-    pub(crate) folded_events: AtomicU64,
-    pub(crate) persons: Persons,
-    pub(crate) future_tolerance: Duration,
-}
-
-impl App {
-    /// The store and its views.
-    ///
-    /// # Errors
-    /// `not_ready` while the server is starting.
-    pub(crate) fn engine(&self) -> Result<&Arc<Engine>, Problem> {
-        self.engine.get().ok_or_else(|| Problem::not_ready(self.folded_events.load(Ordering::Relaxed)))
-    }
-}
 
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -88,9 +64,6 @@ fn is_loopback(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
         || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
-
-/// The shared state, as handlers take it.
-pub(crate) type AppState = State<Arc<App>>;
 
 #[cfg(test)]
 mod tests {

@@ -12,8 +12,9 @@ use lastseen_store::{StoreFault, SystemClock};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
+use crate::app::App;
 use crate::engine::{Engine, EngineError};
-use crate::routes::{App, router};
+use crate::routes::router;
 use crate::{ServeConfig, tasks};
 
 /// Why a server did not start or had to stop.

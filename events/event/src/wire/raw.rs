@@ -8,6 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 use serde_json::value::RawValue;
 
 use crate::event::field;
+use crate::limits::NAME_BYTES_MAX;
 
 /// Known fields in the order of [`FIELDS`], and the keys that are not.
 #[derive(Default)]
@@ -120,7 +121,7 @@ impl<'de> Deserialize<'de> for Key {
             fn visit_str<E: Error>(self, name: &str) -> Result<Key, E> {
                 Ok(match FIELDS.iter().position(|field| *field == name) {
                     Some(at) => Key::Known(at),
-                    None => Key::Unknown(super::validate::cut(name)),
+                    None => Key::Unknown(cut(name)),
                 })
             }
         }
@@ -180,4 +181,9 @@ impl<'de> Visitor<'de> for ScalarVisitor {
         while let Some((IgnoredAny, IgnoredAny)) = map.next_entry()? {}
         Ok(Scalar::Other("an object"))
     }
+}
+
+/// The text, cut to [`NAME_BYTES_MAX`] bytes at a character: what an answer quotes of a caller's input.
+pub(super) fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(NAME_BYTES_MAX)].to_owned()
 }

@@ -2,7 +2,7 @@
 //! each broken rule becomes a fault, so that a publisher can mend it in one go.
 
 use super::Decoded;
-use super::raw::{FIELDS, RawEvent, Scalar};
+use super::raw::{FIELDS, RawEvent, Scalar, cut};
 use crate::event::{field, missing};
 use crate::limits::{EVENT_BYTES_MAX, NAME_BYTES_MAX};
 use crate::{
@@ -187,9 +187,4 @@ impl Faults<'_> {
         debug_assert!(FIELDS.contains(&field));
         value.map_err(|refusal| self.add(Some(field), refusal)).ok()
     }
-}
-
-/// The text, cut to [`NAME_BYTES_MAX`] bytes at a character: what an answer quotes of a caller's input.
-pub(super) fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(NAME_BYTES_MAX)].to_owned()
 }

@@ -5,7 +5,7 @@ use std::io;
 use lastseen_event::{Position, UtcInstant};
 
 use super::frame::{FILE_HEADER_LEN, FRAME_ALIGN, FileHeader, FrameHeader, FrameKind, LogId};
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, read_all};
 
 /// What the valid frames from the start of a file on add up to.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +82,7 @@ pub(crate) fn may_follow_end(rest: &[u8], file_len: usize, file: &FileHeader) ->
 /// Reads a file that may be growing. One read may see the header of a frame and not all of the frame before it, if both
 /// are written while it is under way; by then the one before is durable, so what is read again has it, or it is damaged.
 pub(crate) fn read_settled(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
-    let mut bytes = crate::recovery::read_all(file)?;
+    let mut bytes = read_all(file)?;
     let Ok(header) = FileHeader::decode(&bytes) else { return Ok(bytes) };
     let mut end = Frames::walk(&bytes, header.log_id).end;
     while header_behind(bytes.get(end..).unwrap_or_default(), header.log_id).is_some() {

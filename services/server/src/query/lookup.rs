@@ -9,10 +9,10 @@ use super::answer::{DEFINITION, json};
 use super::params::{self, Params};
 use super::row::UserRow;
 use super::scope;
-use super::user::{TenantPath, tenant};
-use crate::ingest::read_body;
+use super::tenant::{TenantPath, tenant};
+use crate::app::AppState;
+use crate::body;
 use crate::problem::Problem;
-use crate::routes::AppState;
 
 /// Most users in one call.
 const USER_IDS_MAX: usize = 1_000;
@@ -74,7 +74,7 @@ async fn read(request: Request) -> Result<Lookup, Problem> {
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Problem::unsupported_media_type("application/json", found));
     }
-    let body = read_body(request.into_body(), BODY_BYTES_MAX).await?;
+    let body = body::read(request.into_body(), BODY_BYTES_MAX).await?;
     if body.trim_ascii().is_empty() {
         return Err(Problem::empty_body(r#"expected {"user_ids":[...]}"#));
     }

@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::answer::{DEFINITION, json};
 use super::params::Params;
 use super::scope::{self, Answering, Question};
-use super::user::{TenantPath, tenant};
+use super::tenant::{TenantPath, tenant};
+use crate::app::{App, AppState};
 use crate::config::Persons;
 use crate::problem::Problem;
-use crate::routes::{App, AppState};
 
 #[derive(Serialize)]
 struct Answer<'a> {

@@ -1,23 +1,17 @@
 //! `GET /v1/tenants/{tenant_id}/users/{user_id}`: one user.
 
-use std::sync::Arc;
-
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use lastseen_event::TenantOrdinal;
 use serde::Serialize;
 
 use super::answer::{DEFINITION, json};
 use super::params::{self, Params};
 use super::row::UserRow;
 use super::scope;
-use crate::engine::Engine;
+use super::tenant::{TenantPath, tenant};
+use crate::app::{App, AppState};
 use crate::problem::Problem;
-use crate::routes::{App, AppState};
-
-/// The tenant in a route's path.
-pub(crate) type TenantPath = Result<Path<String>, PathRejection>;
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -26,15 +20,6 @@ struct Answer<'a> {
     window: &'a str,
     position: u64,
     definition: u32,
-}
-
-/// The tenant of this name, if an event that the views reflect names it.
-///
-/// # Errors
-/// `unknown_tenant`.
-pub(crate) fn tenant(engine: &Arc<Engine>, tenant_id: &str) -> Result<TenantOrdinal, Problem> {
-    let tenant = engine.log.members().tenant(tenant_id).ok_or_else(Problem::unknown_tenant)?;
-    if engine.views.read().knows_tenant(tenant) { Ok(tenant) } else { Err(Problem::unknown_tenant()) }
 }
 
 /// `GET /v1/tenants/{tenant_id}/users/{user_id}`

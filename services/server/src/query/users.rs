@@ -16,10 +16,10 @@ use super::page::{Filter, Lister, Sort};
 use super::params::{self, Params};
 use super::row::UserRow;
 use super::scope::{self, Answering, Question};
-use super::user::{TenantPath, tenant};
+use super::tenant::{TenantPath, tenant};
+use crate::app::AppState;
 use crate::engine::Engine;
 use crate::problem::Problem;
-use crate::routes::AppState;
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;

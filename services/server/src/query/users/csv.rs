@@ -15,7 +15,7 @@ use crate::query::page::{Lister, compare_places};
 use crate::query::params::Window;
 use crate::query::row::UserRow;
 use crate::query::scope::Answering;
-use crate::query::user::tenant;
+use crate::query::tenant::tenant;
 use crate::tasks;
 
 /// Rows turned into text at a time.
