@@ -171,7 +171,8 @@ impl Problem {
     pub(crate) fn invalid_events(errors: Vec<EventFault>) -> Self {
         let mut indexes: Vec<usize> = errors.iter().map(|fault| fault.index).collect();
         indexes.dedup();
-        let detail = format_args!("{} bad events; nothing of the request was stored", indexes.len());
+        let events = if indexes.len() == 1 { "event" } else { "events" };
+        let detail = format_args!("{} bad {events}; nothing of the request was stored", indexes.len());
         let mut problem = Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid_events",

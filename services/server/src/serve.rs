@@ -95,6 +95,7 @@ pub async fn serve(
     }
     if let Some(engine) = app.engine.get().cloned() {
         tasks::blocking(move || engine.close()).await;
+        tracing::info!("stopped");
     }
     match failed {
         Some(error) => Err(error),
