@@ -20,6 +20,15 @@ mod reader;
 mod recent;
 mod recovery;
 mod verify;
+
+/// Threads, or those of a scheduler that tries many orders of events (tests/shuttle).
+mod thread {
+    #[cfg(shuttle)]
+    pub(crate) use shuttle::thread::{Builder, JoinHandle};
+    #[cfg(not(shuttle))]
+    pub(crate) use std::thread::{Builder, JoinHandle};
+}
+
 mod wal;
 mod writer;
 

@@ -1,7 +1,6 @@
 //! The log as its users hold it: opened once, appended to from any task, read from any thread, closed.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
@@ -14,6 +13,7 @@ use crate::disk::Disk;
 use crate::members::Members;
 use crate::reader::LogReader;
 use crate::recovery::{TornTail, recover};
+use crate::thread::{Builder, JoinHandle};
 use crate::writer::{Commit, Request, Shared, Writer};
 use crate::{LogOptions, OpenError};
 
@@ -66,7 +66,7 @@ impl Log {
             staged: crate::writer::IdLookup::default(),
             failed: false,
         };
-        let thread = std::thread::Builder::new()
+        let thread = Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run(receiver))
             .map_err(|error| OpenError::Thread(StoreFault::from(error)))?;
@@ -145,10 +145,11 @@ impl EventStore for Log {
         let (reply, answer) = oneshot::channel();
         let members = self.find_members(&batch).await;
         let request = Request { batch, members, on_conflict, reply };
-        requests.send_timeout(request, QUEUE_WAIT).await.map_err(|error| match error {
-            mpsc::error::SendTimeoutError::Timeout(_) => AppendError::Overloaded,
-            mpsc::error::SendTimeoutError::Closed(_) => AppendError::Closed,
-        })?;
+        match tokio::time::timeout(QUEUE_WAIT, requests.send(request)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(AppendError::Closed),
+            Err(_) => return Err(AppendError::Overloaded),
+        }
         drop(requests);
         let lost = || std::io::Error::other("the group was dropped before it was acknowledged");
         answer.await.unwrap_or_else(|_| Err(AppendError::Indeterminate(lost().into())))

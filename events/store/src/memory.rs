@@ -41,7 +41,7 @@ enum Standing {
 impl MemoryStore {
     /// An empty store that records by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Arc::default(), tail: watch::Sender::new(Position::START) }
+        Self { clock, state: Arc::default(), tail: watch::channel(Position::START).0 }
     }
 
     fn append_now(&self, batch: &EventBatch, on_conflict: OnConflict) -> Result<Appended, AppendError> {

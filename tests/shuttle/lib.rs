@@ -1,0 +1,1 @@
+//! Only tests: see tests/hand_over.rs.

@@ -1,0 +1,154 @@
+//! The hand-over between writer, follower and acknowledgement, and readers beside them: the log's own code over
+//! the fault disk, under a scheduler that chooses at every lock, send and wait who goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lastseen_event::{EventId, Fact, Position, UtcInstant};
+use lastseen_log::{Commit, FaultDisk, Log, LogOptions};
+use lastseen_store::contract::Source;
+use lastseen_store::{Detail, EventReader, EventStore, ManualClock, OnConflict, RecordedBatch};
+use parking_lot::RwLock;
+use shuttle::future::block_on;
+use shuttle::thread;
+use tokio::sync::{mpsc, watch};
+
+const PUBLISHERS: u32 = 3;
+const BATCHES: u64 = 2;
+const BATCH_EVENTS: u64 = 2;
+const SCHEDULES: usize = 2_000;
+/// Preemptions of a thread that could go on, in schedules that look for the orders that need few of them.
+const PREEMPTIONS: usize = 3;
+
+/// What a follower has applied, as a server's live views.
+type View = Arc<RwLock<Vec<Fact>>>;
+
+/// Opens a log on `disk` whose commits a thread of their own applies and then acknowledges, as a server does.
+fn open(disk: &FaultDisk) -> (Arc<Log>, View, watch::Receiver<Position>, thread::JoinHandle<()>) {
+    let view = View::default();
+    let (applied_sender, applied) = watch::channel(Position::START);
+    let (commits, mut queue) = mpsc::channel::<Commit>(1);
+    let live = view.clone();
+    let follower = thread::spawn(move || {
+        while let Some(commit) = queue.blocking_recv() {
+            if let Some(last) = commit.facts.last() {
+                live.write().extend_from_slice(&commit.facts);
+                applied_sender.send_replace(last.position);
+            }
+            commit.acknowledge();
+        }
+    });
+    let clock = Arc::new(ManualClock::new(UtcInstant::from_micros(1_790_000_000_000_000)));
+    let options =
+        LogOptions { wal_file_bytes: 1_024, recent_ids: 1_000, queue_requests: 1, ..LogOptions::default() };
+    let log = Log::open(Arc::new(disk.clone()), options, clock, move |commit| {
+        let _ = commits.blocking_send(commit);
+    });
+    (Arc::new(log.expect("the log opens")), view, applied, follower)
+}
+
+/// Publishes, and checks at each success that what was promised holds at that moment.
+fn publish(log: &Log, view: &View, applied: &watch::Receiver<Position>, series: u32, twice: bool) {
+    for batch in 0..BATCHES {
+        let start = batch * BATCH_EVENTS;
+        let events = || Source { series }.batch(start..start + BATCH_EVENTS);
+        let appended = block_on(log.append(events(), OnConflict::RefuseBatch)).expect("the append succeeds");
+        assert_eq!(appended.stored + appended.duplicates, events().len());
+        assert!(twice || appended.duplicates == 0);
+        assert!(log.tail().position() >= appended.position, "acknowledged before it was durable");
+        assert!(*applied.borrow() >= appended.position, "acknowledged before it was applied");
+        let seen = view.read();
+        let has = |id: EventId| seen.iter().filter(|fact| fact.id == id).count();
+        assert!(
+            events().iter().all(|event| has(event.id) == 1),
+            "acknowledged and not there, or there twice"
+        );
+    }
+}
+
+/// Reads on until everything was read: in order, without a gap, never above the durable tail.
+fn tail(log: &Log, events: u64) {
+    let mut reader = log.read(Position::START, Detail::Facts);
+    let mut end = log.tail();
+    let mut read: Vec<Fact> = Vec::new();
+    while (read.len() as u64) < events {
+        let before = end.position();
+        match reader.next_batch().expect("history is readable") {
+            Some(RecordedBatch { facts, .. }) => read.extend(facts),
+            None => {
+                let reached = read.last().map_or(Position::START, |fact| fact.position);
+                assert!(reached >= before, "an event below the tail was not read");
+                assert!(block_on(end.wait_past(reached)), "the log is open");
+            }
+        }
+    }
+    let positions: Vec<u64> = read.iter().map(|fact| fact.position.get()).collect();
+    assert_eq!(positions, (1..=events).collect::<Vec<_>>());
+}
+
+fn hand_over() {
+    let disk = FaultDisk::default();
+    let (log, view, applied, follower) = open(&disk);
+    let events = u64::from(PUBLISHERS - 1) * BATCHES * BATCH_EVENTS;
+    let mut threads = Vec::new();
+    for publisher in 0..PUBLISHERS {
+        // The last one sends what the first one sends.
+        let (series, twice) = (publisher % (PUBLISHERS - 1), publisher % (PUBLISHERS - 1) == 0);
+        let (log, view, applied) = (log.clone(), view.clone(), applied.clone());
+        threads.push(thread::spawn(move || publish(&log, &view, &applied, series, twice)));
+    }
+    let reading = log.clone();
+    threads.push(thread::spawn(move || tail(&reading, events)));
+    for thread in threads {
+        thread.join().expect("no rule is broken");
+    }
+    log.close();
+    drop(log);
+    follower.join().expect("the follower ends with the log");
+    assert_eq!(view.read().len() as u64, events);
+}
+
+/// Publishers that meet a log that is being closed: each append succeeds and is there after reopening, or is refused.
+fn close_while_publishing() {
+    let disk = FaultDisk::default();
+    let (log, _view, _applied, follower) = open(&disk);
+    let stored = Arc::new(AtomicU64::new(0));
+    let publishers: Vec<_> = (0..2)
+        .map(|series| {
+            let (log, stored) = (log.clone(), stored.clone());
+            thread::spawn(move || {
+                let batch = Source { series }.batch(0..BATCH_EVENTS);
+                if let Ok(appended) = block_on(log.append(batch, OnConflict::RefuseBatch)) {
+                    stored.fetch_add(appended.stored as u64, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    log.close();
+    for publisher in publishers {
+        publisher.join().expect("no rule is broken");
+    }
+    drop(log);
+    follower.join().expect("the follower ends with the log");
+    let (log, ..) = open(&disk.after_power_cut(1));
+    assert_eq!(
+        log.tail().position().get(),
+        stored.load(Ordering::SeqCst),
+        "acknowledged is kept, refused is not there"
+    );
+}
+
+#[test]
+fn random_schedules_keep_the_promise_of_an_acknowledgement() {
+    shuttle::check_random(hand_over, SCHEDULES);
+}
+
+#[test]
+fn schedules_with_few_preemptions_keep_the_promise_of_an_acknowledgement() {
+    shuttle::check_pct(hand_over, SCHEDULES, PREEMPTIONS);
+}
+
+#[test]
+fn closing_under_publishers_loses_nothing() {
+    shuttle::check_random(close_while_publishing, SCHEDULES);
+}
