@@ -2,6 +2,7 @@
 //! out, so every node with the same N and the same log has the same window.
 
 use std::hash::BuildHasher;
+use std::hint::black_box;
 
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -35,6 +36,34 @@ impl RecentIds {
         let hash = self.hasher.hash_one(id);
         let slot = self.slots.find(hash, |slot| self.ids[*slot as usize].0 == id)?;
         Some(self.ids[*slot as usize].1)
+    }
+
+    /// Adds ids in order, as [`RecentIds::insert`] adds one. What a few of them will read lies all over memory and is
+    /// read first for all of these, so that the processor waits for it once.
+    pub(crate) fn insert_all(&mut self, mut new: impl Iterator<Item = (EventId, u64)>) {
+        const AT_ONCE: usize = 64;
+        let mut chunk = Vec::with_capacity(AT_ONCE);
+        loop {
+            chunk.clear();
+            chunk.extend(new.by_ref().take(AT_ONCE));
+            if chunk.is_empty() {
+                return;
+            }
+            black_box(self.touch(&chunk));
+            for (id, fingerprint) in &chunk {
+                self.insert(*id, *fingerprint);
+            }
+        }
+    }
+
+    /// Reads the places of these ids and of those that will leave for them; the result only keeps it from being
+    /// left out.
+    fn touch(&self, new: &[(EventId, u64)]) -> usize {
+        let found =
+            |id: EventId| self.slots.find(self.hasher.hash_one(id), |slot| *slot == u32::MAX).is_some();
+        let leaving = (self.next..).map(|slot| slot % self.capacity).take(new.len());
+        let oldest = leaving.filter_map(|slot| self.ids.get(slot)).filter(|(id, _)| found(*id)).count();
+        oldest + new.iter().filter(|(id, _)| found(*id)).count()
     }
 
     /// Adds an id; the oldest leaves if the window is full. The writer adds only ids that are not in it. Recovery may
@@ -75,7 +104,7 @@ mod tests {
             let mut window = RecentIds::new(capacity);
             let mut model: VecDeque<(u64, u64)> = VecDeque::new();
             for (at, number) in numbers.into_iter().enumerate() {
-                window.insert(event_id(number), at as u64);
+                window.insert_all([(event_id(number), at as u64)].into_iter());
                 model.push_back((number, at as u64));
                 if model.len() > capacity {
                     model.pop_front();

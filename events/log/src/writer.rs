@@ -162,9 +162,7 @@ impl Writer {
             if let Err(error) = self.write(recorded_at) {
                 return self.refuse(group, error);
             }
-            for (id, fingerprint) in group.new_ids() {
-                self.recent.insert(id, fingerprint);
-            }
+            self.recent.insert_all(group.new_ids());
             self.tail.send_replace(last.position);
         }
         let answers = group.answers(self.last_position());
