@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use lastseen_event::Position;
+use lastseen_event::{Position, UtcInstant};
 use lastseen_store::{Corruption, StoreFault};
 
 use crate::disk::{Access, Disk, ROOT, SyncSite, read_all};
@@ -77,9 +77,10 @@ pub fn backup(
         return Err(BackupError::NotEmpty);
     }
     let mut copied = BackedUp::default();
+    let mut recorded_at = UtcInstant::EARLIEST;
     for &number in &numbers {
         let path = wal::path(number);
-        let whole = read_whole(from.as_ref(), &path, number == last, &mut copied)?;
+        let whole = read_whole(from.as_ref(), (&path, number == last), &mut copied, &mut recorded_at)?;
         write_whole(to.as_ref(), &path, &whole).map_err(failed("write", &path))?;
         copied.files += 1;
         copied.bytes += whole.len() as u64;
@@ -88,12 +89,13 @@ pub fn backup(
     Ok(copied)
 }
 
-/// A WAL file up to its last durable frame, with an end frame. `copied` counts its events.
+/// A WAL file up to its last durable frame, with an end frame. `copied` counts its events, `recorded_at` follows its
+/// frames.
 fn read_whole(
     disk: &dyn Disk,
-    path: &str,
-    is_last: bool,
+    (path, is_last): (&str, bool),
     copied: &mut BackedUp,
+    recorded_at: &mut UtcInstant,
 ) -> Result<Vec<u8>, BackupError> {
     let file = disk.open(path, Access::Read).map_err(failed("open", path))?;
     let mut bytes = if is_last { read_settled(file.as_ref()) } else { read_all(file.as_ref()) }
@@ -108,6 +110,7 @@ fn read_whole(
     if header.first_position != expected || frames.first_position.is_some_and(|first| first != expected) {
         return Err(corrupt(0, &format!("events from position {} on", expected.get())));
     }
+    *recorded_at = frames.recorded_at.unwrap_or(*recorded_at);
     copied.events += frames.events;
     copied.last_position = Position::new(copied.last_position.get() + frames.events);
     if !frames.ended {
@@ -117,7 +120,7 @@ fn read_whole(
         // What was read is durable there before it is anywhere else.
         file.sync_data(SyncSite::Frame).map_err(failed("sync", path))?;
         bytes.truncate(frames.end);
-        bytes.extend(end_frame(header.log_id, next(copied.last_position), frames.recorded_at));
+        bytes.extend(end_frame(header.log_id, next(copied.last_position), *recorded_at));
     }
     Ok(bytes)
 }

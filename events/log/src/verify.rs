@@ -5,7 +5,7 @@ mod ids;
 
 use std::sync::Arc;
 
-use lastseen_event::Position;
+use lastseen_event::{Position, UtcInstant};
 use lastseen_store::{Corruption, StoreFault};
 
 use self::ids::IdCheck;
@@ -59,6 +59,8 @@ pub enum FindingKind {
     Frame,
     /// Positions do not go on where they should: events are missing or stand twice.
     Position,
+    /// A frame says that it was recorded before the one in front of it.
+    RecordedAt,
     /// A frame is valid, and what it says does not fit together.
     Payload,
     /// A file does not end as it should.
@@ -74,6 +76,7 @@ impl FindingKind {
             Self::FileHeader => "file_header",
             Self::Frame => "frame",
             Self::Position => "position",
+            Self::RecordedAt => "recorded_at",
             Self::Payload => "payload",
             Self::FileEnd => "file_end",
             Self::DuplicateId => "duplicate_id",
@@ -134,6 +137,7 @@ struct Check {
     members: Members,
     ids: IdCheck,
     log_id: Option<LogId>,
+    recorded_at: UtcInstant,
     /// Whether frames were lost, and with them perhaps the definition of a member.
     lost: bool,
 }
@@ -148,7 +152,14 @@ struct Checked<'a> {
 impl Check {
     fn new(recent_ids: usize) -> Self {
         let (verified, members) = (Verified::default(), Members::default());
-        Self { verified, members, ids: IdCheck::new(recent_ids), log_id: None, lost: false }
+        Self {
+            verified,
+            members,
+            ids: IdCheck::new(recent_ids),
+            log_id: None,
+            recorded_at: UtcInstant::EARLIEST,
+            lost: false,
+        }
     }
 
     fn found(&mut self, kind: FindingKind, path: &str, offset: usize, (expected, found): (String, String)) {
@@ -220,6 +231,11 @@ impl Check {
 
     fn frame(&mut self, path: &str, offset: usize, frame: &FrameHeader, payload: &[u8]) {
         self.expect_position(path, offset, frame.first_position);
+        if frame.recorded_at < self.recorded_at {
+            let words = (format!("{} or later", self.recorded_at), frame.recorded_at.to_string());
+            self.found(FindingKind::RecordedAt, path, offset, words);
+        }
+        self.recorded_at = self.recorded_at.max(frame.recorded_at);
         if frame.kind == FrameKind::End {
             return;
         }

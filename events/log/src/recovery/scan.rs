@@ -89,10 +89,16 @@ impl Scanner {
             let corrupt = |expected: String, found: String| {
                 Err(Corruption { file: path.to_owned(), offset, expected, found })
             };
-            if header.first_position != self.next_position() || header.recorded_at < self.last_recorded_at {
+            if header.first_position != self.next_position() {
                 return corrupt(
                     format!("a frame for position {}", self.next_position().get()),
                     format!("one for position {}", header.first_position.get()),
+                );
+            }
+            if header.recorded_at < self.last_recorded_at {
+                return corrupt(
+                    format!("a frame recorded at {} or later", self.last_recorded_at),
+                    format!("one recorded at {}", header.recorded_at),
                 );
             }
             end += header.frame_len();

@@ -17,20 +17,15 @@ pub(crate) struct Frames {
     /// The position that the first of them says.
     pub(crate) first_position: Option<Position>,
     pub(crate) events: u64,
-    /// `recorded_at` of the last of them.
-    pub(crate) recorded_at: UtcInstant,
+    /// `recorded_at` of the last of them, if there is one.
+    pub(crate) recorded_at: Option<UtcInstant>,
 }
 
 impl Frames {
     /// Frames whose positions go on without a gap; the walk ends at the first that is not valid.
     pub(crate) fn walk(bytes: &[u8], log_id: LogId) -> Self {
-        let mut frames = Self {
-            end: FILE_HEADER_LEN,
-            ended: false,
-            first_position: None,
-            events: 0,
-            recorded_at: UtcInstant::EARLIEST,
-        };
+        let mut frames =
+            Self { end: FILE_HEADER_LEN, ended: false, first_position: None, events: 0, recorded_at: None };
         while !frames.ended
             && let Some((frame, _)) =
                 FrameHeader::decode_frame(bytes.get(frames.end..).unwrap_or_default(), log_id)
@@ -41,7 +36,7 @@ impl Frames {
             }
             frames.end += frame.frame_len();
             frames.events += u64::from(frame.events);
-            frames.recorded_at = frame.recorded_at;
+            frames.recorded_at = Some(frame.recorded_at);
             frames.ended = frame.kind == FrameKind::End;
         }
         frames

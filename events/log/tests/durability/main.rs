@@ -4,6 +4,7 @@
 //! noticed, `corruption` damages every byte, `io_faults` fails every operation, `model` compares with a `Vec`.
 //! `LASTSEEN_LOG_CASES` multiplies the number of cases (default 1).
 
+mod backup;
 mod corruption;
 mod history;
 mod io_faults;
