@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lastseen_event::{Position, UtcInstant};
 use lastseen_store::{Corruption, StoreFault};
 
-use crate::disk::{Access, Disk, ROOT, SyncSite, read_all};
+use crate::disk::{Access, Disk, ROOT, SyncSite, create_anew, read_all};
 use crate::wal::file::{NEW_SUFFIX, end_frame};
 use crate::wal::frame::FileHeader;
 use crate::wal::walk::{Frames, header_behind, read_settled};
@@ -128,13 +128,7 @@ fn read_whole(
 /// Writes a file under another name and gives it its own when it is durable.
 fn write_whole(disk: &dyn Disk, path: &str, bytes: &[u8]) -> io::Result<()> {
     let new_path = format!("{path}{NEW_SUFFIX}");
-    let file = match disk.create(&new_path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            disk.remove(&new_path)?;
-            disk.create(&new_path)?
-        }
-        file => file?,
-    };
+    let file = create_anew(disk, &new_path)?;
     file.write_all_at(bytes, 0)?;
     file.sync_all(SyncSite::NewFile)?;
     disk.rename(&new_path, path)?;

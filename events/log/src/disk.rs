@@ -160,6 +160,17 @@ pub(crate) fn read_exact_at(file: &dyn DiskFile, buffer: &mut [u8], offset: u64)
     Ok(file.read_at(buffer, offset)? == buffer.len())
 }
 
+/// A new, empty file in place of what an attempt that failed may have left under this name.
+pub(crate) fn create_anew(disk: &dyn Disk, path: &str) -> io::Result<Box<dyn DiskFile>> {
+    match disk.create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(path)?;
+            disk.create(path)
+        }
+        file => file,
+    }
+}
+
 /// All of a file.
 pub(crate) fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     let len = usize::try_from(file.size()?).map_err(|_| io::ErrorKind::FileTooLarge)?;

@@ -3,12 +3,21 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
 
 use crate::problem::Problem;
 
 /// A body that has not arrived by then is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The `Content-Type` as it was sent, and the media type in it: lower case, without parameters.
+pub(crate) fn content_type(headers: &HeaderMap) -> (Option<&str>, String) {
+    let found = headers.get(CONTENT_TYPE).map(|found| found.to_str().unwrap_or("?"));
+    let essence = found.and_then(|found| found.split(';').next()).unwrap_or_default();
+    (found, essence.trim().to_ascii_lowercase())
+}
 
 /// Reads a body of at most `bytes_max` bytes.
 ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::CONTENT_ENCODING;
 use axum::response::Response;
 use lastseen_event::limits::REQUEST_BYTES_MAX;
 use lastseen_event::wire::{self, Decoded};
@@ -55,7 +55,8 @@ pub(crate) async fn publish(
     let params = Params::parse(query.as_deref(), &["on_invalid"])?;
     let on_invalid = params.get("on_invalid", on_invalid)?.unwrap_or(OnInvalid::Refuse);
     let format = format(request.headers())?;
-    let encoding = Encoding::of(header(request.headers(), CONTENT_ENCODING))?;
+    let encoding =
+        Encoding::of(request.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?")))?;
     let engine = app.engine()?;
     let body = body::read(request.into_body(), REQUEST_BYTES_MAX).await?;
     let latest = engine.now().saturating_add(app.future_tolerance);
@@ -72,14 +73,9 @@ fn on_invalid(value: &str) -> Result<OnInvalid, &'static str> {
     }
 }
 
-fn header(headers: &HeaderMap, name: axum::http::HeaderName) -> Option<&str> {
-    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
-}
-
 fn format(headers: &HeaderMap) -> Result<Format, Problem> {
-    let found = header(headers, CONTENT_TYPE);
-    let essence = found.and_then(|found| found.split(';').next()).unwrap_or_default().trim();
-    match essence.to_ascii_lowercase().as_str() {
+    let (found, media_type) = body::content_type(headers);
+    match media_type.as_str() {
         "application/json" => Ok(Format::Json),
         "application/x-ndjson" | "application/ndjson" => Ok(Format::Ndjson),
         _ => Err(Problem::unsupported_media_type(FORMATS, found)),

@@ -8,7 +8,7 @@ use super::frame::{
     FILE_HEADER_LEN, FRAME_ALIGN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId,
 };
 use super::{DIR, path};
-use crate::disk::{Disk, DiskFile, SyncSite};
+use crate::disk::{Disk, DiskFile, SyncSite, create_anew};
 
 /// The file that takes the frames.
 pub(crate) struct WalFile {
@@ -51,13 +51,7 @@ impl WalFile {
     }
 
     fn make(disk: &dyn Disk, new_path: &str, header: &FileHeader) -> io::Result<Box<dyn DiskFile>> {
-        let file = match disk.create(new_path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                disk.remove(new_path)?;
-                disk.create(new_path)?
-            }
-            file => file?,
-        };
+        let file = create_anew(disk, new_path)?;
         file.allocate(header.capacity)?;
         file.write_all_at(&header.encode(), 0)?;
         file.sync_all(SyncSite::NewFile)?;

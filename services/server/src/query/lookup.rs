@@ -1,7 +1,6 @@
 //! `POST /v1/tenants/{tenant_id}/users/lookup`: many users of one tenant in one call.
 
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
@@ -69,9 +68,8 @@ pub(crate) async fn lookup(
 }
 
 async fn read(request: Request) -> Result<Lookup, Problem> {
-    let found = request.headers().get(CONTENT_TYPE).map(|found| found.to_str().unwrap_or("?"));
-    let essence = found.and_then(|found| found.split(';').next()).unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
+    let (found, media_type) = body::content_type(request.headers());
+    if media_type != "application/json" {
         return Err(Problem::unsupported_media_type("application/json", found));
     }
     let body = body::read(request.into_body(), BODY_BYTES_MAX).await?;
