@@ -1,52 +1,41 @@
-//! A validated request in one text buffer and one array: what travels from the wire to the writer.
+//! A validated request in one text buffer and arrays: what travels from the wire to the writer.
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use crate::{Event, EventId, EventRows, Refusal, TenantId, UserId};
 
-use crate::{BatchName, Event, EventId, EventType, Refusal, SessionId, TenantId, UserId, UtcInstant};
-
-/// Valid events in the order of their request. Two allocations, however many events.
+/// Valid events in the order of their request. A few allocations, however many events.
 #[derive(Clone, Debug, Default)]
 pub struct EventBatch {
-    rows: Vec<Row>,
-    /// The names of all events, back to back: tenant, user, session, source tenant, batch.
-    text: String,
+    events: EventRows,
+    /// One a row.
+    origins: Vec<Origin>,
 }
 
-/// One event: its fixed part, and where its names stand in the text. A length of 0 is an absent name.
+/// What a row knows besides its event.
 #[derive(Clone, Copy, Debug)]
-struct Row {
-    id: EventId,
-    occurred_at: UtcInstant,
+struct Origin {
     fingerprint: u64,
     request_index: u32,
-    text_start: u32,
-    name_lens: [u8; NAMES],
-    event_type: EventType,
-    confirmed: Option<bool>,
 }
-
-const NAMES: usize = 5;
 
 impl EventBatch {
     /// An empty batch with room for `events` events.
     pub fn with_capacity(events: usize) -> Self {
-        const TYPICAL_NAME_BYTES: usize = 56;
-        Self { rows: Vec::with_capacity(events), text: String::with_capacity(events * TYPICAL_NAME_BYTES) }
+        Self { events: EventRows::with_capacity(events), origins: Vec::with_capacity(events) }
     }
 
     /// Number of events.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.origins.len()
     }
 
     /// Whether there is no event.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.origins.is_empty()
     }
 
     /// Bytes of all names together, for sizing what is made from the batch.
     pub fn text_bytes(&self) -> usize {
-        self.text.len()
+        self.events.text_bytes()
     }
 
     /// Adds an event after checking that its fields belong to its type. Its place in the request is the number
@@ -62,43 +51,22 @@ impl EventBatch {
         if let Some(refused) = first {
             return Err(refused);
         }
-        self.push_checked(event, self.rows.len());
+        self.push_checked(event, self.len());
         Ok(())
     }
 
     /// Adds an event whose fields were checked; `request_index` counts the refused events too.
     pub(crate) fn push_checked(&mut self, event: &Event<'_>, request_index: usize) {
-        let start = self.text.len();
-        let names = [
-            Some(event.tenant_id.as_str()),
-            Some(event.user_id.as_str()),
-            event.session_id.map(SessionId::as_str),
-            event.from_tenant_id.map(TenantId::as_str),
-            event.batch.map(BatchName::as_str),
-        ];
-        let mut name_lens = [0; NAMES];
-        for (len, name) in name_lens.iter_mut().zip(names) {
-            let name = name.unwrap_or_default();
-            *len = u8::try_from(name.len()).expect("a name has at most 128 bytes");
-            self.text.push_str(name);
-        }
-        let mut row = Row {
-            id: event.id,
-            occurred_at: event.occurred_at,
-            fingerprint: 0,
+        self.events.push(event);
+        self.origins.push(Origin {
+            fingerprint: self.events.fingerprint_of_last().expect("one was added"),
             request_index: u32::try_from(request_index).expect("a request has at most 10,000 events"),
-            text_start: u32::try_from(start).expect("a batch holds less than 4 GiB of names"),
-            name_lens,
-            event_type: event.event_type,
-            confirmed: event.confirmed,
-        };
-        row.fingerprint = fingerprint(&row, &self.text.as_bytes()[start..]);
-        self.rows.push(row);
+        });
     }
 
     /// The events in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Event<'_>> {
-        self.rows.iter().map(|row| row.event(&self.text))
+        self.events.iter()
     }
 
     /// The event at `row`.
@@ -106,7 +74,7 @@ impl EventBatch {
     /// # Panics
     /// If `row` is not below [`EventBatch::len`].
     pub fn get(&self, row: usize) -> Event<'_> {
-        self.rows[row].event(&self.text)
+        self.events.get(row)
     }
 
     /// The tenant and the user of the event at `row`.
@@ -114,9 +82,7 @@ impl EventBatch {
     /// # Panics
     /// If `row` is not below [`EventBatch::len`].
     pub fn names(&self, row: usize) -> (TenantId<'_>, UserId<'_>) {
-        let Row { text_start, name_lens: [tenant, user, ..], .. } = self.rows[row];
-        let (tenant, rest) = self.text[text_start as usize..].split_at(usize::from(tenant));
-        (TenantId::checked_before(tenant), UserId::checked_before(&rest[..usize::from(user)]))
+        self.events.names(row)
     }
 
     /// The id of the event at `row` and a fingerprint of all its other content: equal content has equal
@@ -125,7 +91,7 @@ impl EventBatch {
     /// # Panics
     /// If `row` is not below [`EventBatch::len`].
     pub fn identity(&self, row: usize) -> (EventId, u64) {
-        (self.rows[row].id, self.rows[row].fingerprint)
+        (self.events.id(row), self.origins[row].fingerprint)
     }
 
     /// The place in its request of the event at `row`: larger than `row` where events before it were refused.
@@ -133,51 +99,18 @@ impl EventBatch {
     /// # Panics
     /// If `row` is not below [`EventBatch::len`].
     pub fn request_index(&self, row: usize) -> usize {
-        self.rows[row].request_index as usize
+        self.origins[row].request_index as usize
     }
 
     /// Keeps the events for which `keep(row)` holds, in order. The text stays as it is.
-    pub fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        self.events.retain(&keep);
         let mut row = 0;
-        self.rows.retain(|_| {
+        self.origins.retain(|_| {
             row += 1;
             keep(row - 1)
         });
     }
-}
-
-impl Row {
-    fn event<'a>(&self, text: &'a str) -> Event<'a> {
-        let mut at = self.text_start as usize;
-        let mut name = |len: u8| {
-            let start = at;
-            at += usize::from(len);
-            &text[start..at]
-        };
-        let [tenant, user, session, from_tenant, batch] = self.name_lens.map(&mut name);
-        let present = |name: &'a str| (!name.is_empty()).then_some(name);
-        Event {
-            id: self.id,
-            event_type: self.event_type,
-            tenant_id: TenantId::checked_before(tenant),
-            user_id: UserId::checked_before(user),
-            occurred_at: self.occurred_at,
-            session_id: present(session).map(SessionId::checked_before),
-            from_tenant_id: present(from_tenant).map(TenantId::checked_before),
-            confirmed: self.confirmed,
-            batch: present(batch).map(BatchName::checked_before),
-        }
-    }
-}
-
-/// Hash of everything but the id. The lengths are in it, so moving a byte between names changes it.
-fn fingerprint(row: &Row, names: &[u8]) -> u64 {
-    let mut fixed = [0; 8 + NAMES + 2];
-    fixed[..8].copy_from_slice(&row.occurred_at.as_micros().to_le_bytes());
-    fixed[8..8 + NAMES].copy_from_slice(&row.name_lens);
-    fixed[8 + NAMES] = row.event_type.code();
-    fixed[9 + NAMES] = row.confirmed.map_or(0, |confirmed| 1 + u8::from(confirmed));
-    xxh3_64_with_seed(&fixed, xxh3_64(names))
 }
 
 #[cfg(test)]
@@ -185,7 +118,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::FaultCode;
+    use crate::{BatchName, EventType, FaultCode, SessionId, UtcInstant};
 
     fn event(event_type: EventType) -> Event<'static> {
         Event::new(
@@ -211,6 +144,10 @@ mod tests {
         }
         assert_eq!(batch.iter().collect::<Vec<_>>(), [full, created]);
         assert_eq!(batch.names(0), (full.tenant_id, full.user_id));
+        assert_eq!(
+            batch.iter().map(|event| event.fingerprint()).collect::<Vec<_>>(),
+            [0, 1].map(|row| batch.identity(row).1)
+        );
         batch.retain(|row| row == 1);
         assert_eq!(batch.iter().collect::<Vec<_>>(), [created]);
         assert_eq!(batch.request_index(0), 1);
@@ -255,6 +192,9 @@ mod tests {
             Event { confirmed: Some(false), ..event(EventType::UserCreated) },
         ] {
             batch.push(&event).unwrap();
+        }
+        for (row, event) in batch.iter().enumerate() {
+            assert_eq!(event.fingerprint(), batch.identity(row).1);
         }
         let mut prints: Vec<_> = (0..batch.len()).map(|row| batch.identity(row).1).collect();
         batch.push(&other_id).unwrap();

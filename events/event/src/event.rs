@@ -1,5 +1,7 @@
 //! One event, borrowed from the buffer it was read into, and the rules that hold between its fields.
 
+use crate::limits::NAME_BYTES_MAX;
+use crate::rows::{self, NAMES};
 use crate::{
     BatchName, EventId, EventType, FaultCode, Provenance, Refusal, SessionId, TenantId, UserId, UtcInstant,
 };
@@ -59,6 +61,33 @@ impl<'a> Event<'a> {
             confirmed: None,
             batch: None,
         }
+    }
+
+    /// Its names in the order of their fields; an absent one is empty.
+    pub(crate) fn names(&self) -> [&'a str; NAMES] {
+        [
+            Some(self.tenant_id.as_str()),
+            Some(self.user_id.as_str()),
+            self.session_id.map(SessionId::as_str),
+            self.from_tenant_id.map(TenantId::as_str),
+            self.batch.map(BatchName::as_str),
+        ]
+        .map(Option::unwrap_or_default)
+    }
+
+    /// A hash of everything but the id: equal content has equal fingerprints; different content has the same with
+    /// probability 2^-64. Stable across processes.
+    ///
+    /// # Panics
+    /// Never: names have at most 128 bytes.
+    pub fn fingerprint(&self) -> u64 {
+        let (mut bytes, mut len) = ([0; NAMES * NAME_BYTES_MAX], 0);
+        let name_lens = self.names().map(|name| {
+            bytes[len..len + name.len()].copy_from_slice(name.as_bytes());
+            len += name.len();
+            u8::try_from(name.len()).expect("a name has at most 128 bytes")
+        });
+        rows::fingerprint(self, name_lens, &bytes[..len])
     }
 
     /// Calls `refuse` with every field that is missing or does not belong to the event's type.

@@ -18,6 +18,7 @@ mod fault;
 mod id;
 mod instant;
 pub mod limits;
+mod rows;
 mod text;
 pub mod wire;
 
@@ -28,4 +29,5 @@ pub use fact::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, TenantOr
 pub use fault::{EventFault, FaultCode, Refusal};
 pub use id::{EventId, InvalidEventId};
 pub use instant::{InvalidInstant, UtcInstant};
+pub use rows::EventRows;
 pub use text::{BatchName, NameError, SessionId, TenantId, UserId};

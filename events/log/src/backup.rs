@@ -5,9 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_store::{Corruption, StoreFault};
+use lastseen_store::{Corruption, ReadError, StoreFault};
 
 use crate::disk::{Access, Disk, ROOT, SyncSite, create_anew, read_all};
+use crate::manifest::{BadManifest, Manifest, Piece};
+use crate::segment::file::piece_at;
+use crate::segment::{self};
 use crate::wal::file::{NEW_SUFFIX, end_frame};
 use crate::wal::frame::FileHeader;
 use crate::wal::walk::{Frames, header_behind, read_settled};
@@ -17,11 +20,11 @@ use crate::writer::next;
 /// What was copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackedUp {
-    /// WAL files.
+    /// Segments and WAL files.
     pub files: u64,
     /// Events in them.
     pub events: u64,
-    /// Bytes written.
+    /// Their length in bytes, those that are hard links included.
     pub bytes: u64,
     /// The position of the last event, [`Position::START`] if there is none.
     pub last_position: Position,
@@ -39,6 +42,16 @@ pub enum BackupError {
     /// The log is damaged; see `verify`.
     #[error("the log is damaged")]
     Corrupt(#[source] Corruption),
+    /// The segments are of a format that this program does not know. Use a newer program.
+    #[error("{file} has format version {found}, this program knows {known}")]
+    Version {
+        /// The file, relative to its directory.
+        file: String,
+        /// What the file says.
+        found: u32,
+        /// What this program reads.
+        known: u32,
+    },
     /// The operating system refused.
     #[error("cannot {action} {file}")]
     Io {
@@ -57,8 +70,9 @@ fn failed(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> BackupE
     move |error| BackupError::Io { action, file, source: error.into() }
 }
 
-/// Copies the log on `from`, which may be in use, to `to`, which has none. Each file is whole before it has its
-/// name, so a copy that was cut short opens too. `progress` is told files done and files in all.
+/// Copies the log on `from`, which may be in use, to `to`, which has none. Segments never change: they are hard links
+/// where both are on one file system. Each file is whole before it has its name, so a copy that was cut short opens too.
+/// `progress` is told files done and files in all.
 ///
 /// # Errors
 /// [`BackupError`].
@@ -67,26 +81,141 @@ pub fn backup(
     to: &Arc<dyn Disk>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<BackedUp, BackupError> {
-    // What was acknowledged before this moment is in these files; newer ones hold only what came later.
-    let numbers = wal::numbers(from.as_ref()).map_err(failed("list", wal::DIR))?;
-    let Some(last) = numbers.last().copied() else { return Err(BackupError::NoLog) };
-    to.create_dir(wal::DIR)
-        .and_then(|()| to.sync_dir(ROOT, SyncSite::Folder))
-        .map_err(failed("create", wal::DIR))?;
-    if !wal::numbers(to.as_ref()).map_err(failed("list", wal::DIR))?.is_empty() {
-        return Err(BackupError::NotEmpty);
+    let mut copy = Copy { from: from.as_ref(), to: to.as_ref(), sealed: None, copied: BackedUp::default() };
+    let mut files = 0;
+    loop {
+        let manifest = read_manifest(copy.from)?;
+        // What was acknowledged before this moment is in the segments and in these files.
+        let numbers = wal::numbers(copy.from).map_err(failed("list", wal::DIR))?;
+        let wal_from = manifest.as_ref().map_or(0, |manifest| manifest.wal_from);
+        let numbers: Vec<u64> = numbers.into_iter().filter(|number| *number >= wal_from).collect();
+        if manifest.is_none() && numbers.is_empty() {
+            return Err(BackupError::NoLog);
+        }
+        if files == 0 {
+            copy.prepare()?;
+        }
+        let segments = manifest.as_ref().map_or(0, |manifest| manifest.segments.len());
+        let in_all = (segments + numbers.len()) as u64;
+        if let Some(manifest) = manifest {
+            copy.segments(manifest, |done| progress(done, in_all))?;
+        }
+        match copy.wal_files(&numbers, |done| progress(segments as u64 + done, in_all))? {
+            Files::Copied => {
+                copy.copied.files = in_all;
+                return Ok(copy.copied);
+            }
+            // A server sealed it: it is in a segment now.
+            Files::Sealed => files += 1,
+        }
     }
-    let mut copied = BackedUp::default();
-    let mut recorded_at = UtcInstant::EARLIEST;
-    for &number in &numbers {
-        let path = wal::path(number);
-        let whole = read_whole(from.as_ref(), (&path, number == last), &mut copied, &mut recorded_at)?;
-        write_whole(to.as_ref(), &path, &whole).map_err(failed("write", &path))?;
-        copied.files += 1;
-        copied.bytes += whole.len() as u64;
-        progress(copied.files, numbers.len() as u64);
+}
+
+/// How far the copy is.
+struct Copy<'a> {
+    from: &'a dyn Disk,
+    to: &'a dyn Disk,
+    /// What the copy's manifest says.
+    sealed: Option<Manifest>,
+    copied: BackedUp,
+}
+
+/// What became of WAL files that were to be copied.
+enum Files {
+    Copied,
+    Sealed,
+}
+
+impl Copy<'_> {
+    /// Makes the folders of a log that is not there yet.
+    fn prepare(&self) -> Result<(), BackupError> {
+        for dir in [wal::DIR, segment::DIR] {
+            self.to.create_dir(dir).map_err(failed("create", dir))?;
+        }
+        self.to.sync_dir(ROOT, SyncSite::Folder).map_err(failed("create", wal::DIR))?;
+        let there = !wal::numbers(self.to).map_err(failed("list", wal::DIR))?.is_empty()
+            || read_manifest(self.to)?.is_some();
+        if there { Err(BackupError::NotEmpty) } else { Ok(()) }
     }
-    Ok(copied)
+
+    /// Copies the segments that the copy lacks, then the manifest that names them.
+    fn segments(&mut self, manifest: Manifest, mut progress: impl FnMut(u64)) -> Result<(), BackupError> {
+        let there = self.sealed.as_ref().map_or(0, |sealed| sealed.segments.len());
+        for (at, entry) in manifest.segments.iter().enumerate().skip(there) {
+            let members = [entry.members];
+            let (path, members_path) = (segment::path(entry.first()), segment::members_path(entry.first()));
+            self.piecewise(&path, &entry.pieces)?;
+            self.piecewise(&members_path, &members)?;
+            self.copied.bytes += entry.bytes() + entry.members.0;
+            progress(at as u64 + 1);
+        }
+        self.to.sync_dir(segment::DIR, SyncSite::SegmentName).map_err(failed("sync", segment::DIR))?;
+        let published = manifest.prepare(self.to).and_then(|()| Manifest::publish(self.to));
+        published.map_err(failed("write", crate::manifest::PATH))?;
+        self.copied.events = manifest.last().get();
+        self.copied.last_position = manifest.last();
+        self.sealed = Some(manifest);
+        Ok(())
+    }
+
+    /// Links a file that never changes, or copies it piece by checked piece.
+    fn piecewise(&self, path: &str, pieces: &[Piece]) -> Result<(), BackupError> {
+        if self.from.link(path, self.to).map_err(failed("link", path))? {
+            return Ok(());
+        }
+        let from = self.from.open(path, Access::Read).map_err(failed("open", path))?;
+        let new_path = format!("{path}{NEW_SUFFIX}");
+        let file = create_anew(self.to, &new_path).map_err(failed("create", &new_path))?;
+        let mut at = 0;
+        for piece in pieces {
+            let bytes = piece_at(from.as_ref(), (path, pieces), at).map_err(|error| match error {
+                ReadError::Corrupt(corruption) => BackupError::Corrupt(corruption),
+                ReadError::Io { file, source } => BackupError::Io { action: "read", file, source },
+            })?;
+            file.write_all_at(&bytes, at).map_err(failed("write", &new_path))?;
+            at += piece.0;
+        }
+        file.sync_all(SyncSite::Segment)
+            .and_then(|()| self.to.rename(&new_path, path))
+            .map_err(failed("write", &new_path))
+    }
+
+    fn wal_files(&mut self, numbers: &[u64], mut progress: impl FnMut(u64)) -> Result<Files, BackupError> {
+        let sealed = self.sealed.as_ref();
+        let mut recorded_at = sealed.map_or(UtcInstant::EARLIEST, Manifest::last_recorded_at);
+        let segments = sealed.map_or(0, |sealed| sealed.segments.len());
+        let mut copied = self.copied.clone();
+        for (at, number) in numbers.iter().enumerate() {
+            let path = wal::path(*number);
+            let is_last = at + 1 == numbers.len();
+            let whole = match read_whole(self.from, (&path, is_last), &mut copied, &mut recorded_at) {
+                Err(BackupError::Io { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound
+                        && read_manifest(self.from)?.is_some_and(|now| now.segments.len() > segments) =>
+                {
+                    return Ok(Files::Sealed);
+                }
+                whole => whole?,
+            };
+            write_whole(self.to, &path, &whole).map_err(failed("write", &path))?;
+            copied.bytes += whole.len() as u64;
+            progress(at as u64 + 1);
+        }
+        self.copied = copied;
+        Ok(Files::Copied)
+    }
+}
+
+fn read_manifest(disk: &dyn Disk) -> Result<Option<Manifest>, BackupError> {
+    Manifest::read(disk).map_err(|bad| match bad {
+        BadManifest::Corrupt(corruption) => BackupError::Corrupt(corruption),
+        BadManifest::Version(found) => BackupError::Version {
+            file: crate::manifest::PATH.to_owned(),
+            found,
+            known: crate::manifest::VERSION,
+        },
+        BadManifest::Io(error) => failed("read", crate::manifest::PATH)(error),
+    })
 }
 
 /// A WAL file up to its last durable frame, with an end frame. `copied` counts its events, `recorded_at` follows its

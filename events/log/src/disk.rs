@@ -6,6 +6,7 @@ mod fault;
 mod os;
 
 use std::io;
+use std::path::Path;
 
 #[cfg(feature = "fault")]
 pub use fault::{Fault, FaultDisk, Operation};
@@ -55,6 +56,21 @@ pub trait Disk: Send + Sync {
     /// What the operating system says.
     fn remove(&self, path: &str) -> io::Result<()>;
 
+    /// Gives a file that never changes a second name, the same on another disk that does not have it; `false` where that is
+    /// not possible and it has to be copied. Durable only after [`Disk::sync_dir`] there.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn link(&self, path: &str, to: &dyn Disk) -> io::Result<bool> {
+        let _ = (path, to);
+        Ok(false)
+    }
+
+    /// The directory in the operating system's file system, if that is where it is.
+    fn os_root(&self) -> Option<&Path> {
+        None
+    }
+
     /// Makes the names in `dir` durable; [`ROOT`] is the directory itself.
     ///
     /// # Errors
@@ -69,7 +85,7 @@ pub const ROOT: &str = "";
 /// the tests leave out one at a time and see it lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SyncSite {
-    /// The folder of the WAL files in the directory, before there is a file in it.
+    /// The folders of the WAL files and the segments in the directory, before there is a file in them.
     Folder,
     /// The length and the header of a new WAL file, before it gets its name.
     NewFile,
@@ -85,11 +101,21 @@ pub enum SyncSite {
     Torn,
     /// The name of that copy, before the torn bytes are written over.
     TornName,
+    /// A segment, before it gets its name.
+    Segment,
+    /// The file of the members it defines, before it gets its name.
+    SegmentMembers,
+    /// The names of both, before the manifest has them.
+    SegmentName,
+    /// A manifest, before it takes the place of the one before.
+    Manifest,
+    /// The name of the manifest, before the WAL files it covers are removed.
+    ManifestName,
 }
 
 impl SyncSite {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::Folder,
         Self::NewFile,
         Self::NewFileName,
@@ -98,6 +124,11 @@ impl SyncSite {
         Self::Cut,
         Self::Torn,
         Self::TornName,
+        Self::Segment,
+        Self::SegmentMembers,
+        Self::SegmentName,
+        Self::Manifest,
+        Self::ManifestName,
     ];
 }
 

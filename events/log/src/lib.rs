@@ -4,7 +4,8 @@
 //! 2. the writer thread takes what waits as a group, finds duplicates, resolves members to ordinals,
 //! 3. writes one checksummed frame into the preallocated WAL file and syncs once (group commit),
 //! 4. hands the durable group to `on_commit`, which applies it and acknowledges it;
-//! 5. readers walk the same files up to the durable tail.
+//! 5. WAL files that are full become Parquet segments in the background, and are dropped;
+//! 6. readers walk segments and WAL files up to the durable tail.
 //!
 //! FORMAT.md describes every byte on disk, and what recovery makes of bytes that are not as they should be.
 
@@ -13,12 +14,18 @@ mod disk;
 mod error;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod known;
 mod log;
+mod manifest;
 mod members;
 mod options;
+mod places;
 mod reader;
 mod recent;
 mod recovery;
+mod seal;
+mod sealed;
+mod segment;
 mod verify;
 
 /// Threads, or those of a scheduler that tries many orders of events (tests/shuttle).
@@ -39,8 +46,9 @@ pub use disk::{Fault, FaultDisk, Operation};
 pub use error::OpenError;
 pub use log::Log;
 pub use members::Members;
-pub use options::LogOptions;
+pub use options::{LogOptions, Sealing};
 pub use reader::LogReader;
 pub use recovery::TornTail;
+pub use seal::SealError;
 pub use verify::{Finding, FindingKind, Verified, VerifyError, verify};
 pub use writer::Commit;

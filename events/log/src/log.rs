@@ -1,29 +1,37 @@
 //! The log as its users hold it: opened once, appended to from any task, read from any thread, closed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{EventBatch, MemberRef, Position};
-use lastseen_store::{AppendError, Appended, Clock, Detail, EventStore, OnConflict, StoreFault, Tail};
+use lastseen_store::{AppendError, Appended, Clock, EventStore, OnConflict, Scan, StoreFault, Tail};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::disk::Disk;
+use crate::known::{Known, Suspects};
 use crate::members::Members;
 use crate::reader::LogReader;
 use crate::recovery::{TornTail, recover};
+use crate::seal::Sealer;
 use crate::thread::{Builder, JoinHandle};
-use crate::writer::{Commit, Request, Shared, Writer};
-use crate::{LogOptions, OpenError};
+use crate::writer::{Answer, Commit, EndError, Message, Request, Shared, Writer};
+use crate::{LogOptions, OpenError, SealError, Sealing};
 
 /// The embedded event store over one directory. Positions are dense, from 1.
 pub struct Log {
     shared: Arc<Shared>,
-    requests: RwLock<Option<mpsc::Sender<Request>>>,
+    requests: RwLock<Option<mpsc::Sender<Message>>>,
     tail: watch::Receiver<Position>,
     torn: Option<TornTail>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    known: Arc<Known>,
+    sealer: Arc<Mutex<Sealer>>,
+    /// Wakes the thread that seals; without it that thread ends.
+    nudge: Mutex<Option<SyncSender<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held to keep other processes out while the writer may write.
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
@@ -38,20 +46,31 @@ impl Log {
     /// [`OpenError`]; damage is refused with its place.
     pub fn open(
         disk: Arc<dyn Disk>,
-        options: LogOptions,
+        mut options: LogOptions,
         clock: Arc<dyn Clock>,
         on_commit: impl FnMut(Commit) + Send + 'static,
     ) -> Result<Self, OpenError> {
         let lock = disk.lock().map_err(OpenError::io("lock", "lock"))?.ok_or(OpenError::Locked)?;
+        options.segment_events = options.segment_events.clamp(1, LogOptions::SEGMENT_EVENTS_MAX);
         let recovered = recover(&disk, &options)?;
         let shared = Arc::new(Shared {
             disk,
             log_id: recovered.log_id,
             members: RwLock::new(recovered.members),
-            files: RwLock::new(recovered.files),
+            places: RwLock::new(recovered.places),
+            recent_from: AtomicU64::new(recovered.recent.first().get()),
         });
         let (tail_sender, tail) = watch::channel(recovered.last_position);
         let (requests, receiver) = mpsc::channel(options.queue_requests.max(1));
+        let (nudge, nudges) = sync_channel(1);
+        let sealer = Arc::new(Mutex::new(Sealer {
+            shared: shared.clone(),
+            options: options.clone(),
+            clock: clock.clone(),
+            tail: tail.clone(),
+            stopped: false,
+        }));
+        let background = options.sealing == Sealing::Background;
         let writer = Writer {
             shared: shared.clone(),
             options,
@@ -60,24 +79,63 @@ impl Log {
             tail: tail_sender,
             last_recorded_at: recovered.last_recorded_at,
             on_commit: Box::new(on_commit),
+            on_file_end: Box::new({
+                let nudge = nudge.clone();
+                // One that waits already will do.
+                move || {
+                    let _ = nudge.try_send(());
+                }
+            }),
             file: None,
             undefined: Vec::new(),
             payload: crate::wal::payload::PayloadBuffer::default(),
-            staged: crate::writer::IdLookup::default(),
             failed: false,
         };
-        let thread = Builder::new()
-            .name("log-writer".to_owned())
-            .spawn(move || writer.run(receiver))
-            .map_err(|error| OpenError::Thread(StoreFault::from(error)))?;
+        let spawned =
+            |result: std::io::Result<_>| result.map_err(|error| OpenError::Thread(StoreFault::from(error)));
+        let thread =
+            spawned(Builder::new().name("log-writer".to_owned()).spawn(move || writer.run(receiver)))?;
+        let mut threads = vec![thread];
+        if background {
+            let (sealer, weak) = (sealer.clone(), requests.downgrade());
+            let run = move || Sealer::run(&sealer, &nudges, &weak);
+            threads.push(spawned(Builder::new().name("log-sealer".to_owned()).spawn(run))?);
+            // What was ended before may be enough.
+            let _ = nudge.try_send(());
+        }
         Ok(Self {
             shared,
             requests: RwLock::new(Some(requests)),
             tail,
             torn: recovered.torn,
-            thread: Mutex::new(Some(thread)),
+            known: Arc::default(),
+            sealer,
+            nudge: Mutex::new(Some(nudge)),
+            threads: Mutex::new(threads),
             lock: Mutex::new(Some(lock)),
         })
+    }
+
+    /// Seals everything up to the present tail: ends the file that is being written and makes segments of what is not in
+    /// one. Sealing goes on in the background as well; this is for who wants it now. Blocks.
+    ///
+    /// # Errors
+    /// [`SealError`]; the events stay where they are.
+    pub fn seal(&self) -> Result<(), SealError> {
+        let requests = self.requests.read().clone().ok_or(SealError::Stopped)?;
+        let (reply, ended) = oneshot::channel();
+        requests.blocking_send(Message::EndFile(reply)).map_err(|_| SealError::Stopped)?;
+        drop(requests);
+        match ended.blocking_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(EndError::NoSpace(source))) => {
+                return Err(SealError::Io { action: "end", file: "the last WAL file".to_owned(), source });
+            }
+            Ok(Err(EndError::Closed)) | Err(_) => return Err(SealError::Stopped),
+        }
+        let mut sealer = self.sealer.lock();
+        while sealer.seal_next(true)? {}
+        Ok(())
     }
 
     /// The member dictionary. Hold the guard briefly: the writer waits for it.
@@ -94,17 +152,38 @@ impl Log {
     /// Later appends are refused with [`AppendError::Closed`]; reading goes on.
     ///
     /// # Panics
-    /// If the writer thread did.
+    /// If one of the log's threads did.
     pub fn close(&self) {
         drop(self.requests.write().take());
-        if let Some(thread) = self.thread.lock().take() {
-            thread.join().expect("the writer thread does not panic");
+        drop(self.nudge.lock().take());
+        for thread in self.threads.lock().drain(..) {
+            thread.join().expect("the log's threads do not panic");
         }
+        self.sealer.lock().stopped = true;
         drop(self.lock.lock().take());
     }
 }
 
 impl Log {
+    /// The rows of a batch that stand in segments, as far as the recent window does not reach: up to the position that is
+    /// returned, exclusive.
+    async fn look_up(&self, batch: EventBatch) -> Result<(EventBatch, Vec<bool>, Position), AppendError> {
+        // In this order: everything below is in the segments of the manifest that is taken after.
+        let recent_from = Position::new(self.shared.recent_from.load(Ordering::Acquire));
+        let manifest = self.shared.places.read().manifest.clone();
+        let suspects = Suspects::of(&batch, &manifest, recent_from);
+        if suspects.is_empty() {
+            return Ok((batch, Vec::new(), recent_from));
+        }
+        let (shared, known) = (self.shared.clone(), self.known.clone());
+        let find = move || known.find(shared.disk.as_ref(), &batch, &suspects).map(|found| (batch, found));
+        match tokio::task::spawn_blocking(find).await {
+            Ok(Ok((batch, found))) => Ok((batch, found, recent_from)),
+            Ok(Err(error)) => Err(AppendError::Unreadable(error)),
+            Err(_) => Err(AppendError::Closed),
+        }
+    }
+
     /// The members of a batch that are known already, one a row: looked up here, by many callers at once, so that
     /// the one writer has only the new ones to add. A member keeps its number, so what is found stays right.
     async fn find_members(&self, batch: &EventBatch) -> Vec<Option<MemberRef>> {
@@ -141,22 +220,30 @@ impl EventStore for Log {
         /// A request waits this long for room in the queue before it is told to come back.
         const QUEUE_WAIT: Duration = Duration::from_secs(5);
         assert!(batch.len() <= REQUEST_EVENTS_MAX, "the port's bound on a batch, which bounds a frame");
-        let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
-        let (reply, answer) = oneshot::channel();
-        let members = self.find_members(&batch).await;
-        let request = Request { batch, members, on_conflict, reply };
-        match tokio::time::timeout(QUEUE_WAIT, requests.send(request)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(AppendError::Closed),
-            Err(_) => return Err(AppendError::Overloaded),
+        let mut batch = batch;
+        loop {
+            let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
+            let (reply, answer) = oneshot::channel();
+            let (looked_up, known, looked_up_until) = self.look_up(batch).await?;
+            let members = self.find_members(&looked_up).await;
+            let request = Request { batch: looked_up, members, on_conflict, known, looked_up_until, reply };
+            match tokio::time::timeout(QUEUE_WAIT, requests.send(Message::Append(request))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(AppendError::Closed),
+                Err(_) => return Err(AppendError::Overloaded),
+            }
+            drop(requests);
+            let lost = || std::io::Error::other("the group was dropped before it was acknowledged");
+            match answer.await {
+                Ok(Answer::Done(result)) => return result,
+                Ok(Answer::LookAgain(same)) => batch = same,
+                Err(_) => return Err(AppendError::Indeterminate(lost().into())),
+            }
         }
-        drop(requests);
-        let lost = || std::io::Error::other("the group was dropped before it was acknowledged");
-        answer.await.unwrap_or_else(|_| Err(AppendError::Indeterminate(lost().into())))
     }
 
-    fn read(&self, after: Position, detail: Detail) -> LogReader {
-        LogReader::new(self.shared.clone(), self.tail.clone(), after, detail)
+    fn scan(&self, scan: Scan) -> LogReader {
+        LogReader::new(self.shared.clone(), self.tail.clone(), scan)
     }
 
     fn tail(&self) -> Tail {

@@ -1,5 +1,7 @@
 //! What can be set when a log is opened, with its unit and its reason.
 
+use std::time::Duration;
+
 /// Settings of a log. The files do not depend on them: they may change from one opening to the next.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
@@ -12,6 +14,27 @@ pub struct LogOptions {
     /// A group is written once it has this many events or nobody else is waiting; 16,384 at most, so that every group
     /// fits into one frame.
     pub group_events: usize,
+    /// A segment is made of at least this many events, at least 1 and at most [`LogOptions::SEGMENT_EVENTS_MAX`]; WAL
+    /// files end with the group that reaches it.
+    pub segment_events: u64,
+    /// What is older than this is sealed, however few events there are.
+    pub segment_age: Duration,
+    /// Who seals.
+    pub sealing: Sealing,
+}
+
+/// Who seals what is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sealing {
+    /// A thread of the log's.
+    Background,
+    /// Nobody, until [`Log::seal`](crate::Log::seal) is called.
+    OnDemand,
+}
+
+impl LogOptions {
+    /// The most events of a segment: sealing holds it in memory.
+    pub const SEGMENT_EVENTS_MAX: u64 = 10_000_000;
 }
 
 impl Default for LogOptions {
@@ -21,6 +44,9 @@ impl Default for LogOptions {
             recent_ids: 2_000_000,
             queue_requests: 1_024,
             group_events: 16_384,
+            segment_events: 1_000_000,
+            segment_age: Duration::from_hours(24),
+            sealing: Sealing::Background,
         }
     }
 }

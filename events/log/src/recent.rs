@@ -1,117 +1,308 @@
-//! The recent window: the ids of the last N kept events with a fingerprint of their content. First in, first
-//! out, so every node with the same N and the same log has the same window.
+//! The recent window: the ids of the latest kept events by position, with a fingerprint of their content. First in,
+//! first out, so every node with the same N and the same log has the same window. Owned by the writer.
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::hint::black_box;
 
-use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
-use lastseen_event::EventId;
+use hashbrown::DefaultHashBuilder;
+use lastseen_event::{EventId, Position};
 
-/// The last `capacity` ids. About 40 bytes an id once it is full.
-pub(crate) struct RecentIds {
-    hasher: DefaultHashBuilder,
-    capacity: usize,
-    /// A ring: the oldest entry is at `next` once it is full.
-    ids: Vec<(EventId, u64)>,
-    next: usize,
-    slots: HashTable<u32>,
+/// What an event would be if it were appended now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Its id is not among those that are held.
+    New,
+    /// It is there already.
+    Duplicate,
+    /// Its id stands for something else within the window.
+    Conflict,
 }
 
+/// Ids of consecutive positions, findable. About 45 bytes an id.
+///
+/// Each id has a slot in a bucket of one cache line, so finding it, or finding that it is not there, waits for memory
+/// once. A slot holds a position; one below the window is free, so ids leave without being touched.
+pub(crate) struct RecentIds {
+    hasher: DefaultHashBuilder,
+    /// Among this many latest ids another content is a conflict.
+    window: u64,
+    /// The position of the first of `ids`; slots that point below it are free.
+    first: u64,
+    /// By position: all ids from `first` on, those that are staged last.
+    ids: VecDeque<(EventId, u64)>,
+    /// How many of `ids` are staged: checked, and not durable yet.
+    staged: usize,
+    /// A power of two of them.
+    buckets: Vec<Bucket>,
+}
+
+/// `slots: [tag: 24 bits | position: 40 bits; 7] | overflowed: position`, the last being the greatest position whose id
+/// belongs here and found no room.
+#[derive(Clone, Copy, Default)]
+#[repr(align(64))]
+struct Bucket([u64; SLOTS + 1]);
+
+const SLOTS: usize = 7;
+const OVERFLOWED: usize = SLOTS;
+const POSITION_BITS: u32 = 40;
+const POSITION: u64 = (1 << POSITION_BITS) - 1;
+
+/// Ids kept beyond the window, as a part of it, before the oldest of them leave.
+const STEPS: u64 = 8;
+
 impl RecentIds {
-    /// An empty window for `capacity` ids, which is at least 1.
-    pub(crate) fn new(capacity: usize) -> Self {
-        // Reserved at once: growing would stall the writer for as long as it takes to hash all ids again.
-        Self {
+    /// An empty window for `window` ids, which is at least 1, of a log whose next event has position `next`.
+    pub(crate) fn new(window: usize, next: Position) -> Self {
+        let mut recent = Self {
             hasher: DefaultHashBuilder::default(),
-            capacity,
-            ids: Vec::new(),
-            next: 0,
-            slots: HashTable::with_capacity(capacity),
+            window: window.max(1) as u64,
+            first: next.get(),
+            ids: VecDeque::new(),
+            staged: 0,
+            buckets: Vec::new(),
+        };
+        // Reserved at once: growing would stall the writer for as long as it takes to place all ids again.
+        let kept = window + 2 * window / index(STEPS);
+        recent.ids.reserve(kept);
+        recent.buckets = vec![Bucket::default(); buckets_for(kept)];
+        recent
+    }
+
+    /// The position behind the last id, staged ones included.
+    fn next(&self) -> u64 {
+        self.first + self.ids.len() as u64
+    }
+
+    /// The least position among the ids that are held.
+    pub(crate) fn first(&self) -> Position {
+        Position::new(self.first)
+    }
+
+    /// What an event with this id and content would be. Ids staged before it count as well.
+    pub(crate) fn standing(&self, id: EventId, fingerprint: u64) -> Standing {
+        let conflicts_from = (self.next() - self.staged as u64).saturating_sub(self.window);
+        let mut standing = Standing::New;
+        for position in self.positions(id) {
+            if self.ids[index(position - self.first)].1 == fingerprint {
+                return Standing::Duplicate;
+            }
+            if position >= conflicts_from {
+                standing = Standing::Conflict;
+            }
+        }
+        standing
+    }
+
+    /// The fingerprint of the latest event with this id within the window.
+    pub(crate) fn latest(&self, id: EventId) -> Option<u64> {
+        let from = (self.next() - self.staged as u64).saturating_sub(self.window);
+        let latest = self.positions(id).filter(|position| *position >= from).max()?;
+        Some(self.ids[index(latest - self.first)].1)
+    }
+
+    /// Reads what finding these ids will read, so that the processor waits for many of them at once; the result only
+    /// keeps it from being left out.
+    pub(crate) fn touch(&self, ids: impl Iterator<Item = EventId>) {
+        black_box(ids.map(|id| self.buckets[self.place(id).0].0[0]).fold(0, u64::wrapping_add));
+    }
+
+    /// Adds the id of the next event, for the time being.
+    ///
+    /// # Panics
+    /// If a position is 2^40 or greater: no log of one machine gets there.
+    pub(crate) fn stage(&mut self, id: EventId, fingerprint: u64) {
+        let position = self.next();
+        assert!(position <= POSITION, "a position has at most 40 bits");
+        self.ids.push_back((id, fingerprint));
+        self.staged += 1;
+        if self.ids.len() > self.buckets.len() * SLOTS * 3 / 4 {
+            return self.place_again();
+        }
+        self.insert(id, position);
+    }
+
+    /// Adds ids that are durable, in order.
+    pub(crate) fn take(&mut self, ids: &[(EventId, u64)], findable: Position) {
+        /// Ids whose places are read at once.
+        const AT_ONCE: usize = 64;
+        for ids in ids.chunks(AT_ONCE) {
+            self.touch(ids.iter().map(|(id, _)| *id));
+            for (id, fingerprint) in ids {
+                self.stage(*id, *fingerprint);
+            }
+        }
+        self.commit(findable);
+    }
+
+    /// Takes back the last `count` ids that were staged.
+    pub(crate) fn unstage(&mut self, count: usize) {
+        for _ in 0..count {
+            let position = self.next() - 1;
+            let (id, _) = self.ids.pop_back().expect("no more than were staged");
+            let (mut at, tag) = self.place(id);
+            let mask = self.buckets.len() - 1;
+            while !free(&mut self.buckets[at], tag | position) {
+                at = (at + 1) & mask;
+            }
+        }
+        self.staged -= count;
+    }
+
+    /// What is staged is durable. Ids leave that are two steps beyond the window and below `findable`: those can be found
+    /// elsewhere.
+    pub(crate) fn commit(&mut self, findable: Position) {
+        self.staged = 0;
+        let keep_from = self.beyond(2).min(findable.get());
+        while self.first < keep_from && self.ids.pop_front().is_some() {
+            self.first += 1;
         }
     }
 
-    /// The fingerprint of the event with this id, if it is in the window.
-    pub(crate) fn get(&self, id: EventId) -> Option<u64> {
-        let hash = self.hasher.hash_one(id);
-        let slot = self.slots.find(hash, |slot| self.ids[*slot as usize].0 == id)?;
-        Some(self.ids[*slot as usize].1)
+    /// From where on ids are to be found here, given that those up to `sealed` can be found elsewhere: a step behind the
+    /// window, and a step before the ids that leave, so that who looked elsewhere has time to come here.
+    pub(crate) fn from(&self, sealed: Position) -> Position {
+        Position::new(self.beyond(1).min(sealed.get() + 1).max(self.first))
     }
 
-    /// Adds ids in order, as [`RecentIds::insert`] adds one. What a few of them will read lies all over memory and is
-    /// read first for all of these, so that the processor waits for it once.
-    pub(crate) fn insert_all(&mut self, mut new: impl Iterator<Item = (EventId, u64)>) {
-        const AT_ONCE: usize = 64;
-        let mut chunk = Vec::with_capacity(AT_ONCE);
+    /// The position this many steps behind the window.
+    fn beyond(&self, steps: u64) -> u64 {
+        self.next().saturating_sub(self.window + steps * self.step())
+    }
+
+    /// Ids that are kept beyond the window go by steps.
+    pub(crate) fn step(&self) -> u64 {
+        self.window / STEPS
+    }
+
+    /// The bucket an id belongs in, and its tag in place.
+    fn place(&self, id: EventId) -> (usize, u64) {
+        let hash = self.hasher.hash_one(id);
+        (index(hash) & (self.buckets.len() - 1), hash & !POSITION)
+    }
+
+    /// The positions of the ids equal to this one.
+    fn positions(&self, id: EventId) -> impl Iterator<Item = u64> {
+        let (start, tag) = self.place(id);
+        let mut overflowed = true;
+        let buckets = (0..self.buckets.len()).map(move |step| (start + step) & (self.buckets.len() - 1));
+        let buckets = buckets
+            .map(|at| &self.buckets[at].0)
+            .take_while(move |bucket| std::mem::replace(&mut overflowed, bucket[OVERFLOWED] >= self.first));
+        buckets.flat_map(|bucket| &bucket[..SLOTS]).filter_map(move |slot| {
+            let position = slot & POSITION;
+            let same = slot & !POSITION == tag && position >= self.first;
+            (same && self.ids[index(position - self.first)].0 == id).then_some(position)
+        })
+    }
+
+    fn insert(&mut self, id: EventId, position: u64) {
+        let (mut at, tag) = self.place(id);
         loop {
-            chunk.clear();
-            chunk.extend(new.by_ref().take(AT_ONCE));
-            if chunk.is_empty() {
+            let bucket = &mut self.buckets[at].0;
+            if let Some(free) = bucket[..SLOTS].iter_mut().find(|slot| **slot & POSITION < self.first) {
+                *free = tag | position;
                 return;
             }
-            black_box(self.touch(&chunk));
-            for (id, fingerprint) in &chunk {
-                self.insert(*id, *fingerprint);
-            }
+            bucket[OVERFLOWED] = position;
+            at = (at + 1) & (self.buckets.len() - 1);
         }
     }
 
-    /// Reads the places of these ids and of those that will leave for them; the result only keeps it from being
-    /// left out.
-    fn touch(&self, new: &[(EventId, u64)]) -> usize {
-        let found =
-            |id: EventId| self.slots.find(self.hasher.hash_one(id), |slot| *slot == u32::MAX).is_some();
-        let leaving = (self.next..).map(|slot| slot % self.capacity).take(new.len());
-        let oldest = leaving.filter_map(|slot| self.ids.get(slot)).filter(|(id, _)| found(*id)).count();
-        oldest + new.iter().filter(|(id, _)| found(*id)).count()
+    /// Doubles the buckets: more ids are held than was planned for, since sealing is behind.
+    fn place_again(&mut self) {
+        self.buckets = vec![Bucket::default(); self.buckets.len() * 2];
+        for at in 0..self.ids.len() {
+            self.insert(self.ids[at].0, self.first + at as u64);
+        }
     }
+}
 
-    /// Adds an id; the oldest leaves if the window is full. The writer adds only ids that are not in it. Recovery may
-    /// have a larger window than the writer had: then the latest event with this id is the one that counts.
-    pub(crate) fn insert(&mut self, id: EventId, fingerprint: u64) {
-        let Self { hasher, ids, slots, next, capacity } = self;
-        let slot = u32::try_from(*next).expect("the window is far below 2^32 ids");
-        let hash_of = |slot: &u32| hasher.hash_one(ids[*slot as usize].0);
-        if let Some((oldest, _)) = ids.get(*next)
-            && let Ok(entry) = slots.find_entry(hasher.hash_one(oldest), |found| *found == slot)
-        {
-            entry.remove();
-        }
-        match slots.entry(hasher.hash_one(id), |found| ids[*found as usize].0 == id, hash_of) {
-            Entry::Occupied(mut known) => *known.get_mut() = slot,
-            Entry::Vacant(new) => drop(new.insert(slot)),
-        }
-        match ids.get_mut(*next) {
-            Some(oldest) => *oldest = (id, fingerprint),
-            None => ids.push((id, fingerprint)),
-        }
-        *next = (*next + 1) % *capacity;
-    }
+/// Frees the slot of a bucket that holds this; whether there is one.
+fn free(bucket: &mut Bucket, held: u64) -> bool {
+    let slot = bucket.0[..SLOTS].iter_mut().find(|slot| **slot == held);
+    slot.map(|slot| *slot = 0).is_some()
+}
+
+/// Buckets that are half full with this many ids: then few of them overflow.
+fn buckets_for(ids: usize) -> usize {
+    (ids * 2).div_ceil(SLOTS).next_power_of_two()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "on the 64-bit machines this is for, nothing is lost")]
+fn index(number: u64) -> usize {
+    number as usize
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use lastseen_store::contract::event_id;
     use proptest::prelude::*;
 
     use super::*;
 
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Events by id and content, of which the last few are taken back; what is left becomes durable.
+        Group(Vec<(u64, u64)>, usize),
+        /// So many of the events are in segments.
+        Seal(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let events = prop::collection::vec((0_u64..40, 0_u64..3), 0..12);
+        prop_oneof![
+            4 => (events, 0_usize..4).prop_map(|(events, back)| Step::Group(events, back)),
+            1 => (0_u64..200).prop_map(Step::Seal),
+        ]
+    }
+
     proptest! {
+        /// Against a plain list that forgets nothing: within the window the answers are the same; beyond it an id may
+        /// be forgotten once it is in a segment, and not before.
         #[test]
-        fn holds_exactly_the_last_ids(capacity in 1_usize..20, numbers in prop::collection::vec(0_u64..40, 0..200)) {
-            let mut window = RecentIds::new(capacity);
-            let mut model: VecDeque<(u64, u64)> = VecDeque::new();
-            for (at, number) in numbers.into_iter().enumerate() {
-                window.insert_all([(event_id(number), at as u64)].into_iter());
-                model.push_back((number, at as u64));
-                if model.len() > capacity {
-                    model.pop_front();
+        fn knows_the_window_and_what_is_not_sealed(window in 1_usize..30, steps in prop::collection::vec(step(), 0..60)) {
+            let mut recent = RecentIds::new(window, Position::new(1));
+            let mut model: Vec<(u64, u64)> = Vec::new();
+            let mut sealed = 0;
+            for step in steps {
+                match step {
+                    Step::Seal(until) => sealed = sealed.max(until.min(model.len() as u64)),
+                    Step::Group(events, back) => {
+                        let durable = model.len();
+                        for (id, content) in events {
+                            recent.touch([event_id(id)].into_iter());
+                            if recent.standing(event_id(id), content) == Standing::New {
+                                recent.stage(event_id(id), content);
+                                model.push((id, content));
+                            }
+                        }
+                        let back = back.min(model.len() - durable);
+                        recent.unstage(back);
+                        model.truncate(model.len() - back);
+                        recent.commit(Position::new(sealed + 1));
+                    }
                 }
-                for number in 0..40 {
-                    let latest = model.iter().rfind(|entry| entry.0 == number).map(|entry| entry.1);
-                    prop_assert_eq!(window.get(event_id(number)), latest);
+                prop_assert!(recent.first().get() <= sealed + 1 && recent.first().get() >= 1);
+                prop_assert_eq!(recent.next(), model.len() as u64 + 1);
+                let recent_from = model.len().saturating_sub(window);
+                prop_assert!(recent.first().get() <= recent_from as u64 + 1);
+                let from = recent.from(Position::new(sealed));
+                prop_assert!((recent.first().get()..=sealed.max(recent.first().get() - 1) + 1).contains(&from.get()));
+                let held = &model[index(recent.first().get() - 1)..];
+                for (id, content) in (0..40).flat_map(|id| (0..3).map(move |content| (id, content))) {
+                    let expected = if held.contains(&(id, content)) {
+                        Standing::Duplicate
+                    } else if model[recent_from..].iter().any(|(other, _)| *other == id) {
+                        Standing::Conflict
+                    } else {
+                        Standing::New
+                    };
+                    prop_assert_eq!(recent.standing(event_id(id), content), expected);
+                }
+                for id in 0..40 {
+                    let latest = model[recent_from..].iter().rfind(|(other, _)| *other == id).map(|(_, content)| *content);
+                    prop_assert_eq!(recent.latest(event_id(id)), latest);
                 }
             }
         }

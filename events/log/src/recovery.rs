@@ -12,25 +12,20 @@ use lastseen_store::Corruption;
 pub use self::scan::TornTail;
 use self::scan::{FileScan, Scanner};
 use crate::disk::{Access, Disk, DiskFile, ROOT, SyncSite, read_all};
+use crate::manifest::Manifest;
 use crate::members::Members;
+use crate::places::{FilePlace, Places};
 use crate::recent::RecentIds;
 use crate::wal::file::{NEW_SUFFIX, WalFile};
-use crate::wal::frame::{BadFileHeader, FORMAT_VERSION, FileHeader, LogId};
+use crate::wal::frame::{BadFileHeader, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, LogId};
 use crate::wal::{self};
-use crate::{LogOptions, OpenError};
-
-/// The place of one WAL file in the history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FilePlace {
-    pub(crate) number: u64,
-    /// The position of its first event, or of the next event if it has none.
-    pub(crate) first_position: Position,
-}
+use crate::writer::next;
+use crate::{LogOptions, OpenError, sealed, segment};
 
 /// Everything the writer goes on from.
 pub(crate) struct Recovered {
     pub(crate) log_id: LogId,
-    pub(crate) files: Vec<FilePlace>,
+    pub(crate) places: Places,
     pub(crate) last_position: Position,
     pub(crate) last_recorded_at: UtcInstant,
     pub(crate) members: Members,
@@ -38,43 +33,59 @@ pub(crate) struct Recovered {
     pub(crate) torn: Option<TornTail>,
 }
 
-/// Reads all WAL files and ends the last one if a crash left it open.
+/// Reads the manifest and the WAL files that are not sealed, and ends the last one if a crash left it open.
 ///
 /// # Errors
 /// [`OpenError`]: damage, a version that is not known, or what the disk says.
 pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Recovered, OpenError> {
     disk.create_dir(wal::DIR)
+        .and_then(|()| disk.create_dir(segment::DIR))
         .and_then(|()| disk.sync_dir(ROOT, SyncSite::Folder))
         .map_err(OpenError::io("create", wal::DIR))?;
     let names = disk.list(wal::DIR).map_err(OpenError::io("list", wal::DIR))?;
+    let segment_names = disk.list(segment::DIR).map_err(OpenError::io("list", segment::DIR))?;
+    let manifest = sealed::read_manifest(disk.as_ref())?;
+    let wal_from = manifest.as_ref().map_or(0, |manifest| manifest.wal_from);
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| wal::number(name)).collect();
     numbers.sort_unstable();
-    let mut scanner = Scanner::new(RecentIds::new(options.recent_ids.max(1)));
-    let mut files = Vec::with_capacity(numbers.len());
-    let mut log_id = None;
-    let mut last = None;
-    for (at, &number) in numbers.iter().enumerate() {
-        let path = wal::path(number);
-        let open = disk.open(&path, Access::ReadWrite).map_err(OpenError::io("open", &path))?;
-        let bytes = read_all(open.as_ref()).map_err(OpenError::io("read", &path))?;
-        let header = read_header(&path, &bytes)?;
-        check_header(&path, &header, number, (log_id, scanner.next_position()))?;
-        log_id = Some(header.log_id);
-        files.push(FilePlace { number, first_position: header.first_position });
-        let scan = scanner.scan(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
-        if at + 1 < numbers.len() {
-            scan.must_be_ended(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
-        } else {
-            let torn = scan.torn_tail(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
-            last = Some(LastFile { file: open, bytes, header, scan, torn });
-        }
+    let unsealed = numbers.split_off(numbers.partition_point(|number| *number < wal_from));
+    if manifest.is_none() && unsealed.is_empty() {
+        no_segments(&segment_names)?;
     }
+    let log_id = manifest.as_ref().map(Manifest::log_id);
+    let manifest = manifest.unwrap_or_else(|| Manifest::empty(LogId([0; 16])));
+    let members = sealed::read_members(disk.as_ref(), &manifest)?;
+    // The window reaches back from the end; where that is, the last file's header says nearly.
+    let reaches = unsealed.last().map_or(Ok(None), |last| first_position(disk.as_ref(), *last))?;
+    let next_position = reaches.unwrap_or_else(|| next(manifest.last())).max(next(manifest.last()));
+    let first =
+        next_position.get().saturating_sub(options.recent_ids as u64).clamp(1, next(manifest.last()).get());
+    let mut recent = RecentIds::new(options.recent_ids, Position::new(first));
+    sealed::fill(&mut recent, disk.as_ref(), &manifest)?;
+    let mut scan =
+        Recovery { scanner: Scanner::new(members, recent, &manifest), log_id, files: Vec::new(), last: None };
+    for (at, &number) in unsealed.iter().enumerate() {
+        scan.file(disk.as_ref(), number, at + 1 == unsealed.len())?;
+    }
+    let Recovery { scanner, log_id, files, last } = scan;
     // Only now is anything changed: what is refused stays as it was found.
-    remove_unfinished(disk.as_ref(), &names)?;
+    remove_unfinished(disk.as_ref(), wal::DIR, &names)?;
+    remove_unfinished(disk.as_ref(), segment::DIR, &segment_names)?;
+    if !numbers.is_empty() {
+        // The process that gave the manifest its name may have ended before this.
+        disk.sync_dir(segment::DIR, SyncSite::ManifestName).map_err(OpenError::io("sync", segment::DIR))?;
+    }
+    for path in numbers.into_iter().map(wal::path) {
+        disk.remove(&path).map_err(OpenError::io("remove", path))?;
+    }
     let torn = last.map(|last| last.end(disk.as_ref(), &scanner)).transpose()?.flatten();
+    let log_id = log_id.unwrap_or_else(|| LogId(uuid::Uuid::new_v4().into_bytes()));
+    let manifest = if manifest.segments.is_empty() { Manifest::empty(log_id) } else { manifest };
+    let mut places = Places { manifest: Arc::new(manifest), files };
+    places.end_last(scanner.next_position());
     Ok(Recovered {
-        log_id: log_id.unwrap_or_else(|| LogId(uuid::Uuid::new_v4().into_bytes())),
-        files,
+        log_id,
+        places,
         last_position: scanner.last_position,
         last_recorded_at: scanner.last_recorded_at,
         members: scanner.members,
@@ -83,10 +94,62 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Reco
     })
 }
 
+/// Without a manifest and a WAL file there is no log, or it was lost.
+fn no_segments(names: &[String]) -> Result<(), OpenError> {
+    match names.iter().find(|name| name.ends_with(".parquet")) {
+        None => Ok(()),
+        Some(name) => Err(OpenError::Corrupt(Corruption {
+            file: crate::manifest::PATH.to_owned(),
+            offset: 0,
+            expected: format!("a manifest that names {name}"),
+            found: "no file".to_owned(),
+        })),
+    }
+}
+
+/// The position a WAL file begins with, as far as its header can be read.
+fn first_position(disk: &dyn Disk, number: u64) -> Result<Option<Position>, OpenError> {
+    let path = wal::path(number);
+    let file = disk.open(&path, Access::Read).map_err(OpenError::io("open", &path))?;
+    let mut header = [0; FILE_HEADER_LEN];
+    file.read_at(&mut header, 0).map_err(OpenError::io("read", &path))?;
+    Ok(FileHeader::decode(&header).ok().map(|header| header.first_position))
+}
+
+/// The pass over the WAL files.
+struct Recovery {
+    scanner: Scanner,
+    log_id: Option<LogId>,
+    files: Vec<FilePlace>,
+    last: Option<LastFile>,
+}
+
+impl Recovery {
+    fn file(&mut self, disk: &dyn Disk, number: u64, is_last: bool) -> Result<(), OpenError> {
+        let path = wal::path(number);
+        let open = disk.open(&path, Access::ReadWrite).map_err(OpenError::io("open", &path))?;
+        let bytes = read_all(open.as_ref()).map_err(OpenError::io("read", &path))?;
+        let header = read_header(&path, &bytes)?;
+        check_header(&path, &header, number, (self.log_id, self.scanner.next_position()))?;
+        self.log_id = Some(header.log_id);
+        let scan = self.scanner.scan(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
+        let (number, first_position) = (number, header.first_position);
+        let ended_at = (!is_last).then(|| self.scanner.next_position());
+        self.files.push(FilePlace { number, first_position, ended_at });
+        if is_last {
+            let torn = scan.torn_tail(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
+            self.last = Some(LastFile { file: open, bytes, header, scan, torn });
+        } else {
+            scan.must_be_ended(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
+        }
+        Ok(())
+    }
+}
+
 /// Removes files that were never finished being made.
-fn remove_unfinished(disk: &dyn Disk, names: &[String]) -> Result<(), OpenError> {
+fn remove_unfinished(disk: &dyn Disk, dir: &str, names: &[String]) -> Result<(), OpenError> {
     for name in names.iter().filter(|name| name.ends_with(NEW_SUFFIX)) {
-        let path = format!("{}/{name}", wal::DIR);
+        let path = format!("{dir}/{name}");
         disk.remove(&path).map_err(OpenError::io("remove", &path))?;
     }
     Ok(())

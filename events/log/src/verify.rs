@@ -2,7 +2,9 @@
 //! twice. Unlike recovery it goes on behind damage, so one run names all of it.
 
 mod ids;
+mod segments;
 
+use std::io;
 use std::sync::Arc;
 
 use lastseen_event::{Position, UtcInstant};
@@ -24,11 +26,13 @@ use crate::writer::next;
 pub struct Verified {
     /// WAL files read.
     pub files: u64,
-    /// Their length in bytes.
+    /// Segments read.
+    pub segments: u64,
+    /// The length of all of them in bytes.
     pub bytes: u64,
-    /// Valid event frames.
+    /// Valid event frames in WAL files.
     pub frames: u64,
-    /// Events in them.
+    /// Events in segments and frames.
     pub events: u64,
     /// Members defined by them.
     pub members: usize,
@@ -53,6 +57,11 @@ pub struct Finding {
 /// What can be wrong with a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindingKind {
+    /// The manifest of the segments is damaged, of another format, or lacks a segment.
+    Manifest,
+    /// A segment, or the file of its members, is missing or not what the manifest says, or its events are not what the log
+    /// writes.
+    Segment,
     /// A file's header is damaged, of another format, or not that of this file in this log.
     FileHeader,
     /// Bytes that should be a valid frame are none.
@@ -73,6 +82,8 @@ impl FindingKind {
     /// The stable name.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Manifest => "manifest",
+            Self::Segment => "segment",
             Self::FileHeader => "file_header",
             Self::Frame => "frame",
             Self::Position => "position",
@@ -105,30 +116,67 @@ pub fn verify(
     recent_ids: usize,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Verified, VerifyError> {
-    let failed = |file: &str| {
-        let file = file.to_owned();
-        move |error: std::io::Error| VerifyError { file, source: error.into() }
-    };
-    let numbers = wal::numbers(disk.as_ref()).map_err(failed(wal::DIR))?;
-    let mut sizes = Vec::with_capacity(numbers.len());
-    for number in &numbers {
-        let path = wal::path(*number);
-        let size = disk.open(&path, Access::Read).and_then(|file| file.size());
-        sizes.push(size.map_err(failed(&path))?);
-    }
-    let total = sizes.iter().sum();
     let mut check = Check::new(recent_ids);
-    for (at, number) in numbers.iter().enumerate() {
-        let path = wal::path(*number);
-        let file = disk.open(&path, Access::Read).map_err(failed(&path))?;
-        let is_last = at + 1 == numbers.len();
-        let bytes = if is_last { read_settled(file.as_ref()) } else { read_all(file.as_ref()) };
-        check.file(&path, *number, &bytes.map_err(failed(&path))?, is_last);
-        progress(check.verified.bytes, total);
+    let (mut done, mut total) = (0, 0);
+    // A server may seal WAL files meanwhile: then what they held is in a segment more, and the manifest says so.
+    loop {
+        let sealed = check.manifest(disk.as_ref())?;
+        let numbers = wal::numbers(disk.as_ref()).map_err(failed(wal::DIR))?;
+        let numbers: Vec<u64> =
+            numbers.into_iter().filter(|number| *number >= check.next_number.max(sealed.wal_from)).collect();
+        for entry in &sealed.segments {
+            total += entry.bytes();
+        }
+        for number in &numbers {
+            total +=
+                size(disk.as_ref(), &wal::path(*number)).map_err(failed(&wal::path(*number)))?.unwrap_or(0);
+        }
+        for entry in &sealed.segments {
+            check.segment(disk.as_ref(), entry)?;
+            done += entry.bytes();
+            progress(done, total);
+        }
+        let mut vanished = false;
+        for (at, number) in numbers.iter().enumerate() {
+            let path = wal::path(*number);
+            let is_last = at + 1 == numbers.len();
+            let read = disk
+                .open(&path, Access::Read)
+                .and_then(|file| if is_last { read_settled(file.as_ref()) } else { read_all(file.as_ref()) });
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    vanished = true;
+                    break;
+                }
+                read => {
+                    let bytes = read.map_err(failed(&path))?;
+                    check.file(&path, *number, &bytes, is_last);
+                    check.next_number = number + 1;
+                    done += bytes.len() as u64;
+                    progress(done, total);
+                }
+            }
+        }
+        if !vanished || !check.manifest_changed(disk.as_ref())? {
+            break;
+        }
     }
     check.verified.members = check.members.len();
     check.verified.findings.append(&mut check.ids.into_findings());
     Ok(check.verified)
+}
+
+fn failed(file: &str) -> impl FnOnce(io::Error) -> VerifyError {
+    let file = file.to_owned();
+    move |error| VerifyError { file, source: error.into() }
+}
+
+/// The length of a file; `None` if it is not there.
+fn size(disk: &dyn Disk, path: &str) -> io::Result<Option<u64>> {
+    match disk.open(path, Access::Read).and_then(|file| file.size()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        size => size.map(Some),
+    }
 }
 
 /// The state between two frames.
@@ -138,6 +186,10 @@ struct Check {
     ids: IdCheck,
     log_id: Option<LogId>,
     recorded_at: UtcInstant,
+    /// Segments checked.
+    sealed: usize,
+    /// The WAL file to check next, at least.
+    next_number: u64,
     /// Whether frames were lost, and with them perhaps the definition of a member.
     lost: bool,
 }
@@ -158,12 +210,21 @@ impl Check {
             ids: IdCheck::new(recent_ids),
             log_id: None,
             recorded_at: UtcInstant::EARLIEST,
+            sealed: 0,
+            next_number: 0,
             lost: false,
         }
     }
 
     fn found(&mut self, kind: FindingKind, path: &str, offset: usize, (expected, found): (String, String)) {
-        self.lost |= matches!(kind, FindingKind::FileHeader | FindingKind::Frame | FindingKind::Position);
+        self.lost |= matches!(
+            kind,
+            FindingKind::Manifest
+                | FindingKind::Segment
+                | FindingKind::FileHeader
+                | FindingKind::Frame
+                | FindingKind::Position
+        );
         let place = Corruption { file: path.to_owned(), offset: offset as u64, expected, found };
         self.verified.findings.push(Finding { kind, place });
     }

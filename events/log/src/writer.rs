@@ -5,6 +5,7 @@ mod group;
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{Event, EventBatch, Fact, MemberRef, Position, UtcInstant};
@@ -13,12 +14,11 @@ use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::group::Group;
-pub(crate) use self::group::IdLookup;
 use crate::LogOptions;
 use crate::disk::Disk;
 use crate::members::Members;
+use crate::places::{FilePlace, Places};
 use crate::recent::RecentIds;
-use crate::recovery::FilePlace;
 use crate::wal::file::WalFile;
 use crate::wal::frame::{FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId, PAYLOAD_LEN_MAX};
 use crate::wal::payload::{EVENT_LEN_MAX, NEW_MEMBER_LEN_MAX, NewMember, PayloadBuffer};
@@ -29,10 +29,37 @@ pub(crate) struct Request {
     /// The members that were known when it set out, one a row.
     pub(crate) members: Vec<Option<MemberRef>>,
     pub(crate) on_conflict: OnConflict,
+    /// The rows that are kept already, as far as the segments tell: of the positions below `looked_up_until`.
+    pub(crate) known: Vec<bool>,
+    pub(crate) looked_up_until: Position,
     pub(crate) reply: Reply,
 }
 
-type Reply = oneshot::Sender<Result<Appended, AppendError>>;
+/// What the writer is asked for.
+pub(crate) enum Message {
+    Append(Request),
+    /// Ends the file that is being written, so that it can be sealed.
+    EndFile(oneshot::Sender<Result<(), EndError>>),
+}
+
+type Reply = oneshot::Sender<Answer>;
+
+/// Why the file that is being written was not ended.
+#[derive(Debug)]
+pub(crate) enum EndError {
+    /// It goes on as it is.
+    NoSpace(StoreFault),
+    /// The writer takes no more events.
+    Closed,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Done(Result<Appended, AppendError>),
+    /// Nothing: ids left the recent window since it looked for its events in segments. It looks again.
+    LookAgain(EventBatch),
+}
 
 /// A durable group, handed to whoever follows the log. Its appends wait until [`Commit::acknowledge`]; dropped
 /// without it, they learn that their outcome is unknown.
@@ -48,7 +75,7 @@ impl Commit {
     pub fn acknowledge(self) {
         for (reply, appended) in self.answers {
             // A caller that went away needs no answer.
-            let _ = reply.send(Ok(appended));
+            let _ = reply.send(Answer::Done(Ok(appended)));
         }
     }
 }
@@ -58,7 +85,9 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) log_id: LogId,
     pub(crate) members: RwLock<Members>,
-    pub(crate) files: RwLock<Vec<FilePlace>>,
+    pub(crate) places: RwLock<Places>,
+    /// Events below this position are looked up in segments: they may not be in the recent window.
+    pub(crate) recent_from: AtomicU64,
 }
 
 /// Everything the writer thread owns.
@@ -70,12 +99,13 @@ pub(crate) struct Writer {
     pub(crate) tail: watch::Sender<Position>,
     pub(crate) last_recorded_at: UtcInstant,
     pub(crate) on_commit: Box<dyn FnMut(Commit) + Send>,
+    /// Told when a file was ended and the next one begins.
+    pub(crate) on_file_end: Box<dyn FnMut() + Send>,
     /// Made by the first append after opening, so that opening writes nothing.
     pub(crate) file: Option<WalFile>,
     /// Members that no durable frame defines yet.
     pub(crate) undefined: Vec<MemberRef>,
     pub(crate) payload: PayloadBuffer,
-    pub(crate) staged: IdLookup,
     /// Set by a failed write or sync: what is on disk is not known any more.
     pub(crate) failed: bool,
 }
@@ -118,28 +148,59 @@ const _: () = assert!(
 
 impl Writer {
     /// Serves requests until all senders are gone, then ends the file.
-    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        while let Some(first) = requests.blocking_recv() {
-            let mut group = vec![first];
-            let mut events = group[0].batch.len();
-            while events < self.options.group_events.min(GROUP_EVENTS_MAX)
-                && let Ok(next) = requests.try_recv()
-            {
-                events += next.batch.len();
-                group.push(next);
+    pub(crate) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        while let Some(first) = messages.blocking_recv() {
+            let (mut group, mut events, mut ends) = (Vec::new(), 0, Vec::new());
+            let mut next = Some(first);
+            while let Some(message) = next {
+                match message {
+                    Message::Append(request) => {
+                        events += request.batch.len();
+                        group.push(request);
+                    }
+                    Message::EndFile(reply) => ends.push(reply),
+                }
+                let full = events >= self.options.group_events.min(GROUP_EVENTS_MAX);
+                next = if full { None } else { messages.try_recv().ok() };
             }
             if self.failed {
                 for request in group {
-                    let _ = request.reply.send(Err(AppendError::Closed));
+                    let _ = request.reply.send(Answer::Done(Err(AppendError::Closed)));
                 }
-            } else {
+            } else if !group.is_empty() {
                 self.serve(group);
             }
+            for reply in ends {
+                let _ = reply.send(self.end_file());
+            }
         }
-        if let (Some(file), false) = (self.file.take(), self.failed)
-            && let Err(error) = file.finish(next(self.last_position()), self.last_recorded_at)
-        {
-            tracing::error!(%error, "the log was not ended cleanly; the next start recovers it");
+        // It was said in the log why, and the next start mends it.
+        let _ = self.end_file();
+    }
+
+    /// Ends the file that is being written, in order. Where there is no space for that, it goes on as it is.
+    fn end_file(&mut self) -> Result<(), EndError> {
+        if self.failed {
+            return Err(EndError::Closed);
+        }
+        let Some(mut file) = self.file.take() else { return Ok(()) };
+        let next_position = next(self.last_position());
+        let ended = file.write_end(next_position, self.last_recorded_at).map_err(WriteError::of_write);
+        if let Err(WriteError::NoSpace(fault)) = ended {
+            tracing::warn!(error = %fault, "a file of the log was not ended: no space");
+            self.file = Some(file);
+            return Err(EndError::NoSpace(fault));
+        }
+        match ended.and_then(|()| file.cut().map_err(WriteError::of_sync)) {
+            Ok(()) => {
+                self.shared.places.write().end_last(next_position);
+                Ok(())
+            }
+            Err(WriteError::NoSpace(fault) | WriteError::Unknown(fault)) => {
+                self.failed = true;
+                tracing::error!(error = %fault, "the log was not ended cleanly; it takes no more events until restart");
+                Err(EndError::Closed)
+            }
         }
     }
 
@@ -150,7 +211,7 @@ impl Writer {
     /// Writes one group and hands it on.
     fn serve(&mut self, requests: Vec<Request>) {
         let recorded_at = self.clock.now().max(self.last_recorded_at);
-        let mut group = Group::check(requests, &self.recent, &mut self.staged);
+        let mut group = Group::check(requests, &mut self.recent);
         if group.new_events() > 0
             && self.undefined.len() > UNDEFINED_MAX
             && let Err(error) = self.define(recorded_at)
@@ -162,11 +223,22 @@ impl Writer {
             if let Err(error) = self.write(recorded_at) {
                 return self.refuse(group, error);
             }
-            self.recent.insert_all(group.new_ids());
+            self.commit_recent();
             self.tail.send_replace(last.position);
         }
         let answers = group.answers(self.last_position());
         (self.on_commit)(Commit { facts, answers });
+    }
+
+    /// Lets ids leave the window. Requests look in segments for what is below `recent_from` and then come here, so ids leave
+    /// only below what it was a while ago.
+    fn commit_recent(&mut self) {
+        let published = self.shared.recent_from.load(Ordering::Relaxed);
+        self.recent.commit(Position::new(published));
+        let from = self.recent.from(self.shared.places.read().sealed_until()).get();
+        if from > published + self.recent.step() / 2 {
+            self.shared.recent_from.store(from, Ordering::Release);
+        }
     }
 
     /// Resolves the members of the group's new events and puts them into the payload.
@@ -239,16 +311,19 @@ impl Writer {
     /// Leaves `self.file` with room for a frame: ends a file that is full, makes the next one.
     fn make_room(&mut self, frame_len: usize) -> Result<(), WriteError> {
         if let Some(file) = &mut self.file {
-            if file.fits(frame_len) {
+            let next_position = next(*self.tail.borrow());
+            let events = next_position.get() - file.first_position().get();
+            if file.fits(frame_len) && events < self.options.segment_events {
                 return Ok(());
             }
-            let next_position = next(*self.tail.borrow());
             file.write_end(next_position, self.last_recorded_at).map_err(WriteError::of_write)?;
         }
         if let Some(full) = self.file.take() {
             full.cut().map_err(WriteError::of_sync)?;
+            self.shared.places.write().end_last(next(self.last_position()));
+            (self.on_file_end)();
         }
-        let number = self.shared.files.read().last().map_or(1, |last| last.number + 1);
+        let number = self.shared.places.read().next_number();
         let header = FileHeader {
             number,
             first_position: next(self.last_position()),
@@ -258,7 +333,8 @@ impl Writer {
         match WalFile::create(self.shared.disk.as_ref(), header) {
             Ok(file) => {
                 self.file = Some(file);
-                self.shared.files.write().push(FilePlace { number, first_position: header.first_position });
+                let first_position = header.first_position;
+                self.shared.places.write().files.push(FilePlace { number, first_position, ended_at: None });
                 Ok(())
             }
             // A sync that failed may be one of the folder: trying it again could succeed without making the name durable.
@@ -267,6 +343,7 @@ impl Writer {
     }
 
     fn refuse(&mut self, group: Group, error: WriteError) {
+        self.recent.unstage(group.new_events());
         let error = match error {
             WriteError::NoSpace(fault) => {
                 tracing::warn!(error = %fault, "append refused: no space for the log");

@@ -6,13 +6,20 @@ use lastseen_log::{Commit, Log, LogOptions, OsDisk};
 use lastseen_store::SystemClock;
 use tempfile::TempDir;
 
-fn fresh() -> (Log, TempDir) {
+fn fresh(segment_events: u64) -> (Log, TempDir) {
     let dir = TempDir::new().expect("a temporary directory");
     let disk = Arc::new(OsDisk::new(dir.path()).expect("a directory"));
-    let options = LogOptions { recent_ids: 10_000, ..LogOptions::default() };
+    let options = LogOptions { segment_events, recent_ids: 10_000, ..LogOptions::default() };
     let log =
         Log::open(disk, options, Arc::new(SystemClock), Commit::acknowledge).expect("an empty log opens");
     (log, dir)
 }
 
-lastseen_store::contract_tests!(fresh());
+lastseen_store::contract_tests!(fresh(1_000_000));
+
+/// The same with a log that seals all the time, so that every reader and every append meets segments that come and WAL
+/// files that go.
+mod sealing {
+
+    lastseen_store::contract_tests!(super::fresh(23));
+}

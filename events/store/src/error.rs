@@ -22,6 +22,9 @@ pub enum AppendError {
     /// Nothing was written. The store takes no more appends until it is opened again.
     #[error("the store takes no more appends until it is restarted")]
     Closed,
+    /// Nothing was written. Whether the events are stored already cannot be told: history cannot be read.
+    #[error("the history that the events may stand in cannot be read")]
+    Unreadable(#[source] ReadError),
     /// The events may or may not be durable. Send the same ids again.
     #[error("the outcome of the append is unknown")]
     Indeterminate(#[source] StoreFault),

@@ -2,7 +2,7 @@
 //!
 //! 1. a publisher's request arrives as an [`EventBatch`](lastseen_event::EventBatch);
 //! 2. [`EventStore::append`] makes it durable, all or nothing, and says how much of it was new;
-//! 3. [`EventStore::read`] walks the history from any position, in order;
+//! 3. [`EventStore::scan`] walks the history, or the part of it that a [`Filter`] keeps, from any position, in order;
 //! 4. [`EventStore::tail`] tells when there is more; [`Subscription`] joins the two.
 //!
 //! [`MemoryStore`] is the reference: the shortest code that keeps the promise. `contract` (feature `contract`)
@@ -12,6 +12,7 @@ mod clock;
 mod error;
 mod memory;
 mod port;
+mod scan;
 mod subscription;
 
 #[cfg(feature = "contract")]
@@ -21,4 +22,5 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{AppendError, Corruption, ReadError, StoreFault};
 pub use memory::MemoryStore;
 pub use port::{Appended, Detail, EventReader, EventStore, OnConflict, RecordedBatch, Tail};
+pub use scan::{EventTypes, Filter, Scan};
 pub use subscription::Subscription;

@@ -10,7 +10,8 @@ use lastseen_event::{
 use tokio::sync::watch;
 
 use crate::{
-    AppendError, Appended, Clock, Detail, EventReader, EventStore, OnConflict, ReadError, RecordedBatch, Tail,
+    AppendError, Appended, Clock, Detail, EventReader, EventStore, OnConflict, ReadError, RecordedBatch,
+    Scan, Tail,
 };
 
 /// Keeps everything in memory; idempotent for ever.
@@ -122,8 +123,8 @@ impl EventStore for MemoryStore {
         self.append_now(&batch, on_conflict)
     }
 
-    fn read(&self, after: Position, detail: Detail) -> MemoryReader {
-        MemoryReader { state: self.state.clone(), after, detail }
+    fn scan(&self, scan: Scan) -> MemoryReader {
+        MemoryReader { state: self.state.clone(), scan }
     }
 
     fn tail(&self) -> Tail {
@@ -134,22 +135,27 @@ impl EventStore for MemoryStore {
 /// A cursor over a [`MemoryStore`].
 pub struct MemoryReader {
     state: Arc<Mutex<State>>,
-    after: Position,
-    detail: Detail,
+    /// `after` moves on.
+    scan: Scan,
 }
 
 impl EventReader for MemoryReader {
     fn next_batch(&mut self) -> Result<Option<RecordedBatch>, ReadError> {
         const EVENTS_MAX: usize = 1_000;
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = state.facts.partition_point(|fact| fact.position <= self.after);
-        let end = state.facts.len().min(start + EVENTS_MAX);
-        let Some(last) = state.facts[start..end].last() else { return Ok(None) };
-        self.after = last.position;
-        let mut batch = RecordedBatch { facts: state.facts[start..end].to_vec(), ..RecordedBatch::default() };
-        if self.detail == Detail::Events {
-            for row in start..end {
-                batch.events.push(&state.events.get(row)).expect("the event was valid before");
+        let Scan { after, until, detail, filter } = self.scan;
+        let start = state.facts.partition_point(|fact| fact.position <= after);
+        let end = until.map_or(state.facts.len(), |until| {
+            state.facts.partition_point(|fact| fact.position <= until).max(start)
+        });
+        let rows = start..end.min(start + EVENTS_MAX);
+        let Some(last) = state.facts[rows.clone()].last() else { return Ok(None) };
+        self.scan.after = last.position;
+        let mut batch = RecordedBatch { reached: last.position, ..RecordedBatch::default() };
+        for row in rows.filter(|row| filter.keeps(&state.facts[*row])) {
+            batch.facts.push(state.facts[row]);
+            if detail == Detail::Events {
+                batch.events.push(&state.events.get(row));
             }
         }
         Ok(Some(batch))

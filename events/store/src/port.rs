@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use lastseen_event::{EventBatch, Fact, Position};
+use lastseen_event::{EventBatch, EventRows, Fact, Position};
 use tokio::sync::watch;
 
-use crate::{AppendError, ReadError};
+use crate::{AppendError, ReadError, Scan};
 
 /// An append-only store of events in one total order.
 ///
@@ -46,8 +46,13 @@ pub trait EventStore: Send + Sync {
         on_conflict: OnConflict,
     ) -> impl Future<Output = Result<Appended, AppendError>> + Send;
 
-    /// A cursor over the events at positions above `after` ([`Position::START`]: all of them).
-    fn read(&self, after: Position, detail: Detail) -> Self::Reader;
+    /// A cursor over what `scan` chooses. It may be made before there is anything to read.
+    fn scan(&self, scan: Scan) -> Self::Reader;
+
+    /// A cursor over all events at positions above `after` ([`Position::START`]: all of them).
+    fn read(&self, after: Position, detail: Detail) -> Self::Reader {
+        self.scan(Scan::after(after, detail))
+    }
 
     /// Where the durable history ends now, and a way to wait for more.
     fn tail(&self) -> Tail;
@@ -55,8 +60,9 @@ pub trait EventStore: Send + Sync {
 
 /// A cursor over durable history. Reading blocks the calling thread on I/O.
 pub trait EventReader: Send {
-    /// The next events in order, at most one batch of the store's own size; `None` at the present tail. A later
-    /// call goes on from there once the tail has moved.
+    /// The next events in order, at most one batch of the store's own size; `None` at the present tail, or at the end of
+    /// the scan. A later call goes on from there once the tail has moved. A batch may be empty where a scan's filter
+    /// leaves much out: it says how far the cursor is.
     ///
     /// # Errors
     /// [`ReadError`]; the cursor stays where it was.
@@ -114,7 +120,9 @@ pub struct RecordedBatch {
     /// What a fold sees, one a event.
     pub facts: Vec<Fact>,
     /// The events as they were appended.
-    pub events: EventBatch,
+    pub events: EventRows,
+    /// Everything up to here was read or left out, inclusive: a scan after this position goes on without gap or repeat.
+    pub reached: Position,
 }
 
 /// The durable end of the history, watched.

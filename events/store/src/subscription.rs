@@ -1,7 +1,7 @@
 //! Catch-up subscription: history from a position, then live, with no gap and no repeat between the two. Both
 //! are the same cursor, so a slow reader falls behind and never misses anything.
 
-use lastseen_event::{Fact, Position};
+use lastseen_event::Position;
 
 use crate::{Detail, EventReader, EventStore, ReadError, RecordedBatch, Tail};
 
@@ -27,7 +27,7 @@ impl<R: EventReader> Subscription<R> {
     pub async fn next(&mut self) -> Result<Option<RecordedBatch>, ReadError> {
         loop {
             if let Some(batch) = self.reader.next_batch()? {
-                self.reached = batch.facts.last().map_or(self.reached, |fact: &Fact| fact.position);
+                self.reached = batch.reached;
                 return Ok(Some(batch));
             }
             if !self.tail.wait_past(self.reached).await {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
+use lastseen_log::LogOptions;
 use tracing_subscriber::filter::Targets;
 
 /// Who was last seen when, and how many users are active.
@@ -34,13 +35,14 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Check every byte of a log and change nothing
     ///
-    /// Frames, checksums, the order of positions, and ids that stand twice within the recent window. Everything
+    /// Segments, frames, checksums, the order of positions, and ids that stand twice within the recent window. Everything
     /// that is wrong is listed with its file and offset (exit code 3). The log may be in use by a server.
     Verify(VerifyArgs),
     /// Copy a log, also while a server writes to it
     ///
     /// The copy is a log of its own: all that was acknowledged when the command began, and nothing that is not
-    /// durable in the original. `lastseen serve --data DIR` opens it.
+    /// durable in the original. `lastseen serve --data DIR` opens it. Sealed segments never change: on the same file system
+    /// they become hard links and take no space.
     Backup(BackupArgs),
 }
 
@@ -58,6 +60,12 @@ pub(crate) struct ServeArgs {
     /// How far ahead of the server's clock an event may have occurred, such as 5m or 30s
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_FUTURE_TOLERANCE", default_value = "5m", value_parser = span)]
     pub(crate) future_tolerance: Duration,
+    /// How many events make a segment of sealed history, a Parquet file that any tool reads
+    #[arg(long, value_name = "N", env = "LASTSEEN_SEGMENT_EVENTS", default_value = "1000000", value_parser = segment_events())]
+    pub(crate) segment_events: u64,
+    /// When events are sealed at the latest, however few there are, such as 24h or 30m
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_SEGMENT_AGE", default_value = "24h", value_parser = span)]
+    pub(crate) segment_age: Duration,
     /// What to log to stderr: error, warn, info, debug or trace, also per module: `info,lastseen_log=debug`
     #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info")]
     pub(crate) log: Targets,
@@ -119,6 +127,10 @@ pub(crate) struct BackupArgs {
     /// Directory of the event log
     #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
     pub(crate) data: PathBuf,
+}
+
+fn segment_events() -> RangedU64ValueParser<u64> {
+    RangedU64ValueParser::new().range(1..=LogOptions::SEGMENT_EVENTS_MAX)
 }
 
 fn batch_events() -> RangedU64ValueParser<usize> {

@@ -55,7 +55,14 @@ fn config(args: ServeArgs) -> ServeConfig {
         args::Persons::UserId => lastseen_server::Persons::UserId,
         args::Persons::Off => lastseen_server::Persons::Off,
     };
-    ServeConfig { data: args.data, listen: args.listen, persons, future_tolerance: args.future_tolerance }
+    ServeConfig {
+        data: args.data,
+        listen: args.listen,
+        persons,
+        future_tolerance: args.future_tolerance,
+        segment_events: args.segment_events,
+        segment_age: args.segment_age,
+    }
 }
 
 /// The one line on stdout. A closed stdout is no reason not to serve.

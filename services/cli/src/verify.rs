@@ -33,14 +33,23 @@ fn print_text(verified: &Verified) {
     for Finding { kind, place } in &verified.findings {
         println!("{}: {place}", kind.as_str());
     }
-    let Verified { files, bytes, frames, events, members, last_position, unfinished_bytes, findings } =
-        verified;
+    let Verified {
+        files,
+        segments,
+        bytes,
+        frames,
+        events,
+        members,
+        last_position,
+        unfinished_bytes,
+        findings,
+    } = verified;
     if *unfinished_bytes > 0 {
         println!("{unfinished_bytes} bytes at the end are being written, or were when the server stopped");
     }
     let found = if findings.is_empty() { "sound".to_owned() } else { format!("{} findings", findings.len()) };
     println!(
-        "{found}: {} events of {} members up to position {}, {} frames in {files} files, {}",
+        "{found}: {} events of {} members up to position {}, {segments} segments, {} frames in {files} WAL files, {}",
         HumanCount(*events),
         HumanCount(*members as u64),
         last_position.get(),
@@ -52,6 +61,7 @@ fn print_text(verified: &Verified) {
 #[derive(Serialize)]
 struct Json<'a> {
     files: u64,
+    segments: u64,
     bytes: u64,
     frames: u64,
     events: u64,
@@ -81,6 +91,7 @@ fn print_json(verified: &Verified) -> anyhow::Result<()> {
     });
     let json = Json {
         files: verified.files,
+        segments: verified.segments,
         bytes: verified.bytes,
         frames: verified.frames,
         events: verified.events,

@@ -15,6 +15,10 @@ pub struct ServeConfig {
     pub persons: Persons,
     /// How far ahead of the server's clock `occurred_at` may lie.
     pub future_tolerance: Duration,
+    /// How many events make a segment of sealed history.
+    pub segment_events: u64,
+    /// When events are sealed at the latest.
+    pub segment_age: Duration,
 }
 
 /// What a `user_id` means across tenants.

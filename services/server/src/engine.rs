@@ -57,6 +57,7 @@ impl Engine {
     /// [`EngineError`].
     pub(crate) fn open(
         data: &Path,
+        options: LogOptions,
         clock: Arc<dyn Clock>,
         progress: impl Fn(u64),
     ) -> Result<(Self, oneshot::Receiver<()>), EngineError> {
@@ -67,8 +68,7 @@ impl Engine {
             // Refused only when the fold thread is gone: the appends then learn that their outcome is unknown.
             let _ = sender.send(commit);
         };
-        let log = Log::open(Arc::new(disk), LogOptions::default(), clock.clone(), on_commit)
-            .map_err(EngineError::Open)?;
+        let log = Log::open(Arc::new(disk), options, clock.clone(), on_commit).map_err(EngineError::Open)?;
         if let Some(torn) = log.torn_tail() {
             tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
         }

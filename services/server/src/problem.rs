@@ -231,6 +231,7 @@ impl Problem {
                 "The store takes no events",
                 "nothing of the request was stored; the store takes no events until the server is restarted",
             ),
+            AppendError::Unreadable(cause) => Self::unreadable(cause),
             AppendError::Indeterminate(_) => Self::unavailable(
                 "outcome_unknown",
                 "The outcome is unknown",

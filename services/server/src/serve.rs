@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use lastseen_log::LogOptions;
 use lastseen_store::{StoreFault, SystemClock};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -82,7 +83,7 @@ pub async fn serve(
         future_tolerance: config.future_tolerance,
     });
     let (stop, stopping) = watch::channel(false);
-    let mut engine = std::pin::pin!(run_engine(app.clone(), config.data.clone()));
+    let mut engine = std::pin::pin!(run_engine(app.clone(), config));
     let mut http = std::pin::pin!(run_http(listener, app.clone(), stopping));
     let failed = tokio::select! {
         error = &mut engine => Some(error),
@@ -104,12 +105,14 @@ pub async fn serve(
 }
 
 /// Opens the store, then watches it. Resolves only when something is wrong.
-async fn run_engine(app: Arc<App>, data: std::path::PathBuf) -> ServeError {
+async fn run_engine(app: Arc<App>, config: ServeConfig) -> ServeError {
     let opening = app.clone();
+    let ServeConfig { data, segment_events, segment_age, .. } = config;
     let path = data.clone();
+    let options = LogOptions { segment_events, segment_age, ..LogOptions::default() };
     let opened = tasks::blocking(move || {
         let progress = |events| opening.folded_events.store(events, Ordering::Relaxed);
-        Engine::open(&path, Arc::new(SystemClock), progress)
+        Engine::open(&path, options, Arc::new(SystemClock), progress)
     });
     match opened.await {
         Ok((engine, fold_ended)) => {

@@ -116,14 +116,19 @@ fn batches(runtime: &Runtime, size: usize, length: Duration) {
     let frames: Vec<usize> = log_frames(dir.path()).split_off(warm);
     log.close();
     let raw = raw::write_and_sync(dir.path(), &frames);
+    let batch_len = frames.iter().sum::<usize>() * size / events;
+    let each = raw::write_and_sync_each(dir.path(), PUBLISHERS, (events / size) as u64, batch_len);
     let rate = per_second(events as u64, spent);
     println!(
         "batches of {size:>6} from {PUBLISHERS}: {rate:>10} events/s, {:.0} events a group, {} bytes an event; \
-         the same bytes without us {:.2} s / ours {:.2} s = {:.2}",
+         ours {:.2} s; the same bytes without us, batch by batch from {PUBLISHERS} threads {:.2} s = {:.2}, \
+         in our groups {:.2} s = {:.2}",
         events as f64 / frames.len() as f64,
         frames.iter().sum::<usize>() / events,
-        raw.as_secs_f64(),
         spent.as_secs_f64(),
+        each.as_secs_f64(),
+        each.as_secs_f64() / spent.as_secs_f64(),
+        raw.as_secs_f64(),
         raw.as_secs_f64() / spent.as_secs_f64(),
     );
 }

@@ -114,6 +114,25 @@ impl Disk for OsDisk {
         std::fs::remove_file(self.path(path))
     }
 
+    fn link(&self, path: &str, to: &dyn Disk) -> io::Result<bool> {
+        let Some(root) = to.os_root() else { return Ok(false) };
+        match std::fs::hard_link(self.path(path), root.join(path)) {
+            Ok(()) => Ok(true),
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists
+                    || error.kind() == io::ErrorKind::NotFound =>
+            {
+                Err(error)
+            }
+            // Another file system, one without hard links, or one where we may not make them.
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn os_root(&self) -> Option<&Path> {
+        Some(&self.root)
+    }
+
     fn sync_dir(&self, dir: &str, _site: SyncSite) -> io::Result<()> {
         File::open(self.path(dir))?.sync_all()
     }

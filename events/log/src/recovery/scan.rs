@@ -4,14 +4,16 @@
 use std::fmt;
 use std::ops::Range;
 
-use lastseen_event::{Position, UtcInstant};
+use lastseen_event::{EventId, Position, UtcInstant};
 use lastseen_store::Corruption;
 
+use crate::manifest::Manifest;
 use crate::members::Members;
 use crate::recent::RecentIds;
 use crate::wal::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
 use crate::wal::payload::Payload;
 use crate::wal::walk::{header_behind, may_follow_end, used_len};
+use crate::writer::next;
 
 /// What a power cut left of a frame that nobody was told was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +45,10 @@ impl fmt::Display for TornTail {
 pub(super) struct Scanner {
     pub(super) members: Members,
     pub(super) recent: RecentIds,
+    /// Those of one frame; kept for its memory.
+    ids: Vec<(EventId, u64)>,
+    /// The first position that is not sealed.
+    unsealed: Position,
     pub(super) last_position: Position,
     pub(super) last_recorded_at: UtcInstant,
 }
@@ -58,12 +64,15 @@ pub(super) struct FileScan {
 }
 
 impl Scanner {
-    pub(super) fn new(recent: RecentIds) -> Self {
+    /// Begins behind what is sealed.
+    pub(super) fn new(members: Members, recent: RecentIds, manifest: &Manifest) -> Self {
         Self {
-            members: Members::default(),
+            members,
             recent,
-            last_position: Position::START,
-            last_recorded_at: UtcInstant::EARLIEST,
+            ids: Vec::new(),
+            unsealed: next(manifest.last()),
+            last_position: manifest.last(),
+            last_recorded_at: manifest.last_recorded_at(),
         }
     }
 
@@ -121,15 +130,17 @@ impl Scanner {
             let (found, is_new) = self.members.resolve(new.tenant_id, new.user_id);
             (is_new && found.member == new.member).then_some(())
         })?;
-        let Self { members, recent, .. } = self;
+        let Self { members, ids, .. } = self;
+        ids.clear();
         let count = payload.for_each_event(|event| {
             members.member_ref(event.member)?;
-            recent.insert(event.id, event.fingerprint);
+            ids.push((event.id, event.fingerprint));
             Some(())
         })?;
         if count != header.events {
             return None;
         }
+        self.recent.take(&self.ids, self.unsealed);
         self.last_position = Position::new(self.last_position.get() + u64::from(count));
         self.last_recorded_at = header.recorded_at;
         Some(())

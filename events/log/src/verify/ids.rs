@@ -17,11 +17,11 @@ pub(super) struct IdCheck {
 
 impl IdCheck {
     pub(super) fn new(recent_ids: usize) -> Self {
-        Self { recent: RecentIds::new(recent_ids.max(1)), findings: Vec::new() }
+        Self { recent: RecentIds::new(recent_ids, Position::new(1)), findings: Vec::new() }
     }
 
     pub(super) fn see(&mut self, id: EventId, position: Position, (path, offset): (&str, usize)) {
-        if let Some(earlier) = self.recent.get(id)
+        if let Some(earlier) = self.recent.latest(id)
             && self.findings.len() < FINDINGS_MAX
         {
             let place = Corruption {
@@ -32,7 +32,8 @@ impl IdCheck {
             };
             self.findings.push(Finding { kind: FindingKind::DuplicateId, place });
         }
-        self.recent.insert(id, position.get());
+        self.recent.stage(id, position.get());
+        self.recent.commit(Position::new(u64::MAX));
     }
 
     pub(super) fn into_findings(self) -> Vec<Finding> {

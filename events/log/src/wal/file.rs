@@ -63,6 +63,11 @@ impl WalFile {
         Self { file, header, end, written_until: end }
     }
 
+    /// The position of the first event that was or will be written to it.
+    pub(crate) fn first_position(&self) -> Position {
+        self.header.first_position
+    }
+
     /// Whether a frame of this length fits, the end frame behind it, and a rest: so that a file as long as its end
     /// frame says was cut, which is done after that frame is durable.
     pub(crate) fn fits(&self, frame_len: usize) -> bool {

@@ -1,15 +1,11 @@
 //! The requests of one group, row by row: new, duplicate or conflict. Nothing outside the group changes until
 //! it is durable.
 
-use hashbrown::HashMap;
-use lastseen_event::{EventBatch, EventId, MemberRef, Position};
+use lastseen_event::{EventBatch, MemberRef, Position};
 use lastseen_store::{AppendError, Appended};
 
-use super::{Reply, Request};
-use crate::recent::RecentIds;
-
-/// The new ids of a group with their fingerprints; kept between groups for its memory.
-pub(crate) type IdLookup = HashMap<EventId, u64>;
+use super::{Answer, Reply, Request};
+use crate::recent::{RecentIds, Standing};
 
 /// A group after its check: refused requests have their answer already.
 pub(super) struct Group {
@@ -28,18 +24,21 @@ struct Checked {
 }
 
 impl Group {
-    /// Sorts out every row of every request, in order. A later request sees the ids of the earlier ones.
-    pub(super) fn check(requests: Vec<Request>, recent: &RecentIds, staged: &mut IdLookup) -> Self {
-        staged.clear();
+    /// Sorts out every row of every request, in order. A later request sees the ids of the earlier ones: those that are
+    /// to be written are staged in `recent`.
+    pub(super) fn check(requests: Vec<Request>, recent: &mut RecentIds) -> Self {
         let mut group = Self { requests: Vec::with_capacity(requests.len()), new_events: 0 };
         for request in requests {
+            if request.looked_up_until < recent.first() {
+                let _ = request.reply.send(Answer::LookAgain(request.batch));
+                continue;
+            }
             let on_conflict = request.on_conflict;
-            let checked = Checked::new(request, recent, staged);
+            let checked = Checked::new(request, recent);
             if on_conflict.refuses(&checked.conflicts) {
-                for row in &checked.new {
-                    staged.remove(&checked.batch.identity(*row as usize).0);
-                }
-                let _ = checked.reply.send(Err(AppendError::Conflicts { rows: checked.conflicts }));
+                recent.unstage(checked.new.len());
+                let _ =
+                    checked.reply.send(Answer::Done(Err(AppendError::Conflicts { rows: checked.conflicts })));
             } else {
                 group.new_events += checked.new.len();
                 group.requests.push(checked);
@@ -60,11 +59,6 @@ impl Group {
         })
     }
 
-    /// The ids that were written and their fingerprints, in order.
-    pub(super) fn new_ids(&self) -> impl Iterator<Item = (EventId, u64)> {
-        self.new_rows().map(|(batch, row, _)| batch.identity(row))
-    }
-
     /// The success of every request; `position` is that of the log's last event.
     pub(super) fn answers(&mut self, position: Position) -> Vec<(Reply, Appended)> {
         let answer = |request: Checked| {
@@ -77,27 +71,36 @@ impl Group {
     /// Tells every request the same error.
     pub(super) fn refuse(self, error: &AppendError) {
         for request in self.requests {
-            let _ = request.reply.send(Err(error.clone()));
+            let _ = request.reply.send(Answer::Done(Err(error.clone())));
         }
     }
 }
 
 impl Checked {
-    fn new(request: Request, recent: &RecentIds, staged: &mut IdLookup) -> Self {
-        let Request { batch, members, reply, .. } = request;
-        let new = Vec::with_capacity(batch.len());
-        let mut checked = Self { batch, members, reply, new, duplicates: 0, conflicts: Vec::new() };
-        for row in 0..checked.batch.len() {
-            let (id, fingerprint) = checked.batch.identity(row);
-            match recent.get(id).or_else(|| staged.get(&id).copied()) {
-                Some(known) if known == fingerprint => checked.duplicates += 1,
-                Some(_) => checked.conflicts.push(row),
-                None => {
-                    staged.insert(id, fingerprint);
-                    checked.new.push(u32::try_from(row).expect("a request has at most 10,000 events"));
+    fn new(request: Request, recent: &mut RecentIds) -> Self {
+        /// Rows whose places are read at once.
+        const AT_ONCE: usize = 64;
+        let Request { batch, members, known, reply, .. } = request;
+        let (mut new, mut duplicates, mut conflicts) = (Vec::with_capacity(batch.len()), 0, Vec::new());
+        for start in (0..batch.len()).step_by(AT_ONCE) {
+            let rows = start..batch.len().min(start + AT_ONCE);
+            recent.touch(rows.clone().map(|row| batch.identity(row).0));
+            for row in rows {
+                let (id, fingerprint) = batch.identity(row);
+                if known.get(row).copied().unwrap_or(false) {
+                    duplicates += 1;
+                    continue;
+                }
+                match recent.standing(id, fingerprint) {
+                    Standing::Duplicate => duplicates += 1,
+                    Standing::Conflict => conflicts.push(row),
+                    Standing::New => {
+                        recent.stage(id, fingerprint);
+                        new.push(u32::try_from(row).expect("a request has at most 10,000 events"));
+                    }
                 }
             }
         }
-        checked
+        Self { batch, members, reply, new, duplicates, conflicts }
     }
 }

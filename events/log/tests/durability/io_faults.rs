@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use lastseen_event::{Event, EventBatch, EventType, Position, TenantId, UserId, UtcInstant};
-use lastseen_log::{Commit, Fault, FaultDisk, Log, LogOptions, OpenError, Operation, OsDisk, SyncSite};
+use lastseen_log::{
+    Commit, Fault, FaultDisk, Log, LogOptions, OpenError, Operation, OsDisk, SealError, SyncSite,
+};
 use lastseen_store::contract::event_id;
 use lastseen_store::{AppendError, Detail, EventReader, EventStore, OnConflict, ReadError, SystemClock};
 use tempfile::TempDir;
@@ -44,10 +46,32 @@ impl Life {
             if at == BATCHES.len() / 2 {
                 self.close();
             }
+            if at % 4 == 1 {
+                self.seal()?;
+            }
         }
         self.close();
         self.survives(0, &[])?;
         self.survives(1, &[])
+    }
+
+    /// Seals, or fails to: nothing that is stored changes.
+    fn seal(&mut self) -> Result<(), String> {
+        let Some(log) = &self.log else { return Ok(()) };
+        let sealed = log.seal();
+        self.history = self.compare(log, None)?;
+        for seed in 0..4 {
+            self.survives(seed, &[])?;
+        }
+        match sealed {
+            Ok(()) => Ok(()),
+            Err(SealError::Io { .. } | SealError::Stopped) => {
+                // It may have stopped the writer too: a new process goes on.
+                self.close();
+                Ok(())
+            }
+            Err(error) => Err(format!("does not seal: {}", chain(&error))),
+        }
     }
 
     fn close(&mut self) {
@@ -369,7 +393,7 @@ fn what_may_not_be_done_is_named() {
     for (operation, file) in [
         (Operation::CreateDir, "wal"),
         (Operation::SyncDir, "wal"),
-        (Operation::Open, "wal/0000000001.wal"),
+        (Operation::Open, "segments/manifest.json"),
         (Operation::Read, "wal/0000000001.wal"),
     ] {
         let mut life = Life::new(900);

@@ -1,7 +1,5 @@
-//! The log against a `Vec`: appends of every kind with a small recent window and small files, reads from anywhere,
-//! the tail, ending and opening again.
-
-use std::collections::HashMap;
+//! The log against a `Vec`: appends of every kind with a small recent window, small files and small segments, reads from
+//! anywhere, the tail, sealing, ending and opening again.
 
 use lastseen_event::Position;
 use lastseen_log::{FaultDisk, Log, LogOptions};
@@ -15,6 +13,8 @@ use crate::support::{clock, multiplier, open, options, wait};
 enum Step {
     Append(Vec<Item>, OnConflict),
     Read(u64),
+    /// Everything so far becomes a segment.
+    Seal,
     Reopen,
     /// Reopening with another window.
     Window(usize),
@@ -31,6 +31,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => (prop::collection::vec(item, 0..9), on_conflict).prop_map(|(items, on)| Step::Append(items, on)),
         3 => (0_u64..90).prop_map(Step::Read),
+        2 => Just(Step::Seal),
         1 => Just(Step::Reopen),
         1 => (1_usize..14).prop_map(Step::Window),
     ];
@@ -45,22 +46,18 @@ struct Expected {
     conflicts: Vec<usize>,
 }
 
-/// The rule of idempotency in its shortest form: an id is known if it is among the last `window` events, or above
-/// in its own batch; the latest event with it is the one that counts.
+/// The rule of idempotency in its shortest form: what is stored with the same content, however long ago, is a duplicate;
+/// an id among the last `window` events, or above in its own batch, that stands for something else is a conflict.
 fn expect(history: &[Item], window: usize, items: &[Item]) -> Expected {
-    let mut known: HashMap<u64, i64> = HashMap::new();
-    known.extend(
-        history[history.len().saturating_sub(window)..].iter().map(|item| (item.number, item.shift_us)),
-    );
+    let recent = &history[history.len().saturating_sub(window)..];
     let mut expected = Expected::default();
     for (row, item) in items.iter().enumerate() {
-        match known.get(&item.number) {
-            Some(shift_us) if *shift_us == item.shift_us => expected.duplicates += 1,
-            Some(_) => expected.conflicts.push(row),
-            None => {
-                known.insert(item.number, item.shift_us);
-                expected.new.push(*item);
-            }
+        if history.contains(item) || expected.new.contains(item) {
+            expected.duplicates += 1;
+        } else if recent.iter().chain(&expected.new).any(|known| known.number == item.number) {
+            expected.conflicts.push(row);
+        } else {
+            expected.new.push(*item);
         }
     }
     expected
@@ -139,6 +136,7 @@ proptest! {
             match step {
                 Step::Append(items, on_conflict) => pair.append(&items, on_conflict),
                 Step::Read(after) => pair.read(after),
+                Step::Seal => pair.log.seal().expect("seals"),
                 Step::Reopen => pair.reopen(pair.options.recent_ids),
                 Step::Window(window) => pair.reopen(window),
             }
@@ -172,12 +170,47 @@ fn an_id_is_known_until_exactly_the_window_is_behind_it() {
         let stored = wait(pair.log.append(batch(&[changed]), OnConflict::RefuseBatch)).expect("is new");
         assert_eq!((stored.stored, stored.position.get()), (1, WINDOW + 2));
         pair.history.items.push(changed);
-        // A larger window from now on sees both: the later one counts.
+        // A larger window from now on sees both: each is known by its content, and a third is a conflict.
         pair.reopen(100);
-        let repeat = wait(pair.log.append(batch(&[changed]), OnConflict::RefuseBatch)).expect("a duplicate");
-        assert_eq!(repeat.duplicates, 1);
-        let conflict = wait(pair.log.append(batch(&[Item::new(0)]), OnConflict::RefuseBatch));
-        assert!(matches!(conflict, Err(AppendError::Conflicts { rows }) if rows == [0]));
+        pair.append(&[changed], OnConflict::RefuseBatch);
+        pair.append(&[Item::new(0)], OnConflict::RefuseBatch);
+        pair.append(&[Item { number: 0, shift_us: 2 }], OnConflict::RefuseBatch);
+        assert_eq!(pair.history.position().get(), WINDOW + 2);
+    }
+}
+
+/// Where the window ends, segments take over: at no size of either is an event forgotten.
+#[test]
+fn what_is_stored_is_a_duplicate_for_ever() {
+    const EVENTS: u64 = 120;
+    for (window, segment_events, wal_file_bytes) in
+        [(1, 7, 300), (3, 20, 4_000), (16, 1, 2_000), (40, 33, 900)]
+    {
+        let mut pair =
+            Pair::new(LogOptions { recent_ids: window, segment_events, ..options(wal_file_bytes) });
+        for number in 0..EVENTS {
+            pair.append(&[Item::new(number)], OnConflict::RefuseBatch);
+            if number % 31 == 30 {
+                pair.log.seal().expect("seals");
+            }
+            if number % 47 == 46 {
+                pair.reopen(window);
+            }
+        }
+        let all: Vec<Item> = (0..EVENTS).map(Item::new).collect();
+        for step in [1, 13, 120] {
+            for items in all.chunks(step) {
+                pair.append(items, OnConflict::RefuseBatch);
+            }
+        }
+        assert_eq!(pair.history.position().get(), EVENTS);
+        // Beyond the window another content is an event of its own, and known from then on.
+        let changed = Item { number: 0, shift_us: 1 };
+        pair.append(&[changed], OnConflict::RefuseBatch);
+        pair.log.seal().expect("seals");
+        pair.append(&[changed, Item::new(0)], OnConflict::RefuseBatch);
+        assert_eq!(pair.history.position().get(), EVENTS + 1);
+        pair.compare();
     }
 }
 

@@ -1,4 +1,4 @@
-//! The power goes at every operation of random workloads, and at every operation of the recovery after that.
+//! The power goes at every operation of random workloads, sealing included, and at every operation of the recovery after that.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,8 @@ enum Step {
     Append(Vec<Item>),
     /// The same, but one of the writes it takes ends for lack of space after so many bytes: it is refused.
     NoSpace(Vec<Item>, u64, usize),
+    /// Makes a segment of everything so far.
+    Seal,
     /// Ends the log in order and opens it again.
     Reopen,
     /// Ends the process and starts another.
@@ -34,9 +36,10 @@ impl Workload {
         let options = options(WAL_FILE_BYTES[chance.index(WAL_FILE_BYTES.len())]);
         let mut sent = 0;
         let steps = (0..8 + chance.below(8))
-            .map(|_| match chance.below(14) {
+            .map(|_| match chance.below(16) {
                 0..2 => Step::Reopen,
                 2 => Step::Kill,
+                14..16 => Step::Seal,
                 3..5 => Step::NoSpace(items(chance, &mut sent), chance.below(2), chance.index(600)),
                 _ => Step::Append(items(chance, &mut sent)),
             })
@@ -113,6 +116,15 @@ impl<'a> Run<'a> {
                     if !powered {
                         return Ok(());
                     }
+                    continue;
+                }
+                Step::Seal => {
+                    match log.seal() {
+                        Ok(()) => {}
+                        Err(_) if self.power_is_off() => return Ok(()),
+                        Err(error) => return Err(format!("does not seal: {}", chain(&error))),
+                    }
+                    self.history.compare(&log, None)?;
                     continue;
                 }
                 Step::Reopen => {
@@ -192,7 +204,16 @@ impl<'a> Run<'a> {
 /// Once a log was ended in order, damage to its very last byte is damage, even if the power goes now.
 fn check_ended(disk: &FaultDisk, options: &LogOptions) -> Result<(), String> {
     let mut files = disk.after_power_cut(0).files();
-    let Some((_, last)) = wal_files(&mut files).next_back() else { return Ok(()) };
+    // Files that are sealed mean nothing any more, and may still be there.
+    let manifest =
+        files.get("segments/manifest.json").map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let wal_from = manifest.as_deref().and_then(|text| text.split("\"wal_from\":").nth(1)?.split(',').next());
+    let wal_from = wal_from.map_or(0_u64, |number| number.parse().expect("a number of a WAL file"));
+    let Some((_, last)) =
+        wal_files(&mut files).rfind(|(path, _)| **path >= format!("wal/{wal_from:010}.wal"))
+    else {
+        return Ok(());
+    };
     // The last byte that is not the zero of a file that was not cut.
     let Some(byte) = last.iter_mut().rev().find(|byte| **byte != 0) else { return Ok(()) };
     *byte ^= 1;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lastseen_event::UtcInstant;
-use lastseen_log::{Commit, FaultDisk, Log, LogOptions, OpenError};
+use lastseen_log::{Commit, FaultDisk, Log, LogOptions, OpenError, Sealing};
 use lastseen_store::{Clock, ManualClock};
 
 /// Chance by seed, the same on every machine (`SplitMix64`).
@@ -65,7 +65,14 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Small files and a small window, so that a short test rolls and forgets.
 pub(crate) fn options(wal_file_bytes: u64) -> LogOptions {
-    LogOptions { wal_file_bytes, recent_ids: 1_000, queue_requests: 16, group_events: 64 }
+    LogOptions {
+        wal_file_bytes,
+        recent_ids: 1_000,
+        queue_requests: 16,
+        group_events: 64,
+        sealing: Sealing::OnDemand,
+        ..LogOptions::default()
+    }
 }
 
 /// How many times the normal number of cases is wanted.

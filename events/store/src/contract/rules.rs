@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use lastseen_event::{EventBatch, EventId, Fact, MemberRef, Position};
+use lastseen_event::{EventBatch, EventId, EventType, Fact, MemberRef, Position};
 
 use super::Source;
 use crate::{
-    AppendError, Appended, Detail, EventReader, EventStore, OnConflict, RecordedBatch, Subscription,
+    AppendError, Appended, Detail, EventReader, EventStore, EventTypes, Filter, OnConflict, RecordedBatch,
+    Scan, Subscription,
 };
 
 const SOURCE: Source = Source { series: 0 };
@@ -25,7 +26,7 @@ fn drain(reader: &mut impl EventReader) -> RecordedBatch {
     while let Some(batch) = reader.next_batch().expect("history is readable") {
         assert!(!batch.facts.is_empty(), "a batch is never empty");
         for event in batch.events.iter() {
-            all.events.push(&event).expect("recorded events are valid");
+            all.events.push(&event);
         }
         all.facts.extend(batch.facts);
     }
@@ -154,6 +155,79 @@ pub async fn reading_starts_above_a_position<S: EventStore>(store: &S) {
         assert!(rest.events.iter().eq(all.events.iter().skip(at + 1)));
     }
     assert!(read_from(store, Position::new(u64::MAX), Detail::Events).facts.is_empty());
+}
+
+/// Whatever a scan chooses, and wherever it is cut and taken up again: what it reads is what choosing from all of history
+/// gives.
+pub async fn a_filtered_scan_is_the_history_without_the_rest<S: EventStore>(store: &S) {
+    for start in (0..600).step_by(60) {
+        append(store, SOURCE.batch(start..start + 60)).await;
+    }
+    let all = read_from(store, Position::START, Detail::Events);
+    let facts = &all.facts;
+    let occurred = |at: usize| Some(facts[at].occurred_at);
+    let filters = [
+        Filter::default(),
+        Filter { tenant: Some(facts[7].member.tenant), ..Filter::default() },
+        Filter { member: Some(facts[8].member.member), ..Filter::default() },
+        Filter {
+            types: Some(EventTypes::from_iter([EventType::Login, EventType::UserDeleted])),
+            ..Filter::default()
+        },
+        Filter { occurred_since: occurred(3), occurred_until: occurred(5), ..Filter::default() },
+        Filter { occurred_since: occurred(5), occurred_until: occurred(3), ..Filter::default() },
+        Filter { recorded_since: Some(facts[100].recorded_at), ..Filter::default() },
+        Filter {
+            recorded_until: Some(facts[400].recorded_at),
+            occurred_until: occurred(9),
+            ..Filter::default()
+        },
+        Filter {
+            tenant: Some(facts[1].member.tenant),
+            types: Some(EventTypes::default()),
+            ..Filter::default()
+        },
+    ];
+    for filter in filters {
+        for (after, until) in [(None, None), (Some(17), Some(430)), (Some(599), None), (Some(300), Some(200))]
+        {
+            let after = after.map_or(Position::START, |at: usize| facts[at].position);
+            let until = until.map(|at: usize| facts[at].position);
+            let chosen = |fact: &Fact| {
+                fact.position > after
+                    && until.is_none_or(|until| fact.position <= until)
+                    && filter.keeps(fact)
+            };
+            let rows: Vec<usize> = (0..facts.len()).filter(|row| chosen(&facts[*row])).collect();
+            for detail in [Detail::Facts, Detail::Events] {
+                let (mut found, mut reached) = (RecordedBatch::default(), after);
+                // Taken up again after every batch.
+                while let Some(batch) = store
+                    .scan(Scan { after: reached, until, detail, filter })
+                    .next_batch()
+                    .expect("history is readable")
+                {
+                    assert!(batch.reached > reached && until.is_none_or(|until| batch.reached <= until));
+                    assert!(
+                        batch
+                            .facts
+                            .iter()
+                            .all(|fact| fact.position > reached && fact.position <= batch.reached)
+                    );
+                    reached = batch.reached;
+                    found.facts.extend(&batch.facts);
+                    batch.events.iter().for_each(|event| found.events.push(&event));
+                }
+                assert!(found.facts.iter().eq(rows.iter().map(|row| &facts[*row])), "{filter:?}");
+                if detail == Detail::Events {
+                    assert!(
+                        found.events.iter().eq(rows.iter().map(|row| all.events.get(*row))),
+                        "{filter:?}"
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// The end is not for ever: the same cursor reads on.

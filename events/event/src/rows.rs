@@ -1,0 +1,154 @@
+//! Events in one text buffer and one array: what a store reads back, and the inside of an
+//! [`EventBatch`](crate::EventBatch).
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use crate::{BatchName, Event, EventId, EventType, SessionId, TenantId, UserId, UtcInstant};
+
+/// Events in order. Two allocations, however many events.
+#[derive(Clone, Debug, Default)]
+pub struct EventRows {
+    rows: Vec<Row>,
+    /// The names of all events, back to back: tenant, user, session, source tenant, batch.
+    text: String,
+}
+
+/// One event: its fixed part, and where its names stand in the text. A length of 0 is an absent name.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    id: EventId,
+    occurred_at: UtcInstant,
+    text_start: u32,
+    name_lens: [u8; NAMES],
+    event_type: EventType,
+    confirmed: Option<bool>,
+}
+
+/// Names an event may have.
+pub(crate) const NAMES: usize = 5;
+
+impl EventRows {
+    /// Room for `events` events.
+    pub fn with_capacity(events: usize) -> Self {
+        const TYPICAL_NAME_BYTES: usize = 56;
+        Self { rows: Vec::with_capacity(events), text: String::with_capacity(events * TYPICAL_NAME_BYTES) }
+    }
+
+    /// Number of events.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no event.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Bytes of all names together.
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Adds an event that was checked before it was recorded.
+    ///
+    /// # Panics
+    /// If the names add up to 4 GiB.
+    pub fn push(&mut self, event: &Event<'_>) {
+        let start = self.text.len();
+        let mut name_lens = [0; NAMES];
+        for (len, name) in name_lens.iter_mut().zip(event.names()) {
+            *len = u8::try_from(name.len()).expect("a name has at most 128 bytes");
+            self.text.push_str(name);
+        }
+        self.rows.push(Row {
+            id: event.id,
+            occurred_at: event.occurred_at,
+            text_start: u32::try_from(start).expect("a batch holds less than 4 GiB of names"),
+            name_lens,
+            event_type: event.event_type,
+            confirmed: event.confirmed,
+        });
+    }
+
+    /// The events in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Event<'_>> {
+        self.rows.iter().map(|row| row.event(&self.text))
+    }
+
+    /// The event at `row`.
+    ///
+    /// # Panics
+    /// If `row` is not below [`EventRows::len`].
+    pub fn get(&self, row: usize) -> Event<'_> {
+        self.rows[row].event(&self.text)
+    }
+
+    /// The tenant and the user of the event at `row`.
+    ///
+    /// # Panics
+    /// If `row` is not below [`EventRows::len`].
+    pub fn names(&self, row: usize) -> (TenantId<'_>, UserId<'_>) {
+        let Row { text_start, name_lens: [tenant, user, ..], .. } = self.rows[row];
+        let (tenant, rest) = self.text[text_start as usize..].split_at(usize::from(tenant));
+        (TenantId::checked_before(tenant), UserId::checked_before(&rest[..usize::from(user)]))
+    }
+
+    /// The id of the event at `row`.
+    pub(crate) fn id(&self, row: usize) -> EventId {
+        self.rows[row].id
+    }
+
+    /// Keeps the events for which `keep(row)` holds, in order. The text stays as it is.
+    pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        let mut row = 0;
+        self.rows.retain(|_| {
+            row += 1;
+            keep(row - 1)
+        });
+    }
+
+    /// The fingerprint of the event that was added last; see [`Event::fingerprint`].
+    pub(crate) fn fingerprint_of_last(&self) -> Option<u64> {
+        let row = self.rows.last()?;
+        Some(fingerprint(
+            &row.event(&self.text),
+            row.name_lens,
+            &self.text.as_bytes()[row.text_start as usize..],
+        ))
+    }
+}
+
+impl Row {
+    fn event<'a>(&self, text: &'a str) -> Event<'a> {
+        let mut at = self.text_start as usize;
+        let mut name = |len: u8| {
+            let start = at;
+            at += usize::from(len);
+            &text[start..at]
+        };
+        let [tenant, user, session, from_tenant, batch] = self.name_lens.map(&mut name);
+        let present = |name: &'a str| (!name.is_empty()).then_some(name);
+        Event {
+            id: self.id,
+            event_type: self.event_type,
+            tenant_id: TenantId::checked_before(tenant),
+            user_id: UserId::checked_before(user),
+            occurred_at: self.occurred_at,
+            session_id: present(session).map(SessionId::checked_before),
+            from_tenant_id: present(from_tenant).map(TenantId::checked_before),
+            confirmed: self.confirmed,
+            batch: present(batch).map(BatchName::checked_before),
+        }
+    }
+}
+
+/// Hash of everything but the id, given the event's names back to back. The lengths are in it, so moving a byte between
+/// names changes it.
+pub(crate) fn fingerprint(event: &Event<'_>, name_lens: [u8; NAMES], names: &[u8]) -> u64 {
+    let mut fixed = [0; 8 + NAMES + 2];
+    fixed[..8].copy_from_slice(&event.occurred_at.as_micros().to_le_bytes());
+    fixed[8..8 + NAMES].copy_from_slice(&name_lens);
+    fixed[8 + NAMES] = event.event_type.code();
+    fixed[9 + NAMES] = event.confirmed.map_or(0, |confirmed| 1 + u8::from(confirmed));
+    xxh3_64_with_seed(&fixed, xxh3_64(names))
+}

@@ -1,0 +1,219 @@
+//! The part of the cursor in a segment: row group by row group, the rows that are wanted found first by the columns the
+//! conditions are on, then the rest of them read.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use lastseen_event::{Position, UtcInstant};
+use lastseen_store::{Detail, Filter, ReadError, RecordedBatch, Scan};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
+use parquet::file::statistics::Statistics;
+
+use crate::disk::Disk;
+use crate::manifest::Entry;
+use crate::segment::file::SegmentFile;
+use crate::segment::rows::Rows;
+use crate::segment::schema::Column;
+use crate::writer::{Shared, next};
+
+/// Rows decoded at once.
+const BATCH_ROWS: usize = 8_192;
+
+/// Rows whose members are looked up under one hold of the dictionary's lock: the writer may wait for it.
+const LOCKED_ROWS: usize = 1_024;
+
+/// What the conditions of a filter are on.
+const FILTERED: [Column; 4] = [Column::Type, Column::Member, Column::OccurredAt, Column::RecordedAt];
+
+/// A segment and where the cursor is in it.
+pub(super) struct OpenSegment {
+    file: SegmentFile,
+    /// The next row group, and the position of its first row.
+    group: usize,
+    group_first: Position,
+    reading: Option<Reading>,
+}
+
+/// A row group on its way.
+struct Reading {
+    group: usize,
+    batches: ParquetRecordBatchReader,
+    /// Which rows they are, counted from the group's first, in order.
+    rows: Vec<Range<usize>>,
+    first: Position,
+    last: Position,
+}
+
+impl OpenSegment {
+    pub(super) fn new(disk: &dyn Disk, entry: &Arc<Entry>) -> Result<Self, ReadError> {
+        let file = SegmentFile::open(disk, entry)?;
+        Ok(Self { file, group: 0, group_first: entry.first(), reading: None })
+    }
+
+    /// The next events above `reached`, which is below `end`. `None`: the segment ends here.
+    pub(super) fn next(
+        &mut self,
+        shared: &Shared,
+        scan: &Scan,
+        (reached, end): (Position, Position),
+    ) -> Result<Option<RecordedBatch>, ReadError> {
+        if let Some(mut reading) = self.reading.take() {
+            return self.read_on(&mut reading, shared, scan).map(|batch| {
+                self.reading = (batch.reached < reading.last).then_some(reading);
+                Some(batch)
+            });
+        }
+        while self.group < self.file.row_groups() {
+            let (group, first, rows) = (self.group, self.group_first, self.file.rows_of(self.group));
+            let behind = Position::new(first.get() + rows as u64);
+            if first > end {
+                break;
+            }
+            let wanted = row_in(next(reached), first)..row_in(next(end), first).min(rows);
+            // Only what is read to its end is left behind: a later tail goes on in the same group.
+            if wanted.end == rows {
+                (self.group, self.group_first) = (group + 1, behind);
+            }
+            if wanted.is_empty() {
+                continue;
+            }
+            let last = Position::new(first.get() + wanted.end as u64 - 1);
+            let Some(ranges) = self.choose(shared, &scan.filter, (group, wanted))? else {
+                return Ok(Some(RecordedBatch { reached: last, ..RecordedBatch::default() }));
+            };
+            let columns: &[Column] = match scan.detail {
+                Detail::Facts => &Column::FACT,
+                Detail::Events => &Column::EVENT,
+            };
+            let selection = RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows);
+            let batches = self.file.read(group, columns, (BATCH_ROWS, Some(selection)))?;
+            let mut reading = Reading { group, batches, rows: ranges, first, last };
+            reading.rows.reverse();
+            let batch = self.read_on(&mut reading, shared, scan)?;
+            self.reading = (batch.reached < reading.last).then_some(reading);
+            return Ok(Some(batch));
+        }
+        Ok(None)
+    }
+
+    /// The rows of `wanted` that meet the filter, as ranges. `None`: there is none.
+    fn choose(
+        &self,
+        shared: &Shared,
+        filter: &Filter,
+        (group, wanted): (usize, Range<usize>),
+    ) -> Result<Option<Vec<Range<usize>>>, ReadError> {
+        if *filter == Filter::default() {
+            return Ok(Some(vec![wanted]));
+        }
+        if !self.may_hold(filter, group) {
+            return Ok(None);
+        }
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        let mut start = 0;
+        for batch in self.file.read(group, &FILTERED, (BATCH_ROWS, None))? {
+            let batch = batch.map_err(|error| self.file.undecodable(group, &error))?;
+            let rows = self.rows(&batch, group)?;
+            for from in (0..rows.len()).step_by(LOCKED_ROWS) {
+                let members = shared.members.read();
+                for row in from..rows.len().min(from + LOCKED_ROWS) {
+                    let kept = rows.keeps(row, filter, &members).ok_or_else(|| self.unexpected(group))?;
+                    let at = start + row;
+                    if !kept || !wanted.contains(&at) {
+                        continue;
+                    }
+                    match ranges.last_mut() {
+                        Some(range) if range.end == at => range.end += 1,
+                        _ => ranges.push(at..at + 1),
+                    }
+                }
+            }
+            start += rows.len();
+        }
+        Ok((!ranges.is_empty()).then_some(ranges))
+    }
+
+    /// Whether the statistics of a row group leave room for what is wanted.
+    fn may_hold(&self, filter: &Filter, group: usize) -> bool {
+        let bounds = |column: Column| match self.file.group(group).column(column.index()).statistics() {
+            Some(Statistics::Int64(found)) => Some((*found.min_opt()?, *found.max_opt()?)),
+            Some(Statistics::Int32(found)) => {
+                // Unsigned, as its logical type says.
+                let [least, greatest] = [*found.min_opt()?, *found.max_opt()?].map(i32::cast_unsigned);
+                Some((i64::from(least), i64::from(greatest)))
+            }
+            _ => None,
+        };
+        let instants = |column| {
+            bounds(column)
+                .map(|(least, greatest)| (UtcInstant::from_micros(least), UtcInstant::from_micros(greatest)))
+        };
+        let members = bounds(Column::Member);
+        instants(Column::OccurredAt).is_none_or(|bounds| filter.may_occur(bounds))
+            && instants(Column::RecordedAt).is_none_or(|bounds| filter.may_be_recorded(bounds))
+            && filter.member.zip(members).is_none_or(|(member, (least, greatest))| {
+                (least..=greatest).contains(&i64::from(member.get()))
+            })
+    }
+
+    /// The next batch of a row group.
+    fn read_on(
+        &self,
+        reading: &mut Reading,
+        shared: &Shared,
+        scan: &Scan,
+    ) -> Result<RecordedBatch, ReadError> {
+        let group = reading.group;
+        let Some(batch) = reading.batches.next() else {
+            return Err(self.file.damaged(group, "as many rows as the footer says", "fewer"));
+        };
+        let batch = batch.map_err(|error| self.file.undecodable(group, &error))?;
+        let rows = self.rows(&batch, group)?;
+        let mut read = RecordedBatch { reached: reading.last, ..RecordedBatch::default() };
+        read.facts.reserve(rows.len());
+        for from in (0..rows.len()).step_by(LOCKED_ROWS) {
+            let members = shared.members.read();
+            for row in from..rows.len().min(from + LOCKED_ROWS) {
+                let fact = reading
+                    .next_row()
+                    .and_then(|at| rows.fact(row, Position::new(reading.first.get() + at as u64), &members));
+                read.facts.push(fact.ok_or_else(|| self.unexpected(group))?);
+            }
+        }
+        if scan.detail == Detail::Events {
+            for row in 0..rows.len() {
+                read.events.push(&rows.event(row).ok_or_else(|| self.unexpected(group))?);
+            }
+        }
+        if let (Some(last), false) = (read.facts.last(), reading.rows.is_empty()) {
+            read.reached = last.position;
+        }
+        Ok(read)
+    }
+
+    fn rows<'a>(&self, batch: &'a RecordBatch, group: usize) -> Result<Rows<'a>, ReadError> {
+        Rows::new(batch).ok_or_else(|| self.unexpected(group))
+    }
+
+    fn unexpected(&self, group: usize) -> ReadError {
+        self.file.damaged(group, "events as the log writes them", "something else")
+    }
+}
+
+impl Reading {
+    /// Which row of the group comes next.
+    fn next_row(&mut self) -> Option<usize> {
+        let range = self.rows.last_mut()?;
+        let row = range.next();
+        if range.start == range.end {
+            self.rows.pop();
+        }
+        row
+    }
+}
+
+/// The row of a position in a group that begins with `first`.
+fn row_in(position: Position, first: Position) -> usize {
+    usize::try_from(position.get().saturating_sub(first.get())).unwrap_or(usize::MAX)
+}

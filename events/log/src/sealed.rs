@@ -1,0 +1,115 @@
+//! Opening what is sealed: the manifest, the members that the segments define, and the last ids for the recent window.
+//! No event is read but those.
+
+use std::io;
+use std::sync::Arc;
+
+use lastseen_event::Position;
+use lastseen_store::{Corruption, ReadError};
+
+use crate::OpenError;
+use crate::disk::{Access, Disk, read_all};
+use crate::known::each_identity;
+use crate::manifest::{BadManifest, Entry, Manifest, PATH, Piece, VERSION};
+use crate::members::Members;
+use crate::recent::RecentIds;
+use crate::segment;
+use crate::segment::file::SegmentFile;
+use crate::segment::members::define;
+use crate::writer::next;
+
+/// The manifest on disk, if there is one.
+///
+/// # Errors
+/// [`OpenError`]: damage, a version that is not known, or what the disk says.
+pub(crate) fn read_manifest(disk: &dyn Disk) -> Result<Option<Manifest>, OpenError> {
+    Manifest::read(disk).map_err(|bad| match bad {
+        BadManifest::Corrupt(corruption) => OpenError::Corrupt(corruption),
+        BadManifest::Version(found) => OpenError::Version { file: PATH.to_owned(), found, known: VERSION },
+        BadManifest::Io(error) => OpenError::io("read", PATH)(error),
+    })
+}
+
+/// The members of all segments, each of which is there with its length.
+///
+/// # Errors
+/// [`OpenError`].
+pub(crate) fn read_members(disk: &dyn Disk, manifest: &Manifest) -> Result<Members, OpenError> {
+    let mut members = Members::default();
+    for entry in &manifest.segments {
+        check_length(disk, entry)?;
+        let path = segment::members_path(entry.first());
+        let bytes = disk.open(&path, Access::Read).and_then(|file| read_all(file.as_ref()));
+        let bytes = bytes.map_err(|error| missing_or_io(error, &path))?;
+        let whole = Piece::of(&bytes) == entry.members;
+        if !whole || define(&mut members, &bytes, manifest.log_id()).is_none() {
+            let expected = format!("{} bytes with checksum {:08x}", entry.members.0, entry.members.1);
+            let found = format!("{} bytes with {:08x}", bytes.len(), crc32c::crc32c(&bytes));
+            return Err(OpenError::Corrupt(Corruption { file: path, offset: 0, expected, found }));
+        }
+    }
+    Ok(members)
+}
+
+fn check_length(disk: &dyn Disk, entry: &Entry) -> Result<(), OpenError> {
+    let path = segment::path(entry.first());
+    let size = disk.open(&path, Access::Read).and_then(|file| file.size());
+    let size = size.map_err(|error| missing_or_io(error, &path))?;
+    if size == entry.bytes() {
+        return Ok(());
+    }
+    let (expected, found) = (format!("{} bytes", entry.bytes()), size.to_string());
+    Err(OpenError::Corrupt(Corruption { file: path, offset: size.min(entry.bytes()), expected, found }))
+}
+
+/// A file that the manifest names and that is not there is damage.
+fn missing_or_io(error: io::Error, path: &str) -> OpenError {
+    if error.kind() != io::ErrorKind::NotFound {
+        return OpenError::io("read", path)(error);
+    }
+    OpenError::Corrupt(Corruption {
+        file: path.to_owned(),
+        offset: 0,
+        expected: "the file that the manifest names".to_owned(),
+        found: "no file".to_owned(),
+    })
+}
+
+/// Fills an empty window with the ids of the segments from its first position on.
+///
+/// # Errors
+/// [`OpenError`].
+pub(crate) fn fill(recent: &mut RecentIds, disk: &dyn Disk, manifest: &Manifest) -> Result<(), OpenError> {
+    let first = recent.first();
+    let mut ids = Vec::new();
+    for entry in manifest.segments.iter().filter(|entry| entry.last() >= first) {
+        fill_from(&mut ids, disk, entry, first).map_err(|error| match error {
+            ReadError::Corrupt(corruption) => OpenError::Corrupt(corruption),
+            ReadError::Io { file, source } => OpenError::Io { action: "read", file, source },
+        })?;
+        recent.take(&ids, next(manifest.last()));
+        ids.clear();
+    }
+    Ok(())
+}
+
+fn fill_from(
+    ids: &mut Vec<(lastseen_event::EventId, u64)>,
+    disk: &dyn Disk,
+    entry: &Arc<Entry>,
+    first: Position,
+) -> Result<(), ReadError> {
+    let file = SegmentFile::open(disk, entry)?;
+    let mut group_first = entry.first().get();
+    for group in 0..file.row_groups() {
+        let rows = file.rows_of(group) as u64;
+        let from = first.get().saturating_sub(group_first).min(rows);
+        if from < rows {
+            each_identity(&file, group, usize::try_from(from).unwrap_or(usize::MAX), |identity| {
+                ids.push(identity);
+            })?;
+        }
+        group_first += rows;
+    }
+    Ok(())
+}

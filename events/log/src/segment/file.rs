@@ -1,0 +1,227 @@
+//! A segment on disk, read piece by piece. Every piece is checked against its checksum before a byte of it is used, so
+//! what the decoder says of it afterwards is damage as well.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use lastseen_store::{Corruption, ReadError};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowSelection,
+};
+use parquet::bloom_filter::Sbbf;
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::schema::{Column, projection};
+use crate::disk::{Access, Disk, DiskFile, read_exact_at};
+use crate::manifest::{Entry, Piece};
+
+/// A segment that is open for reading.
+pub(crate) struct SegmentFile {
+    file: Box<dyn DiskFile>,
+    path: String,
+    entry: Arc<Entry>,
+    metadata: ArrowReaderMetadata,
+}
+
+impl SegmentFile {
+    /// Opens the segment of this entry and reads its footer.
+    ///
+    /// # Errors
+    /// [`ReadError`]; a file that is missing or not as long as it should be is damage.
+    pub(crate) fn open(disk: &dyn Disk, entry: &Arc<Entry>) -> Result<Self, ReadError> {
+        let path = super::path(entry.first());
+        let file = disk.open(&path, Access::Read).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => damaged(&path, 0, "the segment that the manifest names", "no file"),
+            _ => ReadError::Io { file: path.clone(), source: error.into() },
+        })?;
+        let len = file.size().map_err(|error| ReadError::Io { file: path.clone(), source: error.into() })?;
+        if len != entry.bytes() {
+            let (expected, found) = (format!("{} bytes", entry.bytes()), format!("{len}"));
+            return Err(damaged(&path, len.min(entry.bytes()), &expected, &found));
+        }
+        let last = entry.pieces.last().map_or(0, |piece| piece.0);
+        let mut chunks = Chunks { len, pieces: BTreeMap::new() };
+        chunks.pieces.insert(len - last, piece_at(file.as_ref(), (&path, &entry.pieces), len - last)?);
+        let metadata = ArrowReaderMetadata::load(&chunks, ArrowReaderOptions::new())
+            .map_err(|error| undecodable(&path, len - last, &error))?;
+        let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
+        if rows != entry.rows() || metadata.parquet_schema().num_columns() != Column::ALL.len() {
+            let expected = format!("{} rows of {} columns", entry.rows(), Column::ALL.len());
+            return Err(damaged(&path, len - last, &expected, &format!("{rows} rows")));
+        }
+        Ok(Self { file, path, entry: entry.clone(), metadata })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn row_groups(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    pub(crate) fn rows_of(&self, group: usize) -> usize {
+        usize::try_from(self.metadata.metadata().row_group(group).num_rows()).unwrap_or(0)
+    }
+
+    /// The row group as the footer describes it.
+    pub(crate) fn group(&self, group: usize) -> &parquet::file::metadata::RowGroupMetaData {
+        self.metadata.metadata().row_group(group)
+    }
+
+    /// The columns of a row group, in batches of at most `batch_rows`; of these rows, or of all.
+    ///
+    /// # Errors
+    /// [`ReadError`]; its damage names the piece.
+    pub(crate) fn read(
+        &self,
+        group: usize,
+        columns: &[Column],
+        (batch_rows, selection): (usize, Option<RowSelection>),
+    ) -> Result<ParquetRecordBatchReader, ReadError> {
+        let mut chunks = Chunks { len: self.entry.bytes(), pieces: BTreeMap::new() };
+        for column in columns {
+            let (start, _) = self.group(group).column(column.index()).byte_range();
+            chunks.pieces.insert(start, self.piece(start)?);
+        }
+        let mask = projection(self.metadata.parquet_schema(), columns);
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, self.metadata.clone())
+            .with_projection(mask)
+            .with_row_groups(vec![group])
+            .with_batch_size(batch_rows);
+        if let Some(selection) = selection {
+            builder = builder.with_row_selection(selection);
+        }
+        builder.build().map_err(|error| self.undecodable(group, &error))
+    }
+
+    /// The bloom filter on the ids of a row group.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub(crate) fn id_filter(&self, group: usize) -> Result<Sbbf, ReadError> {
+        let column = self.group(group).column(Column::Id.index());
+        let start = column.bloom_filter_offset().map_or(0, i64::unsigned_abs);
+        let pieces = BTreeMap::from([(start, self.piece(start)?)]);
+        let chunks = Chunks { len: self.entry.bytes(), pieces };
+        Sbbf::read_from_column_chunk(column, &chunks)
+            .map_err(|error| undecodable(&self.path, start, &error))?
+            .ok_or_else(|| damaged(&self.path, start, "a bloom filter on id", "none"))
+    }
+
+    /// What the decoder says of pieces whose checksums are right.
+    pub(crate) fn undecodable(&self, group: usize, error: &dyn std::fmt::Display) -> ReadError {
+        undecodable(&self.path, self.group(group).column(0).byte_range().0, error)
+    }
+
+    /// Damage in a row group that the decoder did not notice.
+    pub(crate) fn damaged(&self, group: usize, expected: &str, found: &str) -> ReadError {
+        damaged(&self.path, self.group(group).column(0).byte_range().0, expected, found)
+    }
+
+    fn piece(&self, start: u64) -> Result<Bytes, ReadError> {
+        piece_at(self.file.as_ref(), (&self.path, &self.entry.pieces), start)
+    }
+}
+
+/// The piece of a file that begins at `start`, checked.
+///
+/// # Errors
+/// [`ReadError`].
+pub(crate) fn piece_at(
+    file: &dyn DiskFile,
+    (path, pieces): (&str, &[Piece]),
+    start: u64,
+) -> Result<Bytes, ReadError> {
+    let mut at = 0;
+    let found = pieces.iter().find(|piece| {
+        let here = at == start;
+        at += if here { 0 } else { piece.0 };
+        here
+    });
+    let Some(Piece(len, crc32c)) = found.copied() else {
+        return Err(damaged(path, start, "the beginning of a piece that the manifest names", "none there"));
+    };
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    let whole = read_exact_at(file, &mut bytes, start)
+        .map_err(|error| ReadError::Io { file: path.to_owned(), source: error.into() })?;
+    let found = crc32c::crc32c(&bytes);
+    if whole && found == crc32c {
+        Ok(bytes.into())
+    } else {
+        let expected = format!("{len} bytes with checksum {crc32c:08x}");
+        Err(damaged(path, start, &expected, &format!("{found:08x}")))
+    }
+}
+
+/// Reads every piece of a file and checks it; calls `damage` for each that is not as it should be.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) fn check_pieces(
+    file: &dyn DiskFile,
+    (path, pieces): (&str, &[Piece]),
+    mut damage: impl FnMut(Corruption),
+) -> io::Result<()> {
+    let mut start = 0;
+    for piece in pieces {
+        match piece_at(file, (path, pieces), start) {
+            Ok(_) => {}
+            Err(ReadError::Corrupt(corruption)) => damage(corruption),
+            Err(ReadError::Io { source, .. }) => return Err(io::Error::new(source.kind(), source)),
+        }
+        start += piece.0;
+    }
+    Ok(())
+}
+
+pub(crate) fn damaged(path: &str, offset: u64, expected: &str, found: &str) -> ReadError {
+    let (expected, found) = (expected.to_owned(), found.to_owned());
+    ReadError::Corrupt(Corruption { file: path.to_owned(), offset, expected, found })
+}
+
+fn undecodable(path: &str, offset: u64, error: &dyn std::fmt::Display) -> ReadError {
+    damaged(path, offset, "Parquet that can be decoded", &error.to_string())
+}
+
+/// Pieces of a file that were read and checked, in their places.
+struct Chunks {
+    len: u64,
+    pieces: BTreeMap<u64, Bytes>,
+}
+
+impl Chunks {
+    /// What stands from `start` on in its piece.
+    fn from(&self, start: u64) -> ParquetResult<Bytes> {
+        let (at, piece) = self.pieces.range(..=start).next_back().ok_or_else(missing)?;
+        let skipped = usize::try_from(start - at).map_err(|_| missing())?;
+        if skipped > piece.len() { Err(missing()) } else { Ok(piece.slice(skipped..)) }
+    }
+}
+
+fn missing() -> ParquetError {
+    ParquetError::General("the decoder asks for bytes outside of the columns it was given".to_owned())
+}
+
+impl Length for Chunks {
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl ChunkReader for Chunks {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        Ok(self.from(start)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        let piece = self.from(start)?;
+        if length > piece.len() { Err(missing()) } else { Ok(piece.slice(..length)) }
+    }
+}

@@ -1,0 +1,265 @@
+//! From events to the bytes of a segment, in memory: row group by row group, names by their ordinals.
+
+use std::collections::BTreeSet;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use arrow_array::builder::{BooleanBuilder, StringBuilder};
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    ArrayRef, DictionaryArray, FixedSizeBinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt32Array,
+};
+use arrow_buffer::Buffer;
+use hashbrown::HashMap;
+use lastseen_event::{EventType, PersonOrdinal, Position, TenantOrdinal, UtcInstant};
+use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+
+use super::schema::{ROW_GROUP_ROWS, properties, schema};
+use crate::manifest::{Piece, Span};
+use crate::members::Members;
+use crate::wal::payload::StoredEvent;
+
+/// What a segment says of itself in the manifest, and its bytes.
+pub(crate) struct Encoded {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) rows: u64,
+    pub(crate) occurred: Span,
+    pub(crate) recorded: Span,
+    /// Days since 1970 in UTC on which an event occurred, ascending.
+    pub(crate) days: Vec<i32>,
+}
+
+/// Takes events in order.
+pub(crate) struct SegmentWriter {
+    writer: ArrowWriter<Vec<u8>>,
+    next: Position,
+    group: RowGroup,
+    rows: u64,
+    occurred: Option<Span>,
+    recorded: Option<Span>,
+    days: BTreeSet<i32>,
+    /// The last one that was added to `days`.
+    day: Option<i32>,
+}
+
+impl SegmentWriter {
+    /// A segment of about `rows` events, of which the first has position `first`.
+    pub(crate) fn new(first: Position, rows: u64) -> Result<Self, ParquetError> {
+        Ok(Self {
+            writer: ArrowWriter::try_new(Vec::new(), schema(), Some(properties(rows)))?,
+            next: first,
+            group: RowGroup::default(),
+            rows: 0,
+            occurred: None,
+            recorded: None,
+            days: BTreeSet::new(),
+            day: None,
+        })
+    }
+
+    /// Adds an event that `members` knows the member of.
+    ///
+    /// # Errors
+    /// What the encoder says.
+    ///
+    /// # Panics
+    /// If `members` does not know the member.
+    pub(crate) fn push(
+        &mut self,
+        event: &StoredEvent<'_>,
+        recorded_at: UtcInstant,
+        members: &Members,
+    ) -> Result<(), ParquetError> {
+        if self.group.len() == ROW_GROUP_ROWS {
+            self.flush()?;
+        }
+        self.group.push(event, (self.next, recorded_at), members);
+        self.next = Position::new(self.next.get() + 1);
+        self.rows += 1;
+        let widen = |span: &mut Option<Span>, at| span.get_or_insert(Span::at(at)).include(at);
+        widen(&mut self.occurred, event.occurred_at);
+        widen(&mut self.recorded, recorded_at);
+        let day = day_of(event.occurred_at);
+        if self.day != Some(day) {
+            self.days.insert(day);
+            self.day = Some(day);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ParquetError> {
+        self.writer.write(&std::mem::take(&mut self.group).into_batch()?)?;
+        self.writer.flush()
+    }
+
+    /// The bytes of the segment. `None`: no event was added.
+    ///
+    /// # Errors
+    /// What the encoder says.
+    pub(crate) fn finish(mut self) -> Result<Option<Encoded>, ParquetError> {
+        let (Some(occurred), Some(recorded)) = (self.occurred, self.recorded) else { return Ok(None) };
+        self.flush()?;
+        let metadata = self.writer.finish()?;
+        let bytes = std::mem::take(self.writer.inner_mut());
+        let pieces = pieces(&metadata, &bytes);
+        let days = self.days.into_iter().collect();
+        Ok(Some(Encoded { bytes, pieces, rows: self.rows, occurred, recorded, days }))
+    }
+}
+
+/// The day in UTC, counted from 1970-01-01.
+///
+/// # Panics
+/// Never: the microseconds of an instant are fewer than 2^31 days.
+pub(crate) fn day_of(at: UtcInstant) -> i32 {
+    const DAY_US: i64 = 86_400_000_000;
+    i32::try_from(at.as_micros().div_euclid(DAY_US)).expect("2^63 microseconds are 107 million days")
+}
+
+/// The file cut into what is read as one: each column of each row group, each bloom filter, and what stands between and
+/// behind them. The pieces follow each other from the first byte to the last.
+fn pieces(metadata: &ParquetMetaData, bytes: &[u8]) -> Vec<Piece> {
+    let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    let mut ends = BTreeSet::from([bytes.len() as u64]);
+    for column in columns {
+        let (start, len) = column.byte_range();
+        ends.extend([start, start + len]);
+        if let (Some(start), Some(len)) = (column.bloom_filter_offset(), column.bloom_filter_length()) {
+            let start = start.unsigned_abs();
+            ends.extend([start, start + u64::from(len.unsigned_abs())]);
+        }
+    }
+    let mut start = 0;
+    let mut pieces = Vec::with_capacity(ends.len());
+    for end in ends.into_iter().filter(|end| *end > 0) {
+        let piece =
+            bytes.get(start..usize::try_from(end).expect("within bytes in memory")).unwrap_or_default();
+        pieces.push(Piece::of(piece));
+        start += piece.len();
+    }
+    pieces
+}
+
+/// The rows of a row group, column by column.
+#[derive(Default)]
+struct RowGroup {
+    positions: Vec<i64>,
+    ids: Vec<u8>,
+    types: Vec<i32>,
+    tenants: Names<TenantOrdinal>,
+    users: Names<PersonOrdinal>,
+    members: Vec<u32>,
+    occurred_at: Vec<i64>,
+    recorded_at: Vec<i64>,
+    sessions: OptionalNames,
+    from_tenants: OptionalNames,
+    confirmed: BooleanBuilder,
+    batches: OptionalNames,
+}
+
+impl RowGroup {
+    fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    fn push(
+        &mut self,
+        event: &StoredEvent<'_>,
+        (position, recorded_at): (Position, UtcInstant),
+        members: &Members,
+    ) {
+        let member = members.member_ref(event.member).expect("the frame's members are known");
+        self.positions.push(i64::try_from(position.get()).expect("positions are far below 2^63"));
+        self.ids.extend_from_slice(event.id.as_uuid().as_bytes());
+        self.types.push(i32::from(event.event_type.code()) - 1);
+        self.tenants.push(member.tenant, |tenant| members.tenant_id(tenant).as_str());
+        self.users.push(member.person, |person| members.user_id(person).as_str());
+        self.members.push(event.member.get());
+        self.occurred_at.push(event.occurred_at.as_micros());
+        self.recorded_at.push(recorded_at.as_micros());
+        self.sessions.push(event.session_id.map(lastseen_event::SessionId::as_str));
+        self.from_tenants.push(event.from_tenant_id.map(lastseen_event::TenantId::as_str));
+        self.confirmed.append_option(event.confirmed);
+        self.batches.push(event.batch.map(lastseen_event::BatchName::as_str));
+    }
+
+    fn into_batch(mut self) -> Result<RecordBatch, ParquetError> {
+        let types =
+            StringArray::from_iter_values(EventType::ALL.iter().map(|event_type| event_type.as_str()));
+        let types = DictionaryArray::<Int32Type>::try_new(Int32Array::from(self.types), Arc::new(types))?;
+        let instants =
+            |micros| TimestampMicrosecondArray::from_iter_values::<Vec<i64>>(micros).with_timezone("UTC");
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(self.positions)),
+            Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(self.ids), None)?),
+            Arc::new(types),
+            self.tenants.finish()?,
+            self.users.finish()?,
+            Arc::new(UInt32Array::from(self.members)),
+            Arc::new(instants(self.occurred_at)),
+            Arc::new(instants(self.recorded_at)),
+            self.sessions.finish()?,
+            self.from_tenants.finish()?,
+            Arc::new(self.confirmed.finish()),
+            self.batches.finish()?,
+        ];
+        Ok(RecordBatch::try_new(schema(), columns)?)
+    }
+}
+
+/// A column of names that are known by number: each name stands once.
+struct Names<N> {
+    numbers: HashMap<N, i32>,
+    values: StringBuilder,
+    keys: Vec<i32>,
+}
+
+impl<N> Default for Names<N> {
+    fn default() -> Self {
+        Self { numbers: HashMap::new(), values: StringBuilder::new(), keys: Vec::new() }
+    }
+}
+
+impl<N: Copy + Eq + Hash> Names<N> {
+    fn push<'a>(&mut self, number: N, name: impl FnOnce(N) -> &'a str) {
+        let next = i32::try_from(self.numbers.len()).expect("a row group has fewer rows");
+        let values = &mut self.values;
+        let key = *self.numbers.entry(number).or_insert_with(|| {
+            values.append_value(name(number));
+            next
+        });
+        self.keys.push(key);
+    }
+
+    fn finish(mut self) -> Result<ArrayRef, ParquetError> {
+        let values = Arc::new(self.values.finish());
+        Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(Int32Array::from(self.keys), values)?))
+    }
+}
+
+/// A column of names some rows have. The encoder finds those that are equal.
+#[derive(Default)]
+struct OptionalNames {
+    values: StringBuilder,
+    keys: Vec<Option<i32>>,
+    next: i32,
+}
+
+impl OptionalNames {
+    fn push(&mut self, name: Option<&str>) {
+        self.keys.push(name.map(|name| {
+            self.values.append_value(name);
+            self.next += 1;
+            self.next - 1
+        }));
+    }
+
+    fn finish(mut self) -> Result<ArrayRef, ParquetError> {
+        let values = Arc::new(self.values.finish());
+        Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(Int32Array::from(self.keys), values)?))
+    }
+}

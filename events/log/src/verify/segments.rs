@@ -1,0 +1,177 @@
+//! The part of the check that reads the manifest and the segments: every piece against its checksum, every row against
+//! what the manifest and the dictionary say.
+
+use std::io;
+use std::sync::Arc;
+
+use lastseen_event::Position;
+use lastseen_store::{Corruption, ReadError};
+
+use super::{Check, FindingKind, VerifyError, failed, size};
+use crate::disk::{Access, Disk, read_all};
+use crate::manifest::{BadManifest, Entry, Manifest, PATH, Piece, VERSION};
+use crate::segment;
+use crate::segment::file::{SegmentFile, check_pieces};
+use crate::segment::members::define;
+use crate::segment::rows::Rows;
+use crate::segment::schema::Column;
+use crate::wal::frame::LogId;
+use crate::writer::next;
+
+/// What is sealed and was not checked yet.
+#[derive(Default)]
+pub(super) struct Sealed {
+    pub(super) wal_from: u64,
+    pub(super) segments: Vec<Arc<Entry>>,
+}
+
+impl Check {
+    /// Reads the manifest. Where it is damaged, the segments are not checked.
+    pub(super) fn manifest(&mut self, disk: &dyn Disk) -> Result<Sealed, VerifyError> {
+        let expected = format!("a manifest of format version {VERSION}");
+        match Manifest::read(disk) {
+            Ok(Some(manifest)) => {
+                self.log_id = Some(manifest.log_id());
+                let segments = manifest.segments.get(self.sealed..).unwrap_or_default().to_vec();
+                Ok(Sealed { wal_from: manifest.wal_from, segments })
+            }
+            Ok(None) => {
+                let names = match disk.list(segment::DIR) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+                    names => names.map_err(failed(segment::DIR))?,
+                };
+                let wal = crate::wal::numbers(disk).map_err(failed(crate::wal::DIR))?;
+                if wal.is_empty() && names.iter().any(|name| name.ends_with(".parquet")) {
+                    self.found(FindingKind::Manifest, PATH, 0, (expected, "no file".to_owned()));
+                }
+                Ok(Sealed::default())
+            }
+            Err(BadManifest::Corrupt(Corruption { found, .. })) => {
+                self.found(FindingKind::Manifest, PATH, 0, (expected, found));
+                Ok(Sealed::default())
+            }
+            Err(BadManifest::Version(version)) => {
+                self.found(FindingKind::Manifest, PATH, 0, (expected, format!("version {version}")));
+                Ok(Sealed::default())
+            }
+            Err(BadManifest::Io(error)) => Err(failed(PATH)(error)),
+        }
+    }
+
+    /// Whether there are more segments than were checked.
+    pub(super) fn manifest_changed(&self, disk: &dyn Disk) -> Result<bool, VerifyError> {
+        match Manifest::read(disk) {
+            Ok(manifest) => Ok(manifest.is_some_and(|manifest| manifest.segments.len() > self.sealed)),
+            Err(BadManifest::Io(error)) => Err(failed(PATH)(error)),
+            Err(BadManifest::Corrupt(_) | BadManifest::Version(_)) => Ok(false),
+        }
+    }
+
+    /// Checks a segment. Positions that were checked in the WAL file it was made of are not counted again.
+    pub(super) fn segment(&mut self, disk: &dyn Disk, entry: &Arc<Entry>) -> Result<(), VerifyError> {
+        self.sealed += 1;
+        self.verified.segments += 1;
+        self.verified.bytes += entry.bytes() + entry.members.0;
+        let before = self.verified.findings.len();
+        self.members_file(disk, entry)?;
+        let path = segment::path(entry.first());
+        match size(disk, &path).map_err(failed(&path))? {
+            Some(len) if len == entry.bytes() => {
+                let file = disk.open(&path, Access::Read).map_err(failed(&path))?;
+                let mut damage = Vec::new();
+                check_pieces(file.as_ref(), (&path, &entry.pieces), |found| damage.push(found))
+                    .map_err(failed(&path))?;
+                for Corruption { file, offset, expected, found } in damage {
+                    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+                    self.found(FindingKind::Segment, &file, offset, (expected, found));
+                }
+            }
+            found => {
+                let found = found.map_or("no file".to_owned(), |len| format!("{len} bytes"));
+                self.found(FindingKind::Segment, &path, 0, (format!("{} bytes", entry.bytes()), found));
+            }
+        }
+        if self.verified.findings.len() == before {
+            self.rows(disk, entry)?;
+        }
+        let last = self.verified.last_position.max(entry.last());
+        self.verified.events += last.get() - self.verified.last_position.get();
+        self.verified.last_position = last;
+        Ok(())
+    }
+
+    fn members_file(&mut self, disk: &dyn Disk, entry: &Entry) -> Result<(), VerifyError> {
+        let path = segment::members_path(entry.first());
+        let bytes = match disk.open(&path, Access::Read).and_then(|file| read_all(file.as_ref())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            bytes => bytes.map_err(failed(&path))?,
+        };
+        let log_id = self.log_id.unwrap_or(LogId([0; 16]));
+        // Those of a WAL file that was checked before it was sealed are known.
+        let known = entry.first() <= self.verified.last_position || self.lost;
+        let whole = Piece::of(&bytes) == entry.members;
+        if !whole || (!known && define(&mut self.members, &bytes, log_id).is_none()) {
+            let expected = format!("{} bytes with checksum {:08x}", entry.members.0, entry.members.1);
+            let found = format!("{} bytes with {:08x}", bytes.len(), crc32c::crc32c(&bytes));
+            self.found(FindingKind::Segment, &path, 0, (expected, found));
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, disk: &dyn Disk, entry: &Arc<Entry>) -> Result<(), VerifyError> {
+        match self.read_rows(disk, entry) {
+            Ok(()) => Ok(()),
+            Err(ReadError::Corrupt(Corruption { file, offset, expected, found })) => {
+                let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+                self.found(FindingKind::Segment, &file, offset, (expected, found));
+                Ok(())
+            }
+            Err(ReadError::Io { file, source }) => Err(VerifyError { file, source }),
+        }
+    }
+
+    /// Reads every row.
+    fn read_rows(&mut self, disk: &dyn Disk, entry: &Arc<Entry>) -> Result<(), ReadError> {
+        const BATCH_ROWS: usize = 8_192;
+        let file = SegmentFile::open(disk, entry)?;
+        let mut position = entry.first();
+        for group in 0..file.row_groups() {
+            let unexpected =
+                || file.damaged(group, "events as the manifest and the log say", "something else");
+            for batch in file.read(group, &Column::ALL, (BATCH_ROWS, None))? {
+                let batch = batch.map_err(|error| file.undecodable(group, &error))?;
+                let rows = Rows::new(&batch).ok_or_else(unexpected)?;
+                for row in 0..rows.len() {
+                    self.row(&rows, row, (entry, position)).ok_or_else(unexpected)?;
+                    if position > self.verified.last_position {
+                        self.ids.see(rows.id(row).ok_or_else(unexpected)?, position, (file.path(), 0));
+                    }
+                    position = next(position);
+                }
+            }
+        }
+        if position == next(entry.last()) {
+            Ok(())
+        } else {
+            Err(file.damaged(0, &format!("events up to position {}", entry.last().get()), "fewer"))
+        }
+    }
+
+    /// Whether a row is what it should be at its place.
+    fn row(&mut self, rows: &Rows<'_>, row: usize, (entry, position): (&Entry, Position)) -> Option<()> {
+        let event = rows.event(row)?;
+        let (occurred_at, recorded_at) = (rows.occurred_at(row), rows.recorded_at(row));
+        let (first, last) = entry.recorded.bounds();
+        let member = self.members.find(event.tenant_id.as_str(), event.user_id.as_str());
+        // After a loss the dictionary may lack members.
+        let known = self.lost || member.is_some_and(|member| member.member == rows.member(row));
+        let ordered = recorded_at >= self.recorded_at || position <= self.verified.last_position;
+        self.recorded_at = self.recorded_at.max(recorded_at);
+        (known
+            && ordered
+            && rows.position(row)? == position
+            && entry.may_hold(occurred_at)
+            && (first..=last).contains(&recorded_at))
+        .then_some(())
+    }
+}

@@ -1,0 +1,94 @@
+//! Which part of a history a reader goes over.
+
+use lastseen_event::{EventType, Fact, MemberOrdinal, Position, TenantOrdinal, UtcInstant};
+
+use crate::Detail;
+
+/// A part of a history, in order of position.
+#[derive(Clone, Copy, Debug)]
+pub struct Scan {
+    /// Only events above this position.
+    pub after: Position,
+    /// Only events up to this position, inclusive. `None`: as far as the tail is, whenever it is asked.
+    pub until: Option<Position>,
+    /// How much of each event.
+    pub detail: Detail,
+    /// Which events.
+    pub filter: Filter,
+}
+
+impl Scan {
+    /// Everything above a position.
+    pub fn after(after: Position, detail: Detail) -> Self {
+        Self { after, until: None, detail, filter: Filter::default() }
+    }
+}
+
+/// Conditions that an event must meet, all of them. The default is none. Bounds are inclusive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this tenant.
+    pub tenant: Option<TenantOrdinal>,
+    /// Of this member.
+    pub member: Option<MemberOrdinal>,
+    /// Of one of these types.
+    pub types: Option<EventTypes>,
+    /// Occurred at or after.
+    pub occurred_since: Option<UtcInstant>,
+    /// Occurred at or before.
+    pub occurred_until: Option<UtcInstant>,
+    /// Recorded at or after.
+    pub recorded_since: Option<UtcInstant>,
+    /// Recorded at or before.
+    pub recorded_until: Option<UtcInstant>,
+}
+
+impl Filter {
+    /// Whether the event meets every condition.
+    pub fn keeps(&self, fact: &Fact) -> bool {
+        self.tenant.is_none_or(|tenant| fact.member.tenant == tenant)
+            && self.member.is_none_or(|member| fact.member.member == member)
+            && self.types.is_none_or(|types| types.contains(fact.event_type))
+            && within(fact.occurred_at, self.occurred_since, self.occurred_until)
+            && within(fact.recorded_at, self.recorded_since, self.recorded_until)
+    }
+
+    /// Whether an event that occurred between these instants, both inclusive, may meet the conditions on that.
+    pub fn may_occur(&self, (least, greatest): (UtcInstant, UtcInstant)) -> bool {
+        overlaps((least, greatest), self.occurred_since, self.occurred_until)
+    }
+
+    /// Whether an event that was recorded between these instants, both inclusive, may meet the conditions on that.
+    pub fn may_be_recorded(&self, (least, greatest): (UtcInstant, UtcInstant)) -> bool {
+        overlaps((least, greatest), self.recorded_since, self.recorded_until)
+    }
+}
+
+fn within(at: UtcInstant, since: Option<UtcInstant>, until: Option<UtcInstant>) -> bool {
+    overlaps((at, at), since, until)
+}
+
+fn overlaps(
+    (least, greatest): (UtcInstant, UtcInstant),
+    since: Option<UtcInstant>,
+    until: Option<UtcInstant>,
+) -> bool {
+    since.is_none_or(|since| greatest >= since) && until.is_none_or(|until| least <= until)
+}
+
+/// A set of event types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventTypes(u16);
+
+impl EventTypes {
+    /// Whether the type is in the set.
+    pub fn contains(self, event_type: EventType) -> bool {
+        self.0 & 1 << event_type.code() != 0
+    }
+}
+
+impl FromIterator<EventType> for EventTypes {
+    fn from_iter<I: IntoIterator<Item = EventType>>(types: I) -> Self {
+        Self(types.into_iter().fold(0, |bits, event_type| bits | 1 << event_type.code()))
+    }
+}
