@@ -25,8 +25,10 @@ mod roster;
 mod selection;
 mod summary;
 mod views;
+mod window;
 
 pub use member::{Condition, MemberState, Seen, Status};
-pub use selection::{Selection, TypeSet};
+pub use selection::{InvalidTypes, Selection, TypeSet};
 pub use summary::{Overall, Scope, Summary};
 pub use views::{Views, ViewsBuilder};
+pub use window::{InvalidWindow, Window};

@@ -1,5 +1,7 @@
 //! Which part of history a scan folds: up to when, and which activity counts as being seen.
 
+use std::str::FromStr;
+
 use lastseen_event::{EventType, Fact, Position, Provenance, UtcInstant};
 
 /// A part of history. The default is all of it.
@@ -66,6 +68,22 @@ impl TypeSet {
     }
 }
 
+/// The text is not a list of observed activity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a comma list of login, token_refresh, tenant_switch, signup_complete")]
+pub struct InvalidTypes;
+
+/// A comma list of observed activity types.
+impl FromStr for TypeSet {
+    type Err = InvalidTypes;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTypes> {
+        let observed = |event_type: &EventType| event_type.activity() == Some(Provenance::Observed);
+        let list = text.split(',').map(|name| EventType::parse(name).filter(observed));
+        list.collect::<Option<Vec<_>>>().map(Self::of).ok_or(InvalidTypes)
+    }
+}
+
 /// [`TypeSet::all`].
 impl Default for TypeSet {
     fn default() -> Self {
@@ -92,5 +110,13 @@ mod tests {
             );
         }
         assert!(!TypeSet::of([EventType::Login]).contains(EventType::TokenRefresh));
+    }
+
+    #[test]
+    fn only_observed_types_can_be_chosen() {
+        assert!("login,token_refresh".parse::<TypeSet>().unwrap().contains(EventType::TokenRefresh));
+        for bad in ["", "login,", "estimated_activity", "user_created", "Login"] {
+            assert!(bad.parse::<TypeSet>().is_err(), "{bad}");
+        }
     }
 }

@@ -35,6 +35,32 @@ pub struct Summary {
     pub overall: Option<Overall>,
 }
 
+impl Summary {
+    /// The numbers by name, in the order in which they are shown; those of persons where they mean something.
+    pub fn named(&self, with_persons: bool) -> Vec<(&'static str, u64)> {
+        let mut named = vec![
+            ("total_users", self.total_users),
+            ("pending_users", self.pending_users),
+            ("never_seen_users", self.never_seen_users),
+            ("active_users", self.active_users),
+            ("inactive_users", self.inactive_users),
+            ("deleted_users", self.deleted_users),
+            ("observed", self.observed),
+            ("estimated_only", self.estimated_only),
+        ];
+        if let Some(overall) = &self.overall {
+            named.extend([("tenants", overall.tenants), ("active_tenants", overall.active_tenants)]);
+            if with_persons {
+                named.extend([
+                    ("total_persons", overall.total_persons),
+                    ("active_persons", overall.active_persons),
+                ]);
+            }
+        }
+        named
+    }
+}
+
 /// Tenants and persons.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overall {

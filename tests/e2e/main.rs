@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is tests, also the functions without the attribute")]
 
+mod analysts;
 mod answers;
 mod bad_input;
 mod bodies;
@@ -17,6 +18,8 @@ mod lookup;
 mod naive_recount;
 mod pages;
 mod positions;
+mod replay;
+mod replay_command;
 mod routes;
 mod seed_cases;
 mod shutdown;

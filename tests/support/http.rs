@@ -1,6 +1,7 @@
 //! Plain blocking HTTP: every status is an answer, nothing is retried.
 
 use std::fmt::Write;
+use std::io::Read;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -63,6 +64,16 @@ impl Client {
     /// GET.
     pub fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], &[]).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    /// GET of a body that is read as it comes, and may be left before its end.
+    pub fn stream(&self, path: &str) -> (HeaderMap, Box<dyn Read>) {
+        let request = Request::builder().method("GET").uri(format!("{}{path}", self.base)).body(());
+        let response = request.map_err(ureq::Error::from).and_then(|request| self.agent.run(request));
+        let response = response.unwrap_or_else(|error| panic!("GET {path}: {error}"));
+        assert_eq!(response.status().as_u16(), 200, "GET {path}");
+        let (parts, body) = response.into_parts();
+        (parts.headers, Box::new(body.into_with_config().limit(u64::MAX).reader()))
     }
 
     /// POST of `body`.

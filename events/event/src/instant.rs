@@ -106,6 +106,59 @@ fn offset_micros(offset: &[u8]) -> Option<i64> {
     }
 }
 
+impl UtcInstant {
+    /// Adds the instant as it is displayed, for years 0 to 9999 without the calendar of a library: a replay writes two of
+    /// them an event.
+    pub(crate) fn encode(self, out: &mut Vec<u8>) {
+        const DAY_US: i64 = 86_400_000_000;
+        /// 0000-03-01 and 9999-12-31 in days since 1970.
+        const DAYS: std::ops::RangeInclusive<i64> = -719_468..=2_932_896;
+        let (days, of_day) = (self.0.div_euclid(DAY_US), self.0.rem_euclid(DAY_US).cast_unsigned());
+        if !DAYS.contains(&days) {
+            return out.extend_from_slice(self.to_string().as_bytes());
+        }
+        let (year, month, day) = civil((days + 719_468).cast_unsigned());
+        let (seconds, micros) = (of_day / 1_000_000, of_day % 1_000_000);
+        let digits = |number: u64| [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8];
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        for (at, number) in [
+            (0, year / 100),
+            (2, year % 100),
+            (5, month),
+            (8, day),
+            (11, seconds / 3_600),
+            (14, seconds / 60 % 60),
+            (17, seconds % 60),
+            (20, micros / 10_000),
+            (22, micros / 100 % 100),
+            (24, micros % 100),
+        ] {
+            text[at..at + 2].copy_from_slice(&digits(number));
+        }
+        let fraction = if micros == 0 {
+            0
+        } else if micros.is_multiple_of(1_000) {
+            4
+        } else {
+            7
+        };
+        out.extend_from_slice(&text[..SECONDS_LEN + fraction]);
+        out.push(b'Z');
+    }
+}
+
+/// Year, month and day of a day counted from 0000-03-01: H. Hinnant, "chrono-compatible low-level date algorithms",
+/// `civil_from_days`.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
 /// RFC 3339 in UTC with `Z`; the fraction has as many digits as it needs: none, 3 or 6.
 impl fmt::Display for UtcInstant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,6 +226,18 @@ mod tests {
         fn what_is_written_is_read_back(micros in 0_i64..253_402_300_799_999_999) {
             let at = UtcInstant::from_micros(micros);
             prop_assert_eq!(UtcInstant::parse(&at.to_string()), Ok(at));
+        }
+
+        /// What chrono displays is the independent one.
+        #[test]
+        fn is_encoded_as_it_is_displayed(
+            micros in prop_oneof![-62_200_000_000_000_000_i64..253_402_300_799_999_999, any::<i64>()],
+            cut in prop::sample::select(vec![1_i64, 1_000, 1_000_000, 86_400_000_000]),
+        ) {
+            let at = UtcInstant::from_micros(micros / cut * cut);
+            let mut encoded = Vec::new();
+            at.encode(&mut encoded);
+            prop_assert_eq!(String::from_utf8(encoded).unwrap(), at.to_string());
         }
 
         /// chrono's own reader is the independent one.

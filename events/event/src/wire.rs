@@ -1,14 +1,16 @@
-//! From a request body to an [`EventBatch`]: native JSON (an object or an array) and NDJSON.
+//! From a request body to an [`EventBatch`]: native JSON (an object or an array) and NDJSON; `encode` is the way back.
 //!
 //! Two steps per event: `raw` reads the JSON with borrowed strings, `validate` applies every rule and reports
 //! all that are broken. Only the whole body can fail; a bad event is a fault beside the good ones.
 
+mod encode;
 mod raw;
 mod validate;
 
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+pub use self::encode::encode_ndjson;
 use self::validate::Validator;
 use crate::limits::REQUEST_EVENTS_MAX;
 use crate::{EventBatch, EventFault, UtcInstant};

@@ -1,53 +1,80 @@
-//! Finding events that are kept already, among those that left the recent window: only in segments that hold the day,
-//! through the bloom filter on `id`, and then by content. A batch at a time, in the task of whoever appends.
+//! Finding events that are kept already, among those that left the recent window: only in segments that hold the day, in
+//! row groups that hold the instant and the member, through the bloom filter on `id`, and then by content. A batch at a
+//! time, in the task of whoever appends.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use lastseen_event::{EventBatch, EventId, Position};
+use lastseen_event::{EventBatch, EventId, MemberRef, Position, UtcInstant};
 use lastseen_store::ReadError;
 use parking_lot::Mutex;
 use parquet::bloom_filter::Sbbf;
 
 use crate::disk::Disk;
 use crate::manifest::{Entry, Manifest};
-use crate::segment::file::SegmentFile;
-use crate::segment::rows::Rows;
+use crate::segment::file::{GroupBounds, SegmentFile};
+use crate::segment::rows::{Rows, ids};
 use crate::segment::schema::Column;
 
-/// What lookups keep in memory, most recently used last. About 300 KB a filter, 6 MB the ids of a row group.
+/// What lookups keep in memory, least recently used first: in all at most about 270 MB, and nothing where events come
+/// in their time.
 #[derive(Default)]
 pub(crate) struct Known {
+    bounds: Mutex<Vec<(Position, Arc<Vec<GroupBounds>>)>>,
+    /// About 260 KB each.
     filters: Mutex<Vec<(Place, Arc<Sbbf>)>>,
-    ids: Mutex<Vec<(Place, Arc<GroupIds>)>>,
+    /// About 2 MB each.
+    tags: Mutex<Vec<(Place, Arc<IdTags>)>>,
+    /// About 6 MB each.
+    identities: Mutex<Vec<(Place, Arc<Vec<Identity>>)>>,
 }
 
+const BOUNDS_MAX: usize = 4_096;
 const FILTERS_MAX: usize = 256;
-const GROUPS_MAX: usize = 8;
+const TAGS_MAX: usize = 64;
+const IDENTITIES_MAX: usize = 8;
 
 /// A row group by its segment's first position and its number.
 type Place = (Position, usize);
 
-/// The ids of a row group with their fingerprints, ascending.
-type GroupIds = Vec<(EventId, u64)>;
+/// Id and fingerprint of an event.
+type Identity = (EventId, u64);
 
-/// Rows of a batch that may be in a segment.
-pub(crate) struct Suspects(BTreeMap<Position, (Arc<Entry>, Vec<usize>)>);
+/// An event that may be in a segment.
+#[derive(Clone, Copy)]
+struct Suspect {
+    row: usize,
+    occurred_at: UtcInstant,
+    member: u32,
+}
+
+/// Rows of a batch that may be in segments, by segment.
+pub(crate) struct Suspects(BTreeMap<Position, (Arc<Entry>, Vec<Suspect>)>);
 
 impl Suspects {
-    /// The rows whose instant lies in a segment with positions below `recent_from`. None for events of the present: what
-    /// is sealed of the last hours is in the recent window.
-    pub(crate) fn of(batch: &EventBatch, manifest: &Manifest, recent_from: Position) -> Self {
-        let mut suspects: BTreeMap<Position, (Arc<Entry>, Vec<usize>)> = BTreeMap::new();
+    /// The rows of known members whose instant lies in a segment with positions below `recent_from`. None for events of
+    /// the present: what is sealed of the last hours is in the recent window.
+    pub(crate) fn of(
+        batch: &EventBatch,
+        members: &[Option<MemberRef>],
+        manifest: &Manifest,
+        recent_from: Position,
+    ) -> Self {
         let old = manifest.segments.partition_point(|entry| entry.first() < recent_from);
         let old = &manifest.segments[..old];
-        let latest = old.iter().map(|entry| entry.occurred.bounds().1).max();
-        for (row, event) in batch.iter().enumerate() {
-            if latest.is_none_or(|latest| event.occurred_at > latest) {
+        let mut suspects: BTreeMap<Position, (Arc<Entry>, Vec<Suspect>)> = BTreeMap::new();
+        let Some(latest) = old.iter().map(|entry| entry.occurred.bounds().1).max() else {
+            return Self(suspects);
+        };
+        for (row, (event, member)) in batch.iter().zip(members).enumerate() {
+            let (occurred_at, Some(member)) = (event.occurred_at, member) else { continue };
+            if occurred_at > latest {
                 continue;
             }
-            for entry in old.iter().filter(|entry| entry.may_hold(event.occurred_at)) {
-                suspects.entry(entry.first()).or_insert_with(|| (entry.clone(), Vec::new())).1.push(row);
+            let suspect = Suspect { row, occurred_at, member: member.member.get() };
+            for entry in old.iter().filter(|entry| entry.may_hold(occurred_at)) {
+                suspects.entry(entry.first()).or_insert_with(|| (entry.clone(), Vec::new())).1.push(suspect);
             }
         }
         Self(suspects)
@@ -70,78 +97,154 @@ impl Known {
         suspects: &Suspects,
     ) -> Result<Vec<bool>, ReadError> {
         let mut found = vec![false; batch.len()];
-        for (first, (entry, rows)) in &suspects.0 {
-            let mut file = None;
-            // Most segments are asked in vain: their filters say so, and stay in memory.
-            let groups = usize::try_from(entry.rows())
-                .unwrap_or(usize::MAX)
-                .div_ceil(crate::segment::schema::ROW_GROUP_ROWS);
-            for group in 0..groups {
-                let place = (*first, group);
-                let filter = cached(&self.filters, FILTERS_MAX, place, || {
-                    open(&mut file, disk, entry)?.id_filter(group)
-                })?;
-                let rows = || {
-                    rows.iter()
-                        .copied()
-                        .filter(|row| filter.check(batch.identity(*row).0.as_uuid().as_bytes().as_slice()))
-                };
-                if rows().next().is_none() {
-                    continue;
-                }
-                let ids =
-                    cached(&self.ids, GROUPS_MAX, place, || group_ids(open(&mut file, disk, entry)?, group))?;
-                for row in rows() {
-                    found[row] |= ids.binary_search(&batch.identity(row)).is_ok();
-                }
+        for (entry, suspects) in suspects.0.values() {
+            let mut segment = Segment { disk, entry, file: None };
+            let bounds =
+                cached(&self.bounds, BOUNDS_MAX, entry.first(), || Ok(segment.open()?.group_bounds()))?;
+            for (group, bounds) in bounds.iter().enumerate() {
+                let inside =
+                    suspects.iter().filter(|suspect| bounds.hold(suspect)).map(|suspect| suspect.row);
+                self.find_in((&mut segment, group), batch, (inside, &mut found))?;
             }
         }
         Ok(found)
     }
-}
 
-fn open<'a>(
-    file: &'a mut Option<SegmentFile>,
-    disk: &dyn Disk,
-    entry: &Arc<Entry>,
-) -> Result<&'a SegmentFile, ReadError> {
-    match file {
-        Some(file) => Ok(file),
-        none => Ok(none.insert(SegmentFile::open(disk, entry)?)),
+    /// Finds rows in one row group: each look costs more than the one before and is taken by fewer.
+    fn find_in(
+        &self,
+        (segment, group): (&mut Segment<'_>, usize),
+        batch: &EventBatch,
+        (rows, found): (impl Iterator<Item = usize>, &mut [bool]),
+    ) -> Result<(), ReadError> {
+        let mut rows = rows.peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let place = (segment.entry.first(), group);
+        let filter = cached(&self.filters, FILTERS_MAX, place, || segment.open()?.id_filter(group))?;
+        let mut rows = rows.filter(|row| filter.check(bytes(batch.identity(*row).0).as_slice())).peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let tags = cached(&self.tags, TAGS_MAX, place, || IdTags::read(segment.open()?, group))?;
+        let mut rows = rows.filter(|row| tags.may_have(batch.identity(*row).0)).peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let identities =
+            cached(&self.identities, IDENTITIES_MAX, place, || identities(segment.open()?, group))?;
+        for row in rows {
+            found[row] |= identities.binary_search(&batch.identity(row)).is_ok();
+        }
+        Ok(())
     }
 }
 
-/// What is cached for a place, made where it is not.
-fn cached<T>(
-    cache: &Mutex<Vec<(Place, Arc<T>)>>,
+impl GroupBounds {
+    fn hold(&self, suspect: &Suspect) -> bool {
+        let within = |bounds: &Option<RangeInclusive<_>>, at| {
+            bounds.as_ref().is_none_or(|bounds| bounds.contains(&at))
+        };
+        within(&self.occurred_at, suspect.occurred_at.as_micros())
+            && within(&self.member, i64::from(suspect.member))
+    }
+}
+
+/// A segment that is opened when something of it is not in memory.
+struct Segment<'a> {
+    disk: &'a dyn Disk,
+    entry: &'a Arc<Entry>,
+    file: Option<SegmentFile>,
+}
+
+impl Segment<'_> {
+    fn open(&mut self) -> Result<&SegmentFile, ReadError> {
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => Ok(none.insert(SegmentFile::open(self.disk, self.entry)?)),
+        }
+    }
+}
+
+/// What is kept under a key, read where it is not.
+fn cached<K: PartialEq, T>(
+    cache: &Mutex<Vec<(K, Arc<T>)>>,
     most: usize,
-    place: Place,
+    key: K,
     read: impl FnOnce() -> Result<T, ReadError>,
 ) -> Result<Arc<T>, ReadError> {
     let mut held = cache.lock();
-    if let Some(at) = held.iter().position(|(found, _)| *found == place) {
+    if let Some(at) = held.iter().rposition(|(found, _)| *found == key) {
         let entry = held.remove(at);
+        let value = entry.1.clone();
         held.push(entry);
-        return Ok(held[held.len() - 1].1.clone());
+        return Ok(value);
     }
-    // Not held over the reading: others may make the same meanwhile, which costs time only.
+    // Not held over the reading: others may read the same meanwhile, which costs time only.
     drop(held);
-    let made = Arc::new(read()?);
+    let value = Arc::new(read()?);
     let mut held = cache.lock();
-    held.retain(|(found, _)| *found != place);
+    held.retain(|(found, _)| *found != key);
     if held.len() >= most {
         held.remove(0);
     }
-    held.push((place, made.clone()));
-    Ok(made)
+    held.push((key, value.clone()));
+    Ok(value)
 }
 
-/// The ids of a row group, with the fingerprints that its rows give.
-fn group_ids(file: &SegmentFile, group: usize) -> Result<GroupIds, ReadError> {
-    let mut ids = Vec::with_capacity(file.rows_of(group));
-    each_identity(file, group, 0, |identity| ids.push(identity))?;
-    ids.sort_unstable();
-    Ok(ids)
+fn bytes(id: EventId) -> [u8; 16] {
+    id.as_uuid().into_bytes()
+}
+
+/// Thirty-two bits of each id of a row group, findable: one id in some billions is taken for one that is there.
+struct IdTags(Vec<u32>);
+
+impl IdTags {
+    fn read(file: &SegmentFile, group: usize) -> Result<Self, ReadError> {
+        let mut tags = Self(vec![0; (file.rows_of(group) * 2).next_power_of_two()]);
+        for batch in file.read(group, &[Column::Id], (BATCH_ROWS, None))? {
+            let batch = batch.map_err(|error| file.undecodable(group, &error))?;
+            let found = ids(&batch).ok_or_else(|| file.damaged(group, "ids", "something else"))?;
+            for id in found {
+                tags.insert(*id);
+            }
+        }
+        Ok(tags)
+    }
+
+    /// Where to begin to look for an id, and its tag, which is not zero.
+    fn place(&self, id: [u8; 16]) -> (usize, u32) {
+        // Versions 4, 5 and 7 are random in their last 62 bits; others are spread by the multiplication.
+        let mixed = u128::from_le_bytes(id).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let [low, high] =
+            [mixed >> 64, mixed >> 96].map(|part| u32::try_from(part & 0xffff_ffff).unwrap_or(0));
+        (low as usize & (self.0.len() - 1), high | 1)
+    }
+
+    fn insert(&mut self, id: [u8; 16]) {
+        let (mut at, tag) = self.place(id);
+        while self.0[at] != 0 {
+            at = (at + 1) & (self.0.len() - 1);
+        }
+        self.0[at] = tag;
+    }
+
+    fn may_have(&self, id: EventId) -> bool {
+        let (start, tag) = self.place(bytes(id));
+        let from_start = self.0[start..].iter().chain(&self.0[..start]);
+        from_start.take_while(|found| **found != 0).any(|found| *found == tag)
+    }
+}
+
+const BATCH_ROWS: usize = 8_192;
+
+/// The ids of a row group with the fingerprints that its rows give, ascending.
+fn identities(file: &SegmentFile, group: usize) -> Result<Vec<Identity>, ReadError> {
+    let mut identities = Vec::with_capacity(file.rows_of(group));
+    each_identity(file, group, 0, |identity| identities.push(identity))?;
+    identities.sort_unstable();
+    Ok(identities)
 }
 
 /// Calls `each` with id and fingerprint of the rows of a row group from `from` on, in order.
@@ -152,9 +255,8 @@ pub(crate) fn each_identity(
     file: &SegmentFile,
     group: usize,
     from: usize,
-    mut each: impl FnMut((EventId, u64)),
+    mut each: impl FnMut(Identity),
 ) -> Result<(), ReadError> {
-    const BATCH_ROWS: usize = 8_192;
     let unexpected = || file.damaged(group, "events as the log writes them", "something else");
     let mut row_in_group = 0;
     for batch in file.read(group, &Column::EVENT, (BATCH_ROWS, None))? {

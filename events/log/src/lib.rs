@@ -12,6 +12,7 @@
 mod backup;
 mod disk;
 mod error;
+mod foreign;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod known;
@@ -44,6 +45,7 @@ pub use disk::{Access, Disk, DiskFile, OsDisk, ROOT, SyncSite};
 #[cfg(feature = "fault")]
 pub use disk::{Fault, FaultDisk, Operation};
 pub use error::OpenError;
+pub use foreign::ReadOnlyLog;
 pub use log::Log;
 pub use members::Members;
 pub use options::{LogOptions, Sealing};

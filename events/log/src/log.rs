@@ -59,6 +59,7 @@ impl Log {
             members: RwLock::new(recovered.members),
             places: RwLock::new(recovered.places),
             recent_from: AtomicU64::new(recovered.recent.first().get()),
+            is_foreign: false,
         });
         let (tail_sender, tail) = watch::channel(recovered.last_position);
         let (requests, receiver) = mpsc::channel(options.queue_requests.max(1));
@@ -143,6 +144,14 @@ impl Log {
         self.shared.members.read()
     }
 
+    /// The parts that history is kept in, ascending: each begins above its position and ends where the next begins, the last
+    /// at the tail. Who looks for the latest of something reads them from the last on.
+    pub fn parts(&self) -> Vec<Position> {
+        let places = self.shared.places.read();
+        let sealed = places.manifest.segments.iter().map(|entry| Position::new(entry.first().get() - 1));
+        sealed.chain([places.sealed_until()]).collect()
+    }
+
     /// What opening cut off the last file, if a power cut had torn it.
     pub fn torn_tail(&self) -> Option<&TornTail> {
         self.torn.as_ref()
@@ -165,20 +174,22 @@ impl Log {
 }
 
 impl Log {
-    /// The rows of a batch that stand in segments, as far as the recent window does not reach: up to the position that is
-    /// returned, exclusive.
-    async fn look_up(&self, batch: EventBatch) -> Result<(EventBatch, Vec<bool>, Position), AppendError> {
-        // In this order: everything below is in the segments of the manifest that is taken after.
-        let recent_from = Position::new(self.shared.recent_from.load(Ordering::Acquire));
+    /// The rows of a batch that stand in segments, as far as the recent window does not reach: below `recent_from`.
+    async fn look_up(
+        &self,
+        batch: EventBatch,
+        members: &[Option<MemberRef>],
+        recent_from: Position,
+    ) -> Result<(EventBatch, Vec<bool>), AppendError> {
         let manifest = self.shared.places.read().manifest.clone();
-        let suspects = Suspects::of(&batch, &manifest, recent_from);
+        let suspects = Suspects::of(&batch, members, &manifest, recent_from);
         if suspects.is_empty() {
-            return Ok((batch, Vec::new(), recent_from));
+            return Ok((batch, Vec::new()));
         }
         let (shared, known) = (self.shared.clone(), self.known.clone());
         let find = move || known.find(shared.disk.as_ref(), &batch, &suspects).map(|found| (batch, found));
         match tokio::task::spawn_blocking(find).await {
-            Ok(Ok((batch, found))) => Ok((batch, found, recent_from)),
+            Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => Err(AppendError::Unreadable(error)),
             Err(_) => Err(AppendError::Closed),
         }
@@ -224,9 +235,19 @@ impl EventStore for Log {
         loop {
             let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
             let (reply, answer) = oneshot::channel();
-            let (looked_up, known, looked_up_until) = self.look_up(batch).await?;
-            let members = self.find_members(&looked_up).await;
-            let request = Request { batch: looked_up, members, on_conflict, known, looked_up_until, reply };
+            // In this order: events below this position have members that are known next, and are in the segments that
+            // are taken last.
+            let recent_from = Position::new(self.shared.recent_from.load(Ordering::Acquire));
+            let members = self.find_members(&batch).await;
+            let (looked_up, known) = self.look_up(batch, &members, recent_from).await?;
+            let request = Request {
+                batch: looked_up,
+                members,
+                on_conflict,
+                known,
+                looked_up_until: recent_from,
+                reply,
+            };
             match tokio::time::timeout(QUEUE_WAIT, requests.send(Message::Append(request))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(AppendError::Closed),

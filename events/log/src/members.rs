@@ -115,6 +115,11 @@ impl Members {
         self.tenant_numbers.get(tenant_id).copied()
     }
 
+    /// The person with this `user_id`.
+    pub fn find_person(&self, user_id: &str) -> Option<PersonOrdinal> {
+        self.person(self.hasher.hash_one(user_id), user_id)
+    }
+
     /// The member with these names.
     pub fn find(&self, tenant_id: &str, user_id: &str) -> Option<MemberRef> {
         let tenant = self.tenant(tenant_id)?;

@@ -76,7 +76,7 @@ impl LogReader {
                     // It was sealed and removed since: then it is not the place any more.
                     Err((_, error))
                         if error.kind() == io::ErrorKind::NotFound
-                            && self.shared.places.read().sealed_until() > self.reached => {}
+                            && self.shared.is_sealed(next(self.reached))? => {}
                     Err((file, error)) => return Err(ReadError::Io { file, source: error.into() }),
                 },
             }

@@ -18,6 +18,7 @@ use crate::places::{FilePlace, Places};
 use crate::recent::RecentIds;
 use crate::wal::file::{NEW_SUFFIX, WalFile};
 use crate::wal::frame::{BadFileHeader, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, LogId};
+use crate::wal::walk::read_settled;
 use crate::wal::{self};
 use crate::writer::next;
 use crate::{LogOptions, OpenError, sealed, segment};
@@ -62,12 +63,15 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Reco
         next_position.get().saturating_sub(options.recent_ids as u64).clamp(1, next(manifest.last()).get());
     let mut recent = RecentIds::new(options.recent_ids, Position::new(first));
     sealed::fill(&mut recent, disk.as_ref(), &manifest)?;
-    let mut scan =
-        Recovery { scanner: Scanner::new(members, recent, &manifest), log_id, files: Vec::new(), last: None };
+    let mut pass =
+        Pass { scanner: Scanner::new(members, Some(recent), &manifest), log_id, files: Vec::new() };
+    let mut last = None;
     for (at, &number) in unsealed.iter().enumerate() {
-        scan.file(disk.as_ref(), number, at + 1 == unsealed.len())?;
+        let is_last = at + 1 == unsealed.len();
+        let file = pass.file(disk.as_ref(), number, (Access::ReadWrite, is_last))?;
+        last = Some(file).filter(|_| is_last);
     }
-    let Recovery { scanner, log_id, files, last } = scan;
+    let Pass { mut scanner, log_id, files } = pass;
     // Only now is anything changed: what is refused stays as it was found.
     remove_unfinished(disk.as_ref(), wal::DIR, &names)?;
     remove_unfinished(disk.as_ref(), segment::DIR, &segment_names)?;
@@ -89,7 +93,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Reco
         last_position: scanner.last_position,
         last_recorded_at: scanner.last_recorded_at,
         members: scanner.members,
-        recent: scanner.recent,
+        recent: scanner.recent.take().expect("it was given one"),
         torn,
     })
 }
@@ -117,33 +121,86 @@ fn first_position(disk: &dyn Disk, number: u64) -> Result<Option<Position>, Open
 }
 
 /// The pass over the WAL files.
-struct Recovery {
+struct Pass {
     scanner: Scanner,
     log_id: Option<LogId>,
     files: Vec<FilePlace>,
-    last: Option<LastFile>,
 }
 
-impl Recovery {
-    fn file(&mut self, disk: &dyn Disk, number: u64, is_last: bool) -> Result<(), OpenError> {
+impl Pass {
+    fn file(
+        &mut self,
+        disk: &dyn Disk,
+        number: u64,
+        (access, is_last): (Access, bool),
+    ) -> Result<ScannedFile, OpenError> {
         let path = wal::path(number);
-        let open = disk.open(&path, Access::ReadWrite).map_err(OpenError::io("open", &path))?;
-        let bytes = read_all(open.as_ref()).map_err(OpenError::io("read", &path))?;
+        let file = disk.open(&path, access).map_err(OpenError::io("open", &path))?;
+        let settled = is_last && access == Access::Read;
+        let bytes = if settled { read_settled(file.as_ref()) } else { read_all(file.as_ref()) };
+        let bytes = bytes.map_err(OpenError::io("read", &path))?;
         let header = read_header(&path, &bytes)?;
         check_header(&path, &header, number, (self.log_id, self.scanner.next_position()))?;
         self.log_id = Some(header.log_id);
         let scan = self.scanner.scan(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
-        let (number, first_position) = (number, header.first_position);
         let ended_at = (!is_last).then(|| self.scanner.next_position());
-        self.files.push(FilePlace { number, first_position, ended_at });
-        if is_last {
-            let torn = scan.torn_tail(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
-            self.last = Some(LastFile { file: open, bytes, header, scan, torn });
+        self.files.push(FilePlace { number, first_position: header.first_position, ended_at });
+        let torn = if is_last {
+            scan.torn_tail(&path, &bytes, &header).map_err(OpenError::Corrupt)?
         } else {
             scan.must_be_ended(&path, &bytes, &header).map_err(OpenError::Corrupt)?;
-        }
-        Ok(())
+            None
+        };
+        Ok(ScannedFile { file, bytes, header, scan, torn })
     }
+}
+
+/// Reads the manifest and the WAL files of a log that is not ours: another process may be writing it. What that has not
+/// finished is not there. Nothing is changed.
+///
+/// # Errors
+/// [`OpenError`].
+pub(crate) fn look(disk: &Arc<dyn Disk>) -> Result<Looked, OpenError> {
+    loop {
+        let manifest = sealed::read_manifest(disk.as_ref())?;
+        let wal_from = manifest.as_ref().map_or(0, |manifest| manifest.wal_from);
+        let mut numbers = wal::numbers(disk.as_ref()).map_err(OpenError::io("list", wal::DIR))?;
+        numbers.retain(|number| *number >= wal_from);
+        if manifest.is_none() && numbers.is_empty() {
+            no_segments(&disk.list(segment::DIR).map_err(OpenError::io("list", segment::DIR))?)?;
+        }
+        let log_id = manifest.as_ref().map(Manifest::log_id);
+        let manifest = manifest.unwrap_or_else(|| Manifest::empty(LogId([0; 16])));
+        let members = sealed::read_members(disk.as_ref(), &manifest)?;
+        let mut pass = Pass { scanner: Scanner::new(members, None, &manifest), log_id, files: Vec::new() };
+        let scanned = numbers.iter().enumerate().try_for_each(|(at, &number)| {
+            pass.file(disk.as_ref(), number, (Access::Read, at + 1 == numbers.len())).map(drop)
+        });
+        match scanned {
+            // It was sealed meanwhile: then the manifest says so.
+            Err(OpenError::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound
+                    && sealed::read_manifest(disk.as_ref())?.is_some_and(|now| now != manifest) => {}
+            scanned => {
+                scanned?;
+                let Pass { scanner, log_id, files } = pass;
+                return Ok(Looked {
+                    log_id: log_id.unwrap_or(LogId([0; 16])),
+                    places: Places { manifest: Arc::new(manifest), files },
+                    last_position: scanner.last_position,
+                    members: scanner.members,
+                });
+            }
+        }
+    }
+}
+
+/// What [`look`] found.
+pub(crate) struct Looked {
+    pub(crate) log_id: LogId,
+    pub(crate) places: Places,
+    pub(crate) last_position: Position,
+    pub(crate) members: Members,
 }
 
 /// Removes files that were never finished being made.
@@ -194,8 +251,8 @@ fn check_header(
     Ok(())
 }
 
-/// The last file as it was found.
-struct LastFile {
+/// A file as it was found.
+struct ScannedFile {
     file: Box<dyn DiskFile>,
     bytes: Vec<u8>,
     header: FileHeader,
@@ -203,8 +260,8 @@ struct LastFile {
     torn: Option<TornTail>,
 }
 
-impl LastFile {
-    /// Ends it, if that was not done. After a crash: what is torn is kept aside, then the end frame is written over
+impl ScannedFile {
+    /// Ends the last file, if that was not done. After a crash: what is torn is kept aside, then the end frame is written over
     /// its start; each step is durable before the next, so a crash in between is recovered from in the same way.
     fn end(self, disk: &dyn Disk, scanner: &Scanner) -> Result<Option<TornTail>, OpenError> {
         let Self { file, bytes, header, scan, torn } = self;

@@ -9,16 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{Event, EventBatch, Fact, MemberRef, Position, UtcInstant};
-use lastseen_store::{AppendError, Appended, Clock, OnConflict, StoreFault};
+use lastseen_store::{AppendError, Appended, Clock, OnConflict, ReadError, StoreFault};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::group::Group;
 use crate::LogOptions;
 use crate::disk::Disk;
+use crate::manifest::{BadManifest, Manifest};
 use crate::members::Members;
 use crate::places::{FilePlace, Places};
 use crate::recent::RecentIds;
+use crate::segment::file::damaged;
 use crate::wal::file::WalFile;
 use crate::wal::frame::{FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId, PAYLOAD_LEN_MAX};
 use crate::wal::payload::{EVENT_LEN_MAX, NEW_MEMBER_LEN_MAX, NewMember, PayloadBuffer};
@@ -88,6 +90,36 @@ pub(crate) struct Shared {
     pub(crate) places: RwLock<Places>,
     /// Events below this position are looked up in segments: they may not be in the recent window.
     pub(crate) recent_from: AtomicU64,
+    /// Whether another process may seal what is read here.
+    pub(crate) is_foreign: bool,
+}
+
+impl Shared {
+    /// Whether the event at a position that is durable is in a segment.
+    pub(crate) fn is_sealed(&self, position: Position) -> Result<bool, ReadError> {
+        if self.places.read().sealed_until() >= position {
+            return Ok(true);
+        }
+        if !self.is_foreign {
+            return Ok(false);
+        }
+        match Manifest::read(self.disk.as_ref()) {
+            Ok(Some(manifest)) => {
+                let sealed = manifest.last() >= position;
+                self.places.write().seal(manifest);
+                Ok(sealed)
+            }
+            Ok(None) => Ok(false),
+            Err(BadManifest::Corrupt(corruption)) => Err(ReadError::Corrupt(corruption)),
+            // It was of this version when the log was opened.
+            Err(BadManifest::Version(found)) => {
+                Err(damaged(crate::manifest::PATH, 0, "the version it had", &found.to_string()))
+            }
+            Err(BadManifest::Io(error)) => {
+                Err(ReadError::Io { file: crate::manifest::PATH.to_owned(), source: error.into() })
+            }
+        }
+    }
 }
 
 /// Everything the writer thread owns.

@@ -1,6 +1,6 @@
 //! Which part of a history a reader goes over.
 
-use lastseen_event::{EventType, Fact, MemberOrdinal, Position, TenantOrdinal, UtcInstant};
+use lastseen_event::{EventType, Fact, MemberOrdinal, PersonOrdinal, Position, TenantOrdinal, UtcInstant};
 
 use crate::Detail;
 
@@ -31,6 +31,8 @@ pub struct Filter {
     pub tenant: Option<TenantOrdinal>,
     /// Of this member.
     pub member: Option<MemberOrdinal>,
+    /// Of this person, in any tenant.
+    pub person: Option<PersonOrdinal>,
     /// Of one of these types.
     pub types: Option<EventTypes>,
     /// Occurred at or after.
@@ -48,6 +50,7 @@ impl Filter {
     pub fn keeps(&self, fact: &Fact) -> bool {
         self.tenant.is_none_or(|tenant| fact.member.tenant == tenant)
             && self.member.is_none_or(|member| fact.member.member == member)
+            && self.person.is_none_or(|person| fact.member.person == person)
             && self.types.is_none_or(|types| types.contains(fact.event_type))
             && within(fact.occurred_at, self.occurred_since, self.occurred_until)
             && within(fact.recorded_at, self.recorded_since, self.recorded_until)

@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
+use lastseen_event::{Position, UtcInstant};
 use lastseen_log::LogOptions;
+use lastseen_projections::{TypeSet, Window};
 use tracing_subscriber::filter::Targets;
 
 /// Who was last seen when, and how many users are active.
@@ -38,6 +40,11 @@ pub(crate) enum Command {
     /// Segments, frames, checksums, the order of positions, and ids that stand twice within the recent window. Everything
     /// that is wrong is listed with its file and offset (exit code 3). The log may be in use by a server.
     Verify(VerifyArgs),
+    /// Fold history up to a position or an instant and print the numbers
+    ///
+    /// Reads a data directory and changes nothing: that of a running server, or a backup. Without --until and --as-of, all
+    /// of it up to now.
+    Replay(ReplayArgs),
     /// Copy a log, also while a server writes to it
     ///
     /// The copy is a log of its own: all that was acknowledged when the command began, and nothing that is not
@@ -120,6 +127,31 @@ pub(crate) enum Format {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct ReplayArgs {
+    /// Directory of the event log
+    #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
+    pub(crate) data: PathBuf,
+    /// Only the events up to this position, inclusive: what was on record then
+    #[arg(long, value_name = "POSITION", value_parser = position, conflicts_with = "as_of")]
+    pub(crate) until: Option<Position>,
+    /// The state at this instant, such as 2026-01-06T16:00:00Z: of the events that had occurred by then
+    #[arg(long, value_name = "INSTANT", value_parser = UtcInstant::parse)]
+    pub(crate) as_of: Option<UtcInstant>,
+    /// Only this tenant
+    #[arg(long, value_name = "TENANT")]
+    pub(crate) tenant: Option<String>,
+    /// Activity that counts as being seen: a comma list of `login`, `token_refresh`, `tenant_switch`, `signup_complete`
+    #[arg(long, value_name = "TYPES")]
+    pub(crate) types: Option<TypeSet>,
+    /// How long before that instant, or before now, somebody counts as active, such as 30d or 24h
+    #[arg(long, value_name = "SPAN", default_value = "30d")]
+    pub(crate) window: Window,
+    /// How to print the numbers
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct BackupArgs {
     /// Directory to copy to; created if it does not exist, refused if it holds a log
     #[arg(value_name = "DIR")]
@@ -127,6 +159,10 @@ pub(crate) struct BackupArgs {
     /// Directory of the event log
     #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
     pub(crate) data: PathBuf,
+}
+
+fn position(text: &str) -> Result<Position, &'static str> {
+    text.parse().map(Position::new).map_err(|_| "expected a position, an integer of at least 0")
 }
 
 fn segment_events() -> RangedU64ValueParser<u64> {

@@ -6,6 +6,7 @@ mod args;
 mod backup;
 mod import;
 mod progress;
+mod replay;
 mod serve;
 mod signals;
 mod verify;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve::run(serve),
         Command::Import(import) => import::run(import),
         Command::Verify(verify) => verify::run(&verify),
+        Command::Replay(replay) => replay::run(&replay),
         Command::Backup(backup) => backup::run(&backup),
     };
     match outcome {

@@ -22,6 +22,11 @@ impl Progress {
         Self::new("bytes", "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left")
     }
 
+    /// Of so many events.
+    pub(crate) fn of_events() -> Self {
+        Self::new("events", "{bar:30} {human_pos}/{human_len} events {per_sec} {eta} left")
+    }
+
     /// Of so many files.
     pub(crate) fn of_files() -> Self {
         Self::new("files", "{bar:30} {pos}/{len} files {per_sec} {eta} left")

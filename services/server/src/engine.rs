@@ -13,6 +13,7 @@ use lastseen_store::{Clock, Detail, EventReader, EventStore, ReadError, StoreFau
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::replay::{REPLAYS_MAX, Replays};
 use crate::{fold, tasks};
 
 /// A running store with its views.
@@ -24,6 +25,8 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     /// One permit a scan of history: each takes a core and the memory of its own views.
     pub(crate) scans: Arc<Semaphore>,
+    /// One permit a replay.
+    pub(crate) replays: Replays,
     /// One permit a large body being decoded.
     pub(crate) decodes: Arc<Semaphore>,
     fold_thread: Mutex<Option<JoinHandle<()>>>,
@@ -90,6 +93,7 @@ impl Engine {
             folded,
             clock,
             scans: Arc::new(Semaphore::new(SCANS_MAX)),
+            replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
             decodes: Arc::new(Semaphore::new(DECODES_MAX)),
             fold_thread: Mutex::new(Some(fold_thread)),
         };

@@ -4,7 +4,8 @@
 //! 2. the log's writer hands each durable group to the fold thread (`fold`), which applies it to the live
 //!    views and only then acknowledges it: after a 2xx the next query sees the event;
 //! 3. `query` answers from the live views, or folds a chosen part of history into fresh ones (`history`);
-//! 4. `problem` is the only place that turns errors into HTTP; `routes` lists every route.
+//! 4. `replay` streams history itself;
+//! 5. `problem` is the only place that turns errors into HTTP; `routes` lists every route.
 
 mod app;
 mod body;
@@ -16,6 +17,7 @@ mod history;
 mod ingest;
 mod problem;
 mod query;
+mod replay;
 mod routes;
 mod serve;
 mod tasks;

@@ -65,14 +65,20 @@ impl Problem {
 
     /// Writes the cause of a 5xx to the log, under the id that the caller is told.
     fn log(self, cause: &dyn std::error::Error) -> Self {
+        let chain = Self::chain(cause);
+        tracing::error!(request_id = %self.0.request_id, code = self.0.code, cause = chain, "request failed");
+        self
+    }
+
+    /// An error with its causes.
+    pub(crate) fn chain(cause: &dyn std::error::Error) -> String {
         let mut chain = cause.to_string();
         let mut next = cause.source();
         while let Some(cause) = next {
             chain = format!("{chain}: {cause}");
             next = cause.source();
         }
-        tracing::error!(request_id = %self.0.request_id, code = self.0.code, cause = chain, "request failed");
-        self
+        chain
     }
 
     pub(crate) fn unknown_route(path: &str) -> Self {
@@ -203,6 +209,11 @@ impl Problem {
         let detail = "the history cannot be read; the server's log says more";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "history_unreadable", "Cannot read the history", detail)
             .log(error)
+    }
+
+    pub(crate) fn too_many_replays() -> Self {
+        let detail = "as many replays run as the server allows; try again when one has ended";
+        Self::unavailable("overloaded", "Too many replays", detail)
     }
 
     fn unavailable(code: &'static str, title: &'static str, detail: &'static str) -> Self {

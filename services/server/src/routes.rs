@@ -12,12 +12,12 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 use crate::problem::Problem;
-use crate::{health, ingest, query, unread};
+use crate::{health, ingest, query, replay, unread};
 
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/v1/events", post(ingest::publish))
+        .route("/v1/events", post(ingest::publish).get(replay::events))
         .route("/v1/summary", get(query::summary::overall))
         .route("/v1/tenants/{tenant_id}/summary", get(query::summary::of_tenant))
         .route("/v1/tenants/{tenant_id}/users", get(query::users::list))
@@ -26,6 +26,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             post(query::lookup::lookup).get(query::user::called_lookup),
         )
         .route("/v1/tenants/{tenant_id}/users/{user_id}", get(query::user::one))
+        .route("/v1/tenants/{tenant_id}/users/{user_id}/events", get(query::user_events::list))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .fallback(async |uri: Uri| Problem::unknown_route(uri.path()))

@@ -22,6 +22,12 @@ pub(crate) fn thread(
     Ok((handle, ended))
 }
 
+/// Starts a task that ends by itself.
+#[expect(clippy::disallowed_methods, reason = "the one place where tasks start")]
+pub(crate) fn task(run: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(run));
+}
+
 /// Runs blocking or long work away from the threads that answer queries.
 ///
 /// # Panics

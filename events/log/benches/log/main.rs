@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lastseen_event::{Event, EventBatch, EventId, EventType, SessionId, TenantId, UserId, UtcInstant};
-use lastseen_log::{Commit, Log, LogOptions, OsDisk};
+use lastseen_log::{Commit, Log, LogOptions, OsDisk, Sealing};
 use lastseen_store::{EventStore, OnConflict, SystemClock};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -26,8 +26,10 @@ fn main() {
     let mut args = std::env::args().skip_while(|arg| arg != "--seconds").skip(1);
     let seconds = args.next().and_then(|seconds| seconds.parse().ok()).unwrap_or(5);
     let runtime = Runtime::new().expect("a tokio runtime");
-    batches(&runtime, 1_000, Duration::from_secs(seconds));
-    batches(&runtime, 10_000, Duration::from_secs(seconds));
+    for size in [1_000, 10_000] {
+        batches(&runtime, size, Duration::from_secs(seconds));
+    }
+    sealing(&runtime, Duration::from_secs(seconds));
     singles(&runtime, Duration::from_secs(seconds));
     recovery(&runtime);
 }
@@ -42,7 +44,10 @@ fn open(path: &Path, options: LogOptions) -> Log {
 }
 
 /// Makes events of random members, ids and times; the same seed makes the same events.
-struct Generator(u64);
+struct Generator(u64, i64);
+
+/// Where the time of a generator begins, in microseconds since 1970.
+const START_US: i64 = 1_790_000_000_000_000;
 
 impl Generator {
     fn next(&mut self) -> u64 {
@@ -62,7 +67,9 @@ impl Generator {
             let user = format!("usr_{number:026}");
             let session = format!("ses_{:020}", self.next());
             let id = Uuid::from_u64_pair(self.next(), self.next() | 1);
-            let at = 1_790_000_000_000_000 + i64::try_from(self.next() % 1_000_000_000).expect("below 10^9");
+            // As publishers send them: a second of clocks and networks around a time that goes on.
+            let at = self.1 + i64::try_from(self.next() % 1_000_000).expect("below 10^6");
+            self.1 += 1;
             let mut event = Event::new(
                 EventId::new(id).expect("not nil"),
                 EventType::TokenRefresh,
@@ -78,25 +85,39 @@ impl Generator {
     }
 }
 
-/// Appends from four publishers for a while, each with one request under way. Batches are made outside the time.
-fn batches(runtime: &Runtime, size: usize, length: Duration) {
-    const PUBLISHERS: u64 = 4;
-    const EVENTS_A_ROUND: usize = 400_000;
-    let dir = directory();
-    let log = Arc::new(open(dir.path(), LogOptions::default()));
-    // Warm: every member is known.
+const PUBLISHERS: u64 = 4;
+
+/// Without sealing: so that what was written can be looked at.
+fn unsealed() -> LogOptions {
+    LogOptions { sealing: Sealing::OnDemand, ..LogOptions::default() }
+}
+
+/// A log that knows every member.
+fn warm(runtime: &Runtime, dir: &Path, options: LogOptions) -> Log {
+    let log = open(dir, options);
     for start in (0..MEMBERS).step_by(10_000) {
         runtime.block_on(log.append(known_members(start), OnConflict::RefuseBatch)).expect("appended");
     }
-    let warm = log_frames(dir.path()).len();
+    log
+}
+
+/// Appends from four publishers for a while, each with one request under way. Batches are made outside the time. The
+/// seeds go on from `seed`.
+fn publish(
+    runtime: &Runtime,
+    log: &Log,
+    (size, length): (usize, Duration),
+    seed: &mut u64,
+) -> (usize, Duration) {
+    const EVENTS_A_ROUND: usize = 400_000;
     let mut spent = Duration::ZERO;
     let mut events = 0;
-    let mut seed = 1;
     while spent < length {
         let queues: Vec<Vec<EventBatch>> = (0..PUBLISHERS)
             .map(|_| {
-                seed += 1;
-                let mut generator = Generator(seed << 40);
+                *seed += 1;
+                let mut generator =
+                    Generator(*seed << 40, START_US + i64::try_from(*seed).expect("small") * 100_000);
                 (0..EVENTS_A_ROUND / size / 4).map(|_| generator.batch(size)).collect()
             })
             .collect();
@@ -113,7 +134,16 @@ fn batches(runtime: &Runtime, size: usize, length: Duration) {
         });
         spent += start.elapsed();
     }
-    let frames: Vec<usize> = log_frames(dir.path()).split_off(warm);
+    (events, spent)
+}
+
+/// Batches of this size, beside the disk alone.
+fn batches(runtime: &Runtime, size: usize, length: Duration) {
+    let dir = directory();
+    let log = warm(runtime, dir.path(), unsealed());
+    let before = log_frames(dir.path()).len();
+    let (events, spent) = publish(runtime, &log, (size, length), &mut 1);
+    let frames: Vec<usize> = log_frames(dir.path()).split_off(before);
     log.close();
     let raw = raw::write_and_sync(dir.path(), &frames);
     let batch_len = frames.iter().sum::<usize>() * size / events;
@@ -130,6 +160,27 @@ fn batches(runtime: &Runtime, size: usize, length: Duration) {
         each.as_secs_f64() / spent.as_secs_f64(),
         raw.as_secs_f64(),
         raw.as_secs_f64() / spent.as_secs_f64(),
+    );
+}
+
+/// What sealing beside them costs appends: in turns with and without it, batches of 1,000.
+fn sealing(runtime: &Runtime, length: Duration) {
+    const TURNS: u32 = 3;
+    let (with, without) = (directory(), directory());
+    let with = (warm(runtime, with.path(), LogOptions::default()), with);
+    let without = (warm(runtime, without.path(), unsealed()), without);
+    let mut seed = 1_000;
+    let mut totals = [(0, Duration::ZERO); 2];
+    for _ in 0..TURNS {
+        for (total, (log, _)) in totals.iter_mut().zip([&without, &with]) {
+            let (events, spent) = publish(runtime, log, (1_000, length / TURNS), &mut seed);
+            *total = (total.0 + events, total.1 + spent);
+        }
+    }
+    let [without, with] = totals.map(|(events, spent)| per_second(events as u64, spent));
+    println!(
+        "sealing: {with:>10} events/s beside it, {without} without: {:.1} % less",
+        100.0 - with as f64 * 100.0 / without as f64
     );
 }
 
@@ -154,7 +205,7 @@ fn known_members(start: u64) -> EventBatch {
 fn singles(runtime: &Runtime, length: Duration) {
     const TASKS: u64 = 64;
     let dir = directory();
-    let log = Arc::new(open(dir.path(), LogOptions::default()));
+    let log = Arc::new(open(dir.path(), unsealed()));
     let stop = Arc::new(AtomicBool::new(false));
     let appended = Arc::new(AtomicU64::new(0));
     let start = Instant::now();
@@ -162,7 +213,7 @@ fn singles(runtime: &Runtime, length: Duration) {
         let tasks = (0..TASKS).map(|task| {
             let (log, stop, appended) = (log.clone(), stop.clone(), appended.clone());
             runtime.spawn(async move {
-                let mut generator = Generator((task + 1) << 32);
+                let mut generator = Generator((task + 1) << 32, START_US);
                 while !stop.load(Ordering::Relaxed) {
                     log.append(generator.batch(1), OnConflict::RefuseBatch).await.expect("appended");
                     appended.fetch_add(1, Ordering::Relaxed);
@@ -197,8 +248,8 @@ fn singles(runtime: &Runtime, length: Duration) {
 fn recovery(runtime: &Runtime) {
     const WAL_BYTES: u64 = 256 * 1024 * 1024;
     let dir = directory();
-    let log = open(dir.path(), LogOptions::default());
-    let mut generator = Generator(99 << 40);
+    let log = open(dir.path(), unsealed());
+    let mut generator = Generator(99 << 40, START_US);
     let mut events = 0;
     while log_frames(dir.path()).iter().sum::<usize>() < usize::try_from(WAL_BYTES).expect("fits") {
         for _ in 0..20 {
@@ -208,7 +259,7 @@ fn recovery(runtime: &Runtime) {
     }
     log.close();
     let start = Instant::now();
-    let log = open(dir.path(), LogOptions::default());
+    let log = open(dir.path(), unsealed());
     let spent = start.elapsed();
     let members = log.members().len();
     println!(

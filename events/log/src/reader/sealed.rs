@@ -1,18 +1,17 @@
 //! The part of the cursor in a segment: row group by row group, the rows that are wanted found first by the columns the
 //! conditions are on, then the rest of them read.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use lastseen_event::{Position, UtcInstant};
 use lastseen_store::{Detail, Filter, ReadError, RecordedBatch, Scan};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
-use parquet::file::statistics::Statistics;
 
 use crate::disk::Disk;
 use crate::manifest::Entry;
-use crate::segment::file::SegmentFile;
+use crate::segment::file::{GroupBounds, SegmentFile};
 use crate::segment::rows::Rows;
 use crate::segment::schema::Column;
 use crate::writer::{Shared, next};
@@ -24,7 +23,19 @@ const BATCH_ROWS: usize = 8_192;
 const LOCKED_ROWS: usize = 1_024;
 
 /// What the conditions of a filter are on.
-const FILTERED: [Column; 4] = [Column::Type, Column::Member, Column::OccurredAt, Column::RecordedAt];
+fn columns_of(filter: &Filter) -> Vec<Column> {
+    let bounded = |since: Option<UtcInstant>, until: Option<UtcInstant>| since.is_some() || until.is_some();
+    let mut columns = Vec::new();
+    for (column, is_used) in [
+        (Column::Type, filter.types.is_some()),
+        (Column::Member, filter.tenant.is_some() || filter.member.is_some() || filter.person.is_some()),
+        (Column::OccurredAt, bounded(filter.occurred_since, filter.occurred_until)),
+        (Column::RecordedAt, bounded(filter.recorded_since, filter.recorded_until)),
+    ] {
+        columns.extend(is_used.then_some(column));
+    }
+    columns
+}
 
 /// A segment and where the cursor is in it.
 pub(super) struct OpenSegment {
@@ -112,15 +123,17 @@ impl OpenSegment {
         }
         let mut ranges: Vec<Range<usize>> = Vec::new();
         let mut start = 0;
-        for batch in self.file.read(group, &FILTERED, (BATCH_ROWS, None))? {
+        for batch in self.file.read(group, &columns_of(filter), (BATCH_ROWS, None))? {
             let batch = batch.map_err(|error| self.file.undecodable(group, &error))?;
             let rows = self.rows(&batch, group)?;
             for from in (0..rows.len()).step_by(LOCKED_ROWS) {
                 let members = shared.members.read();
                 for row in from..rows.len().min(from + LOCKED_ROWS) {
-                    let kept = rows.keeps(row, filter, &members).ok_or_else(|| self.unexpected(group))?;
                     let at = start + row;
-                    if !kept || !wanted.contains(&at) {
+                    // The dictionary may end where `wanted` does.
+                    if !wanted.contains(&at)
+                        || !rows.keeps(row, filter, &members).ok_or_else(|| self.unexpected(group))?
+                    {
                         continue;
                     }
                     match ranges.last_mut() {
@@ -136,25 +149,16 @@ impl OpenSegment {
 
     /// Whether the statistics of a row group leave room for what is wanted.
     fn may_hold(&self, filter: &Filter, group: usize) -> bool {
-        let bounds = |column: Column| match self.file.group(group).column(column.index()).statistics() {
-            Some(Statistics::Int64(found)) => Some((*found.min_opt()?, *found.max_opt()?)),
-            Some(Statistics::Int32(found)) => {
-                // Unsigned, as its logical type says.
-                let [least, greatest] = [*found.min_opt()?, *found.max_opt()?].map(i32::cast_unsigned);
-                Some((i64::from(least), i64::from(greatest)))
-            }
-            _ => None,
+        let GroupBounds { occurred_at, recorded_at, member } = self.file.bounds(group);
+        let instants = |bounds: RangeInclusive<i64>| {
+            (UtcInstant::from_micros(*bounds.start()), UtcInstant::from_micros(*bounds.end()))
         };
-        let instants = |column| {
-            bounds(column)
-                .map(|(least, greatest)| (UtcInstant::from_micros(least), UtcInstant::from_micros(greatest)))
-        };
-        let members = bounds(Column::Member);
-        instants(Column::OccurredAt).is_none_or(|bounds| filter.may_occur(bounds))
-            && instants(Column::RecordedAt).is_none_or(|bounds| filter.may_be_recorded(bounds))
-            && filter.member.zip(members).is_none_or(|(member, (least, greatest))| {
-                (least..=greatest).contains(&i64::from(member.get()))
-            })
+        occurred_at.is_none_or(|bounds| filter.may_occur(instants(bounds)))
+            && recorded_at.is_none_or(|bounds| filter.may_be_recorded(instants(bounds)))
+            && filter
+                .member
+                .zip(member)
+                .is_none_or(|(wanted, bounds)| bounds.contains(&i64::from(wanted.get())))
     }
 
     /// The next batch of a row group.

@@ -44,7 +44,8 @@ impl fmt::Display for TornTail {
 /// What the files so far add up to.
 pub(super) struct Scanner {
     pub(super) members: Members,
-    pub(super) recent: RecentIds,
+    /// `None` where nothing will be appended.
+    pub(super) recent: Option<RecentIds>,
     /// Those of one frame; kept for its memory.
     ids: Vec<(EventId, u64)>,
     /// The first position that is not sealed.
@@ -65,7 +66,7 @@ pub(super) struct FileScan {
 
 impl Scanner {
     /// Begins behind what is sealed.
-    pub(super) fn new(members: Members, recent: RecentIds, manifest: &Manifest) -> Self {
+    pub(super) fn new(members: Members, recent: Option<RecentIds>, manifest: &Manifest) -> Self {
         Self {
             members,
             recent,
@@ -140,7 +141,9 @@ impl Scanner {
         if count != header.events {
             return None;
         }
-        self.recent.take(&self.ids, self.unsealed);
+        if let Some(recent) = &mut self.recent {
+            recent.take(&self.ids, self.unsealed);
+        }
         self.last_position = Position::new(self.last_position.get() + u64::from(count));
         self.last_recorded_at = header.recorded_at;
         Some(())

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -14,6 +15,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::bloom_filter::Sbbf;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
 
 use super::schema::{Column, projection};
 use crate::disk::{Access, Disk, DiskFile, read_exact_at};
@@ -73,6 +75,29 @@ impl SegmentFile {
         self.metadata.metadata().row_group(group)
     }
 
+    /// What the statistics say of a row group.
+    pub(crate) fn bounds(&self, group: usize) -> GroupBounds {
+        let bounds = |column: Column| match self.group(group).column(column.index()).statistics()? {
+            Statistics::Int64(found) => Some(*found.min_opt()?..=*found.max_opt()?),
+            Statistics::Int32(found) => {
+                // Unsigned, as its logical type says.
+                let [least, greatest] = [*found.min_opt()?, *found.max_opt()?].map(i32::cast_unsigned);
+                Some(i64::from(least)..=i64::from(greatest))
+            }
+            _ => None,
+        };
+        GroupBounds {
+            occurred_at: bounds(Column::OccurredAt),
+            recorded_at: bounds(Column::RecordedAt),
+            member: bounds(Column::Member),
+        }
+    }
+
+    /// What the statistics say of every row group.
+    pub(crate) fn group_bounds(&self) -> Vec<GroupBounds> {
+        (0..self.row_groups()).map(|group| self.bounds(group)).collect()
+    }
+
     /// The columns of a row group, in batches of at most `batch_rows`; of these rows, or of all.
     ///
     /// # Errors
@@ -126,6 +151,15 @@ impl SegmentFile {
     fn piece(&self, start: u64) -> Result<Bytes, ReadError> {
         piece_at(self.file.as_ref(), (&self.path, &self.entry.pieces), start)
     }
+}
+
+/// Least and greatest values of a row group; `None` where they are not known.
+pub(crate) struct GroupBounds {
+    /// In microseconds since 1970.
+    pub(crate) occurred_at: Option<RangeInclusive<i64>>,
+    /// In microseconds since 1970.
+    pub(crate) recorded_at: Option<RangeInclusive<i64>>,
+    pub(crate) member: Option<RangeInclusive<i64>>,
 }
 
 /// The piece of a file that begins at `start`, checked.

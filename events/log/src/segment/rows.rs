@@ -1,10 +1,8 @@
 //! From the columns of a segment to facts and events. Names stay in their dictionaries until a row is asked for.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType, UInt32Type};
-use arrow_array::{
-    Array, BooleanArray, DictionaryArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray,
-};
+use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicrosecondType, UInt32Type};
+use arrow_array::{Array, BooleanArray, DictionaryArray, RecordBatch, StringArray};
 use lastseen_event::{
     BatchName, Event, EventId, EventType, Fact, MemberOrdinal, Position, SessionId, TenantId, UserId,
     UtcInstant,
@@ -14,21 +12,22 @@ use lastseen_store::Filter;
 use super::schema::Column;
 use crate::members::Members;
 
-/// A batch of a segment whose columns have the types they should have.
+/// A batch of a segment whose columns have the types they should have: those that were read.
 pub(crate) struct Rows<'a> {
-    positions: Option<&'a PrimitiveArray<Int64Type>>,
-    ids: Option<&'a FixedSizeBinaryArray>,
-    types: &'a DictionaryArray<Int32Type>,
+    len: usize,
+    positions: Option<&'a [i64]>,
+    ids: Option<&'a [[u8; 16]]>,
+    types: Option<&'a [i32]>,
     /// By key of the dictionary; `None` where it names no type.
     type_of_key: Vec<Option<EventType>>,
-    members: &'a PrimitiveArray<UInt32Type>,
-    occurred_at: &'a PrimitiveArray<TimestampMicrosecondType>,
-    recorded_at: &'a PrimitiveArray<TimestampMicrosecondType>,
+    members: Option<&'a [u32]>,
+    occurred_at: Option<&'a [i64]>,
+    recorded_at: Option<&'a [i64]>,
     confirmed: Option<&'a BooleanArray>,
     names: Option<Names<'a>>,
 }
 
-/// The columns of names, in the order of [`Event::names`].
+/// The columns of names, in the order of their fields.
 struct Names<'a> {
     tenants: Text<'a>,
     users: Text<'a>,
@@ -38,62 +37,61 @@ struct Names<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// `None`: a column is missing or not of its type.
+    /// `None`: a column is not of its type.
     pub(crate) fn new(batch: &'a RecordBatch) -> Option<Self> {
-        let types = dictionary(batch, Column::Type)?;
-        let type_names: &StringArray = types.values().as_string_opt()?;
-        let names = || {
-            let text = |column| Text::new(batch, column);
-            Some(Names {
-                tenants: text(Column::TenantId)?,
-                users: text(Column::UserId)?,
-                sessions: text(Column::SessionId)?,
-                from_tenants: text(Column::FromTenantId)?,
-                batches: text(Column::Batch)?,
-            })
-        };
+        let (mut types, mut type_of_key) = (None, Vec::new());
+        if column(batch, Column::Type).is_some() {
+            let found = dictionary(batch, Column::Type)?;
+            let names: &StringArray = found.values().as_string_opt()?;
+            types = Some(found.keys().values().as_ref());
+            type_of_key = names.iter().map(|name| EventType::parse(name?)).collect();
+        }
+        let instants = |name| primitive::<TimestampMicrosecondType>(batch, name);
         Some(Self {
-            positions: match column(batch, Column::Position) {
-                Some(positions) => Some(positions.as_primitive_opt()?),
-                None => None,
-            },
-            ids: match column(batch, Column::Id) {
-                Some(ids) => Some(ids.as_fixed_size_binary_opt()?),
-                None => None,
-            },
+            len: batch.num_rows(),
+            positions: primitive::<Int64Type>(batch, Column::Position),
+            ids: ids(batch),
             types,
-            type_of_key: type_names.iter().map(|name| EventType::parse(name?)).collect(),
-            members: column(batch, Column::Member)?.as_primitive_opt()?,
-            occurred_at: column(batch, Column::OccurredAt)?.as_primitive_opt()?,
-            recorded_at: column(batch, Column::RecordedAt)?.as_primitive_opt()?,
-            confirmed: match column(batch, Column::Confirmed) {
-                Some(confirmed) => Some(confirmed.as_boolean_opt()?),
-                None => None,
-            },
+            type_of_key,
+            members: primitive::<UInt32Type>(batch, Column::Member),
+            occurred_at: instants(Column::OccurredAt),
+            recorded_at: instants(Column::RecordedAt),
+            confirmed: column(batch, Column::Confirmed).and_then(|confirmed| confirmed.as_boolean_opt()),
             names: match column(batch, Column::UserId) {
-                Some(_) => Some(names()?),
+                Some(_) => Some(Names::new(batch)?),
                 None => None,
             },
         })
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.members.len()
+        self.len
     }
 
-    /// The position a row says it has, where that column was read.
+    // Each of the following is `None` where the column was not read, or where it holds what the log does not write.
+
     pub(crate) fn position(&self, row: usize) -> Option<Position> {
-        u64::try_from(self.positions?.value(row)).ok().map(Position::new)
-    }
-
-    fn event_type(&self, row: usize) -> Option<EventType> {
-        let key = usize::try_from(*self.types.keys().values().get(row)?).ok()?;
-        *self.type_of_key.get(key)?
+        u64::try_from(self.positions?[row]).ok().map(Position::new)
     }
 
     pub(crate) fn id(&self, row: usize) -> Option<EventId> {
-        let bytes: [u8; 16] = self.ids?.value(row).try_into().ok()?;
-        EventId::new(uuid::Uuid::from_bytes(bytes)).ok()
+        EventId::new(uuid::Uuid::from_bytes(self.ids?[row])).ok()
+    }
+
+    fn event_type(&self, row: usize) -> Option<EventType> {
+        *self.type_of_key.get(usize::try_from(self.types?[row]).ok()?)?
+    }
+
+    pub(crate) fn member(&self, row: usize) -> Option<MemberOrdinal> {
+        Some(MemberOrdinal::new(self.members?[row]))
+    }
+
+    pub(crate) fn occurred_at(&self, row: usize) -> Option<UtcInstant> {
+        Some(UtcInstant::from_micros(self.occurred_at?[row]))
+    }
+
+    pub(crate) fn recorded_at(&self, row: usize) -> Option<UtcInstant> {
+        Some(UtcInstant::from_micros(self.recorded_at?[row]))
     }
 
     fn confirmed(&self, row: usize) -> Option<bool> {
@@ -101,48 +99,53 @@ impl<'a> Rows<'a> {
         confirmed.is_valid(row).then(|| confirmed.value(row))
     }
 
-    pub(crate) fn member(&self, row: usize) -> MemberOrdinal {
-        MemberOrdinal::new(self.members.value(row))
-    }
-
-    pub(crate) fn recorded_at(&self, row: usize) -> UtcInstant {
-        UtcInstant::from_micros(self.recorded_at.value(row))
-    }
-
-    pub(crate) fn occurred_at(&self, row: usize) -> UtcInstant {
-        UtcInstant::from_micros(self.occurred_at.value(row))
-    }
-
-    /// Whether a row meets the filter. `None`: it is not what the log writes.
+    /// Whether a row meets the filter.
     pub(crate) fn keeps(&self, row: usize, filter: &Filter, members: &Members) -> Option<bool> {
-        if filter.types.is_some_and(|types| !self.event_type(row).is_some_and(|found| types.contains(found)))
+        if let Some(types) = filter.types
+            && !types.contains(self.event_type(row)?)
         {
-            return self.event_type(row).map(|_| false);
+            return Some(false);
         }
-        let member = members.member_ref(self.member(row))?;
-        let (occurred, recorded) = (self.occurred_at(row), self.recorded_at(row));
-        Some(
-            filter.tenant.is_none_or(|tenant| member.tenant == tenant)
-                && filter.member.is_none_or(|wanted| member.member == wanted)
-                && filter.may_occur((occurred, occurred))
-                && filter.may_be_recorded((recorded, recorded)),
-        )
+        if let Some(wanted) = filter.member
+            && self.member(row)? != wanted
+        {
+            return Some(false);
+        }
+        if filter.tenant.is_some() || filter.person.is_some() {
+            let member = members.member_ref(self.member(row)?)?;
+            if filter.tenant.is_some_and(|tenant| member.tenant != tenant)
+                || filter.person.is_some_and(|person| member.person != person)
+            {
+                return Some(false);
+            }
+        }
+        if filter.occurred_since.is_some() || filter.occurred_until.is_some() {
+            let at = self.occurred_at(row)?;
+            if !filter.may_occur((at, at)) {
+                return Some(false);
+            }
+        }
+        if filter.recorded_since.is_some() || filter.recorded_until.is_some() {
+            let at = self.recorded_at(row)?;
+            return Some(filter.may_be_recorded((at, at)));
+        }
+        Some(true)
     }
 
-    /// What a fold sees of a row. `None`: it is not what the log writes.
+    /// What a fold sees of a row.
     pub(crate) fn fact(&self, row: usize, position: Position, members: &Members) -> Option<Fact> {
         Some(Fact {
             position,
             id: self.id(row)?,
-            occurred_at: self.occurred_at(row),
-            recorded_at: self.recorded_at(row),
-            member: members.member_ref(self.member(row))?,
+            occurred_at: self.occurred_at(row)?,
+            recorded_at: self.recorded_at(row)?,
+            member: members.member_ref(self.member(row)?)?,
             event_type: self.event_type(row)?,
             created_confirmed: self.confirmed(row) == Some(true),
         })
     }
 
-    /// A row as it was appended. `None`: it is not what the log writes.
+    /// A row as it was appended.
     pub(crate) fn event(&self, row: usize) -> Option<Event<'a>> {
         let names = self.names.as_ref()?;
         let tenant_id = TenantId::new(names.tenants.get(row)?).ok()?;
@@ -152,7 +155,20 @@ impl<'a> Rows<'a> {
             from_tenant_id: names.from_tenants.get(row).map(TenantId::new).transpose().ok()?,
             confirmed: self.confirmed(row),
             batch: names.batches.get(row).map(BatchName::new).transpose().ok()?,
-            ..Event::new(self.id(row)?, self.event_type(row)?, (tenant_id, user_id), self.occurred_at(row))
+            ..Event::new(self.id(row)?, self.event_type(row)?, (tenant_id, user_id), self.occurred_at(row)?)
+        })
+    }
+}
+
+impl<'a> Names<'a> {
+    fn new(batch: &'a RecordBatch) -> Option<Self> {
+        let text = |column| Text::new(batch, column);
+        Some(Self {
+            tenants: text(Column::TenantId)?,
+            users: text(Column::UserId)?,
+            sessions: text(Column::SessionId)?,
+            from_tenants: text(Column::FromTenantId)?,
+            batches: text(Column::Batch)?,
         })
     }
 }
@@ -176,6 +192,16 @@ impl<'a> Text<'a> {
         let key = usize::try_from(self.names.keys().value(row)).ok()?;
         (key < self.values.len()).then(|| self.values.value(key))
     }
+}
+
+/// The ids of a batch in which that column was read.
+pub(crate) fn ids(batch: &RecordBatch) -> Option<&[[u8; 16]]> {
+    Some(column(batch, Column::Id)?.as_fixed_size_binary_opt()?.value_data().as_chunks().0)
+}
+
+/// The values of a column, if it was read and is of this type.
+fn primitive<T: ArrowPrimitiveType>(batch: &RecordBatch, name: Column) -> Option<&[T::Native]> {
+    Some(column(batch, name)?.as_primitive_opt::<T>()?.values().as_ref())
 }
 
 fn column(batch: &RecordBatch, column: Column) -> Option<&dyn Array> {

@@ -160,11 +160,11 @@ impl Check {
     /// Whether a row is what it should be at its place.
     fn row(&mut self, rows: &Rows<'_>, row: usize, (entry, position): (&Entry, Position)) -> Option<()> {
         let event = rows.event(row)?;
-        let (occurred_at, recorded_at) = (rows.occurred_at(row), rows.recorded_at(row));
+        let (occurred_at, recorded_at) = (rows.occurred_at(row)?, rows.recorded_at(row)?);
         let (first, last) = entry.recorded.bounds();
         let member = self.members.find(event.tenant_id.as_str(), event.user_id.as_str());
         // After a loss the dictionary may lack members.
-        let known = self.lost || member.is_some_and(|member| member.member == rows.member(row));
+        let known = self.lost || member.map(|member| member.member) == rows.member(row);
         let ordered = recorded_at >= self.recorded_at || position <= self.verified.last_position;
         self.recorded_at = self.recorded_at.max(recorded_at);
         (known

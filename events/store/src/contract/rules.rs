@@ -170,6 +170,7 @@ pub async fn a_filtered_scan_is_the_history_without_the_rest<S: EventStore>(stor
         Filter::default(),
         Filter { tenant: Some(facts[7].member.tenant), ..Filter::default() },
         Filter { member: Some(facts[8].member.member), ..Filter::default() },
+        Filter { person: Some(facts[9].member.person), ..Filter::default() },
         Filter {
             types: Some(EventTypes::from_iter([EventType::Login, EventType::UserDeleted])),
             ..Filter::default()

@@ -1,10 +1,8 @@
 //! One user as every answer shows it: single, list, lookup and CSV.
 
 use lastseen_event::{EventType, Provenance, UtcInstant};
-use lastseen_projections::MemberState;
+use lastseen_projections::{MemberState, Window};
 use serde::{Serialize, Serializer};
-
-use super::params::Window;
 
 /// A member at one instant. The order of the fields is that of the CSV columns.
 #[derive(Clone, Debug, Serialize)]

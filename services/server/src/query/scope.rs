@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_projections::{Selection, Views};
+use lastseen_projections::{Selection, Views, Window};
 use parking_lot::RwLockReadGuard;
 
-use super::params::{self, KnownAt, Params, Window};
+use super::params::{self, KnownAt, Params};
 use crate::engine::Engine;
 use crate::history::{self, Folded};
 use crate::problem::Problem;

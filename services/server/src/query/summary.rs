@@ -3,8 +3,8 @@
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use lastseen_event::UtcInstant;
-use lastseen_projections::{Overall, Scope, Summary, Views};
-use serde::Serialize;
+use lastseen_projections::{Scope, Views};
+use serde::{Serialize, Serializer};
 
 use super::answer::{DEFINITION, json};
 use super::params::Params;
@@ -29,62 +29,18 @@ struct Answer<'a> {
     definition: u32,
 }
 
-#[derive(Serialize)]
-struct Counts {
-    total_users: u64,
-    pending_users: u64,
-    never_seen_users: u64,
-    active_users: u64,
-    inactive_users: u64,
-    deleted_users: u64,
-    observed: u64,
-    estimated_only: u64,
-    #[serde(flatten)]
-    tenants: Option<TenantCounts>,
-    #[serde(flatten)]
-    persons: Option<PersonCounts>,
-}
-
-#[derive(Serialize)]
-struct TenantCounts {
-    tenants: u64,
-    active_tenants: u64,
-}
-
-#[derive(Serialize)]
-struct PersonCounts {
-    total_persons: u64,
-    active_persons: u64,
-}
+/// The numbers by name.
+struct Counts(Vec<(&'static str, u64)>);
 
 impl Counts {
     fn of(views: &Views, scope: Scope, since: UtcInstant, persons: Persons) -> Self {
-        let Summary {
-            total_users,
-            pending_users,
-            never_seen_users,
-            active_users,
-            inactive_users,
-            deleted_users,
-            observed,
-            estimated_only,
-            overall,
-        } = views.summary(scope, since);
-        let tenants = |Overall { tenants, active_tenants, .. }| TenantCounts { tenants, active_tenants };
-        let people =
-            |Overall { total_persons, active_persons, .. }| PersonCounts { total_persons, active_persons };
-        Self {
-            total_users,
-            pending_users,
-            never_seen_users,
-            active_users,
-            inactive_users,
-            deleted_users,
-            observed,
-            estimated_only,
-            tenants: overall.map(tenants),
-            persons: overall.filter(|_| persons == Persons::UserId).map(people),
-        }
+        Self(views.summary(scope, since).named(persons == Persons::UserId))
+    }
+}
+
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
     }
 }
 

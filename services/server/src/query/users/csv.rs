@@ -6,13 +6,12 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use lastseen_event::UtcInstant;
-use lastseen_projections::MemberState;
+use lastseen_projections::{MemberState, Window};
 
 use super::ListQuery;
 use crate::engine::Engine;
 use crate::problem::Problem;
 use crate::query::page::{Lister, compare_places};
-use crate::query::params::Window;
 use crate::query::row::UserRow;
 use crate::query::scope::Answering;
 use crate::query::tenant::tenant;
