@@ -1,7 +1,7 @@
 //! What the disk itself can do: write and fdatasync, one thread, nothing else.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -39,28 +39,4 @@ fn write_chunks(path: &Path, chunk_bytes: usize, span: Duration) -> io::Result<f
         chunks += 1;
     }
     Ok(f64::from(chunks) / started.elapsed().as_secs_f64())
-}
-
-/// Bytes of all files of `directory` but the zeros at their ends, which a preallocated log has not written yet.
-pub(crate) fn used_bytes(directory: &Path) -> u64 {
-    let files = fs::read_dir(directory).expect("the server keeps its log here");
-    files.map(|file| used(&file.expect("a readable directory").path()).expect("a readable file")).sum()
-}
-
-fn used(path: &Path) -> io::Result<u64> {
-    const BLOCK_BYTES: u64 = 1 << 20;
-    let mut file = File::open(path)?;
-    let mut end = file.metadata()?.len();
-    let mut block = Vec::new();
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK_BYTES);
-        file.seek(SeekFrom::Start(start))?;
-        block.clear();
-        (&file).take(end - start).read_to_end(&mut block)?;
-        if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
-            return Ok(start + last as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
 }

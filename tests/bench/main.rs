@@ -16,9 +16,11 @@ mod connection;
 mod disk;
 mod latency;
 mod load;
+mod postgres;
 mod workload;
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +59,10 @@ fn main() {
     println!("    (2) / (1) = {:.2}", singles.rate() / bare.rate());
     bench.batches_and_disk(&population, directory.path());
     bench.summaries(&population);
+    println!("memory of the server after that: {} MiB", resident_mib(server.id()));
+    replays(&server);
     println!("memory of the server at the end: {} MiB", resident_mib(server.id()));
+    restart(server, &data);
 }
 
 /// `--seconds N` (length of one measurement) and `--members N`; what else cargo passes is ignored.
@@ -95,6 +100,62 @@ fn fill(server: &Server, population: &Arc<Population>) {
     println!("memory of the server: {before} MiB empty, {after} MiB with them\n");
 }
 
+/// (6): history as NDJSON, next to PostgreSQL's text of the same rows.
+fn replays(server: &Server) {
+    const ROWS: u64 = 2_000_000;
+    let path = format!("/v1/events?limit={ROWS}");
+    let mut buffer = vec![0; 1024 * 1024];
+    let mut read = |keep: &mut dyn FnMut(&[u8])| {
+        let (start, mut lines) = (Instant::now(), 0);
+        let (_, mut body) = server.client().stream(&path);
+        loop {
+            let read = body.read(&mut buffer).expect("the replay comes to its end");
+            if read == 0 {
+                return (lines, start.elapsed());
+            }
+            lines += memchr::memchr_iter(b'\n', &buffer[..read]).count() as u64;
+            keep(&buffer[..read]);
+        }
+    };
+    let mut ndjson = Vec::new();
+    read(&mut |piece| ndjson.extend_from_slice(piece));
+    let (rows, spent) = read(&mut |_| {});
+    let ours = rows as f64 / spent.as_secs_f64();
+    println!("{:<52} {:>13}", format!("(6) GET /v1/events, {} rows", HumanCount(rows)), whole(ours));
+    println!("    {} bytes a row", ndjson.len() as u64 / rows.max(1));
+    let Some(postgres) = postgres::Postgres::start() else {
+        println!("    no PostgreSQL here to compare with");
+        return;
+    };
+    postgres.load(&ndjson);
+    postgres.copy_out();
+    let (copied, spent) = postgres.copy_out();
+    assert_eq!(copied, rows);
+    let theirs = copied as f64 / spent.as_secs_f64();
+    println!("{:<52} {:>13}", "(7) PostgreSQL, COPY TO STDOUT of the same rows", whole(theirs));
+    println!("    (6) / (7) = {:.2}", ours / theirs);
+}
+
+/// (8): what was sealed meanwhile, and how long a start takes that rebuilds the views.
+fn restart(server: Server, data: &Path) {
+    let events = server.client().ask("/v1/summary")["position"].as_u64().expect("a position");
+    let segments = fs::read_dir(data.join("segments")).expect("a folder").flatten();
+    let segments = segments.filter(|entry| entry.path().extension().is_some_and(|end| end == "parquet"));
+    println!("{} events, {} segments", HumanCount(events), segments.count());
+    drop(server.terminate());
+    let start = Instant::now();
+    let server = Server::start(BINARY, data);
+    let spent = start.elapsed();
+    println!(
+        "(8) start, views rebuilt: {:.2} s, {} events/s",
+        spent.as_secs_f64(),
+        whole(events as f64 / spent.as_secs_f64())
+    );
+    for line in server.stderr().lines().filter(|line| line.contains("ready")) {
+        println!("    {line}");
+    }
+}
+
 /// Where and for how long.
 struct Bench {
     address: String,
@@ -112,23 +173,18 @@ impl Bench {
         drive(&self.address, requests, lasting(self.span))
     }
 
-    /// (3) against (4), by the bytes of the requests and by the bytes that the log has made of them.
+    /// (3) against (4): by the bytes of the requests.
     fn batches_and_disk(&self, population: &Population, directory: &Path) {
-        let wal = directory.join("data/wal");
         let requests: Vec<_> = batches(population, 2).collect();
-        let wire_bytes = requests[0].body_bytes();
-        let used_before = disk::used_bytes(&wal);
+        let bytes = requests[0].body_bytes();
         let load = drive(&self.address, requests, lasting(self.span));
-        let wal_bytes = (disk::used_bytes(&wal) - used_before) as f64 / load.latencies.count() as f64;
         let events = load.rate() * BATCH_EVENTS as f64;
         row("(3) durable events in batches of 1,000, 4 connections", events, &load.latencies);
-        for (of, bytes) in [("requests", wire_bytes), ("log", wal_bytes as usize)] {
-            let chunks = disk::synced_chunks_per_second(directory, bytes, self.span / 2);
-            let name = format!("(4) write + fdatasync, {bytes} bytes of {of} a batch");
-            let baseline = chunks * BATCH_EVENTS as f64;
-            println!("{name:<52} {:>13}", whole(baseline));
-            println!("    (3) / (4) = {:.2}", events / baseline);
-        }
+        let chunks = disk::synced_chunks_per_second(directory, bytes, self.span / 2);
+        let name = format!("(4) write + fdatasync, {bytes} bytes of requests a batch");
+        let baseline = chunks * BATCH_EVENTS as f64;
+        println!("{name:<52} {:>13}", whole(baseline));
+        println!("    (3) / (4) = {:.2}", events / baseline);
     }
 
     /// (5): a dashboard asks while the batches come as fast as they can, and then while nothing comes.

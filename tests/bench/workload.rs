@@ -1,4 +1,4 @@
-//! Requests for the load generator: written before the clock runs; while it runs, only ids and minutes change.
+//! Requests for the load generator: written before the clock runs; while it runs, only ids and instants change.
 //!
 //! Tenants have sizes by Zipf's law, users are active by a flatter one; ids look like those of an application:
 //! 18-digit tenants, 30-byte users.
@@ -18,8 +18,6 @@ const LINE_BYTES: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Population {
     tenants: Vec<u32>,
-    /// The hour before the last one: what the load says it happens in.
-    hour: String,
 }
 
 /// What one connection sends, request by request.
@@ -41,7 +39,7 @@ pub(crate) struct Singles {
 /// 1,000 events a request, from a pool.
 pub(crate) struct Batches(Singles);
 
-/// A request and the places in it that change: where each event has its id and its minute.
+/// A request and the places in it that change: where each event has its id and its instant.
 struct Patched {
     bytes: Vec<u8>,
     places: Vec<(usize, usize)>,
@@ -69,8 +67,7 @@ impl Population {
         while tenants.len() < members {
             tenants.push(u32::try_from(count / 2 + 1 + below(&mut random, count.div_ceil(2))).expect("few"));
         }
-        let hour = rfc3339(now() - 2 * HOUR)[.."2026-01-06T16:".len()].to_owned();
-        Arc::new(Self { tenants, hour })
+        Arc::new(Self { tenants })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -85,7 +82,7 @@ impl Population {
         rank.min(self.len() - 1) * 7_368_787 % self.len()
     }
 
-    /// Writes an event without a line end; returns where its id and, if it is of `hour`, its minute stand.
+    /// Writes an event without a line end; returns where its id and its instant stand.
     fn write(&self, out: &mut Vec<u8>, member: usize, event_type: &str, at: &str) -> (usize, usize) {
         let start = out.len();
         let tenant = 230_287_431_257_595_797_u64 + u64::from(self.tenants[member]) * 7_919_000_003;
@@ -98,14 +95,14 @@ impl Population {
             user >> 24
         );
         out.extend_from_slice(line.as_bytes());
-        let minute = line.rfind('T').map_or(0, |t| t + "T16:".len());
-        (start + "{\"id\":\"".len(), start + minute)
+        let instant = line.len() - at.len() - "\"}".len();
+        (start + "{\"id\":\"".len(), start + instant)
     }
 
-    /// An event of now: a token refresh three times of four, in a random second of the hour.
+    /// An event of now: a token refresh three times of four; the second is filled in when it is sent.
     fn write_recent(&self, out: &mut Vec<u8>, random: &mut Seeded) -> (usize, usize) {
         let event_type = if random.below(4) == 0 { "login" } else { "token_refresh" };
-        let at = format!("{}00:{:02}.{:06}Z", self.hour, random.below(60), random.below(1_000_000));
+        let at = format!("2026-01-01T00:00:00.{:06}Z", random.below(1_000_000));
         let member = self.busy(random);
         self.write(out, member, event_type, &at)
     }
@@ -159,8 +156,8 @@ impl Singles {
             }
             let mut bytes = post(content_type, &body);
             let head = bytes.len() - body.len();
-            for (id, minute) in &mut places {
-                (*id, *minute) = (*id + head, *minute + head);
+            for (id, instant) in &mut places {
+                (*id, *instant) = (*id + head, *instant + head);
             }
             bytes.shrink_to_fit();
             Patched { bytes, places }
@@ -171,15 +168,15 @@ impl Singles {
 
 impl Requests for Singles {
     fn next(&mut self) -> &[u8] {
-        let round = self.sent / self.pool.len();
         let at = self.sent % self.pool.len();
         self.sent += 1;
         let Patched { bytes, places } = &mut self.pool[at];
-        // Every round is a minute later than the one before, so every event moves its user's last seen.
-        let minute = [b'0' + (round / 10 % 6) as u8, b'0' + (round % 10) as u8];
-        for (id, minute_at) in places {
+        // As it is sent, so that events come in their time and move their user's last seen.
+        let now = rfc3339(now());
+        let second = &now.as_bytes()[.."2026-01-01T00:00:00".len()];
+        for (id, instant) in places {
             self.ids.patch(bytes, *id);
-            bytes[*minute_at..*minute_at + 2].copy_from_slice(&minute);
+            bytes[*instant..*instant + second.len()].copy_from_slice(second);
         }
         bytes
     }

@@ -1,7 +1,6 @@
 //! One event, borrowed from the buffer it was read into, and the rules that hold between its fields.
 
-use crate::limits::NAME_BYTES_MAX;
-use crate::rows::{self, NAMES};
+use crate::rows::{NAMES, RecordedEvent};
 use crate::{
     BatchName, EventId, EventType, FaultCode, Provenance, Refusal, SessionId, TenantId, UserId, UtcInstant,
 };
@@ -77,17 +76,9 @@ impl<'a> Event<'a> {
 
     /// A hash of everything but the id: equal content has equal fingerprints; different content has the same with
     /// probability 2^-64. Stable across processes.
-    ///
-    /// # Panics
-    /// Never: names have at most 128 bytes.
     pub fn fingerprint(&self) -> u64 {
-        let (mut bytes, mut len) = ([0; NAMES * NAME_BYTES_MAX], 0);
-        let name_lens = self.names().map(|name| {
-            bytes[len..len + name.len()].copy_from_slice(name.as_bytes());
-            len += name.len();
-            u8::try_from(name.len()).expect("a name has at most 128 bytes")
-        });
-        rows::fingerprint(self, name_lens, &bytes[..len])
+        let Self { id, event_type, occurred_at, confirmed, .. } = *self;
+        RecordedEvent { id, event_type, occurred_at, confirmed, names: self.names() }.fingerprint()
     }
 
     /// Calls `refuse` with every field that is missing or does not belong to the event's type.

@@ -29,5 +29,5 @@ pub use fact::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, TenantOr
 pub use fault::{EventFault, FaultCode, Refusal};
 pub use id::{EventId, InvalidEventId};
 pub use instant::{InvalidInstant, UtcInstant};
-pub use rows::EventRows;
+pub use rows::{EventRows, RecordedEvent};
 pub use text::{BatchName, NameError, SessionId, TenantId, UserId};

@@ -3,6 +3,7 @@
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use crate::limits::NAME_BYTES_MAX;
 use crate::{BatchName, Event, EventId, EventType, SessionId, TenantId, UserId, UtcInstant};
 
 /// Events in order. Two allocations, however many events.
@@ -27,10 +28,41 @@ struct Row {
 /// Names an event may have.
 pub(crate) const NAMES: usize = 5;
 
+/// An event as it lies in a store that keeps its columns apart.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordedEvent<'a> {
+    /// The idempotency key.
+    pub id: EventId,
+    /// What happened.
+    pub event_type: EventType,
+    /// The publisher's clock.
+    pub occurred_at: UtcInstant,
+    /// On `user_created` only.
+    pub confirmed: Option<bool>,
+    /// Tenant, user, session, source tenant, batch; an absent name is empty. Each follows the rule of its type.
+    pub names: [&'a str; NAMES],
+}
+
+impl RecordedEvent<'_> {
+    /// The fingerprint of the event; see [`Event::fingerprint`].
+    ///
+    /// # Panics
+    /// If a name has more than 128 bytes.
+    pub fn fingerprint(&self) -> u64 {
+        let (mut bytes, mut len) = ([0; NAMES * NAME_BYTES_MAX], 0);
+        let name_lens = self.names.map(|name| {
+            bytes[len..len + name.len()].copy_from_slice(name.as_bytes());
+            len += name.len();
+            u8::try_from(name.len()).expect("a name has at most 128 bytes")
+        });
+        fingerprint((self.occurred_at, self.event_type, self.confirmed), name_lens, &bytes[..len])
+    }
+}
+
 impl EventRows {
     /// Room for `events` events.
     pub fn with_capacity(events: usize) -> Self {
-        const TYPICAL_NAME_BYTES: usize = 56;
+        const TYPICAL_NAME_BYTES: usize = 72;
         Self { rows: Vec::with_capacity(events), text: String::with_capacity(events * TYPICAL_NAME_BYTES) }
     }
 
@@ -49,14 +81,29 @@ impl EventRows {
         self.text.len()
     }
 
-    /// Adds an event that was checked before it was recorded.
+    /// Adds an event.
     ///
     /// # Panics
     /// If the names add up to 4 GiB.
     pub fn push(&mut self, event: &Event<'_>) {
+        self.push_recorded(&RecordedEvent {
+            id: event.id,
+            event_type: event.event_type,
+            occurred_at: event.occurred_at,
+            confirmed: event.confirmed,
+            names: event.names(),
+        });
+    }
+
+    /// Adds an event whose names were checked when it was recorded, and again when they were read.
+    ///
+    /// # Panics
+    /// If the names add up to 4 GiB, or one of them has more than 255 bytes.
+    pub fn push_recorded(&mut self, event: &RecordedEvent<'_>) {
         let start = self.text.len();
         let mut name_lens = [0; NAMES];
-        for (len, name) in name_lens.iter_mut().zip(event.names()) {
+        self.text.reserve(event.names.iter().map(|name| name.len()).sum());
+        for (len, name) in name_lens.iter_mut().zip(event.names) {
             *len = u8::try_from(name.len()).expect("a name has at most 128 bytes");
             self.text.push_str(name);
         }
@@ -110,11 +157,8 @@ impl EventRows {
     /// The fingerprint of the event that was added last; see [`Event::fingerprint`].
     pub(crate) fn fingerprint_of_last(&self) -> Option<u64> {
         let row = self.rows.last()?;
-        Some(fingerprint(
-            &row.event(&self.text),
-            row.name_lens,
-            &self.text.as_bytes()[row.text_start as usize..],
-        ))
+        let fixed = (row.occurred_at, row.event_type, row.confirmed);
+        Some(fingerprint(fixed, row.name_lens, &self.text.as_bytes()[row.text_start as usize..]))
     }
 }
 
@@ -144,11 +188,15 @@ impl Row {
 
 /// Hash of everything but the id, given the event's names back to back. The lengths are in it, so moving a byte between
 /// names changes it.
-pub(crate) fn fingerprint(event: &Event<'_>, name_lens: [u8; NAMES], names: &[u8]) -> u64 {
+fn fingerprint(
+    (occurred_at, event_type, confirmed): (UtcInstant, EventType, Option<bool>),
+    name_lens: [u8; NAMES],
+    names: &[u8],
+) -> u64 {
     let mut fixed = [0; 8 + NAMES + 2];
-    fixed[..8].copy_from_slice(&event.occurred_at.as_micros().to_le_bytes());
+    fixed[..8].copy_from_slice(&occurred_at.as_micros().to_le_bytes());
     fixed[8..8 + NAMES].copy_from_slice(&name_lens);
-    fixed[8 + NAMES] = event.event_type.code();
-    fixed[9 + NAMES] = event.confirmed.map_or(0, |confirmed| 1 + u8::from(confirmed));
+    fixed[8 + NAMES] = event_type.code();
+    fixed[9 + NAMES] = confirmed.map_or(0, |confirmed| 1 + u8::from(confirmed));
     xxh3_64_with_seed(&fixed, xxh3_64(names))
 }

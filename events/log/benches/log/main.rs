@@ -7,6 +7,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod raw;
+mod sealed;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,14 +25,18 @@ const MEMBERS: u64 = 1_000_000;
 
 fn main() {
     let mut args = std::env::args().skip_while(|arg| arg != "--seconds").skip(1);
+    if std::env::args().any(|arg| arg == "--sealed") {
+        return sealed::history(&Runtime::new().expect("a tokio runtime"));
+    }
     let seconds = args.next().and_then(|seconds| seconds.parse().ok()).unwrap_or(5);
     let runtime = Runtime::new().expect("a tokio runtime");
     for size in [1_000, 10_000] {
         batches(&runtime, size, Duration::from_secs(seconds));
     }
-    sealing(&runtime, Duration::from_secs(seconds));
+    sealing(&runtime);
     singles(&runtime, Duration::from_secs(seconds));
     recovery(&runtime);
+    sealed::history(&runtime);
 }
 
 fn directory() -> TempDir {
@@ -48,6 +53,9 @@ struct Generator(u64, i64);
 
 /// Where the time of a generator begins, in microseconds since 1970.
 const START_US: i64 = 1_790_000_000_000_000;
+
+/// How far it goes on with each event: four publishers send about as fast as that.
+const EVENT_EVERY_US: i64 = 2;
 
 impl Generator {
     fn next(&mut self) -> u64 {
@@ -67,9 +75,9 @@ impl Generator {
             let user = format!("usr_{number:026}");
             let session = format!("ses_{:020}", self.next());
             let id = Uuid::from_u64_pair(self.next(), self.next() | 1);
-            // As publishers send them: a second of clocks and networks around a time that goes on.
-            let at = self.1 + i64::try_from(self.next() % 1_000_000).expect("below 10^6");
-            self.1 += 1;
+            // As publishers send them: 50 ms of clocks and networks around a time that goes on.
+            let at = self.1 + i64::try_from(self.next() % 50_000).expect("small");
+            self.1 += EVENT_EVERY_US;
             let mut event = Event::new(
                 EventId::new(id).expect("not nil"),
                 EventType::TokenRefresh,
@@ -101,48 +109,43 @@ fn warm(runtime: &Runtime, dir: &Path, options: LogOptions) -> Log {
     log
 }
 
-/// Appends from four publishers for a while, each with one request under way. Batches are made outside the time. The
+/// Appends so many events from four publishers, each with one request under way. Batches are made outside the time. The
 /// seeds go on from `seed`.
-fn publish(
-    runtime: &Runtime,
-    log: &Log,
-    (size, length): (usize, Duration),
-    seed: &mut u64,
-) -> (usize, Duration) {
-    const EVENTS_A_ROUND: usize = 400_000;
-    let mut spent = Duration::ZERO;
-    let mut events = 0;
-    while spent < length {
-        let queues: Vec<Vec<EventBatch>> = (0..PUBLISHERS)
-            .map(|_| {
-                *seed += 1;
-                let mut generator =
-                    Generator(*seed << 40, START_US + i64::try_from(*seed).expect("small") * 100_000);
-                (0..EVENTS_A_ROUND / size / 4).map(|_| generator.batch(size)).collect()
-            })
-            .collect();
-        events += queues.iter().flatten().map(EventBatch::len).sum::<usize>();
-        let start = Instant::now();
-        std::thread::scope(|scope| {
-            for queue in queues {
-                scope.spawn(|| {
-                    for batch in queue {
-                        runtime.block_on(log.append(batch, OnConflict::RefuseBatch)).expect("appended");
-                    }
-                });
-            }
-        });
-        spent += start.elapsed();
-    }
-    (events, spent)
+fn publish(runtime: &Runtime, log: &Log, (size, events): (usize, usize), seed: &mut u64) -> Duration {
+    let batches = events / size / 4;
+    let queues: Vec<Vec<EventBatch>> = (0..PUBLISHERS)
+        .map(|_| {
+            let round = i64::try_from(*seed / PUBLISHERS).expect("small");
+            let events = i64::try_from(events).expect("small") / 4;
+            let mut generator = Generator(*seed << 40, START_US + round * events * EVENT_EVERY_US);
+            *seed += 1;
+            (0..batches).map(|_| generator.batch(size)).collect()
+        })
+        .collect();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for queue in queues {
+            scope.spawn(|| {
+                for batch in queue {
+                    runtime.block_on(log.append(batch, OnConflict::RefuseBatch)).expect("appended");
+                }
+            });
+        }
+    });
+    start.elapsed()
 }
 
 /// Batches of this size, beside the disk alone.
 fn batches(runtime: &Runtime, size: usize, length: Duration) {
+    const EVENTS_A_ROUND: usize = 400_000;
     let dir = directory();
     let log = warm(runtime, dir.path(), unsealed());
     let before = log_frames(dir.path()).len();
-    let (events, spent) = publish(runtime, &log, (size, length), &mut 1);
+    let (mut events, mut spent, mut seed) = (0, Duration::ZERO, PUBLISHERS);
+    while spent < length {
+        spent += publish(runtime, &log, (size, EVENTS_A_ROUND), &mut seed);
+        events += EVENTS_A_ROUND;
+    }
     let frames: Vec<usize> = log_frames(dir.path()).split_off(before);
     log.close();
     let raw = raw::write_and_sync(dir.path(), &frames);
@@ -163,21 +166,22 @@ fn batches(runtime: &Runtime, size: usize, length: Duration) {
     );
 }
 
-/// What sealing beside them costs appends: in turns with and without it, batches of 1,000.
-fn sealing(runtime: &Runtime, length: Duration) {
-    const TURNS: u32 = 3;
+/// What sealing beside them costs appends: in turns with and without it, batches of 1,000, so many events at a time that
+/// there is always something to seal.
+fn sealing(runtime: &Runtime) {
+    const TURNS: u32 = 2;
+    const EVENTS: usize = 6_000_000;
     let (with, without) = (directory(), directory());
     let with = (warm(runtime, with.path(), LogOptions::default()), with);
     let without = (warm(runtime, without.path(), unsealed()), without);
-    let mut seed = 1_000;
-    let mut totals = [(0, Duration::ZERO); 2];
+    let mut seed = 400;
+    let mut totals = [Duration::ZERO; 2];
     for _ in 0..TURNS {
         for (total, (log, _)) in totals.iter_mut().zip([&without, &with]) {
-            let (events, spent) = publish(runtime, log, (1_000, length / TURNS), &mut seed);
-            *total = (total.0 + events, total.1 + spent);
+            *total += publish(runtime, log, (1_000, EVENTS), &mut seed);
         }
     }
-    let [without, with] = totals.map(|(events, spent)| per_second(events as u64, spent));
+    let [without, with] = totals.map(|spent| per_second(EVENTS as u64 * u64::from(TURNS), spent));
     println!(
         "sealing: {with:>10} events/s beside it, {without} without: {:.1} % less",
         100.0 - with as f64 * 100.0 / without as f64

@@ -5,14 +5,14 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use lastseen_event::{Position, UtcInstant};
+use lastseen_event::{EventRows, Position, UtcInstant};
 use lastseen_store::{Detail, Filter, ReadError, RecordedBatch, Scan};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
 
 use crate::disk::Disk;
 use crate::manifest::Entry;
 use crate::segment::file::{GroupBounds, SegmentFile};
-use crate::segment::rows::Rows;
+use crate::segment::rows::{Checked, Rows};
 use crate::segment::schema::Column;
 use crate::writer::{Shared, next};
 
@@ -54,6 +54,7 @@ struct Reading {
     rows: Vec<Range<usize>>,
     first: Position,
     last: Position,
+    checked: Checked,
 }
 
 impl OpenSegment {
@@ -99,7 +100,8 @@ impl OpenSegment {
             };
             let selection = RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows);
             let batches = self.file.read(group, columns, (BATCH_ROWS, Some(selection)))?;
-            let mut reading = Reading { group, batches, rows: ranges, first, last };
+            let mut reading =
+                Reading { group, batches, rows: ranges, first, last, checked: Checked::default() };
             reading.rows.reverse();
             let batch = self.read_on(&mut reading, shared, scan)?;
             self.reading = (batch.reached < reading.last).then_some(reading);
@@ -125,7 +127,7 @@ impl OpenSegment {
         let mut start = 0;
         for batch in self.file.read(group, &columns_of(filter), (BATCH_ROWS, None))? {
             let batch = batch.map_err(|error| self.file.undecodable(group, &error))?;
-            let rows = self.rows(&batch, group)?;
+            let rows = self.rows(&batch, group, &mut Checked::default())?;
             for from in (0..rows.len()).step_by(LOCKED_ROWS) {
                 let members = shared.members.read();
                 for row in from..rows.len().min(from + LOCKED_ROWS) {
@@ -173,7 +175,7 @@ impl OpenSegment {
             return Err(self.file.damaged(group, "as many rows as the footer says", "fewer"));
         };
         let batch = batch.map_err(|error| self.file.undecodable(group, &error))?;
-        let rows = self.rows(&batch, group)?;
+        let rows = self.rows(&batch, group, &mut reading.checked)?;
         let mut read = RecordedBatch { reached: reading.last, ..RecordedBatch::default() };
         read.facts.reserve(rows.len());
         for from in (0..rows.len()).step_by(LOCKED_ROWS) {
@@ -186,8 +188,10 @@ impl OpenSegment {
             }
         }
         if scan.detail == Detail::Events {
-            for row in 0..rows.len() {
-                read.events.push(&rows.event(row).ok_or_else(|| self.unexpected(group))?);
+            read.events = EventRows::with_capacity(rows.len());
+            for (row, fact) in read.facts.iter().enumerate() {
+                let event = rows.event_of(fact, row).ok_or_else(|| self.unexpected(group))?;
+                read.events.push_recorded(&event);
             }
         }
         if let (Some(last), false) = (read.facts.last(), reading.rows.is_empty()) {
@@ -196,8 +200,13 @@ impl OpenSegment {
         Ok(read)
     }
 
-    fn rows<'a>(&self, batch: &'a RecordBatch, group: usize) -> Result<Rows<'a>, ReadError> {
-        Rows::new(batch).ok_or_else(|| self.unexpected(group))
+    fn rows<'a>(
+        &self,
+        batch: &'a RecordBatch,
+        group: usize,
+        checked: &mut Checked,
+    ) -> Result<Rows<'a>, ReadError> {
+        Rows::new(batch, checked).ok_or_else(|| self.unexpected(group))
     }
 
     fn unexpected(&self, group: usize) -> ReadError {

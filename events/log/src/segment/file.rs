@@ -98,7 +98,14 @@ impl SegmentFile {
         (0..self.row_groups()).map(|group| self.bounds(group)).collect()
     }
 
-    /// The columns of a row group, in batches of at most `batch_rows`; of these rows, or of all.
+    /// Whether no row of a row group has a value in this column.
+    fn is_null(&self, group: usize, column: Column) -> bool {
+        let nulls =
+            self.group(group).column(column.index()).statistics().and_then(Statistics::null_count_opt);
+        nulls == Some(self.rows_of(group) as u64)
+    }
+
+    /// The columns of a row group that have a value, in batches of at most `batch_rows`; of these rows, or of all.
     ///
     /// # Errors
     /// [`ReadError`]; its damage names the piece.
@@ -109,11 +116,13 @@ impl SegmentFile {
         (batch_rows, selection): (usize, Option<RowSelection>),
     ) -> Result<ParquetRecordBatchReader, ReadError> {
         let mut chunks = Chunks { len: self.entry.bytes(), pieces: BTreeMap::new() };
-        for column in columns {
+        let columns: Vec<Column> =
+            columns.iter().copied().filter(|column| !self.is_null(group, *column)).collect();
+        for column in &columns {
             let (start, _) = self.group(group).column(column.index()).byte_range();
             chunks.pieces.insert(start, self.piece(start)?);
         }
-        let mask = projection(self.metadata.parquet_schema(), columns);
+        let mask = projection(self.metadata.parquet_schema(), &columns);
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, self.metadata.clone())
             .with_projection(mask)
             .with_row_groups(vec![group])

@@ -1,10 +1,12 @@
 //! From the columns of a segment to facts and events. Names stay in their dictionaries until a row is asked for.
 
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicrosecondType, UInt32Type};
-use arrow_array::{Array, BooleanArray, DictionaryArray, RecordBatch, StringArray};
+use arrow_array::{Array, ArrayRef, BooleanArray, DictionaryArray, RecordBatch, StringArray};
 use lastseen_event::{
-    BatchName, Event, EventId, EventType, Fact, MemberOrdinal, Position, SessionId, TenantId, UserId,
+    BatchName, EventId, EventType, Fact, MemberOrdinal, Position, RecordedEvent, SessionId, TenantId, UserId,
     UtcInstant,
 };
 use lastseen_store::Filter;
@@ -37,8 +39,8 @@ struct Names<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// `None`: a column is not of its type.
-    pub(crate) fn new(batch: &'a RecordBatch) -> Option<Self> {
+    /// `None`: a column is not of its type, or holds a name that breaks the rule. `checked` goes with a row group.
+    pub(crate) fn new(batch: &'a RecordBatch, checked: &mut Checked) -> Option<Self> {
         let (mut types, mut type_of_key) = (None, Vec::new());
         if column(batch, Column::Type).is_some() {
             let found = dictionary(batch, Column::Type)?;
@@ -58,7 +60,7 @@ impl<'a> Rows<'a> {
             recorded_at: instants(Column::RecordedAt),
             confirmed: column(batch, Column::Confirmed).and_then(|confirmed| confirmed.as_boolean_opt()),
             names: match column(batch, Column::UserId) {
-                Some(_) => Some(Names::new(batch)?),
+                Some(_) => Some(Names::new(batch, checked)?),
                 None => None,
             },
         })
@@ -146,51 +148,95 @@ impl<'a> Rows<'a> {
     }
 
     /// A row as it was appended.
-    pub(crate) fn event(&self, row: usize) -> Option<Event<'a>> {
+    pub(crate) fn event(&self, row: usize) -> Option<RecordedEvent<'a>> {
+        self.event_with((self.id(row)?, self.event_type(row)?, self.occurred_at(row)?), row)
+    }
+
+    /// The same, given its fact.
+    pub(crate) fn event_of(&self, fact: &Fact, row: usize) -> Option<RecordedEvent<'a>> {
+        self.event_with((fact.id, fact.event_type, fact.occurred_at), row)
+    }
+
+    fn event_with(
+        &self,
+        (id, event_type, occurred_at): (EventId, EventType, UtcInstant),
+        row: usize,
+    ) -> Option<RecordedEvent<'a>> {
         let names = self.names.as_ref()?;
-        let tenant_id = TenantId::new(names.tenants.get(row)?).ok()?;
-        let user_id = UserId::new(names.users.get(row)?).ok()?;
-        Some(Event {
-            session_id: names.sessions.get(row).map(SessionId::new).transpose().ok()?,
-            from_tenant_id: names.from_tenants.get(row).map(TenantId::new).transpose().ok()?,
-            confirmed: self.confirmed(row),
-            batch: names.batches.get(row).map(BatchName::new).transpose().ok()?,
-            ..Event::new(self.id(row)?, self.event_type(row)?, (tenant_id, user_id), self.occurred_at(row)?)
-        })
+        let confirmed = self.confirmed(row);
+        let names = [
+            names.tenants.get(row)?,
+            names.users.get(row)?,
+            names.sessions.get(row)?,
+            names.from_tenants.get(row)?,
+            names.batches.get(row)?,
+        ];
+        Some(RecordedEvent { id, event_type, occurred_at, confirmed, names })
     }
 }
 
 impl<'a> Names<'a> {
-    fn new(batch: &'a RecordBatch) -> Option<Self> {
-        let text = |column| Text::new(batch, column);
+    /// `None`: a column is not of its type, or holds a name that breaks the rule.
+    fn new(batch: &'a RecordBatch, checked: &mut Checked) -> Option<Self> {
         Some(Self {
-            tenants: text(Column::TenantId)?,
-            users: text(Column::UserId)?,
-            sessions: text(Column::SessionId)?,
-            from_tenants: text(Column::FromTenantId)?,
-            batches: text(Column::Batch)?,
+            tenants: Text::new(batch, Column::TenantId, checked, |name| TenantId::new(name).is_ok())?,
+            users: Text::new(batch, Column::UserId, checked, |name| UserId::new(name).is_ok())?,
+            sessions: Text::new(batch, Column::SessionId, checked, |name| SessionId::new(name).is_ok())?,
+            from_tenants: Text::new(batch, Column::FromTenantId, checked, |name| {
+                TenantId::new(name).is_ok()
+            })?,
+            batches: Text::new(batch, Column::Batch, checked, |name| BatchName::new(name).is_ok())?,
         })
     }
 }
 
-/// A column of names behind their keys.
-struct Text<'a> {
-    names: &'a DictionaryArray<Int32Type>,
-    values: &'a StringArray,
+/// The dictionaries of a row group whose names were checked: once, not row by row.
+#[derive(Default)]
+pub(crate) struct Checked(Vec<ArrayRef>);
+
+impl Checked {
+    /// Whether every name of a dictionary follows the rule.
+    fn follows(&mut self, names: &ArrayRef, rule: impl Fn(&str) -> bool) -> bool {
+        if self.0.iter().any(|checked| Arc::ptr_eq(checked, names)) {
+            return true;
+        }
+        let follows = names
+            .as_string_opt::<i32>()
+            .is_some_and(|names| names.null_count() == 0 && names.iter().flatten().all(rule));
+        if follows {
+            self.0.push(names.clone());
+        }
+        follows
+    }
 }
 
+/// A column of names behind their keys. `None`: no row has one, and the column was not read.
+struct Text<'a>(Option<(&'a DictionaryArray<Int32Type>, &'a StringArray)>);
+
 impl<'a> Text<'a> {
-    fn new(batch: &'a RecordBatch, column: Column) -> Option<Self> {
-        let names = dictionary(batch, column)?;
-        Some(Self { names, values: names.values().as_string_opt()? })
+    fn new(
+        batch: &'a RecordBatch,
+        name: Column,
+        checked: &mut Checked,
+        rule: impl Fn(&str) -> bool,
+    ) -> Option<Self> {
+        if column(batch, name).is_none() {
+            return Some(Self(None));
+        }
+        let names = dictionary(batch, name)?;
+        checked.follows(names.values(), rule).then_some(())?;
+        Some(Self(Some((names, names.values().as_string_opt()?))))
     }
 
+    /// The name of a row, empty where it has none.
     fn get(&self, row: usize) -> Option<&'a str> {
-        if self.names.is_null(row) {
-            return None;
+        match self.0 {
+            Some((names, values)) if names.is_valid(row) => {
+                let key = usize::try_from(names.keys().value(row)).ok()?;
+                (key < values.len()).then(|| values.value(key))
+            }
+            Some(_) | None => Some(""),
         }
-        let key = usize::try_from(self.names.keys().value(row)).ok()?;
-        (key < self.values.len()).then(|| self.values.value(key))
     }
 }
 

@@ -146,7 +146,7 @@ pub(crate) fn properties(rows: u64) -> WriterProperties {
         builder = builder.set_column_dictionary_enabled(column.path(), false);
     }
     // Nothing can be left out by the least and the greatest of these.
-    for column in [Column::Id, Column::UserId, Column::SessionId, Column::FromTenantId] {
+    for column in [Column::Id, Column::UserId] {
         builder = builder.set_column_statistics_enabled(column.path(), EnabledStatistics::None);
     }
     builder

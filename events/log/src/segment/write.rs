@@ -38,6 +38,7 @@ pub(crate) struct SegmentWriter {
     writer: ArrowWriter<Vec<u8>>,
     next: Position,
     group: RowGroup,
+    planned: u64,
     rows: u64,
     occurred: Option<Span>,
     recorded: Option<Span>,
@@ -52,7 +53,8 @@ impl SegmentWriter {
         Ok(Self {
             writer: ArrowWriter::try_new(Vec::new(), schema(), Some(properties(rows)))?,
             next: first,
-            group: RowGroup::default(),
+            group: RowGroup::with_capacity(index(rows)),
+            planned: rows,
             rows: 0,
             occurred: None,
             recorded: None,
@@ -92,7 +94,9 @@ impl SegmentWriter {
     }
 
     fn flush(&mut self) -> Result<(), ParquetError> {
-        self.writer.write(&std::mem::take(&mut self.group).into_batch()?)?;
+        let left = index(self.planned.saturating_sub(self.rows));
+        let group = std::mem::replace(&mut self.group, RowGroup::with_capacity(left));
+        self.writer.write(&group.into_batch()?)?;
         self.writer.flush()
     }
 
@@ -144,8 +148,12 @@ fn pieces(metadata: &ParquetMetaData, bytes: &[u8]) -> Vec<Piece> {
     pieces
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "on the 64-bit machines this is for, nothing is lost")]
+fn index(number: u64) -> usize {
+    number as usize
+}
+
 /// The rows of a row group, column by column.
-#[derive(Default)]
 struct RowGroup {
     positions: Vec<i64>,
     ids: Vec<u8>,
@@ -162,6 +170,25 @@ struct RowGroup {
 }
 
 impl RowGroup {
+    /// Room for a row group out of so many rows.
+    fn with_capacity(rows: usize) -> Self {
+        let rows = rows.min(ROW_GROUP_ROWS);
+        Self {
+            positions: Vec::with_capacity(rows),
+            ids: Vec::with_capacity(rows * 16),
+            types: Vec::with_capacity(rows),
+            tenants: Names::with_capacity(rows),
+            users: Names::with_capacity(rows),
+            members: Vec::with_capacity(rows),
+            occurred_at: Vec::with_capacity(rows),
+            recorded_at: Vec::with_capacity(rows),
+            sessions: OptionalNames { keys: Vec::with_capacity(rows), ..OptionalNames::default() },
+            from_tenants: OptionalNames::default(),
+            confirmed: BooleanBuilder::with_capacity(rows),
+            batches: OptionalNames::default(),
+        }
+    }
+
     fn len(&self) -> usize {
         self.positions.len()
     }
@@ -218,13 +245,11 @@ struct Names<N> {
     keys: Vec<i32>,
 }
 
-impl<N> Default for Names<N> {
-    fn default() -> Self {
-        Self { numbers: HashMap::new(), values: StringBuilder::new(), keys: Vec::new() }
-    }
-}
-
 impl<N: Copy + Eq + Hash> Names<N> {
+    fn with_capacity(rows: usize) -> Self {
+        Self { numbers: HashMap::new(), values: StringBuilder::new(), keys: Vec::with_capacity(rows) }
+    }
+
     fn push<'a>(&mut self, number: N, name: impl FnOnce(N) -> &'a str) {
         let next = i32::try_from(self.numbers.len()).expect("a row group has fewer rows");
         let values = &mut self.values;

@@ -13,7 +13,7 @@ use crate::manifest::{BadManifest, Entry, Manifest, PATH, Piece, VERSION};
 use crate::segment;
 use crate::segment::file::{SegmentFile, check_pieces};
 use crate::segment::members::define;
-use crate::segment::rows::Rows;
+use crate::segment::rows::{Checked, Rows};
 use crate::segment::schema::Column;
 use crate::wal::frame::LogId;
 use crate::writer::next;
@@ -136,11 +136,12 @@ impl Check {
         let file = SegmentFile::open(disk, entry)?;
         let mut position = entry.first();
         for group in 0..file.row_groups() {
+            let mut checked = Checked::default();
             let unexpected =
                 || file.damaged(group, "events as the manifest and the log say", "something else");
             for batch in file.read(group, &Column::ALL, (BATCH_ROWS, None))? {
                 let batch = batch.map_err(|error| file.undecodable(group, &error))?;
-                let rows = Rows::new(&batch).ok_or_else(unexpected)?;
+                let rows = Rows::new(&batch, &mut checked).ok_or_else(unexpected)?;
                 for row in 0..rows.len() {
                     self.row(&rows, row, (entry, position)).ok_or_else(unexpected)?;
                     if position > self.verified.last_position {
@@ -162,7 +163,7 @@ impl Check {
         let event = rows.event(row)?;
         let (occurred_at, recorded_at) = (rows.occurred_at(row)?, rows.recorded_at(row)?);
         let (first, last) = entry.recorded.bounds();
-        let member = self.members.find(event.tenant_id.as_str(), event.user_id.as_str());
+        let member = self.members.find(event.names[0], event.names[1]);
         // After a loss the dictionary may lack members.
         let known = self.lost || member.map(|member| member.member) == rows.member(row);
         let ordered = recorded_at >= self.recorded_at || position <= self.verified.last_position;
