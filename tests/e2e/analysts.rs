@@ -11,8 +11,7 @@ use lastseen_tests::instant::micros;
 use lastseen_tests::{Process, git_activity};
 use serde_json::Value;
 
-use crate::answers::walk;
-use crate::replay::{sealing_server, wait_until_sealed};
+use crate::answers::{sealing_server, wait_until_sealed, walk};
 
 const ENDED_WITHIN: Duration = Duration::from_mins(5);
 

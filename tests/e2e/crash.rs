@@ -153,7 +153,8 @@ fn kill_fifty_times(seed: u64) {
     let lines = git_activity::lines();
     let journal = Journal::new(&lines);
     let data = tempfile::tempdir().unwrap();
-    let mut server = Server::start(BINARY, data.path());
+    // So few that kills meet every step of sealing.
+    let mut server = Server::start_with(BINARY, data.path(), &["--segment-events", "300"]);
     let mut random = Seeded::new(seed);
     for _ in 0..KILLS {
         let before = journal.acknowledged.lock().unwrap().clone();
@@ -178,6 +179,12 @@ fn kill_fifty_times(seed: u64) {
         (counted(words[1].trim_end_matches(',')), counted(words[3].trim_end_matches(',')));
     assert_eq!((rest, duplicates), (git_activity::EVENTS - stored, stored), "the import completes the rest");
     assert_complete(&server);
+    let segments = fs::read_dir(data.path().join("segments")).unwrap().count();
+    assert!(segments > 20, "{segments} files of segments: sealing went on over the kills");
+    let mut verify = Command::new(BINARY);
+    verify.arg("verify").arg("--data").arg(data.path());
+    let ended = Process::start(verify).wait(Duration::from_mins(2));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
     eprintln!(
         "seed {seed}: {KILLS} kills, {} batches acknowledged; lost 0, twice 0, out of order 0",
         acknowledged.len()

@@ -12,7 +12,7 @@ use lastseen_tests::{
 use serde_json::Value;
 
 use crate::BINARY;
-use crate::answers::{array, comparable, empty_server, numbers, walk};
+use crate::answers::{array, comparable, numbers, sealing_server, walk};
 
 const IMPORTED_WITHIN: Duration = Duration::from_mins(5);
 
@@ -131,7 +131,7 @@ fn model() -> Model {
 #[test]
 fn imported_history_gives_the_known_answers_also_after_a_restart_and_a_second_import() {
     let (truth, model) = (git_activity::truth(), model());
-    let (server, data) = empty_server();
+    let (server, data) = sealing_server("9000");
     let file = git_activity::path("events.ndjson.gz");
     assert_imported(&import(&server, &file), "85,444", "0");
     assert_truth(&server, &truth);
@@ -182,7 +182,7 @@ fn shuffled_history_gives_the_same_answers() {
     let file = directory.path().join("shuffled.ndjson");
     fs::write(&file, lines.join("\n")).unwrap();
 
-    let (server, _data) = empty_server();
+    let (server, _data) = sealing_server("4000");
     assert_imported(&import(&server, &file), "85,444", "0");
     let (truth, model) = (git_activity::truth(), model());
     assert_truth(&server, &truth);

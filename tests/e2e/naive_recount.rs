@@ -4,7 +4,7 @@ use lastseen_tests::instant::{DAY, HOUR, now, rfc3339};
 use lastseen_tests::{Client, Events, Model, Question, Seeded};
 use serde_json::Value;
 
-use crate::answers::{comparable, empty_server, numbers, walk};
+use crate::answers::{comparable, numbers, sealing_server, walk};
 
 const TENANTS: [&str; 3] = ["acme", "beta", "gamma"];
 const USERS: [&str; 7] = ["ada", "bob", "cyd", "dan", "eve", "fay", "gus"];
@@ -105,7 +105,7 @@ fn random_world(seed: u64) {
     let events = random_events(&mut random, end, 400);
     let mut model = Model::default();
     model.publish(&events);
-    let (server, _data) = empty_server();
+    let (server, _data) = sealing_server("60");
     publish(server.client(), &mut random, &events);
 
     let filters = [

@@ -1,36 +1,12 @@
 //! History itself over HTTP: in order, filtered, from any position, across seals and restarts, and of one user.
 
-use std::fs;
 use std::io::Read;
-use std::path::Path;
-use std::time::Duration;
 
 use lastseen_tests::instant::{micros, now, rfc3339};
-use lastseen_tests::{Client, Events, Seeded, Server, eventually, git_activity};
+use lastseen_tests::{Client, Events, Seeded, git_activity};
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::BINARY;
-use crate::answers::{array, position};
-
-const SEALED_WITHIN: Duration = Duration::from_mins(1);
-
-/// A server that seals this many events as a segment.
-pub(crate) fn sealing_server(segment_events: &str) -> (Server, TempDir) {
-    let data = tempfile::tempdir().unwrap();
-    (Server::start_with(BINARY, data.path(), &["--segment-events", segment_events]), data)
-}
-
-/// Waits until events up to `position` are in segments.
-pub(crate) fn wait_until_sealed(data: &Path, position: u64) {
-    let sealed = eventually(SEALED_WITHIN, || {
-        let manifest: Value =
-            serde_json::from_slice(&fs::read(data.join("segments/manifest.json")).ok()?).ok()?;
-        let segments = array(&manifest["manifest"], "segments");
-        (segments.last()?["positions"][1].as_u64()? >= position).then_some(())
-    });
-    assert!(sealed.is_some(), "not sealed within {SEALED_WITHIN:?}");
-}
+use crate::answers::{array, position, sealing_server, wait_until_sealed};
 
 fn publish(client: &Client, lines: &[String]) {
     for lines in lines.chunks(1_000) {

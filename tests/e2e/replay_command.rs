@@ -8,8 +8,7 @@ use lastseen_tests::{Ended, Process, git_activity};
 use serde_json::Value;
 
 use crate::BINARY;
-use crate::answers::numbers;
-use crate::replay::{sealing_server, wait_until_sealed};
+use crate::answers::{numbers, sealing_server, wait_until_sealed};
 
 const ENDED_WITHIN: Duration = Duration::from_mins(1);
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use lastseen_tests::{Client, Ended, Events, Process, Server, git_activity};
 use serde_json::Value;
 
 use crate::BINARY;
-use crate::answers::{array, empty_server, numbers, position};
+use crate::answers::{array, empty_server, numbers, position, sealing_server, wait_until_sealed};
 
 const ENDED_WITHIN: Duration = Duration::from_mins(1);
 
@@ -39,7 +40,10 @@ fn files(data: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn imported() -> (Server, tempfile::TempDir) {
-    let (server, data) = empty_server();
+    fill(empty_server())
+}
+
+fn fill((server, data): (Server, tempfile::TempDir)) -> (Server, tempfile::TempDir) {
     for lines in git_activity::lines()[..20_000].chunks(5_000) {
         server.client().post("/v1/events", "application/x-ndjson", lines.join("\n").as_bytes()).ok("a batch");
     }
@@ -132,7 +136,7 @@ impl Drop for Stop<'_> {
 
 #[test]
 fn a_backup_under_load_is_a_prefix_with_all_that_was_acknowledged_before() {
-    let (server, data) = imported();
+    let (server, data) = fill(sealing_server("500"));
     let directory = tempfile::tempdir().unwrap();
     let stop = AtomicBool::new(false);
     let copies: Vec<_> = thread::scope(|scope| {
@@ -147,7 +151,8 @@ fn a_backup_under_load_is_a_prefix_with_all_that_was_acknowledged_before() {
             let ended =
                 lastseen(&["backup", copy.to_str().unwrap(), "--data", data.path().to_str().unwrap()]);
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-            assert_eq!(verify(data.path()).0, Some(0), "the original is sound while it is written");
+            let (code, report) = verify(data.path());
+            assert_eq!(code, Some(0), "the original is sound while it is written: {report}");
             (before, copy)
         });
         copies.collect()
@@ -168,6 +173,43 @@ fn a_backup_under_load_is_a_prefix_with_all_that_was_acknowledged_before() {
         // It is a log like any other.
         copy.client().publish(&[Events::seeded(1700).login(("acme", "new"), now())]);
     }
+}
+
+#[test]
+fn segments_are_checked_and_linked() {
+    let (server, data) = fill(sealing_server("5000"));
+    wait_until_sealed(data.path(), 15_000);
+    let (code, report) = verify(data.path());
+    assert_eq!((code, numbers(&report, &["events", "segments"])), (Some(0), vec![20_000, 3]), "{report}");
+    let directory = tempfile::tempdir_in(data.path().parent().unwrap()).unwrap();
+    let copy = directory.path().join("copy");
+    let ended = lastseen(&["backup", copy.to_str().unwrap(), "--data", data.path().to_str().unwrap()]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let segment = "segments/00000000000000000001.parquet";
+    let inode = |path: &Path| fs::metadata(path.join(segment)).unwrap().ino();
+    assert_eq!(inode(data.path()), inode(&copy), "a hard link takes no space");
+    assert_eq!(verify(&copy).0, Some(0));
+    assert_eq!(server.terminate().code, Some(0));
+
+    // A copy of its own, damaged: named by the check, by reading, and nothing is stored twice.
+    let path = copy.join(segment);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, &bytes).unwrap();
+    let (code, report) = verify(&copy);
+    let finding = &array(&report, "findings")[0];
+    assert_eq!(
+        (code, finding["kind"].as_str(), finding["file"].as_str()),
+        (Some(3), Some("segment"), Some(segment))
+    );
+    assert!(finding["offset"].as_u64().unwrap() <= middle as u64, "{report}");
+    let arguments = ["--data".as_ref(), copy.as_os_str(), "--listen".as_ref(), "127.0.0.1:0".as_ref()];
+    let refused = Server::launch(BINARY, &arguments).wait(ENDED_WITHIN);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains(segment), "{}", refused.stderr);
+    assert_eq!(verify(data.path()).0, Some(0), "the original is untouched");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use lastseen_event::{Position, UtcInstant};
 use lastseen_store::{Corruption, ReadError, StoreFault};
 
 use crate::disk::{Access, Disk, ROOT, SyncSite, create_anew, read_all};
-use crate::manifest::{BadManifest, Manifest, Piece};
+use crate::manifest::{BadManifest, Listing, Manifest, Piece};
 use crate::segment::file::piece_at;
 use crate::segment::{self};
 use crate::wal::file::{NEW_SUFFIX, end_frame};
@@ -84,11 +84,10 @@ pub fn backup(
     let mut copy = Copy { from: from.as_ref(), to: to.as_ref(), sealed: None, copied: BackedUp::default() };
     let mut files = 0;
     loop {
-        let manifest = read_manifest(copy.from)?;
         // What was acknowledged before this moment is in the segments and in these files.
-        let numbers = wal::numbers(copy.from).map_err(failed("list", wal::DIR))?;
-        let wal_from = manifest.as_ref().map_or(0, |manifest| manifest.wal_from);
-        let numbers: Vec<u64> = numbers.into_iter().filter(|number| *number >= wal_from).collect();
+        let Listing { manifest, unsealed: numbers } =
+            Listing::read(copy.from).map_err(failed("list", wal::DIR))?;
+        let manifest = manifest.map_err(bad_manifest)?;
         if manifest.is_none() && numbers.is_empty() {
             return Err(BackupError::NoLog);
         }
@@ -140,6 +139,10 @@ impl Copy<'_> {
 
     /// Copies the segments that the copy lacks, then the manifest that names them.
     fn segments(&mut self, manifest: Manifest, mut progress: impl FnMut(u64)) -> Result<(), BackupError> {
+        if self.sealed.is_none() {
+            // So that a copy that is cut short before its manifest is one of no event, and not one that lost it.
+            self.publish(&Manifest::empty(manifest.log_id()))?;
+        }
         let there = self.sealed.as_ref().map_or(0, |sealed| sealed.segments.len());
         for (at, entry) in manifest.segments.iter().enumerate().skip(there) {
             let members = [entry.members];
@@ -150,12 +153,16 @@ impl Copy<'_> {
             progress(at as u64 + 1);
         }
         self.to.sync_dir(segment::DIR, SyncSite::SegmentName).map_err(failed("sync", segment::DIR))?;
-        let published = manifest.prepare(self.to).and_then(|()| Manifest::publish(self.to));
-        published.map_err(failed("write", crate::manifest::PATH))?;
+        self.publish(&manifest)?;
         self.copied.events = manifest.last().get();
         self.copied.last_position = manifest.last();
         self.sealed = Some(manifest);
         Ok(())
+    }
+
+    fn publish(&self, manifest: &Manifest) -> Result<(), BackupError> {
+        let published = manifest.prepare(self.to).and_then(|()| Manifest::publish(self.to));
+        published.map_err(failed("write", crate::manifest::PATH))
     }
 
     /// Links a file that never changes, or copies it piece by checked piece.
@@ -207,7 +214,11 @@ impl Copy<'_> {
 }
 
 fn read_manifest(disk: &dyn Disk) -> Result<Option<Manifest>, BackupError> {
-    Manifest::read(disk).map_err(|bad| match bad {
+    Manifest::read(disk).map_err(bad_manifest)
+}
+
+fn bad_manifest(bad: BadManifest) -> BackupError {
+    match bad {
         BadManifest::Corrupt(corruption) => BackupError::Corrupt(corruption),
         BadManifest::Version(found) => BackupError::Version {
             file: crate::manifest::PATH.to_owned(),
@@ -215,7 +226,7 @@ fn read_manifest(disk: &dyn Disk) -> Result<Option<Manifest>, BackupError> {
             known: crate::manifest::VERSION,
         },
         BadManifest::Io(error) => failed("read", crate::manifest::PATH)(error),
-    })
+    }
 }
 
 /// A WAL file up to its last durable frame, with an end frame. `copied` counts its events, `recorded_at` follows its

@@ -235,6 +235,36 @@ impl Manifest {
     }
 }
 
+/// Where a log is that another process may be sealing: the manifest, and the numbers of the WAL files it does not cover.
+pub(crate) struct Listing {
+    pub(crate) manifest: Result<Option<Manifest>, BadManifest>,
+    pub(crate) unsealed: Vec<u64>,
+}
+
+impl Listing {
+    /// # Errors
+    /// What the disk says of the folder of the WAL files.
+    pub(crate) fn read(disk: &dyn Disk) -> io::Result<Self> {
+        let mut manifest = Manifest::read(disk);
+        loop {
+            let mut unsealed = crate::wal::numbers(disk)?;
+            let again = Manifest::read(disk);
+            // WAL files go only after the manifest that covers them is there: where it is the same before and behind,
+            // none is missing from the list.
+            if let (Ok(before), Ok(behind)) = (&manifest, &again)
+                && before != behind
+            {
+                manifest = again;
+                continue;
+            }
+            let wal_from =
+                manifest.as_ref().ok().and_then(Option::as_ref).map_or(0, |manifest| manifest.wal_from);
+            unsealed.retain(|number| *number >= wal_from);
+            return Ok(Self { manifest, unsealed });
+        }
+    }
+}
+
 /// Whatever else it says.
 #[derive(Deserialize)]
 struct Version {

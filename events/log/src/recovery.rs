@@ -12,7 +12,7 @@ use lastseen_store::Corruption;
 pub use self::scan::TornTail;
 use self::scan::{FileScan, Scanner};
 use crate::disk::{Access, Disk, DiskFile, ROOT, SyncSite, read_all};
-use crate::manifest::Manifest;
+use crate::manifest::{Listing, Manifest};
 use crate::members::Members;
 use crate::places::{FilePlace, Places};
 use crate::recent::RecentIds;
@@ -162,10 +162,9 @@ impl Pass {
 /// [`OpenError`].
 pub(crate) fn look(disk: &Arc<dyn Disk>) -> Result<Looked, OpenError> {
     loop {
-        let manifest = sealed::read_manifest(disk.as_ref())?;
-        let wal_from = manifest.as_ref().map_or(0, |manifest| manifest.wal_from);
-        let mut numbers = wal::numbers(disk.as_ref()).map_err(OpenError::io("list", wal::DIR))?;
-        numbers.retain(|number| *number >= wal_from);
+        let Listing { manifest, unsealed: numbers } =
+            Listing::read(disk.as_ref()).map_err(OpenError::io("list", wal::DIR))?;
+        let manifest = manifest.map_err(sealed::bad_manifest)?;
         if manifest.is_none() && numbers.is_empty() {
             no_segments(&disk.list(segment::DIR).map_err(OpenError::io("list", segment::DIR))?)?;
         }

@@ -23,11 +23,15 @@ use crate::writer::next;
 /// # Errors
 /// [`OpenError`]: damage, a version that is not known, or what the disk says.
 pub(crate) fn read_manifest(disk: &dyn Disk) -> Result<Option<Manifest>, OpenError> {
-    Manifest::read(disk).map_err(|bad| match bad {
+    Manifest::read(disk).map_err(bad_manifest)
+}
+
+pub(crate) fn bad_manifest(bad: BadManifest) -> OpenError {
+    match bad {
         BadManifest::Corrupt(corruption) => OpenError::Corrupt(corruption),
         BadManifest::Version(found) => OpenError::Version { file: PATH.to_owned(), found, known: VERSION },
         BadManifest::Io(error) => OpenError::io("read", PATH)(error),
-    })
+    }
 }
 
 /// The members of all segments, each of which is there with its length.

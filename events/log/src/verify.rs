@@ -12,6 +12,7 @@ use lastseen_store::{Corruption, StoreFault};
 
 use self::ids::IdCheck;
 use crate::disk::{Access, Disk, read_all};
+use crate::manifest::Listing;
 use crate::members::Members;
 use crate::wal;
 use crate::wal::frame::{
@@ -120,18 +121,18 @@ pub fn verify(
     let (mut done, mut total) = (0, 0);
     // A server may seal WAL files meanwhile: then what they held is in a segment more, and the manifest says so.
     loop {
-        let sealed = check.manifest(disk.as_ref())?;
-        let numbers = wal::numbers(disk.as_ref()).map_err(failed(wal::DIR))?;
-        let numbers: Vec<u64> =
-            numbers.into_iter().filter(|number| *number >= check.next_number.max(sealed.wal_from)).collect();
-        for entry in &sealed.segments {
+        let Listing { manifest, mut unsealed } = Listing::read(disk.as_ref()).map_err(failed(wal::DIR))?;
+        let segments = check.manifest(disk.as_ref(), manifest, unsealed.is_empty())?;
+        unsealed.retain(|number| *number >= check.next_number);
+        let numbers = unsealed;
+        for entry in &segments {
             total += entry.bytes();
         }
         for number in &numbers {
             total +=
                 size(disk.as_ref(), &wal::path(*number)).map_err(failed(&wal::path(*number)))?.unwrap_or(0);
         }
-        for entry in &sealed.segments {
+        for entry in &segments {
             check.segment(disk.as_ref(), entry)?;
             done += entry.bytes();
             progress(done, total);

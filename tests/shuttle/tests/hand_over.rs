@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lastseen_event::{EventId, Fact, Position, UtcInstant};
-use lastseen_log::{Commit, FaultDisk, Log, LogOptions};
+use lastseen_log::{Commit, FaultDisk, Log, LogOptions, Sealing};
 use lastseen_store::contract::Source;
 use lastseen_store::{Detail, EventReader, EventStore, ManualClock, OnConflict, RecordedBatch};
 use parking_lot::RwLock;
@@ -39,8 +39,14 @@ fn open(disk: &FaultDisk) -> (Arc<Log>, View, watch::Receiver<Position>, thread:
         }
     });
     let clock = Arc::new(ManualClock::new(UtcInstant::from_micros(1_790_000_000_000_000)));
-    let options =
-        LogOptions { wal_file_bytes: 1_024, recent_ids: 1_000, queue_requests: 1, ..LogOptions::default() };
+    let options = LogOptions {
+        wal_file_bytes: 1_024,
+        recent_ids: 1_000,
+        queue_requests: 1,
+        // The one who seals waits for a channel that this scheduler does not know.
+        sealing: Sealing::OnDemand,
+        ..LogOptions::default()
+    };
     let log = Log::open(Arc::new(disk.clone()), options, clock, move |commit| {
         let _ = commits.blocking_send(commit);
     });

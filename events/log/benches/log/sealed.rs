@@ -75,7 +75,7 @@ pub(super) fn history(runtime: &Runtime) {
     let (mut appending, mut sealing) = (Duration::ZERO, Duration::ZERO);
     for number in 0..EVENTS / BATCH {
         appending += append(&log, number).1;
-        if (number + 1) * BATCH % 1_000_000 == 0 {
+        if ((number + 1) * BATCH).is_multiple_of(1_000_000) {
             let start = Instant::now();
             log.seal().expect("sealed");
             sealing += start.elapsed();

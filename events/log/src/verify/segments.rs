@@ -18,44 +18,36 @@ use crate::segment::schema::Column;
 use crate::wal::frame::LogId;
 use crate::writer::next;
 
-/// What is sealed and was not checked yet.
-#[derive(Default)]
-pub(super) struct Sealed {
-    pub(super) wal_from: u64,
-    pub(super) segments: Vec<Arc<Entry>>,
-}
-
 impl Check {
-    /// Reads the manifest. Where it is damaged, the segments are not checked.
-    pub(super) fn manifest(&mut self, disk: &dyn Disk) -> Result<Sealed, VerifyError> {
+    /// The segments that were not checked yet. Where the manifest is damaged, they are not checked.
+    pub(super) fn manifest(
+        &mut self,
+        disk: &dyn Disk,
+        manifest: Result<Option<Manifest>, BadManifest>,
+        no_wal: bool,
+    ) -> Result<Vec<Arc<Entry>>, VerifyError> {
         let expected = format!("a manifest of format version {VERSION}");
-        match Manifest::read(disk) {
+        let found = match manifest {
             Ok(Some(manifest)) => {
                 self.log_id = Some(manifest.log_id());
-                let segments = manifest.segments.get(self.sealed..).unwrap_or_default().to_vec();
-                Ok(Sealed { wal_from: manifest.wal_from, segments })
+                return Ok(manifest.segments.get(self.sealed..).unwrap_or_default().to_vec());
             }
             Ok(None) => {
                 let names = match disk.list(segment::DIR) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
                     names => names.map_err(failed(segment::DIR))?,
                 };
-                let wal = crate::wal::numbers(disk).map_err(failed(crate::wal::DIR))?;
-                if wal.is_empty() && names.iter().any(|name| name.ends_with(".parquet")) {
-                    self.found(FindingKind::Manifest, PATH, 0, (expected, "no file".to_owned()));
+                if !no_wal || names.iter().all(|name| !name.ends_with(".parquet")) {
+                    return Ok(Vec::new());
                 }
-                Ok(Sealed::default())
+                "no file".to_owned()
             }
-            Err(BadManifest::Corrupt(Corruption { found, .. })) => {
-                self.found(FindingKind::Manifest, PATH, 0, (expected, found));
-                Ok(Sealed::default())
-            }
-            Err(BadManifest::Version(version)) => {
-                self.found(FindingKind::Manifest, PATH, 0, (expected, format!("version {version}")));
-                Ok(Sealed::default())
-            }
-            Err(BadManifest::Io(error)) => Err(failed(PATH)(error)),
-        }
+            Err(BadManifest::Corrupt(Corruption { found, .. })) => found,
+            Err(BadManifest::Version(version)) => format!("version {version}"),
+            Err(BadManifest::Io(error)) => return Err(failed(PATH)(error)),
+        };
+        self.found(FindingKind::Manifest, PATH, 0, (expected, found));
+        Ok(Vec::new())
     }
 
     /// Whether there are more segments than were checked.

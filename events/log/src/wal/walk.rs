@@ -76,7 +76,16 @@ pub(crate) fn may_follow_end(rest: &[u8], file_len: usize, file: &FileHeader) ->
 
 /// Reads a file that may be growing. One read may see the header of a frame and not all of the frame before it, if both
 /// are written while it is under way; by then the one before is durable, so what is read again has it, or it is damaged.
+/// Likewise a read may see a file shorter than it was and not yet the end frame: then it is ended by now.
 pub(crate) fn read_settled(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    let bytes = read_growing(file)?;
+    let was_cut = FileHeader::decode(&bytes).is_ok_and(|header| {
+        (bytes.len() as u64) < header.capacity && !Frames::walk(&bytes, header.log_id).ended
+    });
+    if was_cut { read_growing(file) } else { Ok(bytes) }
+}
+
+fn read_growing(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     let mut bytes = read_all(file)?;
     let Ok(header) = FileHeader::decode(&bytes) else { return Ok(bytes) };
     let mut end = Frames::walk(&bytes, header.log_id).end;

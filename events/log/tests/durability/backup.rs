@@ -13,10 +13,14 @@ use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, optio
 const NOW_US: i64 = 1_790_000_000_000_000;
 const BATCHES: u64 = 12;
 
-/// Appends batches of one to six events to a log with tiny files, until it is done or the disk is gone.
+/// Appends batches of one to six events to a log with tiny files, some of which are sealed, until it is done or the disk is gone.
 fn publish(log: &Log, chance: &mut Chance) {
     let mut sent = 0;
-    for _ in 0..BATCHES {
+    for number in 0..BATCHES {
+        if number == BATCHES / 3 || number == BATCHES / 2 {
+            // It may fail like anything else; then there is less that is sealed.
+            let _ = log.seal();
+        }
         let items: Vec<Item> = (sent..sent + 1 + chance.below(6)).map(Item::new).collect();
         sent += items.len() as u64;
         match wait(log.append(batch(&items), OnConflict::RefuseBatch)) {

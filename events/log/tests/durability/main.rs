@@ -14,3 +14,4 @@ mod publishers;
 mod sealed;
 mod support;
 mod syncs;
+mod tail;
