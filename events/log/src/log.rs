@@ -16,7 +16,7 @@ use crate::known::{Known, Suspects};
 use crate::members::Members;
 use crate::reader::LogReader;
 use crate::recovery::{TornTail, recover};
-use crate::seal::Sealer;
+use crate::seal::{Requests, Sealer};
 use crate::thread::{Builder, JoinHandle};
 use crate::writer::{Answer, Commit, EndError, Message, Request, Shared, Writer};
 use crate::{LogOptions, OpenError, SealError, Sealing};
@@ -24,7 +24,8 @@ use crate::{LogOptions, OpenError, SealError, Sealing};
 /// The embedded event store over one directory. Positions are dense, from 1.
 pub struct Log {
     shared: Arc<Shared>,
-    requests: RwLock<Option<mpsc::Sender<Message>>>,
+    /// `None` once the log is closed.
+    requests: Requests,
     tail: watch::Receiver<Position>,
     torn: Option<TornTail>,
     known: Arc<Known>,
@@ -63,6 +64,7 @@ impl Log {
         });
         let (tail_sender, tail) = watch::channel(recovered.last_position);
         let (requests, receiver) = mpsc::channel(options.queue_requests.max(1));
+        let requests = Arc::new(RwLock::new(Some(requests)));
         let (nudge, nudges) = sync_channel(1);
         let sealer = Arc::new(Mutex::new(Sealer {
             shared: shared.clone(),
@@ -98,15 +100,15 @@ impl Log {
             spawned(Builder::new().name("log-writer".to_owned()).spawn(move || writer.run(receiver)))?;
         let mut threads = vec![thread];
         if background {
-            let (sealer, weak) = (sealer.clone(), requests.downgrade());
-            let run = move || Sealer::run(&sealer, &nudges, &weak);
+            let (sealer, requests) = (sealer.clone(), requests.clone());
+            let run = move || Sealer::run(&sealer, &nudges, &requests);
             threads.push(spawned(Builder::new().name("log-sealer".to_owned()).spawn(run))?);
             // What was ended before may be enough.
             let _ = nudge.try_send(());
         }
         Ok(Self {
             shared,
-            requests: RwLock::new(Some(requests)),
+            requests,
             tail,
             torn: recovered.torn,
             known: Arc::default(),

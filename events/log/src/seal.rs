@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lastseen_event::Position;
 use lastseen_store::{Clock, Corruption, StoreFault};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use parquet::errors::ParquetError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -55,6 +55,9 @@ fn failed(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> SealErr
     move |error| SealError::Io { action, file, source: error.into() }
 }
 
+/// The way to the writer; `None` once the log is closed.
+pub(crate) type Requests = Arc<RwLock<Option<mpsc::Sender<Message>>>>;
+
 /// The one who seals.
 pub(crate) struct Sealer {
     pub(crate) shared: Arc<Shared>,
@@ -73,9 +76,9 @@ struct Due {
 }
 
 impl Sealer {
-    /// Seals whenever enough is ended or old, until `nudges` has no sender any more. `writer` is asked to end its file when
+    /// Seals whenever enough is ended or old, until `nudges` has no sender any more. The writer is asked to end its file when
     /// it is old.
-    pub(crate) fn run(sealer: &Mutex<Self>, nudges: &Receiver<()>, writer: &mpsc::WeakSender<Message>) {
+    pub(crate) fn run(sealer: &Mutex<Self>, nudges: &Receiver<()>, requests: &Requests) {
         let period = {
             const PERIOD_MAX: Duration = Duration::from_mins(1);
             (sealer.lock().options.segment_age / 4).clamp(Duration::from_millis(10), PERIOD_MAX)
@@ -96,7 +99,7 @@ impl Sealer {
                     continue;
                 }
             };
-            if aged && let Some(writer) = writer.upgrade() {
+            if aged && let Some(writer) = requests.read().as_ref() {
                 let (reply, _) = oneshot::channel();
                 // A queue that is full has appends that end the file sooner or later.
                 let _ = writer.try_send(Message::EndFile(reply));

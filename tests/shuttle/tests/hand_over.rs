@@ -10,7 +10,8 @@ use lastseen_store::contract::Source;
 use lastseen_store::{Detail, EventReader, EventStore, ManualClock, OnConflict, RecordedBatch};
 use parking_lot::RwLock;
 use shuttle::future::block_on;
-use shuttle::thread;
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Config, Runner, thread};
 use tokio::sync::{mpsc, watch};
 
 const PUBLISHERS: u32 = 3;
@@ -144,17 +145,25 @@ fn close_while_publishing() {
     );
 }
 
+/// Opening a log needs more stack than the scheduler gives its threads by itself.
+fn config() -> Config {
+    const STACK_BYTES: usize = 1024 * 1024;
+    let mut config = Config::new();
+    config.stack_size = STACK_BYTES;
+    config
+}
+
 #[test]
 fn random_schedules_keep_the_promise_of_an_acknowledgement() {
-    shuttle::check_random(hand_over, SCHEDULES);
+    Runner::new(RandomScheduler::new(SCHEDULES), config()).run(hand_over);
 }
 
 #[test]
 fn schedules_with_few_preemptions_keep_the_promise_of_an_acknowledgement() {
-    shuttle::check_pct(hand_over, SCHEDULES, PREEMPTIONS);
+    Runner::new(PctScheduler::new(PREEMPTIONS, SCHEDULES), config()).run(hand_over);
 }
 
 #[test]
 fn closing_under_publishers_loses_nothing() {
-    shuttle::check_random(close_while_publishing, SCHEDULES);
+    Runner::new(RandomScheduler::new(SCHEDULES), config()).run(close_while_publishing);
 }

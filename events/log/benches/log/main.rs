@@ -1,7 +1,7 @@
 //! How fast the log is, beside what the disk does without it: durable appends in batches and one by one, and
 //! recovery. Every figure is printed with its ratio from the same run; nothing is asserted.
 //!
-//! `cargo bench -p lastseen-log --bench log [-- --seconds N]`, in the folder of `CARGO_TARGET_TMPDIR`.
+//! `cargo bench -p lastseen-log --bench log [-- --seconds N | --sealed EVENTS]`, in the folder of `CARGO_TARGET_TMPDIR`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -24,11 +24,14 @@ use uuid::Uuid;
 const MEMBERS: u64 = 1_000_000;
 
 fn main() {
-    let mut args = std::env::args().skip_while(|arg| arg != "--seconds").skip(1);
-    if std::env::args().any(|arg| arg == "--sealed") {
-        return sealed::history(&Runtime::new().expect("a tokio runtime"));
+    let number = |name: &str| {
+        let mut args = std::env::args().skip_while(|arg| arg != name).skip(1);
+        args.next().and_then(|number| number.parse::<u64>().ok())
+    };
+    let seconds = number("--seconds").unwrap_or(5);
+    if let Some(events) = number("--sealed") {
+        return sealed::history(&Runtime::new().expect("a tokio runtime"), events);
     }
-    let seconds = args.next().and_then(|seconds| seconds.parse().ok()).unwrap_or(5);
     let runtime = Runtime::new().expect("a tokio runtime");
     for size in [1_000, 10_000] {
         batches(&runtime, size, Duration::from_secs(seconds));
@@ -36,7 +39,7 @@ fn main() {
     sealing(&runtime);
     singles(&runtime, Duration::from_secs(seconds));
     recovery(&runtime);
-    sealed::history(&runtime);
+    sealed::history(&runtime, 20_000_000);
 }
 
 fn directory() -> TempDir {

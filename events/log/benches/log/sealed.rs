@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use super::{START_US, directory, per_second, unsealed};
 
-const EVENTS: u64 = 10_000_000;
 const BATCH: u64 = 10_000;
 
 /// Sixty days of 1 M members in 10,000 tenants, most of them small: sessions of 12 events, five minutes apart; ids are
@@ -63,7 +62,8 @@ fn open(path: &Path, options: LogOptions) -> Log {
     Log::open(disk, options, Arc::new(SystemClock), Commit::acknowledge).expect("the log opens")
 }
 
-pub(super) fn history(runtime: &Runtime) {
+/// A history of so many events.
+pub(super) fn history(runtime: &Runtime, total: u64) {
     let dir = directory();
     let log = open(dir.path(), unsealed());
     let append = |log: &Log, number| {
@@ -73,7 +73,7 @@ pub(super) fn history(runtime: &Runtime) {
         (appended, start.elapsed())
     };
     let (mut appending, mut sealing) = (Duration::ZERO, Duration::ZERO);
-    for number in 0..EVENTS / BATCH {
+    for number in 0..total / BATCH {
         appending += append(&log, number).1;
         if ((number + 1) * BATCH).is_multiple_of(1_000_000) {
             let start = Instant::now();
@@ -83,33 +83,33 @@ pub(super) fn history(runtime: &Runtime) {
     }
     let members = log.members().len();
     println!(
-        "sealing alone: {:>10} events/s ({EVENTS} events of {members} members; appended at {} events/s)",
-        per_second(EVENTS, sealing),
-        per_second(EVENTS, appending)
+        "sealing alone: {:>10} events/s ({total} events of {members} members; appended at {} events/s)",
+        per_second(total, sealing),
+        per_second(total, appending)
     );
     size(dir.path());
     log.close();
     let start = Instant::now();
     let log = open(dir.path(), unsealed());
-    println!("opening {EVENTS} sealed events, {members} members: {:.2} s", start.elapsed().as_secs_f64());
+    println!("opening {total} sealed events, {members} members: {:.2} s", start.elapsed().as_secs_f64());
     for (detail, what) in [(Detail::Facts, "columns of a fold"), (Detail::Events, "all columns")] {
         let start = Instant::now();
         let (mut reader, mut events) = (log.read(Position::START, detail), 0);
         while let Some(batch) = reader.next_batch().expect("readable") {
             events += batch.facts.len() as u64;
         }
-        assert_eq!(events, EVENTS);
-        println!("scan, {what}: {:>10} events/s, one thread", per_second(EVENTS, start.elapsed()));
+        assert_eq!(events, total);
+        println!("scan, {what}: {:>10} events/s, one thread", per_second(total, start.elapsed()));
     }
     let mut again = Duration::ZERO;
-    for number in 0..EVENTS / BATCH {
+    for number in 0..total / BATCH {
         let (appended, spent) = append(&log, number);
         assert_eq!(appended.stored, 0, "all of it is stored already");
         again += spent;
     }
     println!(
         "the same history again: {:>10} events/s, nothing stored; {:.2} of the first time",
-        per_second(EVENTS, again),
+        per_second(total, again),
         again.as_secs_f64() / appending.as_secs_f64()
     );
 }
