@@ -104,8 +104,10 @@ impl EventRows {
         let mut name_lens = [0; NAMES];
         self.text.reserve(event.names.iter().map(|name| name.len()).sum());
         for (len, name) in name_lens.iter_mut().zip(event.names) {
-            *len = u8::try_from(name.len()).expect("a name has at most 128 bytes");
-            self.text.push_str(name);
+            if !name.is_empty() {
+                *len = u8::try_from(name.len()).expect("a name has at most 128 bytes");
+                self.text.push_str(name);
+            }
         }
         self.rows.push(Row {
             id: event.id,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicrosecondType, UInt32Type};
 use arrow_array::{Array, ArrayRef, BooleanArray, DictionaryArray, RecordBatch, StringArray};
+use arrow_buffer::NullBuffer;
 use lastseen_event::{
     BatchName, EventId, EventType, Fact, MemberOrdinal, Position, RecordedEvent, SessionId, TenantId, UserId,
     UtcInstant,
@@ -211,7 +212,14 @@ impl Checked {
 }
 
 /// A column of names behind their keys. `None`: no row has one, and the column was not read.
-struct Text<'a>(Option<(&'a DictionaryArray<Int32Type>, &'a StringArray)>);
+struct Text<'a>(Option<Keyed<'a>>);
+
+struct Keyed<'a> {
+    keys: &'a [i32],
+    /// `None`: every row has one.
+    nulls: Option<&'a NullBuffer>,
+    values: &'a StringArray,
+}
 
 impl<'a> Text<'a> {
     fn new(
@@ -225,14 +233,18 @@ impl<'a> Text<'a> {
         }
         let names = dictionary(batch, name)?;
         checked.follows(names.values(), rule).then_some(())?;
-        Some(Self(Some((names, names.values().as_string_opt()?))))
+        Some(Self(Some(Keyed {
+            keys: names.keys().values(),
+            nulls: names.keys().nulls().filter(|nulls| nulls.null_count() > 0),
+            values: names.values().as_string_opt()?,
+        })))
     }
 
     /// The name of a row, empty where it has none.
     fn get(&self, row: usize) -> Option<&'a str> {
-        match self.0 {
-            Some((names, values)) if names.is_valid(row) => {
-                let key = usize::try_from(names.keys().value(row)).ok()?;
+        match &self.0 {
+            Some(Keyed { keys, nulls, values }) if nulls.is_none_or(|nulls| nulls.is_valid(row)) => {
+                let key = usize::try_from(keys[row]).ok()?;
                 (key < values.len()).then(|| values.value(key))
             }
             Some(_) | None => Some(""),
