@@ -171,3 +171,24 @@ fn a_newer_manifest_is_refused_by_its_version() {
     let error = open(&FaultDisk::holding(&newer_files), &small(), clock(1)).err().expect("is refused");
     assert_eq!(error.to_string(), format!("{path} has format version 2, this program knows 1"));
 }
+
+/// Events of the present are appended without a look at any segment: with all of them unreadable, they still are.
+#[test]
+fn what_is_live_asks_no_segment() {
+    const LATER_US: i64 = 2_000_000_000;
+    let (files, history) = sample(&[3, 2, 4, 1, 2, 5]);
+    let disk = FaultDisk::holding(&files);
+    let log = open(&disk, &small(), clock(1)).expect("opens");
+    for (path, content) in files.iter().filter(|(path, _)| path.ends_with(".parquet")) {
+        disk.put(path, &vec![0; content.len()]);
+    }
+    let count = history.items.len() as u64;
+    for number in count..count + 50 {
+        // Of members that are known, and later than all that is sealed.
+        let live = Item { number, shift_us: LATER_US };
+        let appended = wait(log.append(batch(&[live]), OnConflict::RefuseBatch)).expect("appends");
+        assert_eq!(appended.stored, 1);
+    }
+    let old = wait(log.append(batch(&[history.items[0]]), OnConflict::RefuseBatch));
+    assert!(matches!(old, Err(AppendError::Unreadable(ReadError::Corrupt(_)))), "{old:?}");
+}
