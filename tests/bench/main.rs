@@ -1,5 +1,5 @@
 //! What the server does under load, next to what the machine can do at all, in one run:
-//! `cargo bench -p lastseen --bench http [-- --seconds N --members N]`.
+//! `cargo bench -p lastseen --bench http [-- --seconds N --members N --segment-events N]`.
 //!
 //! The real binary serves on loopback; the load generator shares its cores. Only ratios between figures of one
 //! run mean anything, so nothing here asserts anything about time.
@@ -43,10 +43,10 @@ const BATCH_EVENTS: usize = 1_000;
 const QUESTION_PAUSE: Duration = Duration::from_millis(2);
 
 fn main() {
-    let (span, members) = options();
+    let Options { span, members, segment_events } = options();
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo gives a directory");
     let data = directory.path().join("data");
-    let server = Server::start_with(BINARY, &data, &["--log", "warn"]);
+    let server = Server::start_with(BINARY, &data, &["--log", "warn", "--segment-events", &segment_events]);
     let bench = Bench { address: server.url().trim_start_matches("http://").to_owned(), span };
     let population = Population::new(members);
     fill(&server, &population);
@@ -65,8 +65,16 @@ fn main() {
     restart(server, &data);
 }
 
-/// `--seconds N` (length of one measurement) and `--members N`; what else cargo passes is ignored.
-fn options() -> (Duration, usize) {
+struct Options {
+    /// Length of one measurement.
+    span: Duration,
+    members: usize,
+    /// As the server takes it: with more than the run appends, nothing is sealed.
+    segment_events: String,
+}
+
+/// What else cargo passes is ignored.
+fn options() -> Options {
     let arguments: Vec<String> = std::env::args().collect();
     let number = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;
@@ -74,8 +82,11 @@ fn options() -> (Duration, usize) {
             arguments.get(at + 1).and_then(|text| text.parse::<u32>().ok()).filter(|number| *number > 0);
         Some(number.unwrap_or_else(|| panic!("{name} takes a number above 0")))
     };
-    let members = number("--members").unwrap_or(1_000_000);
-    (Duration::from_secs(number("--seconds").unwrap_or(8).into()), members as usize)
+    Options {
+        span: Duration::from_secs(number("--seconds").unwrap_or(8).into()),
+        members: number("--members").unwrap_or(1_000_000) as usize,
+        segment_events: number("--segment-events").unwrap_or(1_000_000).to_string(),
+    }
 }
 
 /// Shows every member once.
@@ -139,7 +150,7 @@ fn replays(server: &Server) {
 /// (8): what was sealed meanwhile, and how long a start takes that rebuilds the views.
 fn restart(server: Server, data: &Path) {
     let events = server.client().ask("/v1/summary")["position"].as_u64().expect("a position");
-    let segments = fs::read_dir(data.join("segments")).expect("a folder").flatten();
+    let segments = fs::read_dir(data.join("segments")).into_iter().flatten().flatten();
     let segments = segments.filter(|entry| entry.path().extension().is_some_and(|end| end == "parquet"));
     println!("{} events, {} segments", HumanCount(events), segments.count());
     drop(server.terminate());

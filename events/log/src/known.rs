@@ -262,7 +262,7 @@ pub(crate) fn each_identity(
 ) -> Result<(), ReadError> {
     let unexpected = || file.damaged(group, "events as the log writes them", "something else");
     let (mut row_in_group, mut checked) = (0, Checked::default());
-    for batch in file.read(group, &Column::EVENT, (BATCH_ROWS, None))? {
+    for batch in file.read(group, Column::EVENT, (BATCH_ROWS, None))? {
         let batch = batch.map_err(|error| file.undecodable(group, &error))?;
         let rows = Rows::new(&batch, &mut checked).ok_or_else(unexpected)?;
         for row in 0..rows.len() {

@@ -16,8 +16,8 @@ use crate::segment::rows::{Checked, Rows};
 use crate::segment::schema::Column;
 use crate::writer::{Shared, next};
 
-/// Rows decoded at once.
-const BATCH_ROWS: usize = 8_192;
+/// Rows decoded at once: what is made of them stays in the processor's caches.
+const BATCH_ROWS: usize = 4_096;
 
 /// Rows whose members are looked up under one hold of the dictionary's lock: the writer may wait for it.
 const LOCKED_ROWS: usize = 1_024;
@@ -95,8 +95,8 @@ impl OpenSegment {
                 return Ok(Some(RecordedBatch { reached: last, ..RecordedBatch::default() }));
             };
             let columns: &[Column] = match scan.detail {
-                Detail::Facts => &Column::FACT,
-                Detail::Events => &Column::EVENT,
+                Detail::Facts => Column::FACT,
+                Detail::Events => Column::EVENT,
             };
             let selection = RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows);
             let batches = self.file.read(group, columns, (BATCH_ROWS, Some(selection)))?;

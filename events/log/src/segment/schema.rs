@@ -43,23 +43,11 @@ impl Column {
     ];
 
     /// What a fold needs: no names.
-    pub(crate) const FACT: [Self; 6] =
-        [Self::Id, Self::Type, Self::Member, Self::OccurredAt, Self::RecordedAt, Self::Confirmed];
+    pub(crate) const FACT: &[Self] =
+        &[Self::Id, Self::Type, Self::Member, Self::OccurredAt, Self::RecordedAt, Self::Confirmed];
 
-    /// What an event has besides its fact.
-    pub(crate) const EVENT: [Self; 11] = [
-        Self::Id,
-        Self::Type,
-        Self::TenantId,
-        Self::UserId,
-        Self::Member,
-        Self::OccurredAt,
-        Self::RecordedAt,
-        Self::SessionId,
-        Self::FromTenantId,
-        Self::Confirmed,
-        Self::Batch,
-    ];
+    /// What an event consists of: its position follows from its place.
+    pub(crate) const EVENT: &[Self] = Self::ALL.split_at(1).1;
 
     pub(crate) fn index(self) -> usize {
         self as usize
