@@ -82,7 +82,7 @@ pub fn backup(
     mut progress: impl FnMut(u64, u64),
 ) -> Result<BackedUp, BackupError> {
     let mut copy = Copy { from: from.as_ref(), to: to.as_ref(), sealed: None, copied: BackedUp::default() };
-    let mut files = 0;
+    let mut prepared = false;
     loop {
         // What was acknowledged before this moment is in the segments and in these files.
         let Listing { manifest, unsealed: numbers } =
@@ -91,8 +91,9 @@ pub fn backup(
         if manifest.is_none() && numbers.is_empty() {
             return Err(BackupError::NoLog);
         }
-        if files == 0 {
+        if !prepared {
             copy.prepare()?;
+            prepared = true;
         }
         let segments = manifest.as_ref().map_or(0, |manifest| manifest.segments.len());
         let in_all = (segments + numbers.len()) as u64;
@@ -105,7 +106,7 @@ pub fn backup(
                 return Ok(copy.copied);
             }
             // A server sealed it: it is in a segment now.
-            Files::Sealed => files += 1,
+            Files::Sealed => {}
         }
     }
 }
