@@ -7,13 +7,18 @@
 //! 2. `members` folds it into one record per member: a join, so neither order nor repetition matters;
 //! 3. `counts` keeps what the numbers need beside the records: counters, and multisets of instants that count
 //!    from any instant without looking at every member;
+//!    `days` keeps which members were active on which day, a bitmap a day;
 //! 4. [`Views::summary`] answers with the numbers, [`Views::member`] and [`Views::members_of`] with
 //!    [`MemberState`]s;
+//!    [`Views::days`] takes out what a series needs ([`DaySets`]), to be counted beside the fold;
 //! 5. [`MemberState::meets`] is the one definition of each [`Condition`]: lists filter by it, counts agree.
 //!
 //! Pure: no tokio, no I/O, no clock. "Now" is an argument of the query.
 
+mod calendar;
 mod counts;
+mod days;
+mod decisions;
 mod instants;
 mod member;
 mod members;
@@ -27,8 +32,10 @@ mod summary;
 mod views;
 mod window;
 
+pub use calendar::{Calendar, Day, InvalidDay, Period};
+pub use days::{Cohort, DayRow, DaySets, PeriodRow};
 pub use member::{Condition, MemberState, Seen, Status};
 pub use selection::{InvalidTypes, Selection, TypeSet};
 pub use summary::{Overall, Scope, Summary};
-pub use views::{Views, ViewsBuilder};
+pub use views::{DaysBuilder, Views, ViewsBuilder};
 pub use window::{InvalidWindow, Window};

@@ -2,6 +2,7 @@
 //! from it for counting is in `counts`.
 
 use lastseen_event::{Fact, MemberOrdinal, MemberRef, TenantOrdinal};
+use roaring::RoaringBitmap;
 
 use crate::TypeSet;
 use crate::persons::Persons;
@@ -47,6 +48,15 @@ impl Members {
     /// The members of a tenant, ascending.
     pub(crate) fn ordinals_of(&self, tenant: TenantOrdinal) -> impl Iterator<Item = MemberOrdinal> {
         self.tenants.get(tenant.index()).into_iter().flat_map(OrdinalRanges::iter)
+    }
+
+    /// The ordinals of a tenant's members as a set.
+    pub(crate) fn set_of(&self, tenant: TenantOrdinal) -> RoaringBitmap {
+        let mut members = RoaringBitmap::new();
+        for range in self.tenants.get(tenant.index()).into_iter().flat_map(OrdinalRanges::ranges) {
+            members.insert_range(range);
+        }
+        members
     }
 
     /// The standings of a tenant's members, ascending by ordinal.

@@ -1,6 +1,7 @@
 //! The members of one tenant: few ranges of ordinals, since a store hands them out in blocks per tenant.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use lastseen_event::MemberOrdinal;
 
@@ -28,6 +29,11 @@ impl OrdinalRanges {
     /// Whether there is no ordinal.
     pub(crate) fn is_empty(&self) -> bool {
         self.lasts.is_empty()
+    }
+
+    /// First to last ordinal of each range, ascending.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u32>> {
+        self.lasts.iter().map(|(&first, &last)| first..=last)
     }
 
     /// Every ordinal, ascending.

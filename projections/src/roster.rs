@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 
 use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, UtcInstant};
 
+use crate::decisions::{Decision, Decisions};
 use crate::paged::Paged;
 use crate::{MemberState, Seen, TypeSet};
 
@@ -14,8 +15,7 @@ use crate::{MemberState, Seen, TypeSet};
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     records: Paged<Record>,
-    /// What decides deletion; few members are ever deleted, the others have no page here.
-    decisions: Paged<Decision>,
+    decisions: Decisions,
 }
 
 /// The part of a member that the numbers depend on.
@@ -32,6 +32,8 @@ pub(crate) struct Change {
     /// `None`: the fact is the first of its member.
     pub(crate) before: Option<Standing>,
     pub(crate) after: Standing,
+    pub(crate) first_seen_before: Option<UtcInstant>,
+    pub(crate) first_seen_after: Option<UtcInstant>,
     /// Whether the person has other members.
     pub(crate) shared: bool,
 }
@@ -47,6 +49,11 @@ impl Standing {
         self.counted_seen().map(|(at, _)| at)
     }
 
+    /// Last seen, deleted or not.
+    pub(crate) fn seen(&self) -> Option<(UtcInstant, Provenance)> {
+        self.seen
+    }
+
     /// Whether it was ever seen, deleted or not.
     pub(crate) fn is_seen(&self) -> bool {
         self.seen.is_some()
@@ -58,7 +65,7 @@ impl Roster {
     pub(crate) fn fold(&mut self, fact: &Fact, counted: TypeSet) -> Change {
         let index = fact.member.member.index();
         let record = self.records.slot(index);
-        let before = record.standing();
+        let (before, first_seen_before) = (record.standing(), record.first_seen());
         record.exist(fact.occurred_at);
         if confirms(fact) {
             record.confirm(fact.occurred_at);
@@ -66,11 +73,17 @@ impl Roster {
         if counted.contains(fact.event_type) {
             record.see(fact);
         }
-        if matches!(fact.event_type, EventType::UserDeleted | EventType::UserRestored) {
-            record.decide(self.decisions.slot(index), fact);
+        if let Some(decision) = Decision::of(fact) {
+            self.decisions.insert(fact.member.member, decision);
+            record.decide(self.decisions.of(fact.member.member));
         }
-        let after = record.standing().expect("a fact makes its member known");
-        Change { before, after, shared: record.has(SHARED) }
+        Change {
+            before,
+            after: record.standing().expect("a fact makes its member known"),
+            first_seen_before,
+            first_seen_after: record.first_seen(),
+            shared: record.has(SHARED),
+        }
     }
 
     /// What is known of a member. `None`: no fact told of it.
@@ -79,10 +92,15 @@ impl Roster {
         record.has(KNOWN).then(|| MemberState {
             exists_from: record.exists_from(),
             confirmed_from: record.has(CONFIRMED).then(|| UtcInstant::from_micros(record.confirmed_micros)),
-            deleted_at: record.has(DELETED).then(|| self.decisions.get(member.index()).at()),
+            deleted_at: self.decisions(member).last().filter(|last| last.deletes).map(Decision::at),
             last_seen: record.seen(),
-            first_seen_at: record.seen().map(|_| UtcInstant::from_micros(record.first_seen_micros)),
+            first_seen_at: record.first_seen(),
         })
+    }
+
+    /// Every deletion and restoration of a member, ascending.
+    pub(crate) fn decisions(&self, member: MemberOrdinal) -> &[Decision] {
+        self.decisions.of(member)
     }
 
     /// The standing of a member. `None`: no fact told of it.
@@ -109,7 +127,7 @@ fn confirms(fact: &Fact) -> bool {
 #[derive(Clone, Copy, Debug, Default)]
 struct Record {
     seen_micros: i64,
-    /// `flags: 5 bits | rank: 3 bits | position: 56 bits`, rank and position being those of last seen.
+    /// `flags: 4 bits | unused: 1 | rank: 3 bits | position: 56 bits`, rank and position being those of last seen.
     tagged_position: u64,
     exists_micros: i64,
     confirmed_micros: i64,
@@ -126,8 +144,6 @@ const RANK: u64 = 0b111 << POSITION_BITS;
 const RANK_ESTIMATED: u64 = 5;
 const KNOWN: u64 = 1 << 59;
 const CONFIRMED: u64 = 1 << 60;
-/// There is a [`Decision`].
-const DECIDED: u64 = 1 << 61;
 const DELETED: u64 = 1 << 62;
 const SHARED: u64 = 1 << 63;
 
@@ -156,6 +172,10 @@ impl Record {
             event_type,
             position: Position::new(self.tagged_position & POSITION),
         })
+    }
+
+    fn first_seen(&self) -> Option<UtcInstant> {
+        (self.tagged_position & RANK != 0).then(|| UtcInstant::from_micros(self.first_seen_micros))
     }
 
     fn standing(&self) -> Option<Standing> {
@@ -188,16 +208,10 @@ impl Record {
         }
     }
 
-    /// Takes in a deletion or a restoration: the greatest decides.
-    fn decide(&mut self, decision: &mut Decision, fact: &Fact) {
-        let deletes = fact.event_type == EventType::UserDeleted;
-        let new = Decision { micros: fact.occurred_at.as_micros(), id: fact.id.as_uuid().as_u64_pair() };
-        // One id for both, beyond the store's memory of ids: the deletion stands, whichever came first.
-        if !self.has(DECIDED) || (new, deletes) > (*decision, self.has(DELETED)) {
-            *decision = new;
-            self.tagged_position =
-                self.tagged_position & !DELETED | DECIDED | if deletes { DELETED } else { 0 };
-        }
+    /// Of all deletions and restorations, the greatest decides.
+    fn decide(&mut self, all: &[Decision]) {
+        let deleted = all.last().is_some_and(|last| last.deletes);
+        self.tagged_position = self.tagged_position & !DELETED | if deleted { DELETED } else { 0 };
     }
 }
 
@@ -214,19 +228,5 @@ fn place_of(fact: &Fact) -> u64 {
 fn least(micros: &mut i64, is_set: bool, at: UtcInstant) {
     if !is_set || at.as_micros() < *micros {
         *micros = at.as_micros();
-    }
-}
-
-/// The deletion or restoration that decides, ordered as it does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Decision {
-    micros: i64,
-    /// The event id, as its order is.
-    id: (u64, u64),
-}
-
-impl Decision {
-    fn at(self) -> UtcInstant {
-        UtcInstant::from_micros(self.micros)
     }
 }

@@ -1,12 +1,16 @@
 //! The live views, which follow every fact, and the builder, which folds a part of history in bulk.
 
 use std::hint::black_box;
+use std::ops::RangeInclusive;
 
 use lastseen_event::{Fact, MemberOrdinal, Position, TenantOrdinal, UtcInstant};
 
 use crate::counts::{Counts, SMALL_TENANT_MAX};
+use crate::days::Days;
+use crate::decisions::Decision;
 use crate::members::Members;
-use crate::{MemberState, Scope, Selection, Summary};
+use crate::roster::{Change, Roster};
+use crate::{Calendar, Day, DaySets, MemberState, Scope, Selection, Summary, TypeSet};
 
 /// Who was last seen when, and how many are active. The same facts give the same answers, in any order and any
 /// number of times.
@@ -14,6 +18,7 @@ use crate::{MemberState, Scope, Selection, Summary};
 pub struct Views {
     members: Members,
     counts: Counts,
+    days: Days,
     selection: Selection,
     position: Position,
 }
@@ -41,6 +46,7 @@ impl Views {
         }
         let change = self.members.fold(fact, self.selection.counted());
         self.counts.follow(&self.members, fact.member, &change);
+        follow(&mut self.days, &self.members.roster, (fact, &change), self.selection.counted());
         self.position = self.position.max(fact.position);
     }
 
@@ -80,6 +86,26 @@ impl Views {
         self.counts.summary(&self.members, scope, since)
     }
 
+    /// What rows for these days of UTC need, taken out so that they can be counted without the views. Of one tenant or
+    /// of all; nothing of a tenant that is not known.
+    pub fn days(&self, scope: Scope, days: RangeInclusive<Day>) -> DaySets {
+        let members = match scope {
+            Scope::All => None,
+            Scope::Tenant(tenant) => Some(self.members.set_of(tenant)),
+        };
+        self.days.sets(days, members)
+    }
+
+    /// A row for `day` that was counted at this position or later is as it would be counted now.
+    pub fn day_changed_at(&self, day: Day) -> Position {
+        self.days.changed_at(day)
+    }
+
+    /// The last position of activity, deletion or restoration that occurred on a day of UTC up to `day`.
+    pub fn told_by(&self, day: Day) -> Position {
+        self.days.told_by(day)
+    }
+
     /// One member. `None`: no fact told of it.
     pub fn member(&self, member: MemberOrdinal) -> Option<MemberState> {
         self.members.roster.member(member)
@@ -103,13 +129,15 @@ impl Default for Views {
 pub struct ViewsBuilder {
     selection: Selection,
     members: Members,
+    days: Days,
     position: Position,
 }
 
 impl ViewsBuilder {
     /// A builder that folds what `selection` chooses.
     pub fn new(selection: Selection) -> Self {
-        Self { selection, members: Members::default(), position: Position::START }
+        let days = Days::new(Calendar::utc());
+        Self { selection, members: Members::default(), days, position: Position::START }
     }
 
     /// Folds one fact in, unless it is out of the selection's bounds.
@@ -118,7 +146,8 @@ impl ViewsBuilder {
     /// If a position is 2^56 or greater: no store gets there.
     pub fn apply(&mut self, fact: &Fact) {
         if self.selection.keeps(fact) {
-            self.members.fold(fact, self.selection.counted());
+            let change = self.members.fold(fact, self.selection.counted());
+            follow(&mut self.days, &self.members.roster, (fact, &change), self.selection.counted());
             self.position = self.position.max(fact.position);
         }
     }
@@ -133,9 +162,50 @@ impl ViewsBuilder {
     pub fn finish_with_small_tenants_up_to(self, members: u64) -> Views {
         Views {
             counts: Counts::of(&self.members, members),
+            days: self.days,
             selection: self.selection,
             members: self.members,
             position: self.position,
         }
+    }
+}
+
+/// Folds a part of history into the days of any calendar, and nothing else.
+#[derive(Debug)]
+pub struct DaysBuilder {
+    selection: Selection,
+    roster: Roster,
+    days: Days,
+}
+
+impl DaysBuilder {
+    /// A builder that folds what `selection` chooses.
+    pub fn new(selection: Selection, calendar: Calendar) -> Self {
+        Self { selection, roster: Roster::default(), days: Days::new(calendar) }
+    }
+
+    /// Folds one fact in, unless it is out of the selection's bounds.
+    ///
+    /// # Panics
+    /// If a position is 2^56 or greater: no store gets there.
+    pub fn apply(&mut self, fact: &Fact) {
+        if self.selection.keeps(fact) {
+            let change = self.roster.fold(fact, self.selection.counted());
+            follow(&mut self.days, &self.roster, (fact, &change), self.selection.counted());
+        }
+    }
+
+    /// What rows for these days need, of all members that were folded.
+    pub fn finish(self, days: RangeInclusive<Day>) -> DaySets {
+        self.days.sets(days, None)
+    }
+}
+
+/// Lets the days follow a fact that the roster has folded.
+fn follow(days: &mut Days, roster: &Roster, (fact, change): (&Fact, &Change), counted: TypeSet) {
+    if let Some(provenance) = fact.event_type.activity().filter(|_| counted.contains(fact.event_type)) {
+        days.see(fact, provenance, change);
+    } else if let Some(decision) = Decision::of(fact) {
+        days.decide(fact, decision, roster.decisions(fact.member.member));
     }
 }

@@ -101,6 +101,20 @@ pub(crate) fn history(events: usize) -> impl Strategy<Value = Vec<Fact>> {
     })
 }
 
+/// One event of one member at noon of each day counted from the sixth of January, in this order.
+pub(crate) fn told_on_days(days: &[(i64, EventType)]) -> Vec<Fact> {
+    let fact = |(at, (day, event_type)): (usize, &(i64, EventType))| Fact {
+        position: Position::new(at as u64 + 1),
+        id: event_id(at as u64),
+        occurred_at: UtcInstant::from_micros(NOON + day * DAY),
+        recorded_at: UtcInstant::from_micros(NOON),
+        member: member(0, 0),
+        event_type: *event_type,
+        created_confirmed: false,
+    };
+    days.iter().enumerate().map(fact).collect()
+}
+
 /// The same facts in another order, some of them twice.
 pub(crate) fn disorder(facts: &[Fact]) -> impl Strategy<Value = Vec<Fact>> + use<> {
     let again = prop::sample::subsequence(facts.to_vec(), 0..=facts.len());

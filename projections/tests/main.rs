@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail as a test does")]
 
+mod days;
 mod fold_spec;
 mod history;
 mod laws;
