@@ -173,10 +173,11 @@ impl Days {
         }
     }
 
-    /// The last position that changed what a row for `day` says, looking back as far as a month of its kind does.
-    pub(crate) fn changed_at(&self, day: Day) -> Position {
-        let window = self.changed.range(day.plus(1 - MONTH_DAYS)..=day).map(|(_, position)| *position).max();
-        window.unwrap_or_default().max(self.changed_from.last_by(day))
+    /// The last position that changed what is counted from these days.
+    pub(crate) fn changed_at(&self, days: RangeInclusive<Day>) -> Position {
+        let held = self.changed_from.last_by(*days.end());
+        let within = self.changed.range(days).map(|(_, position)| *position).max();
+        within.unwrap_or_default().max(held)
     }
 
     /// The last position of activity or of a decision on `day` or before it.
@@ -191,7 +192,7 @@ impl Days {
 }
 
 /// The days of `mau`.
-const MONTH_DAYS: i32 = 30;
+pub(crate) const MONTH_DAYS: i32 = 30;
 /// The days of `wau`.
 const WEEK_DAYS: i32 = 7;
 

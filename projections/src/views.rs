@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 use lastseen_event::{Fact, MemberOrdinal, Position, TenantOrdinal, UtcInstant};
 
 use crate::counts::{Counts, SMALL_TENANT_MAX};
-use crate::days::Days;
+use crate::days::{Days, MONTH_DAYS};
 use crate::decisions::Decision;
 use crate::members::Members;
 use crate::roster::{Change, Roster};
-use crate::{Calendar, Day, DaySets, MemberState, Scope, Selection, Summary, TypeSet};
+use crate::{Calendar, Day, DaySets, MemberState, Period, Scope, Selection, Summary, TypeSet};
 
 /// Who was last seen when, and how many are active. The same facts give the same answers, in any order and any
 /// number of times.
@@ -75,6 +75,11 @@ impl Views {
         self.position
     }
 
+    /// Number of tenant ordinals in use, those without a member included.
+    pub fn tenants(&self) -> usize {
+        self.members.tenants()
+    }
+
     /// Whether the tenant has a member, deleted ones included.
     pub fn knows_tenant(&self, tenant: TenantOrdinal) -> bool {
         self.members.knows_tenant(tenant)
@@ -96,9 +101,15 @@ impl Views {
         self.days.sets(days, members)
     }
 
-    /// A row for `day` that was counted at this position or later is as it would be counted now.
+    /// A [`DayRow`](crate::DayRow) for `day` that was counted at this position or later is as it would be counted now.
     pub fn day_changed_at(&self, day: Day) -> Position {
-        self.days.changed_at(day)
+        self.days.changed_at(day.plus(1 - MONTH_DAYS)..=day)
+    }
+
+    /// The same of a [`PeriodRow`](crate::PeriodRow): it looks back one period.
+    pub fn period_changed_at(&self, period: Period, days: &RangeInclusive<Day>) -> Position {
+        let before = period.around(days.start().plus(-1));
+        self.days.changed_at(*before.start()..=*days.end())
     }
 
     /// The last position of activity, deletion or restoration that occurred on a day of UTC up to `day`.

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::replay::{REPLAYS_MAX, Replays};
+use crate::rows::KeptRows;
 use crate::{fold, tasks};
 
 /// A running store with its views.
@@ -25,6 +26,10 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     /// One permit a scan of history: each takes a core and the memory of its own views.
     pub(crate) scans: Arc<Semaphore>,
+    /// One permit a series or cohorts being counted.
+    pub(crate) counts: Arc<Semaphore>,
+    /// Rows of series that were counted before.
+    pub(crate) rows: KeptRows,
     /// One permit a replay.
     pub(crate) replays: Replays,
     /// One permit a large body being decoded.
@@ -50,6 +55,7 @@ pub enum EngineError {
 }
 
 const SCANS_MAX: usize = 1;
+const COUNTS_MAX: usize = 2;
 const DECODES_MAX: usize = 8;
 
 impl Engine {
@@ -93,6 +99,8 @@ impl Engine {
             folded,
             clock,
             scans: Arc::new(Semaphore::new(SCANS_MAX)),
+            counts: Arc::new(Semaphore::new(COUNTS_MAX)),
+            rows: KeptRows::default(),
             replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
             decodes: Arc::new(Semaphore::new(DECODES_MAX)),
             fold_thread: Mutex::new(Some(fold_thread)),

@@ -1,14 +1,16 @@
 //! Questions about a part of history: the log is read up to a fixed position and folded into views of its own,
 //! beside the live ones.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use lastseen_event::Position;
-use lastseen_projections::{Selection, Views, ViewsBuilder};
-use lastseen_store::{Detail, EventReader, EventStore, ReadError};
+use lastseen_event::{EventType, Position};
+use lastseen_projections::{Day, DaySets, DaysBuilder, Scope, Selection, Views, ViewsBuilder};
+use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, ReadError, Scan};
 
 use crate::engine::Engine;
 use crate::problem::Problem;
+use crate::query::span::Span;
 use crate::tasks;
 
 /// Views of a part of history and the last position they reflect.
@@ -29,6 +31,55 @@ pub(crate) async fn fold(engine: &Arc<Engine>, selections: Vec<Selection>) -> Re
         scan(&engine, &selections)
     });
     folded.await.map_err(|error| Problem::unreadable(&error))
+}
+
+/// What rows for some days of a span need, folded from the events up to a position.
+///
+/// # Errors
+/// A [`Problem`] where the log cannot be read.
+pub(crate) async fn days(
+    engine: &Arc<Engine>,
+    scope: Scope,
+    (span, days): (Arc<Span>, RangeInclusive<Day>),
+    until: Position,
+) -> Result<DaySets, Problem> {
+    let permit = engine.scans.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
+    let engine = engine.clone();
+    let folded = tasks::blocking(move || {
+        let _permit = permit;
+        scan_days(&engine, scope, (&span, days), until)
+    });
+    folded.await.map_err(|error| Problem::unreadable(&error))
+}
+
+fn scan_days(
+    engine: &Engine,
+    scope: Scope,
+    (span, days): (&Span, RangeInclusive<Day>),
+    until: Position,
+) -> Result<DaySets, ReadError> {
+    let last = *span.period.around(*days.end()).end();
+    let counted = span.selection.counted();
+    let decides = [EventType::UserDeleted, EventType::UserRestored];
+    let types = EventType::ALL.into_iter().filter(|of| counted.contains(*of) || decides.contains(of));
+    let filter = Filter {
+        tenant: match scope {
+            Scope::All => None,
+            Scope::Tenant(tenant) => Some(tenant),
+        },
+        types: Some(types.collect::<EventTypes>()),
+        occurred_until: Some(span.calendar.end(last)),
+        ..Filter::default()
+    };
+    let mut builder = DaysBuilder::new(span.selection, span.calendar.clone());
+    let mut reader =
+        engine.log.scan(Scan { after: Position::START, until: Some(until), detail: Detail::Facts, filter });
+    while let Some(batch) = reader.next_batch()? {
+        for fact in &batch.facts {
+            builder.apply(fact);
+        }
+    }
+    Ok(builder.finish(days))
 }
 
 fn scan(engine: &Engine, selections: &[Selection]) -> Result<Vec<Folded>, ReadError> {

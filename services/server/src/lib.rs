@@ -19,6 +19,7 @@ mod problem;
 mod query;
 mod replay;
 mod routes;
+mod rows;
 mod serve;
 mod tasks;
 mod unread;
