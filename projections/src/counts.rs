@@ -70,10 +70,9 @@ impl Counts {
             counts.tally.add_all(of_tenant.tally());
             counts.tenants_in_use += u64::from(of_tenant.tally().total > 0);
             counts.tenants.push(of_tenant);
-            for standing in members.standings_of(tenant) {
-                counts.seen.replace(None, standing.counted_seen());
-            }
         }
+        counts.seen =
+            SeenCounts::of(members.roster.standings().filter_map(|standing| standing.counted_seen()));
         counts.persons = PersonCounts::of(members, counts.tally.total);
         counts
     }
@@ -185,21 +184,19 @@ impl Tally {
 impl PersonCounts {
     /// `total_users` of the members are not deleted.
     fn of(members: &Members, total_users: u64) -> Self {
-        let mut counts = Self { total: total_users, redundant: InstantCounts::default() };
+        let (mut total, mut redundant) = (total_users, Vec::new());
         for person in members.persons.shared() {
             let alive = || person.clone().filter_map(|member| alive(members, member));
-            counts.total -= (alive().count() as u64).saturating_sub(1);
+            total -= (alive().count() as u64).saturating_sub(1);
             let greatest = alive().map(|standing| standing.counted_at()).max();
             let mut instants: Vec<_> = alive().filter_map(|standing| standing.counted_at()).collect();
             if let Some(at) = greatest.flatten().and_then(|at| instants.iter().position(|&other| other == at))
             {
                 instants.swap_remove(at);
             }
-            for at in instants {
-                counts.redundant.insert(at);
-            }
+            redundant.append(&mut instants);
         }
-        counts
+        Self { total, redundant: InstantCounts::of(redundant) }
     }
 
     fn follow(&mut self, members: &Members, who: (PersonOrdinal, MemberOrdinal), change: &Change) {

@@ -108,6 +108,11 @@ impl Roster {
         self.records.get(member.index()).standing()
     }
 
+    /// The standings of all members, by ordinal.
+    pub(crate) fn standings(&self) -> impl Iterator<Item = Standing> {
+        self.records.iter().filter_map(|record| record.standing())
+    }
+
     /// Notes that the person of this member has others.
     pub(crate) fn mark_shared(&mut self, member: MemberOrdinal) {
         self.records.slot(member.index()).tagged_position |= SHARED;
