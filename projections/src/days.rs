@@ -9,7 +9,7 @@ mod sets;
 mod stamps;
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use lastseen_event::{Fact, MemberOrdinal, Position, Provenance, UtcInstant};
@@ -22,6 +22,7 @@ use crate::calendar::{Calendar, Day};
 use crate::decisions::Decision;
 use crate::paged::Paged;
 use crate::roster::{Change, Standing};
+use crate::snapshot::{BadPart, Bytes};
 
 /// Members by day.
 pub(crate) type ByDay = BTreeMap<Day, Arc<RoaringBitmap>>;
@@ -58,6 +59,19 @@ pub(crate) struct Book {
     pub(crate) back: ByDay,
 }
 
+impl Book {
+    /// All kinds of bitmaps, in the order of their numbers.
+    pub(crate) fn kinds(&self) -> [&ByDay; 6] {
+        [&self.observed, &self.estimated, &self.first, &self.first_observed, &self.gone, &self.back]
+    }
+
+    /// The bitmaps of one kind.
+    pub(crate) fn kind_mut(&mut self, number: u8) -> Option<&mut ByDay> {
+        let Self { observed, estimated, first, first_observed, gone, back } = self;
+        [observed, estimated, first, first_observed, gone, back].into_iter().nth(number.into())
+    }
+}
+
 /// Whether a member has an estimate, and the day by whose end it was observed first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Estimated {
@@ -78,6 +92,60 @@ impl Days {
             changed_from: Stamps::default(),
             told: Stamps::default(),
         }
+    }
+
+    /// No day of UTC.
+    pub(crate) fn utc() -> Self {
+        Self::new(Calendar::utc())
+    }
+
+    pub(crate) fn book(&self) -> &Book {
+        &self.book
+    }
+
+    pub(crate) fn book_mut(&mut self) -> &mut Book {
+        &mut self.book
+    }
+
+    /// Whether the same is known of the estimates of a member.
+    pub(crate) fn estimates_as(&self, other: &Self, member: MemberOrdinal) -> bool {
+        self.estimated.get(member.index()) == other.estimated.get(member.index())
+    }
+
+    /// What is known of the estimates of these members, where there is an estimate: how many, then each.
+    pub(crate) fn encode_estimated(&self, slots: Range<usize>, part: &mut Vec<u8>) {
+        let estimated = || {
+            let all = slots.clone().map(|slot| (slot, self.estimated.get(slot)));
+            all.filter(|(_, estimated)| *estimated != Estimated::Never)
+        };
+        let number = |of: usize| u32::try_from(of).expect("ordinals are 32 bits").to_le_bytes();
+        part.extend_from_slice(&number(estimated().count()));
+        for (slot, estimated) in estimated() {
+            part.extend_from_slice(&number(slot));
+            let by = match estimated {
+                Estimated::ObservedBy(day) => Some(day.number()),
+                Estimated::Never | Estimated::Unobserved => None,
+            };
+            part.push(u8::from(by.is_some()));
+            part.extend_from_slice(&by.unwrap_or_default().to_le_bytes());
+        }
+    }
+
+    pub(crate) fn decode_estimated(
+        &mut self,
+        slots: Range<usize>,
+        bytes: &mut Bytes<'_>,
+    ) -> Result<(), BadPart> {
+        for _ in 0..bytes.u32()? {
+            let slot = bytes.u32()? as usize;
+            let ([observed], by) = (bytes.take()?, Day::new(i32::from_le_bytes(bytes.take()?)));
+            if !slots.contains(&slot) {
+                return Err(BadPart);
+            }
+            let estimated = if observed == 0 { Estimated::Unobserved } else { Estimated::ObservedBy(by) };
+            *self.estimated.slot(slot) = estimated;
+        }
+        Ok(())
     }
 
     /// Follows activity that counts; `change` is what it did to its member.

@@ -16,6 +16,7 @@
 //! Pure: no tokio, no I/O, no clock. "Now" is an argument of the query.
 
 mod calendar;
+mod compare;
 mod counts;
 mod days;
 mod decisions;
@@ -28,14 +29,17 @@ mod persons;
 mod ranges;
 mod roster;
 mod selection;
+mod snapshot;
 mod summary;
 mod views;
 mod window;
 
 pub use calendar::{Calendar, Day, InvalidDay, Period};
+pub use compare::{Difference, DifferenceKind};
 pub use days::{Cohort, DayRow, DaySets, PeriodRow};
 pub use member::{Condition, MemberState, Seen, Status};
 pub use selection::{InvalidTypes, Selection, TypeSet};
+pub use snapshot::{BadPart, Restoring, SNAPSHOT_VERSION, Taking};
 pub use summary::{Overall, Scope, Summary};
 pub use views::{DaysBuilder, Views, ViewsBuilder};
 pub use window::{InvalidWindow, Window};

@@ -40,6 +40,15 @@ impl Members {
         true
     }
 
+    /// Enters every member that the roster knows; `None` if `whose` does not know one.
+    pub(crate) fn enter_all(&mut self, whose: impl Fn(MemberOrdinal) -> Option<MemberRef>) -> Option<()> {
+        let known: Vec<_> = self.roster.known().collect();
+        for member in known {
+            self.enter(whose(member)?);
+        }
+        Some(())
+    }
+
     /// Number of tenant ordinals in use, those without a member included.
     pub(crate) fn tenants(&self) -> usize {
         self.tenants.len()

@@ -4,11 +4,13 @@
 //! any number of times, give the same record.
 
 use std::cmp::Reverse;
+use std::ops::Range;
 
 use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, UtcInstant};
 
 use crate::decisions::{Decision, Decisions};
 use crate::paged::Paged;
+use crate::snapshot::{BadPart, Bytes};
 use crate::{MemberState, Seen, TypeSet};
 
 /// The records of all members.
@@ -92,7 +94,10 @@ impl Roster {
         record.has(KNOWN).then(|| MemberState {
             exists_from: record.exists_from(),
             confirmed_from: record.has(CONFIRMED).then(|| UtcInstant::from_micros(record.confirmed_micros)),
-            deleted_at: self.decisions(member).last().filter(|last| last.deletes).map(Decision::at),
+            deleted_at: record
+                .has(DELETED)
+                .then(|| self.decisions(member).last().map(Decision::at))
+                .flatten(),
             last_seen: record.seen(),
             first_seen_at: record.first_seen(),
         })
@@ -111,6 +116,58 @@ impl Roster {
     /// The standings of all members, by ordinal.
     pub(crate) fn standings(&self) -> impl Iterator<Item = Standing> {
         self.records.iter().filter_map(|record| record.standing())
+    }
+
+    /// One more than the greatest ordinal that may be known.
+    pub(crate) fn slots(&self) -> usize {
+        self.records.slots()
+    }
+
+    /// The known members, ascending.
+    pub(crate) fn known(&self) -> impl Iterator<Item = MemberOrdinal> {
+        let all = (0..self.slots()).filter(|slot| self.records.get(*slot).has(KNOWN));
+        all.map(|slot| MemberOrdinal::new(u32::try_from(slot).expect("ordinals are 32 bits")))
+    }
+
+    pub(crate) fn encode_records(&self, slots: Range<usize>, part: &mut Vec<u8>) {
+        part.reserve(slots.len() * size_of::<Record>());
+        for slot in slots {
+            let Record { seen_micros, tagged_position, exists_micros, confirmed_micros, first_seen_micros } =
+                self.records.get(slot);
+            part.extend_from_slice(&seen_micros.to_le_bytes());
+            part.extend_from_slice(&tagged_position.to_le_bytes());
+            for micros in [exists_micros, confirmed_micros, first_seen_micros] {
+                part.extend_from_slice(&micros.to_le_bytes());
+            }
+        }
+    }
+
+    pub(crate) fn decode_records(
+        &mut self,
+        slots: Range<usize>,
+        bytes: &mut Bytes<'_>,
+    ) -> Result<(), BadPart> {
+        for slot in slots {
+            let record = Record {
+                seen_micros: bytes.i64()?,
+                tagged_position: bytes.u64()?,
+                exists_micros: bytes.i64()?,
+                confirmed_micros: bytes.i64()?,
+                first_seen_micros: bytes.i64()?,
+            };
+            if record.has(KNOWN) {
+                *self.records.slot(slot) = record;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn encode_decisions(&self, members: Range<MemberOrdinal>, part: &mut Vec<u8>) {
+        self.decisions.encode(members, part);
+    }
+
+    pub(crate) fn decode_decisions(&mut self, bytes: &mut Bytes<'_>) -> Result<(), BadPart> {
+        self.decisions.decode(bytes)
     }
 
     /// Notes that the person of this member has others.

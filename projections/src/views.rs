@@ -70,6 +70,11 @@ impl Views {
         }
     }
 
+    /// What a snapshot is taken of.
+    pub(crate) fn parts(&self) -> (&Members, &Days) {
+        (&self.members, &self.days)
+    }
+
     /// The greatest position folded in; [`Position::START`] when there is none.
     pub fn position(&self) -> Position {
         self.position
@@ -147,8 +152,13 @@ pub struct ViewsBuilder {
 impl ViewsBuilder {
     /// A builder that folds what `selection` chooses.
     pub fn new(selection: Selection) -> Self {
-        let days = Days::new(Calendar::utc());
+        let days = Days::utc();
         Self { selection, members: Members::default(), days, position: Position::START }
+    }
+
+    /// A builder that goes on from what was folded up to a position.
+    pub(crate) fn from_parts(selection: Selection, members: Members, days: Days, position: Position) -> Self {
+        Self { selection, members, days, position }
     }
 
     /// Folds one fact in, unless it is out of the selection's bounds.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::replay::{REPLAYS_MAX, Replays};
 use crate::rows::KeptRows;
-use crate::{fold, tasks};
+use crate::snapshots::Snapshots;
+use crate::{fold, snapshot, tasks};
 
 /// A running store with its views.
 pub(crate) struct Engine {
@@ -35,6 +37,8 @@ pub(crate) struct Engine {
     /// One permit a large body being decoded.
     pub(crate) decodes: Arc<Semaphore>,
     fold_thread: Mutex<Option<JoinHandle<()>>>,
+    /// The thread that takes snapshots, and what it runs for.
+    snapshots: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
 /// Why the store could not be brought up.
@@ -54,6 +58,9 @@ pub enum EngineError {
     Thread(#[source] StoreFault),
 }
 
+/// While history is folded at the start, how far it is is logged this often.
+const SAY_EVERY: Duration = Duration::from_secs(2);
+
 const SCANS_MAX: usize = 1;
 const COUNTS_MAX: usize = 2;
 const DECODES_MAX: usize = 8;
@@ -66,7 +73,7 @@ impl Engine {
     /// [`EngineError`].
     pub(crate) fn open(
         data: &Path,
-        options: LogOptions,
+        (options, snapshot_events): (LogOptions, u64),
         clock: Arc<dyn Clock>,
         progress: impl Fn(u64),
     ) -> Result<(Self, oneshot::Receiver<()>), EngineError> {
@@ -81,12 +88,27 @@ impl Engine {
         if let Some(torn) = log.torn_tail() {
             tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
         }
-        let (views, events) = fold_history(&log, progress).map_err(EngineError::Read)?;
+        let (views, events) = fold_history(data, &log, progress).map_err(EngineError::Read)?;
         let (folded_sender, folded) = watch::channel(log.tail().position());
         let views = Arc::new(RwLock::new(views));
-        let live = views.clone();
-        let (fold_thread, ended) = tasks::thread("fold", move || fold::run(&commits, &live, &folded_sender))
-            .map_err(|error| EngineError::Thread(error.into()))?;
+        let (log, live) = (Arc::new(log), views.clone());
+        // What was folded behind the last snapshot makes the next one due as well.
+        let folded_events = Arc::new(AtomicU64::new(events));
+        let counted = folded_events.clone();
+        let thread_error = |error: std::io::Error| EngineError::Thread(error.into());
+        let fold = move || fold::run(&commits, &live, &folded_sender, &counted);
+        let (fold_thread, ended) = tasks::thread("fold", fold).map_err(thread_error)?;
+        let snapshots = Snapshots {
+            data: data.to_owned(),
+            log: log.clone(),
+            views: views.clone(),
+            folded: folded_events,
+            every: snapshot_events,
+            kept: 0,
+        };
+        let (stop, stopped) = channel();
+        let (snapshot_thread, _) =
+            tasks::thread("snapshots", move || snapshots.run(&stopped)).map_err(thread_error)?;
         tracing::info!(
             events,
             members = log.members().len(),
@@ -94,7 +116,7 @@ impl Engine {
             "ready"
         );
         let engine = Self {
-            log: Arc::new(log),
+            log,
             views,
             folded,
             clock,
@@ -104,6 +126,7 @@ impl Engine {
             replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
             decodes: Arc::new(Semaphore::new(DECODES_MAX)),
             fold_thread: Mutex::new(Some(fold_thread)),
+            snapshots: Mutex::new(Some((stop, snapshot_thread))),
         };
         Ok((engine, ended))
     }
@@ -133,18 +156,48 @@ impl Engine {
         {
             tracing::error!("the fold thread panicked");
         }
+        // The last snapshot is of all that was folded.
+        if let Some((stop, thread)) = self.snapshots.lock().take() {
+            drop(stop);
+            if thread.join().is_err() {
+                tracing::error!("the snapshot thread panicked");
+            }
+        }
     }
 }
 
-/// Folds all of the log into fresh views; also how many events that were.
-fn fold_history(log: &Log, progress: impl Fn(u64)) -> Result<(Views, u64), ReadError> {
-    let mut builder = ViewsBuilder::new(Selection::default());
-    let mut reader = log.read(Position::START, Detail::Facts);
-    let mut events = 0;
+/// The views of all of the log: from the snapshot and what came after it, or from the beginning. Also how many events had
+/// to be folded.
+fn fold_history(data: &Path, log: &Log, progress: impl Fn(u64)) -> Result<(Views, u64), ReadError> {
+    let restored = {
+        let members = log.members();
+        snapshot::read_snapshot(data, |scan| log.scan(scan), |member| members.member_ref(member))
+    };
+    let (mut builder, checkpoint) = match restored {
+        Ok(Some(restored)) => restored,
+        Ok(None) => (ViewsBuilder::new(Selection::default()), Position::START),
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "the snapshot of the views is of no use: rebuilding them from the log");
+            (ViewsBuilder::new(Selection::default()), Position::START)
+        }
+    };
+    let mut reader = log.read(checkpoint, Detail::Facts);
+    let (mut events, mut said) = (0, Instant::now());
     while let Some(batch) = reader.next_batch()? {
         batch.facts.iter().for_each(|fact| builder.apply(fact));
         events += batch.facts.len() as u64;
         progress(events);
+        if said.elapsed() >= SAY_EVERY {
+            said = Instant::now();
+            tracing::info!(
+                events,
+                position = batch.reached.get(),
+                tail = log.tail().position().get(),
+                "folding"
+            );
+        }
     }
+    tracing::info!(checkpoint = checkpoint.get(), events, "views");
     Ok((builder.finish(), events))
 }

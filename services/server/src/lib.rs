@@ -21,8 +21,11 @@ mod replay;
 mod routes;
 mod rows;
 mod serve;
+mod snapshot;
+mod snapshots;
 mod tasks;
 mod unread;
 
 pub use config::{Persons, ServeConfig};
 pub use serve::{ServeError, serve};
+pub use snapshot::{SnapshotError, read_snapshot};
