@@ -15,6 +15,7 @@
 //!
 //! Pure: no tokio, no I/O, no clock. "Now" is an argument of the query.
 
+mod as_of;
 mod calendar;
 mod compare;
 mod counts;
@@ -27,6 +28,7 @@ mod newest;
 mod paged;
 mod persons;
 mod ranges;
+mod recent;
 mod roster;
 mod selection;
 mod snapshot;
@@ -34,6 +36,7 @@ mod summary;
 mod views;
 mod window;
 
+pub use as_of::AsOf;
 pub use calendar::{Calendar, Day, InvalidDay, Period};
 pub use compare::{Difference, DifferenceKind};
 pub use days::{Cohort, DayRow, DaySets, PeriodRow};

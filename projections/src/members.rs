@@ -1,6 +1,8 @@
 //! All that is folded from facts: the roster, and which members make up a tenant and a person. What is derived
 //! from it for counting is in `counts`.
 
+use std::ops::RangeInclusive;
+
 use lastseen_event::{Fact, MemberOrdinal, MemberRef, TenantOrdinal};
 use roaring::RoaringBitmap;
 
@@ -59,10 +61,15 @@ impl Members {
         self.tenants.get(tenant.index()).into_iter().flat_map(OrdinalRanges::iter)
     }
 
+    /// First to last ordinal of each run of a tenant's members, ascending.
+    pub(crate) fn ranges_of(&self, tenant: TenantOrdinal) -> impl Iterator<Item = RangeInclusive<u32>> {
+        self.tenants.get(tenant.index()).into_iter().flat_map(OrdinalRanges::ranges)
+    }
+
     /// The ordinals of a tenant's members as a set.
     pub(crate) fn set_of(&self, tenant: TenantOrdinal) -> RoaringBitmap {
         let mut members = RoaringBitmap::new();
-        for range in self.tenants.get(tenant.index()).into_iter().flat_map(OrdinalRanges::ranges) {
+        for range in self.ranges_of(tenant) {
             members.insert_range(range);
         }
         members

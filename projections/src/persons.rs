@@ -1,6 +1,7 @@
 //! Which members are one person: a chain of members per person, empty-handed for those with one membership.
 
 use std::num::NonZeroU32;
+use std::ops::Range;
 
 use lastseen_event::{MemberOrdinal, PersonOrdinal};
 
@@ -35,9 +36,22 @@ impl Persons {
 
     /// The members of each person that has several.
     pub(crate) fn shared(&self) -> impl Iterator<Item = impl Iterator<Item = MemberOrdinal> + Clone> {
+        self.shared_in(0..self.slots())
+    }
+
+    /// The same of some persons, by ordinal.
+    pub(crate) fn shared_in(
+        &self,
+        persons: Range<usize>,
+    ) -> impl Iterator<Item = impl Iterator<Item = MemberOrdinal> + Clone> {
         let has_next =
             |head: &Link| head.is_some_and(|link| self.nexts.get(member_of(link).index()).is_some());
-        self.heads.iter().filter(has_next).map(|head| self.chain(head))
+        persons.map(|person| self.heads.get(person)).filter(has_next).map(|head| self.chain(head))
+    }
+
+    /// One more than the greatest ordinal of a person that may have members.
+    pub(crate) fn slots(&self) -> usize {
+        self.heads.slots()
     }
 
     fn chain(&self, head: Link) -> impl Iterator<Item = MemberOrdinal> + Clone {

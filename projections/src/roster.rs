@@ -28,6 +28,15 @@ pub(crate) struct Standing {
     seen: Option<(UtcInstant, Provenance)>,
 }
 
+/// What a member was at an instant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StandingAt {
+    pub(crate) deleted: bool,
+    pub(crate) confirmed: bool,
+    /// Whether it had been seen, ever.
+    pub(crate) seen: bool,
+}
+
 /// What one fact did to a member.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change {
@@ -113,6 +122,24 @@ impl Roster {
         self.records.get(member.index()).standing()
     }
 
+    /// What a member was at an instant. `None`: it did not exist yet.
+    pub(crate) fn standing_at(&self, member: MemberOrdinal, at: UtcInstant) -> Option<StandingAt> {
+        let record = self.records.get(member.index());
+        if !record.has(KNOWN) || record.exists_from() > at {
+            return None;
+        }
+        let deleted = || {
+            let all = self.decisions.of(member);
+            let by_then = all.partition_point(|decision| decision.at() <= at);
+            by_then > 0 && all[by_then - 1].deletes
+        };
+        Some(StandingAt {
+            deleted: record.has(DECIDED) && deleted(),
+            confirmed: record.has(CONFIRMED) && record.confirmed_micros <= at.as_micros(),
+            seen: record.first_seen().is_some_and(|first| first <= at),
+        })
+    }
+
     /// The standings of all members, by ordinal.
     pub(crate) fn standings(&self) -> impl Iterator<Item = Standing> {
         self.records.iter().filter_map(|record| record.standing())
@@ -189,7 +216,7 @@ fn confirms(fact: &Fact) -> bool {
 #[derive(Clone, Copy, Debug, Default)]
 struct Record {
     seen_micros: i64,
-    /// `flags: 4 bits | unused: 1 | rank: 3 bits | position: 56 bits`, rank and position being those of last seen.
+    /// `flags: 5 bits | rank: 3 bits | position: 56 bits`, rank and position being those of last seen.
     tagged_position: u64,
     exists_micros: i64,
     confirmed_micros: i64,
@@ -206,6 +233,8 @@ const RANK: u64 = 0b111 << POSITION_BITS;
 const RANK_ESTIMATED: u64 = 5;
 const KNOWN: u64 = 1 << 59;
 const CONFIRMED: u64 = 1 << 60;
+/// There is a [`Decision`].
+const DECIDED: u64 = 1 << 61;
 const DELETED: u64 = 1 << 62;
 const SHARED: u64 = 1 << 63;
 
@@ -273,7 +302,7 @@ impl Record {
     /// Of all deletions and restorations, the greatest decides.
     fn decide(&mut self, all: &[Decision]) {
         let deleted = all.last().is_some_and(|last| last.deletes);
-        self.tagged_position = self.tagged_position & !DELETED | if deleted { DELETED } else { 0 };
+        self.tagged_position = self.tagged_position & !DELETED | DECIDED | if deleted { DELETED } else { 0 };
     }
 }
 

@@ -9,6 +9,7 @@ use crate::counts::{Counts, SMALL_TENANT_MAX};
 use crate::days::{Days, MONTH_DAYS};
 use crate::decisions::Decision;
 use crate::members::Members;
+use crate::recent::Recent;
 use crate::roster::{Change, Roster};
 use crate::{Calendar, Day, DaySets, MemberState, Period, Scope, Selection, Summary, TypeSet};
 
@@ -19,6 +20,7 @@ pub struct Views {
     members: Members,
     counts: Counts,
     days: Days,
+    recent: Recent,
     selection: Selection,
     position: Position,
 }
@@ -41,6 +43,11 @@ impl Views {
     /// # Panics
     /// If a position is 2^56 or greater: no store gets there.
     pub fn apply(&mut self, fact: &Fact) {
+        self.recent.push(fact.position, fact.occurred_at);
+        self.fold(fact);
+    }
+
+    fn fold(&mut self, fact: &Fact) {
         if !self.selection.keeps(fact) {
             return;
         }
@@ -65,7 +72,12 @@ impl Views {
             let touch = |fact| Some(self.counts.touch(fact, &standing(fact)?));
             black_box(group.iter().filter_map(touch).fold(0, u64::wrapping_add));
             for fact in group {
-                self.apply(fact);
+                self.fold(fact);
+            }
+            let least = group.iter().map(|fact| fact.occurred_at).min();
+            let position = group.iter().map(|fact| fact.position).max();
+            if let (Some(position), Some(least)) = (position, least) {
+                self.recent.push(position, least);
             }
         }
     }
@@ -78,6 +90,12 @@ impl Views {
     /// The greatest position folded in; [`Position::START`] when there is none.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// A position behind which nothing was folded that had occurred by `at`. Less is known of what was folded long ago:
+    /// then it is a later one than need be.
+    pub fn reach_of(&self, at: UtcInstant) -> Position {
+        self.recent.reach_of(at)
     }
 
     /// Number of tenant ordinals in use, those without a member included.
@@ -184,6 +202,7 @@ impl ViewsBuilder {
         Views {
             counts: Counts::of(&self.members, members),
             days: self.days,
+            recent: Recent::after(self.position),
             selection: self.selection,
             members: self.members,
             position: self.position,
