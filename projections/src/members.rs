@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use lastseen_event::{Fact, MemberOrdinal, MemberRef, TenantOrdinal};
+use lastseen_event::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal};
 use roaring::RoaringBitmap;
 
 use crate::TypeSet;
@@ -32,10 +32,19 @@ impl Members {
 
     /// Enters a new member into its tenant and person; whether the person has others.
     fn enter(&mut self, MemberRef { member, tenant, person }: MemberRef) -> bool {
+        self.tenant_mut(tenant).insert(member);
+        self.join(person, member)
+    }
+
+    fn tenant_mut(&mut self, tenant: TenantOrdinal) -> &mut OrdinalRanges {
         if tenant.index() >= self.tenants.len() {
             self.tenants.resize_with(tenant.index() + 1, OrdinalRanges::default);
         }
-        self.tenants[tenant.index()].insert(member);
+        &mut self.tenants[tenant.index()]
+    }
+
+    /// Adds a new member to its person; whether that has others.
+    fn join(&mut self, person: PersonOrdinal, member: MemberOrdinal) -> bool {
         let Some(other) = self.persons.join(person, member) else { return false };
         self.roster.mark_shared(other);
         self.roster.mark_shared(member);
@@ -45,8 +54,24 @@ impl Members {
     /// Enters every member that the roster knows; `None` if `whose` does not know one.
     pub(crate) fn enter_all(&mut self, whose: impl Fn(MemberOrdinal) -> Option<MemberRef>) -> Option<()> {
         let known: Vec<_> = self.roster.known().collect();
+        // Neighbours are mostly of one tenant: they enter it as a range.
+        let mut run: Option<(TenantOrdinal, RangeInclusive<u32>)> = None;
         for member in known {
-            self.enter(whose(member)?);
+            let MemberRef { member, tenant, person } = whose(member)?;
+            match &mut run {
+                Some((of, range)) if *of == tenant && range.end() + 1 == member.get() => {
+                    *range = *range.start()..=member.get();
+                }
+                other => {
+                    if let Some((before, range)) = other.replace((tenant, member.get()..=member.get())) {
+                        self.tenant_mut(before).append(range);
+                    }
+                }
+            }
+            self.join(person, member);
+        }
+        if let Some((tenant, range)) = run {
+            self.tenant_mut(tenant).append(range);
         }
         Some(())
     }

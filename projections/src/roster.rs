@@ -4,6 +4,7 @@
 //! any number of times, give the same record.
 
 use std::cmp::Reverse;
+use std::hint::black_box;
 use std::ops::Range;
 
 use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, UtcInstant};
@@ -120,6 +121,12 @@ impl Roster {
     /// The standing of a member. `None`: no fact told of it.
     pub(crate) fn standing(&self, member: MemberOrdinal) -> Option<Standing> {
         self.records.get(member.index()).standing()
+    }
+
+    /// Reads the records of these members.
+    pub(crate) fn touch(&self, facts: &[Fact]) {
+        let known = |fact: &&Fact| self.records.get(fact.member.member.index()).has(KNOWN);
+        black_box(facts.iter().filter(known).count());
     }
 
     /// What a member was at an instant. `None`: it did not exist yet.

@@ -4,6 +4,7 @@
 mod text;
 
 use std::hash::BuildHasher;
+use std::hint::black_box;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use lastseen_event::{MemberOrdinal, MemberRef, PersonOrdinal, TenantId, TenantOrdinal, UserId};
@@ -12,8 +13,9 @@ use self::text::{TextArena, TextRef};
 
 /// Every tenant, person and member of a log.
 ///
-/// Member ordinals are handed out in blocks per tenant, each twice the one before up to a bound, in the
-/// order in which members first appear: a tenant is a few ranges, and the same order gives the same numbers.
+/// Member ordinals are handed out in blocks per tenant, each a quarter of those before it up to a bound, in the
+/// order in which members first appear: a tenant is a few ranges, few numbers are left free, and the same order gives the
+/// same numbers.
 #[derive(Default)]
 pub struct Members {
     hasher: DefaultHashBuilder,
@@ -38,7 +40,8 @@ struct Tenant {
     name: Box<str>,
     /// Ordinals of the newest block that are still free.
     free: std::ops::Range<u32>,
-    next_block: u32,
+    /// Ordinals in all of its blocks.
+    numbers: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -179,11 +182,36 @@ impl Members {
 
     /// The member with these names, made if it is new; whether it was.
     pub(crate) fn resolve(&mut self, tenant_id: TenantId<'_>, user_id: UserId<'_>) -> (MemberRef, bool) {
+        self.resolve_hashed(tenant_id, user_id, self.hasher.hash_one(user_id.as_str()))
+    }
+
+    /// Makes these members, each of which is new and gets the number it says; `None` if one is not or does not.
+    ///
+    /// The same as [`Members::resolve`] on each: what that reads of the table lies all over memory, and is read for all
+    /// before the first is made, so the processor waits for many at once.
+    pub(crate) fn define(&mut self, new: &[(MemberOrdinal, TenantId<'_>, UserId<'_>)]) -> Option<()> {
+        let hashes: Vec<u64> =
+            new.iter().map(|(.., user_id)| self.hasher.hash_one(user_id.as_str())).collect();
+        black_box(hashes.iter().filter(|hash| self.person_numbers.find(**hash, |_| true).is_some()).count());
+        for ((member, tenant_id, user_id), hash) in new.iter().zip(hashes) {
+            let (found, is_new) = self.resolve_hashed(*tenant_id, *user_id, hash);
+            if !is_new || found.member != *member {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    fn resolve_hashed(
+        &mut self,
+        tenant_id: TenantId<'_>,
+        user_id: UserId<'_>,
+        hash: u64,
+    ) -> (MemberRef, bool) {
         let tenant = match self.tenant(tenant_id.as_str()) {
             Some(tenant) => tenant,
             None => self.add_tenant(tenant_id.as_str()),
         };
-        let hash = self.hasher.hash_one(user_id.as_str());
         let known = self.person(hash, user_id.as_str());
         if let Some(person) = known
             && let Some(member) = self.member_of(person, tenant)
@@ -218,7 +246,7 @@ impl Members {
 
     fn add_tenant(&mut self, name: &str) -> TenantOrdinal {
         let tenant = TenantOrdinal::new(u32::try_from(self.tenants.len()).expect("fewer than 2^32 tenants"));
-        self.tenants.push(Tenant { name: name.into(), free: 0..0, next_block: BLOCK_MIN });
+        self.tenants.push(Tenant { name: name.into(), free: 0..0, numbers: 0 });
         self.tenant_numbers.insert(name.into(), tenant);
         tenant
     }
@@ -234,8 +262,9 @@ impl Members {
         let end = u32::try_from(self.entries.len()).expect("fewer than 2^32 members");
         let entry = &mut self.tenants[tenant.index()];
         if entry.free.is_empty() {
-            entry.free = end..end.checked_add(entry.next_block).expect("fewer than 2^32 members");
-            entry.next_block = (entry.next_block * 2).min(BLOCK_MAX);
+            let block = (entry.numbers / 4).clamp(BLOCK_MIN, BLOCK_MAX);
+            entry.free = end..end.checked_add(block).expect("fewer than 2^32 members");
+            entry.numbers += block;
             self.entries.resize(entry.free.end as usize, None);
         }
         let ordinal = entry.free.start;
@@ -292,6 +321,8 @@ mod tests {
         }
         assert!(large.is_sorted());
         let ranges = 1 + large.windows(2).filter(|pair| pair[0] + 1 != pair[1]).count();
-        assert!(ranges <= 23, "{ranges} ranges");
+        assert!(ranges <= 50, "{ranges} ranges");
+        let numbers = members.entries.len();
+        assert!(numbers < members.len() * 5 / 4, "{numbers} ordinals for {} members", members.len());
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Sender, channel, sync_channel};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lastseen_event::{Position, UtcInstant};
@@ -16,8 +16,9 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::replay::{REPLAYS_MAX, Replays};
 use crate::rows::KeptRows;
+use crate::snapshot::{Snapshot, SnapshotError};
 use crate::snapshots::Snapshots;
-use crate::{fold, snapshot, tasks};
+use crate::{fold, tasks};
 
 /// A running store with its views.
 pub(crate) struct Engine {
@@ -84,11 +85,17 @@ impl Engine {
             // Refused only when the fold thread is gone: the appends then learn that their outcome is unknown.
             let _ = sender.send(commit);
         };
-        let log = Log::open(Arc::new(disk), options, clock.clone(), on_commit).map_err(EngineError::Open)?;
+        // The snapshot is read while the log is opened: neither needs the other until both are there.
+        let (log, snapshot) = thread::scope(|scope| {
+            let snapshot = scope.spawn(|| Snapshot::read(data));
+            let log = Log::open(Arc::new(disk), options, clock.clone(), on_commit);
+            (log, snapshot.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let log = log.map_err(EngineError::Open)?;
         if let Some(torn) = log.torn_tail() {
             tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
         }
-        let (views, events) = fold_history(data, &log, progress).map_err(EngineError::Read)?;
+        let (views, events) = fold_history(snapshot, &log, progress).map_err(EngineError::Read)?;
         let (folded_sender, folded) = watch::channel(log.tail().position());
         let views = Arc::new(RwLock::new(views));
         let (log, live) = (Arc::new(log), views.clone());
@@ -168,11 +175,16 @@ impl Engine {
 
 /// The views of all of the log: from the snapshot and what came after it, or from the beginning. Also how many events had
 /// to be folded.
-fn fold_history(data: &Path, log: &Log, progress: impl Fn(u64)) -> Result<(Views, u64), ReadError> {
-    let restored = {
+fn fold_history(
+    snapshot: Result<Option<Snapshot>, SnapshotError>,
+    log: &Log,
+    progress: impl Fn(u64),
+) -> Result<(Views, u64), ReadError> {
+    let restored = snapshot.and_then(|snapshot| {
         let members = log.members();
-        snapshot::read_snapshot(data, |scan| log.scan(scan), |member| members.member_ref(member))
-    };
+        let whose = |member| members.member_ref(member);
+        snapshot.map(|snapshot| snapshot.views(|scan| log.scan(scan), whose)).transpose()
+    });
     let (mut builder, checkpoint) = match restored {
         Ok(Some(restored)) => restored,
         Ok(None) => (ViewsBuilder::new(Selection::default()), Position::START),
@@ -185,7 +197,7 @@ fn fold_history(data: &Path, log: &Log, progress: impl Fn(u64)) -> Result<(Views
     let mut reader = log.read(checkpoint, Detail::Facts);
     let (mut events, mut said) = (0, Instant::now());
     while let Some(batch) = reader.next_batch()? {
-        batch.facts.iter().for_each(|fact| builder.apply(fact));
+        builder.apply_all(&batch.facts);
         events += batch.facts.len() as u64;
         progress(events);
         if said.elapsed() >= SAY_EVERY {

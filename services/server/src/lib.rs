@@ -28,4 +28,4 @@ mod unread;
 
 pub use config::{Persons, ServeConfig};
 pub use serve::{ServeError, serve};
-pub use snapshot::{SnapshotError, read_snapshot};
+pub use snapshot::{Snapshot, SnapshotError};

@@ -151,45 +151,72 @@ fn head(checkpoint: Position, (id, recorded_at): Identity) -> [u8; HEAD_BYTES] {
     head
 }
 
-/// The views of the snapshot in a data directory, to be taken on from its checkpoint; `None` if there is none.
-/// `whose` tells tenant and person of a member, `scan` reads the log.
-///
-/// # Errors
-/// [`SnapshotError`].
-pub fn read_snapshot<R: EventReader>(
-    data: &Path,
-    scan: impl Fn(Scan) -> R,
-    whose: impl Fn(MemberOrdinal) -> Option<MemberRef>,
-) -> Result<Option<(ViewsBuilder, Position)>, SnapshotError> {
-    let path = path_in(data);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error("open", &path)(error)),
-    };
-    let mut reading = Reading { file: BufReader::with_capacity(1 << 20, file), path, offset: 0 };
-    let head: [u8; HEAD_BYTES] = reading.take()?;
-    if head[..8] != MAGIC {
-        return Err(reading.damaged(0));
+/// A snapshot as it was read; whether it is of a log's history is not known yet.
+#[derive(Debug)]
+pub struct Snapshot {
+    path: PathBuf,
+    checkpoint: Position,
+    identity: Identity,
+    restoring: Restoring,
+    bytes: u64,
+}
+
+impl Snapshot {
+    /// Reads the snapshot in a data directory; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn read(data: &Path) -> Result<Option<Self>, SnapshotError> {
+        let path = path_in(data);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("open", &path)(error)),
+        };
+        let mut reading = Reading { file: BufReader::with_capacity(1 << 20, file), path, offset: 0 };
+        let head: [u8; HEAD_BYTES] = reading.take()?;
+        if head[..8] != MAGIC {
+            return Err(reading.damaged(0));
+        }
+        let (version, checksum) = (number(&head[8..12]), number(&head[44..]));
+        if version != SNAPSHOT_VERSION {
+            return Err(SnapshotError::Version { file: reading.path, found: version });
+        }
+        if checksum != crc32c::crc32c(&head[..44]) {
+            return Err(reading.damaged(0));
+        }
+        let wide =
+            |at: usize| u64::from(number(&head[at..at + 4])) | u64::from(number(&head[at + 4..at + 8])) << 32;
+        let mut id = [0; 16];
+        id.copy_from_slice(&head[20..36]);
+        Ok(Some(Self {
+            checkpoint: Position::new(wide(12)),
+            identity: (id, wide(36).cast_signed()),
+            restoring: reading.parts()?,
+            bytes: reading.offset,
+            path: reading.path,
+        }))
     }
-    let (version, checksum) = (number(&head[8..12]), number(&head[44..]));
-    if version != SNAPSHOT_VERSION {
-        return Err(SnapshotError::Version { file: reading.path, found: version });
+
+    /// The views, to be taken on from the snapshot's checkpoint, which is told as well. `whose` tells tenant and person of a
+    /// member, `scan` reads the log.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn views<R: EventReader>(
+        self,
+        scan: impl Fn(Scan) -> R,
+        whose: impl Fn(MemberOrdinal) -> Option<MemberRef>,
+    ) -> Result<(ViewsBuilder, Position), SnapshotError> {
+        let Self { path: file, checkpoint, identity, restoring, bytes } = self;
+        if identity_at(checkpoint, scan)? != Some(identity) {
+            return Err(SnapshotError::Foreign { file, checkpoint });
+        }
+        match restoring.finish(checkpoint, whose) {
+            Ok(builder) => Ok((builder, checkpoint)),
+            Err(BadPart) => Err(SnapshotError::Damaged { file, offset: bytes }),
+        }
     }
-    if checksum != crc32c::crc32c(&head[..44]) {
-        return Err(reading.damaged(0));
-    }
-    let checkpoint = Position::new(u64::from(number(&head[12..16])) | u64::from(number(&head[16..20])) << 32);
-    let identity = identity_at(checkpoint, scan)?;
-    if identity
-        .is_none_or(|(id, recorded_at)| id != head[20..36] || recorded_at.to_le_bytes() != head[36..44])
-    {
-        return Err(SnapshotError::Foreign { file: reading.path, checkpoint });
-    }
-    let restoring = reading.parts()?;
-    let end = reading.offset;
-    let builder = restoring.finish(checkpoint, whose).map_err(|BadPart| reading.damaged(end))?;
-    Ok(Some((builder, checkpoint)))
 }
 
 fn number(bytes: &[u8]) -> u32 {

@@ -8,7 +8,7 @@ use indicatif::HumanCount;
 use lastseen_event::Position;
 use lastseen_log::{Disk, Members, ReadOnlyLog};
 use lastseen_projections::{Difference, Selection, Views, ViewsBuilder};
-use lastseen_server::{SnapshotError, read_snapshot};
+use lastseen_server::{Snapshot, SnapshotError};
 use lastseen_store::{Detail, EventReader, ReadError, Scan};
 use serde::Serialize;
 
@@ -82,7 +82,10 @@ pub(super) fn compare(data: &Path, disk: Arc<dyn Disk>) -> anyhow::Result<Compar
         unusable: None,
         differences: Vec::new(),
     };
-    let restored = read_snapshot(data, |scan| log.scan(scan), |member| members.member_ref(member));
+    let whose = |member| members.member_ref(member);
+    let restored = Snapshot::read(data).and_then(|snapshot| {
+        snapshot.map(|snapshot| snapshot.views(|scan| log.scan(scan), whose)).transpose()
+    });
     let (builder, checkpoint) = match restored {
         Ok(Some(restored)) => restored,
         Ok(None) => return Ok(compared),
@@ -105,7 +108,7 @@ fn fold(log: &ReadOnlyLog, mut builder: ViewsBuilder, after: Position) -> Result
     let mut progress = Progress::of_events();
     let mut reader = log.scan(Scan::after(after, Detail::Facts));
     while let Some(batch) = reader.next_batch()? {
-        batch.facts.iter().for_each(|fact| builder.apply(fact));
+        builder.apply_all(&batch.facts);
         progress.show(batch.reached.get(), log.last_position().get());
     }
     progress.finish();
