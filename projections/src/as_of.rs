@@ -20,7 +20,7 @@ const STEP_MEMBERS: usize = 16_384;
 /// Tenants looked at under one hold.
 const STEP_TENANTS: usize = 256;
 /// Persons looked at under one hold.
-const STEP_PERSONS: usize = 65_536;
+const STEP_PERSONS: usize = 4_096;
 
 /// The numbers of a scope as of an instant, being counted.
 #[derive(Debug)]
@@ -31,14 +31,40 @@ pub struct AsOf {
     /// Of a tenant's scope.
     members: Option<RoaringBitmap>,
     days: Vec<(Kind, Arc<RoaringBitmap>)>,
+    /// Seen in the parts: within the window, and before it on the last day.
+    seen: Seen,
     observed: RoaringBitmap,
     estimated: RoaringBitmap,
-    /// Members with an estimate that were observed by then, and others.
-    observed_by: RoaringBitmap,
-    /// Not deleted by then.
-    alive: RoaringBitmap,
+    alive: Bits,
+    deleted: RoaringBitmap,
     summary: Summary,
     next: Next,
+}
+
+/// Members as they come, some of them often.
+#[derive(Debug, Default)]
+struct Seen {
+    observed: Vec<u32>,
+    estimated: Vec<u32>,
+    observed_before: Vec<u32>,
+}
+
+/// A set of members, a bit each.
+#[derive(Debug, Default)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn insert(&mut self, member: u32) {
+        let word = member as usize / 64;
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (member % 64);
+    }
+
+    fn contains(&self, member: u32) -> bool {
+        self.0.get(member as usize / 64).is_some_and(|word| word >> (member % 64) & 1 != 0)
+    }
 }
 
 /// What a day's bitmap is of.
@@ -71,10 +97,11 @@ impl AsOf {
                 Scope::Tenant(tenant) => Some(members.set_of(tenant)),
             },
             days: Vec::new(),
+            seen: Seen::default(),
             observed: RoaringBitmap::new(),
             estimated: RoaringBitmap::new(),
-            observed_by: RoaringBitmap::new(),
-            alive: RoaringBitmap::new(),
+            alive: Bits::default(),
+            deleted: RoaringBitmap::new(),
             summary: Summary { overall: (scope == Scope::All).then(Overall::default), ..Summary::default() },
             next: Next::Member(0),
         };
@@ -122,31 +149,29 @@ impl AsOf {
     pub fn see(&mut self, fact: &Fact) {
         let (member, at) = (fact.member.member.get(), fact.occurred_at);
         let Some(provenance) = fact.event_type.activity().filter(|_| at <= self.at) else { return };
-        let is_within = at >= self.since;
-        match provenance {
-            Provenance::Observed => {
-                self.observed_by.insert(member);
-                if is_within {
-                    self.observed.insert(member);
-                }
-            }
-            Provenance::Estimated if is_within => {
-                self.estimated.insert(member);
-            }
-            Provenance::Estimated => {}
+        match (provenance, at >= self.since) {
+            (Provenance::Observed, true) => self.seen.observed.push(member),
+            (Provenance::Observed, false) => self.seen.observed_before.push(member),
+            (Provenance::Estimated, true) => self.seen.estimated.push(member),
+            (Provenance::Estimated, false) => {}
         }
     }
 
     /// All parts were seen: puts together who was active. Needs no views.
     pub fn put_together(&mut self) {
+        let Seen { observed, estimated, observed_before } = std::mem::take(&mut self.seen);
+        self.observed = set_of(observed);
+        self.estimated = set_of(estimated);
+        // Of members with an estimate, those that were observed by then.
+        let mut observed_by = set_of(observed_before) | &self.observed;
         for (kind, members) in std::mem::take(&mut self.days) {
             match kind {
                 Kind::Observed => self.observed |= &*members,
                 Kind::Estimated => self.estimated |= &*members,
-                Kind::ObservedBy => self.observed_by |= &*members,
+                Kind::ObservedBy => observed_by |= &*members,
             }
         }
-        self.estimated -= &self.observed_by;
+        self.estimated -= observed_by;
         if let Some(wanted) = &self.members {
             self.observed &= wanted;
             self.estimated &= wanted;
@@ -189,8 +214,10 @@ impl AsOf {
             self.summary.pending_users += u64::from(!then.deleted && !then.confirmed);
             self.summary.never_seen_users += u64::from(!then.deleted && !then.seen);
             self.summary.deleted_users += u64::from(then.deleted);
-            if !then.deleted {
-                self.alive.try_push(member).expect("members come in order");
+            if then.deleted {
+                self.deleted.insert(member);
+            } else {
+                self.alive.insert(member);
             }
         };
         let [first, behind] = [from, last].map(|slot| u32::try_from(slot).unwrap_or(u32::MAX));
@@ -201,8 +228,8 @@ impl AsOf {
         if last < end {
             return Some(last);
         }
-        self.observed &= &self.alive;
-        self.estimated &= &self.alive;
+        self.observed -= &self.deleted;
+        self.estimated -= &self.deleted;
         let (observed, estimated_only) = (self.observed.len(), self.estimated.len());
         self.summary.observed = observed;
         self.summary.estimated_only = estimated_only;
@@ -220,7 +247,8 @@ impl AsOf {
             let tenant = TenantOrdinal::new(u32::try_from(tenant).unwrap_or(u32::MAX));
             let any =
                 |of: &RoaringBitmap| members.ranges_of(tenant).any(|range| of.range(range).next().is_some());
-            overall.tenants += u64::from(any(&self.alive));
+            let alive = members.ranges_of(tenant).flatten().any(|member| self.alive.contains(member));
+            overall.tenants += u64::from(alive);
             overall.active_tenants += u64::from(any(&self.observed) || any(&self.estimated));
         }
         (last < members.tenants()).then_some(last)
@@ -233,16 +261,24 @@ impl AsOf {
             overall.total_persons = self.summary.total_users;
             overall.active_persons = self.summary.active_users;
         }
-        for person in members.persons.shared_in(from..from + STEP_PERSONS) {
+        let mut looked_at = 0;
+        for person in members.persons.some_shared(from, STEP_PERSONS) {
             let redundant = |is: &dyn Fn(u32) -> bool| {
                 (person.clone().filter(|member| is(member.get())).count() as u64).saturating_sub(1)
             };
             overall.total_persons -= redundant(&|member| self.alive.contains(member));
             overall.active_persons -=
                 redundant(&|member| self.observed.contains(member) || self.estimated.contains(member));
+            looked_at += 1;
         }
-        (from + STEP_PERSONS < members.persons.slots()).then_some(from + STEP_PERSONS)
+        (looked_at == STEP_PERSONS).then_some(from + STEP_PERSONS)
     }
+}
+
+fn set_of(mut members: Vec<u32>) -> RoaringBitmap {
+    members.sort_unstable();
+    members.dedup();
+    RoaringBitmap::from_sorted_iter(members).expect("they are sorted")
 }
 
 /// The first microsecond of a day.

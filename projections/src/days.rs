@@ -16,7 +16,7 @@ use lastseen_event::{Fact, MemberOrdinal, Position, Provenance, UtcInstant};
 use roaring::RoaringBitmap;
 
 use self::membership::Turns;
-pub use self::sets::{Cohort, DayRow, DaySets, PeriodRow};
+pub use self::sets::{Before, Cohort, DayRow, DaySets, PeriodRow};
 use self::stamps::Stamps;
 use crate::calendar::{Calendar, Day};
 use crate::decisions::Decision;
@@ -241,11 +241,15 @@ impl Days {
         }
     }
 
+    /// The last position that changed who was active on these days.
+    pub(crate) fn activity_changed_at(&self, days: RangeInclusive<Day>) -> Position {
+        self.changed.range(days).map(|(_, position)| *position).max().unwrap_or_default()
+    }
+
     /// The last position that changed what is counted from these days.
     pub(crate) fn changed_at(&self, days: RangeInclusive<Day>) -> Position {
         let held = self.changed_from.last_by(*days.end());
-        let within = self.changed.range(days).map(|(_, position)| *position).max();
-        within.unwrap_or_default().max(held)
+        self.activity_changed_at(days).max(held)
     }
 
     /// The last position of activity or of a decision on `day` or before it.
@@ -255,7 +259,7 @@ impl Days {
 
     /// Everything that rows for these days need.
     pub(crate) fn sets(&self, days: RangeInclusive<Day>, members: Option<RoaringBitmap>) -> DaySets {
-        DaySets::new(&self.book, days, members)
+        DaySets::new(&self.book, self.calendar.is_utc(), days, members)
     }
 }
 

@@ -39,7 +39,7 @@ mod window;
 pub use as_of::AsOf;
 pub use calendar::{Calendar, Day, InvalidDay, Period};
 pub use compare::{Difference, DifferenceKind};
-pub use days::{Cohort, DayRow, DaySets, PeriodRow};
+pub use days::{Before, Cohort, DayRow, DaySets, PeriodRow};
 pub use member::{Condition, MemberState, Seen, Status};
 pub use selection::{InvalidTypes, Selection, TypeSet};
 pub use snapshot::{BadPart, Restoring, SNAPSHOT_VERSION, Taking};

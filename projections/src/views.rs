@@ -11,7 +11,7 @@ use crate::decisions::Decision;
 use crate::members::Members;
 use crate::recent::Recent;
 use crate::roster::{Change, Roster};
-use crate::{Calendar, Day, DaySets, MemberState, Period, Scope, Selection, Summary, TypeSet};
+use crate::{Before, Calendar, Day, DaySets, MemberState, Period, Scope, Selection, Summary, TypeSet};
 
 /// Facts whose memory is read at once.
 const GROUP: usize = 64;
@@ -135,6 +135,11 @@ impl Views {
     pub fn period_changed_at(&self, period: Period, days: &RangeInclusive<Day>) -> Position {
         let before = period.around(days.start().plus(-1));
         self.days.changed_at(*before.start()..=*days.end())
+    }
+
+    /// What was put together [before](Before) a day at this position or later is as it would be now.
+    pub fn before_changed_at(&self, before: &Before) -> Position {
+        self.days.activity_changed_at(before.days())
     }
 
     /// The last position of activity, deletion or restoration that occurred on a day of UTC up to `day`.

@@ -182,36 +182,49 @@ impl Members {
 
     /// The member with these names, made if it is new; whether it was.
     pub(crate) fn resolve(&mut self, tenant_id: TenantId<'_>, user_id: UserId<'_>) -> (MemberRef, bool) {
-        self.resolve_hashed(tenant_id, user_id, self.hasher.hash_one(user_id.as_str()))
+        let tenant = self.tenant(tenant_id.as_str()).unwrap_or_else(|| self.add_tenant(tenant_id.as_str()));
+        self.resolve_in(tenant, user_id, self.hasher.hash_one(user_id.as_str()))
     }
 
     /// Makes these members, each of which is new and gets the number it says; `None` if one is not or does not.
     ///
-    /// The same as [`Members::resolve`] on each: what that reads of the table lies all over memory, and is read for all
-    /// before the first is made, so the processor waits for many at once.
+    /// The same as [`Members::resolve`] on each: what that reads lies all over memory, and is read for all before the first
+    /// is made, so the processor waits for many at once.
     pub(crate) fn define(&mut self, new: &[(MemberOrdinal, TenantId<'_>, UserId<'_>)]) -> Option<()> {
-        let hashes: Vec<u64> =
-            new.iter().map(|(.., user_id)| self.hasher.hash_one(user_id.as_str())).collect();
-        black_box(hashes.iter().filter(|hash| self.person_numbers.find(**hash, |_| true).is_some()).count());
-        for ((member, tenant_id, user_id), hash) in new.iter().zip(hashes) {
-            let (found, is_new) = self.resolve_hashed(*tenant_id, *user_id, hash);
-            if !is_new || found.member != *member {
-                return None;
+        /// What is read for so many stays in the caches until they are made.
+        const AT_ONCE: usize = 1_024;
+        let mut last: Option<(TenantId<'_>, TenantOrdinal)> = None;
+        for new in new.chunks(AT_ONCE) {
+            let hashes: Vec<u64> =
+                new.iter().map(|(.., user_id)| self.hasher.hash_one(user_id.as_str())).collect();
+            let tenants: Vec<_> =
+                new.iter().map(|(_, tenant_id, _)| self.tenant(tenant_id.as_str())).collect();
+            black_box(
+                hashes.iter().filter(|hash| self.person_numbers.find(**hash, |_| true).is_some()).count(),
+            );
+            let taken = |member: MemberOrdinal| self.entries.get(member.index()).is_some_and(Option::is_some);
+            black_box(new.iter().filter(|(member, ..)| taken(*member)).count());
+            for (((member, tenant_id, user_id), hash), tenant) in new.iter().zip(hashes).zip(tenants) {
+                let tenant = match (tenant, last) {
+                    (Some(tenant), _) => tenant,
+                    (None, Some((before, tenant))) if before == *tenant_id => tenant,
+                    // New, unless a member before made it.
+                    (None, _) => {
+                        let known = self.tenant(tenant_id.as_str());
+                        known.unwrap_or_else(|| self.add_tenant(tenant_id.as_str()))
+                    }
+                };
+                last = Some((*tenant_id, tenant));
+                let (found, is_new) = self.resolve_in(tenant, *user_id, hash);
+                if !is_new || found.member != *member {
+                    return None;
+                }
             }
         }
         Some(())
     }
 
-    fn resolve_hashed(
-        &mut self,
-        tenant_id: TenantId<'_>,
-        user_id: UserId<'_>,
-        hash: u64,
-    ) -> (MemberRef, bool) {
-        let tenant = match self.tenant(tenant_id.as_str()) {
-            Some(tenant) => tenant,
-            None => self.add_tenant(tenant_id.as_str()),
-        };
+    fn resolve_in(&mut self, tenant: TenantOrdinal, user_id: UserId<'_>, hash: u64) -> (MemberRef, bool) {
         let known = self.person(hash, user_id.as_str());
         if let Some(person) = known
             && let Some(member) = self.member_of(person, tenant)

@@ -1,12 +1,13 @@
 //! Rows of series that were counted before. Only those of days that are over are kept; whether one still holds, the views
 //! say.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 use lastseen_event::Position;
-use lastseen_projections::{Day, DayRow, Period, PeriodRow, Scope, TypeSet};
+use lastseen_projections::{Before, Day, DayRow, Period, PeriodRow, Scope, TypeSet};
 use parking_lot::Mutex;
 
 use crate::query::span::Span;
@@ -52,6 +53,12 @@ pub(crate) struct Kept {
     pub(crate) position: Position,
 }
 
+/// Who was active before the day that is going on, and the position that this reflects.
+type KeptBefore = (Arc<Before>, Position);
+
+/// Scopes that this is kept of, a bit or two a member each.
+const BEFORE_MAX: usize = 16;
+
 /// The rows of all series.
 #[derive(Debug, Default)]
 pub(crate) struct KeptRows(Mutex<Inner>);
@@ -59,6 +66,8 @@ pub(crate) struct KeptRows(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     series: HashMap<Key, Series>,
+    /// Of the scopes that were asked for last, the latest first.
+    before: VecDeque<(Scope, KeptBefore)>,
     rows: usize,
     /// Counts the questions.
     asked: u64,
@@ -98,10 +107,24 @@ impl KeptRows {
         series.rows.range(first..=*span.days.end()).map(|(day, kept)| (*day, kept.clone())).collect()
     }
 
+    /// What is kept of the days before the one that is going on.
+    pub(crate) fn before(&self, scope: Scope) -> Option<KeptBefore> {
+        let inner = self.0.lock();
+        inner.before.iter().find(|(of, _)| *of == scope).map(|(_, before)| before.clone())
+    }
+
+    /// Keeps that.
+    pub(crate) fn keep_before(&self, scope: Scope, before: KeptBefore) {
+        let mut inner = self.0.lock();
+        inner.before.retain(|(of, _)| *of != scope);
+        inner.before.push_front((scope, before));
+        inner.before.truncate(BEFORE_MAX);
+    }
+
     /// Keeps rows in place of those that were counted before.
     pub(crate) fn keep(&self, scope: Scope, span: &Span, rows: impl Iterator<Item = Kept>) {
         let mut inner = self.0.lock();
-        let Inner { series, rows: count, asked } = &mut *inner;
+        let Inner { series, rows: count, asked, .. } = &mut *inner;
         let of = series.entry(Key::of(scope, span)).or_default();
         of.asked = *asked;
         for kept in rows {

@@ -144,6 +144,7 @@ async fn rows(
 ) -> Result<(Vec<Row>, Position), Problem> {
     let wanted = span.period.covering(&span.days);
     let kept = engine.rows.kept(scope, &span);
+    let before = engine.rows.before(scope);
     let (rows, missing, position, sets) = {
         let views = engine.views.read();
         let holds = |days: &RangeInclusive<Day>, kept: &Kept| {
@@ -160,18 +161,35 @@ async fn rows(
             .map(|days| kept.get(days.start()).filter(|kept| holds(days, kept)).map(|kept| kept.row.clone()))
             .collect();
         let missing = missing(&wanted, &rows);
-        let sets = missing.clone().filter(|_| span.is_live()).map(|days| views.days(scope, days));
+        let sets = missing.clone().filter(|_| span.is_live()).map(|days| {
+            let mut sets = views.days(scope, days);
+            if let Some((before, position)) = before
+                && views.before_changed_at(&before) <= position
+            {
+                sets.set_before(before);
+            }
+            sets
+        });
         (rows, missing, views.position(), sets)
     };
     let Some(missing) = missing else { return Ok((rows.into_iter().flatten().collect(), position)) };
     let sets = match sets {
         Some(sets) => sets,
-        None => history::days(engine, scope, (span.clone(), missing), position).await?,
+        None => history::days(engine, scope, (span.clone(), missing.clone()), position).await?,
     };
     let permit = engine.counts.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
     let period = span.period;
+    // The day that is going on will be asked for again and again, and looks back to the same days.
+    let is_one_day = span.is_live() && period == Period::Day && missing.start() == missing.end();
+    let asking = engine.clone();
     let counted = tasks::blocking(move || {
         let _permit = permit;
+        let mut sets = sets;
+        if is_one_day && !sets.has_before() {
+            let before = sets.before();
+            asking.rows.keep_before(scope, (before.clone(), position));
+            sets.set_before(before);
+        }
         match period {
             Period::Day => sets.by_day().into_iter().map(Row::Day).collect::<Vec<_>>(),
             period => sets.by_period(period).into_iter().map(Row::Period).collect(),
