@@ -6,6 +6,8 @@
 mod seen;
 mod tenant;
 
+use std::thread;
+
 use lastseen_event::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal, UtcInstant};
 
 use self::seen::SeenCounts;
@@ -61,8 +63,20 @@ impl Counts {
         }
     }
 
-    /// The counts of these members, in two passes.
+    /// The counts of these members. Two passes, side by side.
     pub(crate) fn of(members: &Members, small_tenant_max: u64) -> Self {
+        let all = || members.roster.standings().filter_map(|standing| standing.counted_seen());
+        let (seen, mut counts) = thread::scope(|scope| {
+            let seen = scope.spawn(|| SeenCounts::of(all()));
+            let counts = Self::of_tenants(members, small_tenant_max);
+            (seen.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), counts)
+        });
+        counts.seen = seen;
+        counts
+    }
+
+    /// All but when members were seen overall.
+    fn of_tenants(members: &Members, small_tenant_max: u64) -> Self {
         let mut counts = Self::new(small_tenant_max);
         let tenants = u32::try_from(members.tenants()).expect("tenant ordinals are 32 bits");
         for tenant in (0..tenants).map(TenantOrdinal::new) {
@@ -71,8 +85,6 @@ impl Counts {
             counts.tenants_in_use += u64::from(of_tenant.tally().total > 0);
             counts.tenants.push(of_tenant);
         }
-        counts.seen =
-            SeenCounts::of(members.roster.standings().filter_map(|standing| standing.counted_seen()));
         counts.persons = PersonCounts::of(members, counts.tally.total);
         counts
     }
