@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lastseen_event::{Position, UtcInstant};
 use lastseen_log::{Log, LogOptions, OpenError, OsDisk};
 use lastseen_projections::{Selection, Views, ViewsBuilder};
-use lastseen_store::{Clock, Detail, EventReader, EventStore, ReadError, StoreFault};
+use lastseen_store::{Clock, Detail, EventReader, EventStore, ReadError, RecordedBatch, StoreFault};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -196,20 +196,17 @@ fn fold_history(
     };
     let mut reader = log.read(checkpoint, Detail::Facts);
     let (mut events, mut said) = (0, Instant::now());
-    while let Some(batch) = reader.next_batch()? {
+    let tail = log.tail().position().get();
+    let fold = |batch: RecordedBatch| {
         builder.apply_all(&batch.facts);
         events += batch.facts.len() as u64;
         progress(events);
         if said.elapsed() >= SAY_EVERY {
             said = Instant::now();
-            tracing::info!(
-                events,
-                position = batch.reached.get(),
-                tail = log.tail().position().get(),
-                "folding"
-            );
+            tracing::info!(events, position = batch.reached.get(), tail, "folding");
         }
-    }
+    };
+    tasks::piped(|| reader.next_batch(), fold)?;
     tracing::info!(checkpoint = checkpoint.get(), events, "views");
     Ok((builder.finish(), events))
 }

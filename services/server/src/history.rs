@@ -5,8 +5,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use lastseen_event::{EventType, Position, TenantOrdinal, UtcInstant};
-use lastseen_projections::{AsOf, Day, DaySets, DaysBuilder, Scope, Selection, Summary, Views, ViewsBuilder};
-use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, ReadError, Scan};
+use lastseen_projections::{
+    AsOf, Day, DaySets, DaysBuilder, Scope, Selection, Summary, TypeSet, Views, ViewsBuilder,
+};
+use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, ReadError, RecordedBatch, Scan};
 
 use crate::engine::Engine;
 use crate::problem::Problem;
@@ -131,20 +133,18 @@ fn scan_days(
     let counted = span.selection.counted();
     let decides = [EventType::UserDeleted, EventType::UserRestored];
     let types = EventType::ALL.into_iter().filter(|of| counted.contains(*of) || decides.contains(of));
+    // Where all activity counts, nearly every event does: then looking for them first costs more than it spares.
+    let types = (counted != TypeSet::all()).then(|| types.collect::<EventTypes>());
     let filter = Filter {
         tenant: tenant_of(scope),
-        types: Some(types.collect::<EventTypes>()),
+        types,
         occurred_until: Some(span.calendar.end(last)),
         ..Filter::default()
     };
     let mut builder = DaysBuilder::new(span.selection, span.calendar.clone());
     let mut reader =
         engine.log.scan(Scan { after: Position::START, until: Some(until), detail: Detail::Facts, filter });
-    while let Some(batch) = reader.next_batch()? {
-        for fact in &batch.facts {
-            builder.apply(fact);
-        }
-    }
+    tasks::piped(|| reader.next_batch(), |batch| builder.apply_all(&batch.facts))?;
     Ok(builder.finish(days))
 }
 
@@ -154,20 +154,16 @@ fn scan(engine: &Engine, selections: &[Selection]) -> Result<Vec<Folded>, ReadEr
         .iter()
         .map(|selection| (*selection, ViewsBuilder::new(*selection), Position::START))
         .collect();
-    let mut reader = engine.log.read(Position::START, Detail::Facts);
-    while let Some(batch) = reader.next_batch()? {
+    let mut reader =
+        engine.log.scan(Scan { until: Some(until), ..Scan::after(Position::START, Detail::Facts) });
+    let fold = |batch: RecordedBatch| {
         for (selection, builder, position) in &mut folds {
-            for fact in batch.facts.iter().take_while(|fact| fact.position <= until) {
-                builder.apply(fact);
-                if known(selection, fact) {
-                    *position = fact.position;
-                }
-            }
+            builder.apply_all(&batch.facts);
+            let last = batch.facts.iter().rev().find(|fact| known(selection, fact));
+            *position = last.map_or(*position, |fact| fact.position);
         }
-        if batch.facts.last().is_some_and(|last| last.position >= until) {
-            break;
-        }
-    }
+    };
+    tasks::piped(|| reader.next_batch(), fold)?;
     Ok(folds.into_iter().map(|(_, builder, position)| Folded { views: builder.finish(), position }).collect())
 }
 
