@@ -23,6 +23,7 @@ mod replay_command;
 mod routes;
 mod seed_cases;
 mod shutdown;
+mod simulate;
 mod snapshots;
 mod upkeep;
 
