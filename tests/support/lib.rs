@@ -4,6 +4,7 @@
 //! - [`Client`] and [`Answer`]: plain blocking HTTP, whatever the status;
 //! - [`Events`]: the JSON of events, with ids that are the same in every run;
 //! - [`Model`]: what the answers must be, counted naively from the same JSON;
+//! - [`Recount`]: the same for days, weeks, months and cohorts, in any time zone;
 //! - [`git_activity`]: real history with known answers.
 //!
 //! Everything here panics where it cannot go on: a test that uses it has failed then.
@@ -13,6 +14,7 @@
     reason = "this crate supports tests: a panic is how it reports a failure"
 )]
 
+mod days;
 mod events;
 pub mod git_activity;
 mod http;
@@ -22,6 +24,8 @@ mod process;
 mod seeded;
 mod server;
 
+pub use chrono::NaiveDate;
+pub use days::{Counted, Period, Recount, Span, today};
 pub use events::Events;
 pub use http::{Answer, Client, path_segment};
 pub use model::{Model, Question};

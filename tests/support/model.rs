@@ -11,15 +11,15 @@ use crate::instant::{micros, rfc3339};
 #[derive(Debug, Default)]
 pub struct Model {
     /// By tenant and user.
-    members: BTreeMap<(String, String), Vec<Fact>>,
+    pub(crate) members: BTreeMap<(String, String), Vec<Fact>>,
     ids: BTreeSet<String>,
 }
 
 #[derive(Debug)]
-struct Fact {
-    id: String,
-    event_type: String,
-    at: i64,
+pub(crate) struct Fact {
+    pub(crate) id: String,
+    pub(crate) event_type: String,
+    pub(crate) at: i64,
     confirmed: bool,
 }
 
@@ -40,7 +40,7 @@ pub struct Question {
 
 /// Where equal instants meet, the type listed first is reported.
 const OBSERVED: [&str; 4] = ["login", "token_refresh", "tenant_switch", "signup_complete"];
-const ESTIMATED: &str = "estimated_activity";
+pub(crate) const ESTIMATED: &str = "estimated_activity";
 
 impl Model {
     /// Adds published events; those with a known id add nothing.
@@ -114,7 +114,7 @@ impl Question {
     }
 }
 
-fn is_observed(fact: &Fact) -> bool {
+pub(crate) fn is_observed(fact: &Fact) -> bool {
     OBSERVED.contains(&fact.event_type.as_str())
 }
 
