@@ -183,6 +183,11 @@ impl Calendar {
         Self { stretches }
     }
 
+    /// Whether every instant has the date it has in UTC.
+    pub fn is_utc(&self) -> bool {
+        self.stretches.iter().all(|stretch| stretch.ahead_us == 0)
+    }
+
     /// The date that a wall clock shows.
     pub fn date(&self, at: UtcInstant) -> Day {
         date(at.as_micros(), self.stretch(at).ahead_us)

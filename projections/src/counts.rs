@@ -6,6 +6,8 @@
 mod seen;
 mod tenant;
 
+use std::thread;
+
 use lastseen_event::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal, UtcInstant};
 
 use self::seen::SeenCounts;
@@ -61,8 +63,20 @@ impl Counts {
         }
     }
 
-    /// The counts of these members, in two passes.
+    /// The counts of these members. Two passes, side by side.
     pub(crate) fn of(members: &Members, small_tenant_max: u64) -> Self {
+        let all = || members.roster.standings().filter_map(|standing| standing.counted_seen());
+        let (seen, mut counts) = thread::scope(|scope| {
+            let seen = scope.spawn(|| SeenCounts::of(all()));
+            let counts = Self::of_tenants(members, small_tenant_max);
+            (seen.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), counts)
+        });
+        counts.seen = seen;
+        counts
+    }
+
+    /// All but when members were seen overall.
+    fn of_tenants(members: &Members, small_tenant_max: u64) -> Self {
         let mut counts = Self::new(small_tenant_max);
         let tenants = u32::try_from(members.tenants()).expect("tenant ordinals are 32 bits");
         for tenant in (0..tenants).map(TenantOrdinal::new) {
@@ -70,9 +84,6 @@ impl Counts {
             counts.tally.add_all(of_tenant.tally());
             counts.tenants_in_use += u64::from(of_tenant.tally().total > 0);
             counts.tenants.push(of_tenant);
-            for standing in members.standings_of(tenant) {
-                counts.seen.replace(None, standing.counted_seen());
-            }
         }
         counts.persons = PersonCounts::of(members, counts.tally.total);
         counts
@@ -185,21 +196,19 @@ impl Tally {
 impl PersonCounts {
     /// `total_users` of the members are not deleted.
     fn of(members: &Members, total_users: u64) -> Self {
-        let mut counts = Self { total: total_users, redundant: InstantCounts::default() };
+        let (mut total, mut redundant) = (total_users, Vec::new());
         for person in members.persons.shared() {
             let alive = || person.clone().filter_map(|member| alive(members, member));
-            counts.total -= (alive().count() as u64).saturating_sub(1);
+            total -= (alive().count() as u64).saturating_sub(1);
             let greatest = alive().map(|standing| standing.counted_at()).max();
             let mut instants: Vec<_> = alive().filter_map(|standing| standing.counted_at()).collect();
             if let Some(at) = greatest.flatten().and_then(|at| instants.iter().position(|&other| other == at))
             {
                 instants.swap_remove(at);
             }
-            for at in instants {
-                counts.redundant.insert(at);
-            }
+            redundant.append(&mut instants);
         }
-        counts
+        Self { total, redundant: InstantCounts::of(redundant) }
     }
 
     fn follow(&mut self, members: &Members, who: (PersonOrdinal, MemberOrdinal), change: &Change) {

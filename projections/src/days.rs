@@ -9,19 +9,20 @@ mod sets;
 mod stamps;
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use lastseen_event::{Fact, MemberOrdinal, Position, Provenance, UtcInstant};
 use roaring::RoaringBitmap;
 
 use self::membership::Turns;
-pub use self::sets::{Cohort, DayRow, DaySets, PeriodRow};
+pub use self::sets::{Before, Cohort, DayRow, DaySets, PeriodRow};
 use self::stamps::Stamps;
 use crate::calendar::{Calendar, Day};
 use crate::decisions::Decision;
 use crate::paged::Paged;
 use crate::roster::{Change, Standing};
+use crate::snapshot::{BadPart, Bytes};
 
 /// Members by day.
 pub(crate) type ByDay = BTreeMap<Day, Arc<RoaringBitmap>>;
@@ -58,6 +59,19 @@ pub(crate) struct Book {
     pub(crate) back: ByDay,
 }
 
+impl Book {
+    /// All kinds of bitmaps, in the order of their numbers.
+    pub(crate) fn kinds(&self) -> [&ByDay; 6] {
+        [&self.observed, &self.estimated, &self.first, &self.first_observed, &self.gone, &self.back]
+    }
+
+    /// The bitmaps of one kind.
+    pub(crate) fn kind_mut(&mut self, number: u8) -> Option<&mut ByDay> {
+        let Self { observed, estimated, first, first_observed, gone, back } = self;
+        [observed, estimated, first, first_observed, gone, back].into_iter().nth(number.into())
+    }
+}
+
 /// Whether a member has an estimate, and the day by whose end it was observed first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Estimated {
@@ -78,6 +92,60 @@ impl Days {
             changed_from: Stamps::default(),
             told: Stamps::default(),
         }
+    }
+
+    /// No day of UTC.
+    pub(crate) fn utc() -> Self {
+        Self::new(Calendar::utc())
+    }
+
+    pub(crate) fn book(&self) -> &Book {
+        &self.book
+    }
+
+    pub(crate) fn book_mut(&mut self) -> &mut Book {
+        &mut self.book
+    }
+
+    /// Whether the same is known of the estimates of a member.
+    pub(crate) fn estimates_as(&self, other: &Self, member: MemberOrdinal) -> bool {
+        self.estimated.get(member.index()) == other.estimated.get(member.index())
+    }
+
+    /// What is known of the estimates of these members, where there is an estimate: how many, then each.
+    pub(crate) fn encode_estimated(&self, slots: Range<usize>, part: &mut Vec<u8>) {
+        let estimated = || {
+            let all = slots.clone().map(|slot| (slot, self.estimated.get(slot)));
+            all.filter(|(_, estimated)| *estimated != Estimated::Never)
+        };
+        let number = |of: usize| u32::try_from(of).expect("ordinals are 32 bits").to_le_bytes();
+        part.extend_from_slice(&number(estimated().count()));
+        for (slot, estimated) in estimated() {
+            part.extend_from_slice(&number(slot));
+            let by = match estimated {
+                Estimated::ObservedBy(day) => Some(day.number()),
+                Estimated::Never | Estimated::Unobserved => None,
+            };
+            part.push(u8::from(by.is_some()));
+            part.extend_from_slice(&by.unwrap_or_default().to_le_bytes());
+        }
+    }
+
+    pub(crate) fn decode_estimated(
+        &mut self,
+        slots: Range<usize>,
+        bytes: &mut Bytes<'_>,
+    ) -> Result<(), BadPart> {
+        for _ in 0..bytes.u32()? {
+            let slot = bytes.u32()? as usize;
+            let ([observed], by) = (bytes.take()?, Day::new(i32::from_le_bytes(bytes.take()?)));
+            if !slots.contains(&slot) {
+                return Err(BadPart);
+            }
+            let estimated = if observed == 0 { Estimated::Unobserved } else { Estimated::ObservedBy(by) };
+            *self.estimated.slot(slot) = estimated;
+        }
+        Ok(())
     }
 
     /// Follows activity that counts; `change` is what it did to its member.
@@ -173,10 +241,15 @@ impl Days {
         }
     }
 
-    /// The last position that changed what a row for `day` says, looking back as far as a month of its kind does.
-    pub(crate) fn changed_at(&self, day: Day) -> Position {
-        let window = self.changed.range(day.plus(1 - MONTH_DAYS)..=day).map(|(_, position)| *position).max();
-        window.unwrap_or_default().max(self.changed_from.last_by(day))
+    /// The last position that changed who was active on these days.
+    pub(crate) fn activity_changed_at(&self, days: RangeInclusive<Day>) -> Position {
+        self.changed.range(days).map(|(_, position)| *position).max().unwrap_or_default()
+    }
+
+    /// The last position that changed what is counted from these days.
+    pub(crate) fn changed_at(&self, days: RangeInclusive<Day>) -> Position {
+        let held = self.changed_from.last_by(*days.end());
+        self.activity_changed_at(days).max(held)
     }
 
     /// The last position of activity or of a decision on `day` or before it.
@@ -186,12 +259,12 @@ impl Days {
 
     /// Everything that rows for these days need.
     pub(crate) fn sets(&self, days: RangeInclusive<Day>, members: Option<RoaringBitmap>) -> DaySets {
-        DaySets::new(&self.book, days, members)
+        DaySets::new(&self.book, self.calendar.is_utc(), days, members)
     }
 }
 
 /// The days of `mau`.
-const MONTH_DAYS: i32 = 30;
+pub(crate) const MONTH_DAYS: i32 = 30;
 /// The days of `wau`.
 const WEEK_DAYS: i32 = 7;
 

@@ -12,10 +12,13 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use lastseen_event::UtcInstant;
 
-use self::node::Branch;
+use self::node::{Branch, Node};
 
 /// The low bits of an instant that its era leaves open.
 const ERA_BITS: u32 = 40;
+
+/// More eras than this, 2,200 years, are not told apart by counting.
+const ERAS_MAX: u64 = 1 << 16;
 
 /// Instants, each as often as it was inserted.
 #[derive(Debug, Default)]
@@ -31,6 +34,45 @@ impl InstantCounts {
         let era = self.eras.entry(key >> ERA_BITS).or_insert_with(|| Branch::empty(ERA_BITS));
         era.count += 1;
         era.node.insert(key, ERA_BITS);
+    }
+
+    /// The multiset of these instants, in any order. Faster than inserting them: each is moved a few times in order
+    /// instead of being looked a place for all over memory.
+    pub(crate) fn of(instants: impl IntoIterator<Item = UtcInstant>) -> Self {
+        let mut keys: Vec<u64> = instants.into_iter().map(key_of).collect();
+        let eras = || keys.iter().map(|key| key >> ERA_BITS);
+        let (Some(first), Some(last)) = (eras().min(), eras().max()) else { return Self::default() };
+        if last - first >= ERAS_MAX {
+            let mut one_by_one = Self::default();
+            for key in keys {
+                one_by_one.insert(instant_of(key));
+            }
+            return one_by_one;
+        }
+        let place_of = |era: u64| usize::try_from(era - first).expect("below the bound");
+        let mut counts = vec![0; place_of(last) + 1];
+        for era in eras() {
+            counts[place_of(era)] += 1;
+        }
+        let mut places = Vec::with_capacity(counts.len());
+        let mut end = 0;
+        for count in &counts {
+            places.push(end);
+            end += count;
+        }
+        let mut scattered = vec![0; keys.len()];
+        for &key in &keys {
+            let place = &mut places[place_of(key >> ERA_BITS)];
+            scattered[*place] = key;
+            *place += 1;
+        }
+        let mut eras = BTreeMap::new();
+        for ((era, count), end) in (first..).zip(counts).zip(places).filter(|((_, count), _)| *count > 0) {
+            let part = end - count..end;
+            let node = Node::of(&mut scattered[part.clone()], &mut keys[part], ERA_BITS);
+            eras.insert(era, Branch { count: count as u64, node });
+        }
+        Self { eras }
     }
 
     /// Takes out one instant.

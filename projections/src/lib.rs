@@ -15,7 +15,9 @@
 //!
 //! Pure: no tokio, no I/O, no clock. "Now" is an argument of the query.
 
+mod as_of;
 mod calendar;
+mod compare;
 mod counts;
 mod days;
 mod decisions;
@@ -26,16 +28,21 @@ mod newest;
 mod paged;
 mod persons;
 mod ranges;
+mod recent;
 mod roster;
 mod selection;
+mod snapshot;
 mod summary;
 mod views;
 mod window;
 
+pub use as_of::AsOf;
 pub use calendar::{Calendar, Day, InvalidDay, Period};
-pub use days::{Cohort, DayRow, DaySets, PeriodRow};
+pub use compare::{Difference, DifferenceKind};
+pub use days::{Before, Cohort, DayRow, DaySets, PeriodRow};
 pub use member::{Condition, MemberState, Seen, Status};
 pub use selection::{InvalidTypes, Selection, TypeSet};
+pub use snapshot::{BadPart, Restoring, SNAPSHOT_VERSION, Taking};
 pub use summary::{Overall, Scope, Summary};
 pub use views::{DaysBuilder, Views, ViewsBuilder};
 pub use window::{InvalidWindow, Window};

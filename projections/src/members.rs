@@ -1,7 +1,9 @@
 //! All that is folded from facts: the roster, and which members make up a tenant and a person. What is derived
 //! from it for counting is in `counts`.
 
-use lastseen_event::{Fact, MemberOrdinal, MemberRef, TenantOrdinal};
+use std::ops::RangeInclusive;
+
+use lastseen_event::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal};
 use roaring::RoaringBitmap;
 
 use crate::TypeSet;
@@ -30,14 +32,48 @@ impl Members {
 
     /// Enters a new member into its tenant and person; whether the person has others.
     fn enter(&mut self, MemberRef { member, tenant, person }: MemberRef) -> bool {
+        self.tenant_mut(tenant).insert(member);
+        self.join(person, member)
+    }
+
+    fn tenant_mut(&mut self, tenant: TenantOrdinal) -> &mut OrdinalRanges {
         if tenant.index() >= self.tenants.len() {
             self.tenants.resize_with(tenant.index() + 1, OrdinalRanges::default);
         }
-        self.tenants[tenant.index()].insert(member);
+        &mut self.tenants[tenant.index()]
+    }
+
+    /// Adds a new member to its person; whether that has others.
+    fn join(&mut self, person: PersonOrdinal, member: MemberOrdinal) -> bool {
         let Some(other) = self.persons.join(person, member) else { return false };
         self.roster.mark_shared(other);
         self.roster.mark_shared(member);
         true
+    }
+
+    /// Enters every member that the roster knows; `None` if `whose` does not know one.
+    pub(crate) fn enter_all(&mut self, whose: impl Fn(MemberOrdinal) -> Option<MemberRef>) -> Option<()> {
+        let known: Vec<_> = self.roster.known().collect();
+        // Neighbours are mostly of one tenant: they enter it as a range.
+        let mut run: Option<(TenantOrdinal, RangeInclusive<u32>)> = None;
+        for member in known {
+            let MemberRef { member, tenant, person } = whose(member)?;
+            match &mut run {
+                Some((of, range)) if *of == tenant && range.end() + 1 == member.get() => {
+                    *range = *range.start()..=member.get();
+                }
+                other => {
+                    if let Some((before, range)) = other.replace((tenant, member.get()..=member.get())) {
+                        self.tenant_mut(before).append(range);
+                    }
+                }
+            }
+            self.join(person, member);
+        }
+        if let Some((tenant, range)) = run {
+            self.tenant_mut(tenant).append(range);
+        }
+        Some(())
     }
 
     /// Number of tenant ordinals in use, those without a member included.
@@ -50,10 +86,15 @@ impl Members {
         self.tenants.get(tenant.index()).into_iter().flat_map(OrdinalRanges::iter)
     }
 
+    /// First to last ordinal of each run of a tenant's members, ascending.
+    pub(crate) fn ranges_of(&self, tenant: TenantOrdinal) -> impl Iterator<Item = RangeInclusive<u32>> {
+        self.tenants.get(tenant.index()).into_iter().flat_map(OrdinalRanges::ranges)
+    }
+
     /// The ordinals of a tenant's members as a set.
     pub(crate) fn set_of(&self, tenant: TenantOrdinal) -> RoaringBitmap {
         let mut members = RoaringBitmap::new();
-        for range in self.tenants.get(tenant.index()).into_iter().flat_map(OrdinalRanges::ranges) {
+        for range in self.ranges_of(tenant) {
             members.insert_range(range);
         }
         members

@@ -30,6 +30,11 @@ impl<T: Copy + Default> Paged<T> {
         &mut page[index % PAGE_SLOTS]
     }
 
+    /// The end of the last page.
+    pub(crate) fn slots(&self) -> usize {
+        self.pages.len() * PAGE_SLOTS
+    }
+
     /// Every slot of every page that was written to, in order; the untouched neighbours are among them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = T> {
         self.pages.iter().flatten().flat_map(|page| page.iter().copied())

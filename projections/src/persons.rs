@@ -12,6 +12,8 @@ pub(crate) struct Persons {
     heads: Paged<Link>,
     /// Only a member that has a successor is written to.
     nexts: Paged<Link>,
+    /// Those with several members.
+    shared: Vec<PersonOrdinal>,
 }
 
 /// A member's ordinal plus one. `None`: the chain ends.
@@ -22,8 +24,11 @@ impl Persons {
     pub(crate) fn join(&mut self, person: PersonOrdinal, member: MemberOrdinal) -> Option<MemberOrdinal> {
         let link = NonZeroU32::MIN.checked_add(member.get()).expect("an ordinal is below u32::MAX");
         let head = self.heads.slot(person.index()).replace(link);
-        if head.is_some() {
+        if let Some(first) = head {
             *self.nexts.slot(member.index()) = head;
+            if self.nexts.get(member_of(first).index()).is_none() {
+                self.shared.push(person);
+            }
         }
         head.map(member_of)
     }
@@ -35,9 +40,16 @@ impl Persons {
 
     /// The members of each person that has several.
     pub(crate) fn shared(&self) -> impl Iterator<Item = impl Iterator<Item = MemberOrdinal> + Clone> {
-        let has_next =
-            |head: &Link| head.is_some_and(|link| self.nexts.get(member_of(link).index()).is_some());
-        self.heads.iter().filter(has_next).map(|head| self.chain(head))
+        self.shared.iter().map(|person| self.chain(self.heads.get(person.index())))
+    }
+
+    /// The same of `count` of them at most, without the first `skip`.
+    pub(crate) fn some_shared(
+        &self,
+        skip: usize,
+        count: usize,
+    ) -> impl Iterator<Item = impl Iterator<Item = MemberOrdinal> + Clone> {
+        self.shared.iter().skip(skip).take(count).map(|person| self.chain(self.heads.get(person.index())))
     }
 
     fn chain(&self, head: Link) -> impl Iterator<Item = MemberOrdinal> + Clone {

@@ -26,6 +26,18 @@ impl OrdinalRanges {
         }
     }
 
+    /// Adds ordinals that are all above those in the set.
+    pub(crate) fn append(&mut self, range: RangeInclusive<u32>) {
+        match self.lasts.last_entry() {
+            Some(mut before) if before.get().checked_add(1) == Some(*range.start()) => {
+                before.insert(*range.end());
+            }
+            Some(_) | None => {
+                self.lasts.insert(*range.start(), *range.end());
+            }
+        }
+    }
+
     /// Whether there is no ordinal.
     pub(crate) fn is_empty(&self) -> bool {
         self.lasts.is_empty()

@@ -4,11 +4,14 @@
 //! any number of times, give the same record.
 
 use std::cmp::Reverse;
+use std::hint::black_box;
+use std::ops::Range;
 
 use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, UtcInstant};
 
 use crate::decisions::{Decision, Decisions};
 use crate::paged::Paged;
+use crate::snapshot::{BadPart, Bytes};
 use crate::{MemberState, Seen, TypeSet};
 
 /// The records of all members.
@@ -24,6 +27,15 @@ pub(crate) struct Standing {
     pub(crate) deleted: bool,
     pub(crate) confirmed: bool,
     seen: Option<(UtcInstant, Provenance)>,
+}
+
+/// What a member was at an instant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StandingAt {
+    pub(crate) deleted: bool,
+    pub(crate) confirmed: bool,
+    /// Whether it had been seen, ever.
+    pub(crate) seen: bool,
 }
 
 /// What one fact did to a member.
@@ -92,7 +104,10 @@ impl Roster {
         record.has(KNOWN).then(|| MemberState {
             exists_from: record.exists_from(),
             confirmed_from: record.has(CONFIRMED).then(|| UtcInstant::from_micros(record.confirmed_micros)),
-            deleted_at: self.decisions(member).last().filter(|last| last.deletes).map(Decision::at),
+            deleted_at: record
+                .has(DELETED)
+                .then(|| self.decisions(member).last().map(Decision::at))
+                .flatten(),
             last_seen: record.seen(),
             first_seen_at: record.first_seen(),
         })
@@ -106,6 +121,87 @@ impl Roster {
     /// The standing of a member. `None`: no fact told of it.
     pub(crate) fn standing(&self, member: MemberOrdinal) -> Option<Standing> {
         self.records.get(member.index()).standing()
+    }
+
+    /// Reads the records of these members.
+    pub(crate) fn touch(&self, facts: &[Fact]) {
+        let known = |fact: &&Fact| self.records.get(fact.member.member.index()).has(KNOWN);
+        black_box(facts.iter().filter(known).count());
+    }
+
+    /// What a member was at an instant. `None`: it did not exist yet.
+    pub(crate) fn standing_at(&self, member: MemberOrdinal, at: UtcInstant) -> Option<StandingAt> {
+        let record = self.records.get(member.index());
+        if !record.has(KNOWN) || record.exists_from() > at {
+            return None;
+        }
+        let deleted = || {
+            let all = self.decisions.of(member);
+            let by_then = all.partition_point(|decision| decision.at() <= at);
+            by_then > 0 && all[by_then - 1].deletes
+        };
+        Some(StandingAt {
+            deleted: record.has(DECIDED) && deleted(),
+            confirmed: record.has(CONFIRMED) && record.confirmed_micros <= at.as_micros(),
+            seen: record.first_seen().is_some_and(|first| first <= at),
+        })
+    }
+
+    /// The standings of all members, by ordinal.
+    pub(crate) fn standings(&self) -> impl Iterator<Item = Standing> {
+        self.records.iter().filter_map(|record| record.standing())
+    }
+
+    /// One more than the greatest ordinal that may be known.
+    pub(crate) fn slots(&self) -> usize {
+        self.records.slots()
+    }
+
+    /// The known members, ascending.
+    pub(crate) fn known(&self) -> impl Iterator<Item = MemberOrdinal> {
+        let all = (0..self.slots()).filter(|slot| self.records.get(*slot).has(KNOWN));
+        all.map(|slot| MemberOrdinal::new(u32::try_from(slot).expect("ordinals are 32 bits")))
+    }
+
+    pub(crate) fn encode_records(&self, slots: Range<usize>, part: &mut Vec<u8>) {
+        part.reserve(slots.len() * size_of::<Record>());
+        for slot in slots {
+            let Record { seen_micros, tagged_position, exists_micros, confirmed_micros, first_seen_micros } =
+                self.records.get(slot);
+            part.extend_from_slice(&seen_micros.to_le_bytes());
+            part.extend_from_slice(&tagged_position.to_le_bytes());
+            for micros in [exists_micros, confirmed_micros, first_seen_micros] {
+                part.extend_from_slice(&micros.to_le_bytes());
+            }
+        }
+    }
+
+    pub(crate) fn decode_records(
+        &mut self,
+        slots: Range<usize>,
+        bytes: &mut Bytes<'_>,
+    ) -> Result<(), BadPart> {
+        for slot in slots {
+            let record = Record {
+                seen_micros: bytes.i64()?,
+                tagged_position: bytes.u64()?,
+                exists_micros: bytes.i64()?,
+                confirmed_micros: bytes.i64()?,
+                first_seen_micros: bytes.i64()?,
+            };
+            if record.has(KNOWN) {
+                *self.records.slot(slot) = record;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn encode_decisions(&self, members: Range<MemberOrdinal>, part: &mut Vec<u8>) {
+        self.decisions.encode(members, part);
+    }
+
+    pub(crate) fn decode_decisions(&mut self, bytes: &mut Bytes<'_>) -> Result<(), BadPart> {
+        self.decisions.decode(bytes)
     }
 
     /// Notes that the person of this member has others.
@@ -127,7 +223,7 @@ fn confirms(fact: &Fact) -> bool {
 #[derive(Clone, Copy, Debug, Default)]
 struct Record {
     seen_micros: i64,
-    /// `flags: 4 bits | unused: 1 | rank: 3 bits | position: 56 bits`, rank and position being those of last seen.
+    /// `flags: 5 bits | rank: 3 bits | position: 56 bits`, rank and position being those of last seen.
     tagged_position: u64,
     exists_micros: i64,
     confirmed_micros: i64,
@@ -144,6 +240,8 @@ const RANK: u64 = 0b111 << POSITION_BITS;
 const RANK_ESTIMATED: u64 = 5;
 const KNOWN: u64 = 1 << 59;
 const CONFIRMED: u64 = 1 << 60;
+/// There is a [`Decision`].
+const DECIDED: u64 = 1 << 61;
 const DELETED: u64 = 1 << 62;
 const SHARED: u64 = 1 << 63;
 
@@ -211,7 +309,7 @@ impl Record {
     /// Of all deletions and restorations, the greatest decides.
     fn decide(&mut self, all: &[Decision]) {
         let deleted = all.last().is_some_and(|last| last.deletes);
-        self.tagged_position = self.tagged_position & !DELETED | if deleted { DELETED } else { 0 };
+        self.tagged_position = self.tagged_position & !DELETED | DECIDED | if deleted { DELETED } else { 0 };
     }
 }
 

@@ -31,13 +31,13 @@ impl Selection {
     }
 
     /// The types that feed last seen, `observed_only` applied.
-    pub(crate) fn counted(&self) -> TypeSet {
+    pub fn counted(&self) -> TypeSet {
         if self.observed_only { self.types.without_estimates() } else { self.types }
     }
 }
 
 /// A set of activity types, estimates included or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TypeSet(u16);
 
 impl TypeSet {

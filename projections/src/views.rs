@@ -6,11 +6,15 @@ use std::ops::RangeInclusive;
 use lastseen_event::{Fact, MemberOrdinal, Position, TenantOrdinal, UtcInstant};
 
 use crate::counts::{Counts, SMALL_TENANT_MAX};
-use crate::days::Days;
+use crate::days::{Days, MONTH_DAYS};
 use crate::decisions::Decision;
 use crate::members::Members;
+use crate::recent::Recent;
 use crate::roster::{Change, Roster};
-use crate::{Calendar, Day, DaySets, MemberState, Scope, Selection, Summary, TypeSet};
+use crate::{Before, Calendar, Day, DaySets, MemberState, Period, Scope, Selection, Summary, TypeSet};
+
+/// Facts whose memory is read at once.
+const GROUP: usize = 64;
 
 /// Who was last seen when, and how many are active. The same facts give the same answers, in any order and any
 /// number of times.
@@ -19,6 +23,7 @@ pub struct Views {
     members: Members,
     counts: Counts,
     days: Days,
+    recent: Recent,
     selection: Selection,
     position: Position,
 }
@@ -41,6 +46,11 @@ impl Views {
     /// # Panics
     /// If a position is 2^56 or greater: no store gets there.
     pub fn apply(&mut self, fact: &Fact) {
+        self.recent.push(fact.position, fact.occurred_at);
+        self.fold(fact);
+    }
+
+    fn fold(&mut self, fact: &Fact) {
         if !self.selection.keeps(fact) {
             return;
         }
@@ -58,21 +68,41 @@ impl Views {
     pub fn apply_all(&mut self, facts: &[Fact]) {
         // Members of one group are in no relation, so reading what each needs, first the records, then what the
         // records lead to, waits for memory once for many of them; folding one after the other waits each time.
-        const GROUP: usize = 64;
         for group in facts.chunks(GROUP) {
+            self.members.roster.touch(group);
             let standing = |fact: &Fact| self.members.roster.standing(fact.member.member);
-            black_box(group.iter().filter_map(standing).count());
             let touch = |fact| Some(self.counts.touch(fact, &standing(fact)?));
             black_box(group.iter().filter_map(touch).fold(0, u64::wrapping_add));
             for fact in group {
-                self.apply(fact);
+                self.fold(fact);
+            }
+            let least = group.iter().map(|fact| fact.occurred_at).min();
+            let position = group.iter().map(|fact| fact.position).max();
+            if let (Some(position), Some(least)) = (position, least) {
+                self.recent.push(position, least);
             }
         }
+    }
+
+    /// What a snapshot is taken of.
+    pub(crate) fn parts(&self) -> (&Members, &Days) {
+        (&self.members, &self.days)
     }
 
     /// The greatest position folded in; [`Position::START`] when there is none.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// A position behind which nothing was folded that had occurred by `at`. Less is known of what was folded long ago:
+    /// then it is a later one than need be.
+    pub fn reach_of(&self, at: UtcInstant) -> Position {
+        self.recent.reach_of(at)
+    }
+
+    /// Number of tenant ordinals in use, those without a member included.
+    pub fn tenants(&self) -> usize {
+        self.members.tenants()
     }
 
     /// Whether the tenant has a member, deleted ones included.
@@ -96,9 +126,20 @@ impl Views {
         self.days.sets(days, members)
     }
 
-    /// A row for `day` that was counted at this position or later is as it would be counted now.
+    /// A [`DayRow`](crate::DayRow) for `day` that was counted at this position or later is as it would be counted now.
     pub fn day_changed_at(&self, day: Day) -> Position {
-        self.days.changed_at(day)
+        self.days.changed_at(day.plus(1 - MONTH_DAYS)..=day)
+    }
+
+    /// The same of a [`PeriodRow`](crate::PeriodRow): it looks back one period.
+    pub fn period_changed_at(&self, period: Period, days: &RangeInclusive<Day>) -> Position {
+        let before = period.around(days.start().plus(-1));
+        self.days.changed_at(*before.start()..=*days.end())
+    }
+
+    /// What was put together [before](Before) a day at this position or later is as it would be now.
+    pub fn before_changed_at(&self, before: &Before) -> Position {
+        self.days.activity_changed_at(before.days())
     }
 
     /// The last position of activity, deletion or restoration that occurred on a day of UTC up to `day`.
@@ -136,8 +177,13 @@ pub struct ViewsBuilder {
 impl ViewsBuilder {
     /// A builder that folds what `selection` chooses.
     pub fn new(selection: Selection) -> Self {
-        let days = Days::new(Calendar::utc());
+        let days = Days::utc();
         Self { selection, members: Members::default(), days, position: Position::START }
+    }
+
+    /// A builder that goes on from what was folded up to a position.
+    pub(crate) fn from_parts(selection: Selection, members: Members, days: Days, position: Position) -> Self {
+        Self { selection, members, days, position }
     }
 
     /// Folds one fact in, unless it is out of the selection's bounds.
@@ -152,6 +198,20 @@ impl ViewsBuilder {
         }
     }
 
+    /// Folds facts in, as [`ViewsBuilder::apply`] with each; faster where there are more members than the processor's
+    /// caches hold.
+    ///
+    /// # Panics
+    /// If a position is 2^56 or greater: no store gets there.
+    pub fn apply_all(&mut self, facts: &[Fact]) {
+        for group in facts.chunks(GROUP) {
+            self.members.roster.touch(group);
+            for fact in group {
+                self.apply(fact);
+            }
+        }
+    }
+
     /// Counts what was folded.
     pub fn finish(self) -> Views {
         self.finish_with_small_tenants_up_to(SMALL_TENANT_MAX)
@@ -163,6 +223,7 @@ impl ViewsBuilder {
         Views {
             counts: Counts::of(&self.members, members),
             days: self.days,
+            recent: Recent::after(self.position),
             selection: self.selection,
             members: self.members,
             position: self.position,
@@ -192,6 +253,20 @@ impl DaysBuilder {
         if self.selection.keeps(fact) {
             let change = self.roster.fold(fact, self.selection.counted());
             follow(&mut self.days, &self.roster, (fact, &change), self.selection.counted());
+        }
+    }
+
+    /// Folds facts in, as [`DaysBuilder::apply`] with each; faster where there are more members than the processor's
+    /// caches hold.
+    ///
+    /// # Panics
+    /// If a position is 2^56 or greater: no store gets there.
+    pub fn apply_all(&mut self, facts: &[Fact]) {
+        for group in facts.chunks(GROUP) {
+            self.roster.touch(group);
+            for fact in group {
+                self.apply(fact);
+            }
         }
     }
 

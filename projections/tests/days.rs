@@ -223,6 +223,12 @@ proptest! {
                 prop_assert_eq!(sets.cohorts(period), expected.cohorts(period, &days));
             }
         }
+        for day in Day::each(days.clone()) {
+            let mut sets = live.days(Scope::All, day..=day);
+            sets.set_before(sets.before());
+            prop_assert!(sets.has_before());
+            prop_assert_eq!(sets.by_day(), live.days(Scope::All, day..=day).by_day());
+        }
         let built = builder.finish();
         prop_assert_eq!(built.days(Scope::All, days.clone()).by_day(), live.days(Scope::All, days).by_day());
     }

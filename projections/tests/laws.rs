@@ -2,10 +2,10 @@
 //! numbers fit each other.
 
 use lastseen_event::{Fact, MemberOrdinal, TenantOrdinal, UtcInstant};
-use lastseen_projections::{Condition, MemberState, Scope, Selection, Summary, Views, ViewsBuilder};
+use lastseen_projections::{AsOf, Condition, MemberState, Scope, Selection, Summary, Views, ViewsBuilder};
 use proptest::prelude::*;
 
-use crate::history::{TENANTS, choice, disorder, edges, history};
+use crate::history::{Choice, TENANTS, choice, disorder, edges, history};
 use crate::naive::Naive;
 
 /// Sizes up to which a tenant is small: none, some, and all of a random history.
@@ -192,5 +192,40 @@ fn sum(of: &[Summary]) -> Summary {
         observed: total(|of| of.observed),
         estimated_only: total(|of| of.estimated_only),
         overall: None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_numbers_as_of_an_instant_are_those_of_the_recount(
+        facts in history(60),
+        windows in prop::collection::vec(1..40 * 86_400_000_000_i64, 1..4),
+        edge_off in -1..2_i64,
+    ) {
+        let views = live(&facts, 3);
+        let days = |at: UtcInstant| at.as_micros().div_euclid(86_400_000_000) * 86_400_000_000;
+        let edges: Vec<i64> = edges(&facts).into_iter().filter(|at| at.as_micros().unsigned_abs() < 1 << 60)
+            .flat_map(|at| [at.as_micros(), days(at) - 1 + edge_off, days(at) + 86_400_000_000 - 1 + edge_off])
+            .collect();
+        for at in edges.into_iter().step_by(3) {
+            for window in windows.iter().copied().chain([1, 86_400_000_000 - 1, 30 * 86_400_000_000]) {
+                let (since, at) = (UtcInstant::from_micros(at - window), UtcInstant::from_micros(at));
+                let naive = Naive::choosing(&facts, &Choice { occurred_until: Some(at), ..Choice::default() });
+                for scope in [Scope::All, Scope::Tenant(TenantOrdinal::new(1)), Scope::Tenant(TenantOrdinal::new(9))] {
+                    let mut as_of = AsOf::new(&views, scope, (since, at));
+                    let parts = as_of.parts();
+                    for fact in &facts {
+                        if parts.iter().any(|part| part.contains(&fact.occurred_at)) {
+                            as_of.see(fact);
+                        }
+                    }
+                    as_of.put_together();
+                    while as_of.step(&views) {}
+                    prop_assert_eq!(as_of.finish(), naive.summary(scope, since), "{:?} {} {}", scope, since, at);
+                }
+            }
+        }
     }
 }

@@ -9,3 +9,4 @@ mod history;
 mod laws;
 mod naive;
 mod scale;
+mod snapshots;

@@ -29,9 +29,12 @@ fn assert_imported(ended: &Ended, stored: &str, duplicates: &str) {
     assert_eq!(ended.stdout.lines().count(), 1);
 }
 
-/// Every number of `truth` that does not need a backfill or a day series.
+/// Every number of `truth` that does not need a backfill.
 fn assert_truth(server: &Server, truth: &Value) {
     assert_totals(server, truth);
+    assert_days(server, "/v1", array(truth, "days_all"));
+    let tenant = truth["days_tenant"]["tenant_id"].as_str().unwrap();
+    assert_days(server, &format!("/v1/tenants/{tenant}"), array(&truth["days_tenant"], "days"));
     for expected in array(truth, "active_30d_as_of") {
         assert_active(server, expected);
     }
@@ -50,6 +53,41 @@ fn assert_totals(server: &Server, truth: &Value) {
     for (tenant, members) in truth["users_per_tenant"].as_object().unwrap() {
         let summary = server.client().ask(&format!("/v1/tenants/{tenant}/summary"));
         assert_eq!(summary["total_users"], *members, "{tenant}");
+    }
+}
+
+/// The series, what follows from it alone, and what the rolling count says on the same days. Twice: the second time, the
+/// rows were counted before.
+fn assert_days(server: &Server, scope: &str, expected: &[Value]) {
+    let client = server.client();
+    let [from, to] = [expected.first(), expected.last()].map(|day| day.unwrap()["date"].as_str().unwrap());
+    for path in [
+        format!("{scope}/active-users?from={from}&to={to}"),
+        // Another name for the same clock, by a scan of all events: of observed ones, which all of them are.
+        format!("{scope}/active-users?from={from}&to={to}&tz=Etc/UTC&provenance=observed"),
+        format!("{scope}/active-users?from={from}&to={to}"),
+    ] {
+        let answer = client.ask(&path);
+        let days = array(&answer, "days");
+        assert_eq!(days.len(), expected.len(), "{path}");
+        for (day, expected) in days.iter().zip(expected) {
+            for name in ["date", "dau", "wau", "mau"] {
+                assert_eq!(day[name], expected[name], "{path}: {name} of {day}");
+            }
+            assert_eq!(day["partial"], false, "{path}: {day}");
+        }
+        for pair in days.windows(2) {
+            let names = ["dau", "new", "returning", "resurrected", "dormant"];
+            let (before, day) = (numbers(&pair[0], &names), numbers(&pair[1], &names));
+            let [dau, new, returning, resurrected, dormant] = day[..] else { panic!("{day:?}") };
+            assert_eq!(dau + dormant, before[0] + new + resurrected, "{path}: {}", pair[1]);
+            assert_eq!(dau, returning + new + resurrected, "{path}: {}", pair[1]);
+        }
+    }
+    for day in expected.iter().step_by(13) {
+        let as_of = format!("{}T23:59:59.999999Z", day["date"].as_str().unwrap());
+        let summary = client.ask(&format!("{scope}/summary?as_of={as_of}&window=2591999999999us"));
+        assert_eq!(summary["active_users"], day["mau"], "{scope} as of {as_of}");
     }
 }
 

@@ -23,6 +23,7 @@ mod replay_command;
 mod routes;
 mod seed_cases;
 mod shutdown;
+mod snapshots;
 mod upkeep;
 
 /// The binary that cargo has just built.

@@ -126,6 +126,16 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Whether an event that occurred between these instants, both inclusive, may be in the segment.
+    pub(crate) fn may_hold_any(&self, since: Option<UtcInstant>, until: Option<UtcInstant>) -> bool {
+        let first = since.map_or(i32::MIN, segment::write::day_of);
+        let last = until.map_or(i32::MAX, segment::write::day_of);
+        let range = self.days.partition_point(|range| range[1] < first);
+        self.days.get(range).is_some_and(|range| range[0] <= last)
+    }
+}
+
 /// The file: the checksum stands before what it is of.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@
 mod text;
 
 use std::hash::BuildHasher;
+use std::hint::black_box;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use lastseen_event::{MemberOrdinal, MemberRef, PersonOrdinal, TenantId, TenantOrdinal, UserId};
@@ -12,8 +13,9 @@ use self::text::{TextArena, TextRef};
 
 /// Every tenant, person and member of a log.
 ///
-/// Member ordinals are handed out in blocks per tenant, each twice the one before up to a bound, in the
-/// order in which members first appear: a tenant is a few ranges, and the same order gives the same numbers.
+/// Member ordinals are handed out in blocks per tenant, each a quarter of those before it up to a bound, in the
+/// order in which members first appear: a tenant is a few ranges, few numbers are left free, and the same order gives the
+/// same numbers.
 #[derive(Default)]
 pub struct Members {
     hasher: DefaultHashBuilder,
@@ -38,7 +40,8 @@ struct Tenant {
     name: Box<str>,
     /// Ordinals of the newest block that are still free.
     free: std::ops::Range<u32>,
-    next_block: u32,
+    /// Ordinals in all of its blocks.
+    numbers: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -179,11 +182,56 @@ impl Members {
 
     /// The member with these names, made if it is new; whether it was.
     pub(crate) fn resolve(&mut self, tenant_id: TenantId<'_>, user_id: UserId<'_>) -> (MemberRef, bool) {
-        let tenant = match self.tenant(tenant_id.as_str()) {
-            Some(tenant) => tenant,
-            None => self.add_tenant(tenant_id.as_str()),
-        };
-        let hash = self.hasher.hash_one(user_id.as_str());
+        let tenant = self.tenant(tenant_id.as_str()).unwrap_or_else(|| self.add_tenant(tenant_id.as_str()));
+        self.resolve_in(tenant, user_id, self.hasher.hash_one(user_id.as_str()))
+    }
+
+    /// Makes room for so many members more, with ids of so many bytes. Room that stays unused costs no memory.
+    pub(crate) fn reserve(&mut self, members: usize, bytes: usize) {
+        self.text.reserve(bytes);
+        self.persons.reserve(members);
+        self.entries.reserve(members / 4 * 5);
+    }
+
+    /// Makes these members, each of which is new and gets the number it says; `None` if one is not or does not.
+    ///
+    /// The same as [`Members::resolve`] on each: what that reads lies all over memory, and is read for all before the first
+    /// is made, so the processor waits for many at once.
+    pub(crate) fn define(&mut self, new: &[(MemberOrdinal, TenantId<'_>, UserId<'_>)]) -> Option<()> {
+        /// What is read for so many stays in the caches until they are made.
+        const AT_ONCE: usize = 1_024;
+        let mut last: Option<(TenantId<'_>, TenantOrdinal)> = None;
+        for new in new.chunks(AT_ONCE) {
+            let hashes: Vec<u64> =
+                new.iter().map(|(.., user_id)| self.hasher.hash_one(user_id.as_str())).collect();
+            let tenants: Vec<_> =
+                new.iter().map(|(_, tenant_id, _)| self.tenant(tenant_id.as_str())).collect();
+            black_box(
+                hashes.iter().filter(|hash| self.person_numbers.find(**hash, |_| true).is_some()).count(),
+            );
+            let taken = |member: MemberOrdinal| self.entries.get(member.index()).is_some_and(Option::is_some);
+            black_box(new.iter().filter(|(member, ..)| taken(*member)).count());
+            for (((member, tenant_id, user_id), hash), tenant) in new.iter().zip(hashes).zip(tenants) {
+                let tenant = match (tenant, last) {
+                    (Some(tenant), _) => tenant,
+                    (None, Some((before, tenant))) if before == *tenant_id => tenant,
+                    // New, unless a member before made it.
+                    (None, _) => {
+                        let known = self.tenant(tenant_id.as_str());
+                        known.unwrap_or_else(|| self.add_tenant(tenant_id.as_str()))
+                    }
+                };
+                last = Some((*tenant_id, tenant));
+                let (found, is_new) = self.resolve_in(tenant, *user_id, hash);
+                if !is_new || found.member != *member {
+                    return None;
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn resolve_in(&mut self, tenant: TenantOrdinal, user_id: UserId<'_>, hash: u64) -> (MemberRef, bool) {
         let known = self.person(hash, user_id.as_str());
         if let Some(person) = known
             && let Some(member) = self.member_of(person, tenant)
@@ -218,7 +266,7 @@ impl Members {
 
     fn add_tenant(&mut self, name: &str) -> TenantOrdinal {
         let tenant = TenantOrdinal::new(u32::try_from(self.tenants.len()).expect("fewer than 2^32 tenants"));
-        self.tenants.push(Tenant { name: name.into(), free: 0..0, next_block: BLOCK_MIN });
+        self.tenants.push(Tenant { name: name.into(), free: 0..0, numbers: 0 });
         self.tenant_numbers.insert(name.into(), tenant);
         tenant
     }
@@ -234,8 +282,9 @@ impl Members {
         let end = u32::try_from(self.entries.len()).expect("fewer than 2^32 members");
         let entry = &mut self.tenants[tenant.index()];
         if entry.free.is_empty() {
-            entry.free = end..end.checked_add(entry.next_block).expect("fewer than 2^32 members");
-            entry.next_block = (entry.next_block * 2).min(BLOCK_MAX);
+            let block = (entry.numbers / 4).clamp(BLOCK_MIN, BLOCK_MAX);
+            entry.free = end..end.checked_add(block).expect("fewer than 2^32 members");
+            entry.numbers += block;
             self.entries.resize(entry.free.end as usize, None);
         }
         let ordinal = entry.free.start;
@@ -292,6 +341,8 @@ mod tests {
         }
         assert!(large.is_sorted());
         let ranges = 1 + large.windows(2).filter(|pair| pair[0] + 1 != pair[1]).count();
-        assert!(ranges <= 23, "{ranges} ranges");
+        assert!(ranges <= 50, "{ranges} ranges");
+        let numbers = members.entries.len();
+        assert!(numbers < members.len() * 5 / 4, "{numbers} ordinals for {} members", members.len());
     }
 }

@@ -63,6 +63,7 @@ impl LogReader {
                 Place::Segment(entry) => {
                     let filter = self.scan.filter;
                     if filter.may_occur(entry.occurred.bounds())
+                        && entry.may_hold_any(filter.occurred_since, filter.occurred_until)
                         && filter.may_be_recorded(entry.recorded.bounds())
                     {
                         let open = OpenSegment::new(self.shared.disk.as_ref(), &entry)?;

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use lastseen_event::Position;
 use lastseen_store::{Corruption, ReadError};
@@ -40,19 +42,48 @@ pub(crate) fn bad_manifest(bad: BadManifest) -> OpenError {
 /// [`OpenError`].
 pub(crate) fn read_members(disk: &dyn Disk, manifest: &Manifest) -> Result<Members, OpenError> {
     let mut members = Members::default();
-    for entry in &manifest.segments {
-        check_length(disk, entry)?;
-        let path = segment::members_path(entry.first());
-        let bytes = disk.open(&path, Access::Read).and_then(|file| read_all(file.as_ref()));
-        let bytes = bytes.map_err(|error| missing_or_io(error, &path))?;
-        let whole = Piece::of(&bytes) == entry.members;
-        if !whole || define(&mut members, &bytes, manifest.log_id()).is_none() {
-            let expected = format!("{} bytes with checksum {:08x}", entry.members.0, entry.members.1);
-            let found = format!("{} bytes with {:08x}", bytes.len(), crc32c::crc32c(&bytes));
-            return Err(OpenError::Corrupt(Corruption { file: path, offset: 0, expected, found }));
+    let bytes: usize =
+        manifest.segments.iter().map(|entry| usize::try_from(entry.members.0).unwrap_or(0)).sum();
+    members.reserve(bytes / MEMBER_BYTES, bytes);
+    // One is checked while the one before is taken in.
+    thread::scope(|scope| {
+        let (sender, files) = sync_channel(FILES_AHEAD);
+        scope.spawn(move || {
+            for entry in &manifest.segments {
+                if sender.send((entry, read_whole(disk, entry))).is_err() {
+                    return;
+                }
+            }
+        });
+        for (entry, bytes) in files {
+            let bytes = bytes?;
+            if define(&mut members, &bytes, manifest.log_id()).is_none() {
+                return Err(bad_members(entry, &bytes));
+            }
         }
-    }
-    Ok(members)
+        Ok(members)
+    })
+}
+
+/// Bytes of the shortest definitions of members that are common.
+const MEMBER_BYTES: usize = 32;
+
+/// Files of members that are read ahead.
+const FILES_AHEAD: usize = 2;
+
+/// The members of a segment as bytes that are what was written; the segment is there with its length.
+fn read_whole(disk: &dyn Disk, entry: &Entry) -> Result<Vec<u8>, OpenError> {
+    check_length(disk, entry)?;
+    let path = segment::members_path(entry.first());
+    let bytes = disk.open(&path, Access::Read).and_then(|file| read_all(file.as_ref()));
+    let bytes = bytes.map_err(|error| missing_or_io(error, &path))?;
+    if Piece::of(&bytes) == entry.members { Ok(bytes) } else { Err(bad_members(entry, &bytes)) }
+}
+
+fn bad_members(entry: &Entry, bytes: &[u8]) -> OpenError {
+    let expected = format!("{} bytes with checksum {:08x}", entry.members.0, entry.members.1);
+    let found = format!("{} bytes with {:08x}", bytes.len(), crc32c::crc32c(bytes));
+    OpenError::Corrupt(Corruption { file: segment::members_path(entry.first()), offset: 0, expected, found })
 }
 
 fn check_length(disk: &dyn Disk, entry: &Entry) -> Result<(), OpenError> {

@@ -12,6 +12,18 @@ pub(super) struct SeenCounts {
 }
 
 impl SeenCounts {
+    /// Of these.
+    pub(super) fn of(all: impl Iterator<Item = (UtcInstant, Provenance)>) -> Self {
+        let (mut observed, mut estimated) = (Vec::new(), Vec::new());
+        for (at, provenance) in all {
+            match provenance {
+                Provenance::Observed => observed.push(at),
+                Provenance::Estimated => estimated.push(at),
+            }
+        }
+        Self { observed: InstantCounts::of(observed), estimated: InstantCounts::of(estimated) }
+    }
+
     /// A member's last seen was `before` and is `after`; `None` is none that counts.
     pub(super) fn replace(
         &mut self,

@@ -92,7 +92,5 @@ fn count_by_pass((members, tenant): (&Members, TenantOrdinal), since: UtcInstant
 }
 
 fn seen_of(members: &Members, tenant: TenantOrdinal) -> SeenCounts {
-    let mut seen = SeenCounts::default();
-    members.standings_of(tenant).for_each(|standing| seen.replace(None, standing.counted_seen()));
-    seen
+    SeenCounts::of(members.standings_of(tenant).filter_map(|standing| standing.counted_seen()))
 }

@@ -1,6 +1,7 @@
 //! From the bitmaps of days to the rows of a series and of cohorts. Works on what was taken out of the live days, so it
 //! may take its time.
 
+use std::borrow::Cow;
 use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 
@@ -64,16 +65,39 @@ pub struct DaySets {
     days: RangeInclusive<Day>,
     book: Book,
     members: Option<RoaringBitmap>,
+    is_utc: bool,
+    before: Option<Arc<Before>>,
+}
+
+/// Who was active on the days before one that its windows look back to: the same from question to question, while the day
+/// itself goes on.
+#[derive(Debug)]
+pub struct Before {
+    day: Day,
+    week: RoaringBitmap,
+    month: RoaringBitmap,
+}
+
+impl Before {
+    /// The days that it is of.
+    pub fn days(&self) -> RangeInclusive<Day> {
+        self.day.plus(1 - MONTH_DAYS)..=self.day.plus(-1)
+    }
 }
 
 /// Who was active in some days, and who of them for the first time.
-struct Active {
-    all: RoaringBitmap,
-    new: RoaringBitmap,
+struct Active<'a> {
+    all: Cow<'a, RoaringBitmap>,
+    new: Cow<'a, RoaringBitmap>,
 }
 
 impl DaySets {
-    pub(super) fn new(book: &Book, days: RangeInclusive<Day>, members: Option<RoaringBitmap>) -> Self {
+    pub(super) fn new(
+        book: &Book,
+        is_utc: bool,
+        days: RangeInclusive<Day>,
+        members: Option<RoaringBitmap>,
+    ) -> Self {
         // A month back for `mau`, a whole period before the first for what was dormant.
         let active = days.start().plus(-2 * MONTH_DAYS - 2)..=days.end().plus(MONTH_DAYS + 1);
         let held = |days: &ByDay| days.range(..=active.end()).map(share).collect();
@@ -86,7 +110,26 @@ impl DaySets {
             gone: held(&book.gone),
             back: held(&book.back),
         };
-        Self { days, book, members }
+        Self { days, book, members, is_utc, before: None }
+    }
+
+    /// What was known of the days before, for one day and the same members: it has to be so still.
+    pub fn set_before(&mut self, before: Arc<Before>) {
+        self.before = Some(before).filter(|before| before.day == *self.days.end());
+    }
+
+    /// Whether that is known.
+    pub fn has_before(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Puts together who was active on the days before the last one.
+    pub fn before(&self) -> Arc<Before> {
+        let day = *self.days.end();
+        let back = |from: i32, to: i32| day.plus(-from)..=day.plus(-to);
+        let week = self.union(&self.book.observed, &back(WEEK_DAYS - 1, 1)).into_owned();
+        let month = &week | &*self.union(&self.book.observed, &back(MONTH_DAYS - 1, WEEK_DAYS));
+        Arc::new(Before { day, week, month })
     }
 
     /// A row for each day, in order.
@@ -124,7 +167,7 @@ impl DaySets {
     pub fn cohorts(&self, period: Period) -> Vec<Cohort> {
         let periods = period.covering(&self.days);
         let mut standing = Standing::default();
-        let mut cohorts: Vec<(Cohort, RoaringBitmap)> = Vec::with_capacity(periods.len());
+        let mut cohorts: Vec<(Cohort, Cow<'_, RoaringBitmap>)> = Vec::with_capacity(periods.len());
         for days in periods {
             let Active { all, new } = self.active(&days, &mut standing);
             for (cohort, members) in &mut cohorts {
@@ -139,14 +182,15 @@ impl DaySets {
     fn lifecycle(&self, periods: &[RangeInclusive<Day>]) -> Vec<PeriodRow> {
         let mut standing = Standing::default();
         let mut rows = Vec::with_capacity(periods.len());
-        let mut before: Option<RoaringBitmap> = None;
+        let mut before: Option<Cow<'_, RoaringBitmap>> = None;
         for days in periods {
             let Active { all, new } = self.active(days, &mut standing);
             if let Some(before) = before {
                 let active = all.len();
                 let returning = all.intersection_len(&before);
                 // Whom a clock that was set back shows first on the later date was there the day before.
-                let new = new.len() - new.intersection_len(&before);
+                let again = if self.is_utc { 0 } else { new.intersection_len(&before) };
+                let new = new.len() - again;
                 rows.push(PeriodRow {
                     days: days.clone(),
                     active,
@@ -163,47 +207,57 @@ impl DaySets {
 
     /// Who was active in these days with membership as by the end of the last. Days must not go back from call to
     /// call with the same `standing`.
-    fn active(&self, days: &RangeInclusive<Day>, standing: &mut Standing) -> Active {
+    fn active(&self, days: &RangeInclusive<Day>, standing: &mut Standing) -> Active<'_> {
         standing.forward(&self.book, *days.end(), self.members.as_ref());
-        let mut all = union(self.clipped(&self.book.observed, days));
-        let estimated = union(self.clipped(&self.book.estimated, days));
+        let mut all = self.union(&self.book.observed, days);
+        let mut new = self.union(&self.book.first, days);
+        let estimated = self.union(&self.book.estimated, days);
         if !estimated.is_empty() {
-            all |= estimated - &standing.observed;
+            *all.to_mut() |= &*estimated - &standing.observed;
+            // Without estimates, whose first day it is was observed on it.
+            *new.to_mut() &= &*all;
         }
-        all -= &standing.deleted;
-        let new = union(self.clipped(&self.book.first, days)) & &all;
+        if !standing.deleted.is_empty() {
+            *all.to_mut() -= &standing.deleted;
+            *new.to_mut() -= &standing.deleted;
+        }
         Active { all, new }
     }
 
-    /// The bitmaps of some days, of the members that are wanted.
-    fn clipped(&self, of: &ByDay, days: &RangeInclusive<Day>) -> Vec<RoaringBitmap> {
+    /// Who of the members that are wanted was there on one of the days.
+    fn union<'a>(&'a self, of: &'a ByDay, days: &RangeInclusive<Day>) -> Cow<'a, RoaringBitmap> {
         if days.is_empty() {
-            return Vec::new();
+            return Cow::Owned(RoaringBitmap::new());
         }
-        of.range(days.clone()).map(|(_, members)| self.clip(members)).collect()
+        let clipped = of.range(days.clone()).map(|(_, members)| self.clip(members));
+        clipped.reduce(|all, day| Cow::Owned(all.into_owned() | &*day)).unwrap_or_default()
     }
 
-    fn clip(&self, members: &RoaringBitmap) -> RoaringBitmap {
+    fn clip<'a>(&self, members: &'a RoaringBitmap) -> Cow<'a, RoaringBitmap> {
         match &self.members {
-            Some(wanted) => members & wanted,
-            None => members.clone(),
+            Some(wanted) => Cow::Owned(members & wanted),
+            None => Cow::Borrowed(members),
         }
     }
 
     /// For each of these consecutive days, how many members were active in the `width` days that end with it.
     fn windows(&self, days: &[Day], width: i32) -> Vec<u64> {
-        let (Some(first), Some(last)) = (days.first(), days.last()) else { return Vec::new() };
-        let span = first.plus(1 - width)..=*last;
-        let observed = Windows::over(self, &self.book.observed, &span, width);
-        let estimated = Windows::over(self, &self.book.estimated, &span, width);
+        let before = self.before.as_ref().filter(|_| days.len() == 1);
+        let mut observed = match before {
+            Some(before) => {
+                let part = if width == WEEK_DAYS { &before.week } else { &before.month };
+                Window::of_one_day(self, &self.book.observed, part)
+            }
+            None => Window::new(self, &self.book.observed, width),
+        };
+        let mut estimated = Window::new(self, &self.book.estimated, width);
         let mut standing = Standing::default();
         let mut counts = Vec::with_capacity(days.len());
-        for (at, day) in days.iter().enumerate() {
+        for day in days {
             standing.forward(&self.book, *day, self.members.as_ref());
-            let deleted = Some(&standing.deleted).filter(|deleted| !deleted.is_empty());
-            let mut count = observed.count(at, deleted);
-            if !estimated.is_empty() {
-                let mut guessed = estimated.union(at);
+            let mut count = observed.up_to(*day).count(&standing.deleted);
+            if !self.book.estimated.is_empty() {
+                let mut guessed = estimated.up_to(*day).union();
                 guessed -= &standing.observed;
                 guessed -= &standing.deleted;
                 // Whoever was observed in the window was observed by its end.
@@ -259,73 +313,74 @@ impl Standing {
     }
 }
 
-/// Unions over a window that slides by a day: the days are cut into blocks as long as the window, so each window is the
-/// end of one block and the beginning of the next, and both are unions that grow day by day.
-struct Windows {
-    /// The union of each day and those behind it in its block.
-    to_block_end: Vec<RoaringBitmap>,
-    /// The union of each day and those before it in its block.
-    from_block_start: Vec<RoaringBitmap>,
-    width: usize,
-    is_empty: bool,
+/// The union of the days of a window that slides by a day: days are cut into blocks as long as the window, so each window is
+/// the end of one block and the beginning of the next, and both are unions that grow day by day.
+struct Window<'a> {
+    sets: &'a DaySets,
+    of: &'a ByDay,
+    width: i32,
+    /// The last day of a block, and the unions of 0, 1, 2 .. days that end with it.
+    ends: Option<(Day, Vec<RoaringBitmap>)>,
+    /// In place of that, where there is one day only.
+    before: Option<&'a RoaringBitmap>,
+    /// The days behind that block, up to the window's end.
+    begun: RoaringBitmap,
 }
 
-impl Windows {
-    fn over(sets: &DaySets, of: &ByDay, span: &RangeInclusive<Day>, width: i32) -> Self {
-        let width = usize::try_from(width).expect("a window has days");
-        if of.range(span.clone()).next().is_none() {
-            return Self { to_block_end: Vec::new(), from_block_start: Vec::new(), width, is_empty: true };
-        }
-        let days: Vec<RoaringBitmap> = Day::each(span.clone())
-            .map(|day| of.get(&day).map_or_else(RoaringBitmap::new, |members| sets.clip(members)))
-            .collect();
-        let mut to_block_end = days.clone();
-        for at in (0..days.len().saturating_sub(1)).rev() {
-            if (at + 1) % width != 0 {
-                let union = &to_block_end[at] | &to_block_end[at + 1];
-                to_block_end[at] = union;
+/// Both parts of a window.
+struct Halves<'a>(&'a RoaringBitmap, &'a RoaringBitmap);
+
+impl<'a> Window<'a> {
+    fn new(sets: &'a DaySets, of: &'a ByDay, width: i32) -> Self {
+        Self { sets, of, width, ends: None, before: None, begun: RoaringBitmap::new() }
+    }
+
+    /// For one day, `before` being the others of its window.
+    fn of_one_day(sets: &'a DaySets, of: &'a ByDay, before: &'a RoaringBitmap) -> Self {
+        Self { before: Some(before), ..Self::new(sets, of, 1) }
+    }
+
+    /// The window that ends with `day`: the next one in order, or the first.
+    fn up_to(&mut self, day: Day) -> Halves<'_> {
+        let behind = |ends: &(Day, Vec<RoaringBitmap>)| day.number() - ends.0.number();
+        if self.ends.as_ref().is_none_or(|ends| behind(ends) > self.width) {
+            let mut union = RoaringBitmap::new();
+            let mut unions = vec![union.clone()];
+            // All but one: that day is in no window with the day behind the block.
+            for back in 1..self.width {
+                if let Some(members) = self.of.get(&day.plus(-back)) {
+                    union |= &*self.sets.clip(members);
+                }
+                unions.push(union.clone());
             }
+            self.ends = Some((day.plus(-1), unions));
+            self.begun = RoaringBitmap::new();
         }
-        let mut from_block_start = days;
-        for at in 1..from_block_start.len() {
-            if at % width != 0 {
-                let union = &from_block_start[at - 1] | &from_block_start[at];
-                from_block_start[at] = union;
-            }
+        if let Some(members) = self.of.get(&day) {
+            self.begun |= &*self.sets.clip(members);
         }
-        Self { to_block_end, from_block_start, width, is_empty: false }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.is_empty
-    }
-
-    /// Both parts of the window that begins with a day of the span.
-    fn parts(&self, at: usize) -> (&RoaringBitmap, &RoaringBitmap) {
-        (&self.to_block_end[at], &self.from_block_start[at + self.width - 1])
-    }
-
-    fn union(&self, at: usize) -> RoaringBitmap {
-        let (end, start) = self.parts(at);
-        end | start
-    }
-
-    /// Members in the window that begins with a day of the span, without those that are deleted.
-    fn count(&self, at: usize, deleted: Option<&RoaringBitmap>) -> u64 {
-        if self.is_empty {
-            return 0;
+        if let Some(before) = self.before {
+            return Halves(before, &self.begun);
         }
-        let (end, start) = self.parts(at);
-        let all = end.union_len(start);
-        match deleted {
-            Some(deleted) => all - (end & deleted).union_len(&(start & deleted)),
-            None => all,
-        }
+        let ends = self.ends.as_ref().expect("it was just made where there was none");
+        let still_in = usize::try_from(self.width - behind(ends)).expect("not more than the window");
+        Halves(&ends.1[still_in], &self.begun)
     }
 }
 
-fn union(days: Vec<RoaringBitmap>) -> RoaringBitmap {
-    days.into_iter().reduce(|all, day| all | day).unwrap_or_default()
+impl Halves<'_> {
+    fn union(&self) -> RoaringBitmap {
+        self.0 | self.1
+    }
+
+    /// Members in the window without those that are deleted.
+    fn count(&self, deleted: &RoaringBitmap) -> u64 {
+        let all = self.0.union_len(self.1);
+        if deleted.is_empty() {
+            return all;
+        }
+        all - (self.0 & deleted).union_len(&(self.1 & deleted))
+    }
 }
 
 fn share((day, members): (&Day, &Arc<RoaringBitmap>)) -> (Day, Arc<RoaringBitmap>) {

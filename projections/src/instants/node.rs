@@ -47,6 +47,38 @@ impl Node {
         if bits > NARROW_BITS { Self::Wide(Box::default()) } else { Self::Narrow(Vec::new()) }
     }
 
+    /// A node of keys that differ in their low `bits` bits. Both slices are as long; what they hold after means nothing.
+    pub(super) fn of(keys: &mut [u64], other: &mut [u64], bits: u32) -> Self {
+        if keys.len() <= LEAF_MAX || bits == 0 {
+            return match bits {
+                0 => Self::empty(bits),
+                1..=NARROW_BITS => Self::Narrow(keys.iter().map(|&key| narrow(key)).collect()),
+                _ => Self::Wide(Box::new(keys.to_vec())),
+            };
+        }
+        let below = bits - STEP;
+        let mut counts = [0; FANOUT];
+        for &key in &*keys {
+            counts[slot(key, below)] += 1;
+        }
+        let mut starts = [0; FANOUT];
+        for at in 1..FANOUT {
+            starts[at] = starts[at - 1] + counts[at - 1];
+        }
+        let mut places = starts;
+        for &key in &*keys {
+            let place = &mut places[slot(key, below)];
+            other[*place] = key;
+            *place += 1;
+        }
+        let branch = |at: usize| {
+            let part = starts[at]..places[at];
+            let count = part.len() as u64;
+            Branch { count, node: Self::of(&mut other[part.clone()], &mut keys[part], below) }
+        };
+        Self::Inner(Box::new(std::array::from_fn(branch)))
+    }
+
     pub(super) fn insert(&mut self, key: u64, mut bits: u32) {
         let mut node = self;
         while bits > 0 {

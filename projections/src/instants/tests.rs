@@ -51,6 +51,37 @@ fn instant() -> impl Strategy<Value = i64> {
     ]
 }
 
+proptest! {
+    #[test]
+    fn all_at_once_or_one_by_one_is_the_same(
+        (instants, removed) in prop::collection::vec((instant(), 1..700_usize, 0..9_i64), 0..12).prop_flat_map(|runs| {
+            let run = |(at, times, stride): (i64, usize, i64)| {
+                (0..i64::try_from(times).unwrap()).map(move |n| at.saturating_add(n * stride))
+            };
+            let instants: Vec<i64> = runs.into_iter().flat_map(run).collect();
+            let removed = prop::sample::subsequence(instants.clone(), 0..=instants.len());
+            (Just(instants).prop_shuffle(), removed)
+        }),
+        probe in instant(),
+    ) {
+        let mut tree = InstantCounts::of(instants.iter().copied().map(at));
+        let mut sorted = Sorted::default();
+        sorted.0.clone_from(&instants);
+        sorted.0.sort_unstable();
+        check(&tree, &sorted, probe)?;
+        for instant in removed {
+            tree.remove(at(instant));
+            sorted.remove(instant);
+        }
+        check(&tree, &sorted, probe)?;
+        for &instant in instants.iter().take(600) {
+            tree.insert(at(instant));
+            sorted.insert(instant);
+        }
+        check(&tree, &sorted, probe)?;
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// So many instants, each one `stride` after the one before.

@@ -39,6 +39,9 @@ pub(crate) enum Command {
     ///
     /// Segments, frames, checksums, the order of positions, and ids that stand twice within the recent window. Everything
     /// that is wrong is listed with its file and offset (exit code 3). The log may be in use by a server.
+    ///
+    /// With --projections, what the snapshot of the views and the events behind it say is compared with views rebuilt from
+    /// all of the log, and every difference is named.
     Verify(VerifyArgs),
     /// Fold history up to a position or an instant and print the numbers
     ///
@@ -73,6 +76,9 @@ pub(crate) struct ServeArgs {
     /// When events are sealed at the latest, however few there are, such as 24h or 30m
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_SEGMENT_AGE", default_value = "24h", value_parser = span)]
     pub(crate) segment_age: Duration,
+    /// How many events make a new snapshot of the views due, from which the next start goes on
+    #[arg(long, value_name = "N", env = "LASTSEEN_SNAPSHOT_EVENTS", default_value = "10000000", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub(crate) snapshot_events: u64,
     /// What to log to stderr: error, warn, info, debug or trace, also per module: `info,lastseen_log=debug`
     #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info")]
     pub(crate) log: Targets,
@@ -112,6 +118,9 @@ pub(crate) struct VerifyArgs {
     /// Directory of the event log
     #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
     pub(crate) data: PathBuf,
+    /// Compare the snapshot of the views with views rebuilt from the log as well
+    #[arg(long)]
+    pub(crate) projections: bool,
     /// How to print the result
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: Format,

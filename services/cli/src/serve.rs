@@ -62,6 +62,7 @@ fn config(args: ServeArgs) -> ServeConfig {
         future_tolerance: args.future_tolerance,
         segment_events: args.segment_events,
         segment_age: args.segment_age,
+        snapshot_events: args.snapshot_events,
     }
 }
 

@@ -1,5 +1,7 @@
 //! `lastseen verify`: reads a whole log and lists everything that is wrong with it.
 
+mod projections;
+
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -7,6 +9,7 @@ use indicatif::{HumanBytes, HumanCount};
 use lastseen_log::{Disk, Finding, LogOptions, OsDisk, Verified};
 use serde::Serialize;
 
+use self::projections::Compared;
 use crate::Outcome;
 use crate::args::{Format, VerifyArgs};
 use crate::progress::Progress;
@@ -21,11 +24,21 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     });
     progress.finish();
     let verified = verified.with_context(at)?;
+    // A log that is not sound has no views to compare with.
+    let compared = if args.projections && verified.findings.is_empty() {
+        Some(projections::compare(&args.data, disk).with_context(at)?)
+    } else {
+        None
+    };
     match args.format {
-        Format::Text => print_text(&verified),
-        Format::Json => print_json(&verified)?,
+        Format::Text => {
+            print_text(&verified);
+            compared.iter().for_each(Compared::print);
+        }
+        Format::Json => print_json(&verified, compared.as_ref())?,
     }
-    Ok(if verified.findings.is_empty() { Outcome::Done } else { Outcome::Findings })
+    let is_sound = verified.findings.is_empty() && compared.is_none_or(|compared| compared.is_sound());
+    Ok(if is_sound { Outcome::Done } else { Outcome::Findings })
 }
 
 #[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
@@ -69,6 +82,8 @@ struct Json<'a> {
     last_position: u64,
     unfinished_bytes: u64,
     findings: Vec<JsonFinding<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    projections: Option<&'a Compared>,
 }
 
 #[derive(Serialize)]
@@ -81,7 +96,7 @@ struct JsonFinding<'a> {
 }
 
 #[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
-fn print_json(verified: &Verified) -> anyhow::Result<()> {
+fn print_json(verified: &Verified, projections: Option<&Compared>) -> anyhow::Result<()> {
     let findings = verified.findings.iter().map(|Finding { kind, place }| JsonFinding {
         kind: kind.as_str(),
         file: &place.file,
@@ -99,6 +114,7 @@ fn print_json(verified: &Verified) -> anyhow::Result<()> {
         last_position: verified.last_position.get(),
         unfinished_bytes: verified.unfinished_bytes,
         findings: findings.collect(),
+        projections,
     };
     println!("{}", serde_json::to_string(&json)?);
     Ok(())

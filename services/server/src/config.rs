@@ -19,6 +19,8 @@ pub struct ServeConfig {
     pub segment_events: u64,
     /// When events are sealed at the latest.
     pub segment_age: Duration,
+    /// How many events make a snapshot of the views due.
+    pub snapshot_events: u64,
 }
 
 /// What a `user_id` means across tenants.

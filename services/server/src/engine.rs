@@ -2,18 +2,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
-use std::thread::JoinHandle;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lastseen_event::{Position, UtcInstant};
 use lastseen_log::{Log, LogOptions, OpenError, OsDisk};
 use lastseen_projections::{Selection, Views, ViewsBuilder};
-use lastseen_store::{Clock, Detail, EventReader, EventStore, ReadError, StoreFault};
+use lastseen_store::{Clock, Detail, EventReader, EventStore, ReadError, RecordedBatch, StoreFault};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::replay::{REPLAYS_MAX, Replays};
+use crate::rows::KeptRows;
+use crate::snapshot::{Snapshot, SnapshotError};
+use crate::snapshots::Snapshots;
 use crate::{fold, tasks};
 
 /// A running store with its views.
@@ -25,11 +29,17 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     /// One permit a scan of history: each takes a core and the memory of its own views.
     pub(crate) scans: Arc<Semaphore>,
+    /// One permit a series or cohorts being counted.
+    pub(crate) counts: Arc<Semaphore>,
+    /// Rows of series that were counted before.
+    pub(crate) rows: KeptRows,
     /// One permit a replay.
     pub(crate) replays: Replays,
     /// One permit a large body being decoded.
     pub(crate) decodes: Arc<Semaphore>,
     fold_thread: Mutex<Option<JoinHandle<()>>>,
+    /// The thread that takes snapshots, and what it runs for.
+    snapshots: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
 /// Why the store could not be brought up.
@@ -49,7 +59,11 @@ pub enum EngineError {
     Thread(#[source] StoreFault),
 }
 
+/// While history is folded at the start, how far it is is logged this often.
+const SAY_EVERY: Duration = Duration::from_secs(2);
+
 const SCANS_MAX: usize = 1;
+const COUNTS_MAX: usize = 2;
 const DECODES_MAX: usize = 8;
 
 impl Engine {
@@ -60,7 +74,7 @@ impl Engine {
     /// [`EngineError`].
     pub(crate) fn open(
         data: &Path,
-        options: LogOptions,
+        (options, snapshot_events): (LogOptions, u64),
         clock: Arc<dyn Clock>,
         progress: impl Fn(u64),
     ) -> Result<(Self, oneshot::Receiver<()>), EngineError> {
@@ -71,16 +85,37 @@ impl Engine {
             // Refused only when the fold thread is gone: the appends then learn that their outcome is unknown.
             let _ = sender.send(commit);
         };
-        let log = Log::open(Arc::new(disk), options, clock.clone(), on_commit).map_err(EngineError::Open)?;
+        // The snapshot is read while the log is opened: neither needs the other until both are there.
+        let (log, snapshot) = thread::scope(|scope| {
+            let snapshot = scope.spawn(|| Snapshot::read(data));
+            let log = Log::open(Arc::new(disk), options, clock.clone(), on_commit);
+            (log, snapshot.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let log = log.map_err(EngineError::Open)?;
         if let Some(torn) = log.torn_tail() {
             tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
         }
-        let (views, events) = fold_history(&log, progress).map_err(EngineError::Read)?;
+        let (views, events) = fold_history(snapshot, &log, progress).map_err(EngineError::Read)?;
         let (folded_sender, folded) = watch::channel(log.tail().position());
         let views = Arc::new(RwLock::new(views));
-        let live = views.clone();
-        let (fold_thread, ended) = tasks::thread("fold", move || fold::run(&commits, &live, &folded_sender))
-            .map_err(|error| EngineError::Thread(error.into()))?;
+        let (log, live) = (Arc::new(log), views.clone());
+        // What was folded behind the last snapshot makes the next one due as well.
+        let folded_events = Arc::new(AtomicU64::new(events));
+        let counted = folded_events.clone();
+        let thread_error = |error: std::io::Error| EngineError::Thread(error.into());
+        let fold = move || fold::run(&commits, &live, &folded_sender, &counted);
+        let (fold_thread, ended) = tasks::thread("fold", fold).map_err(thread_error)?;
+        let snapshots = Snapshots {
+            data: data.to_owned(),
+            log: log.clone(),
+            views: views.clone(),
+            folded: folded_events,
+            every: snapshot_events,
+            kept: 0,
+        };
+        let (stop, stopped) = channel();
+        let (snapshot_thread, _) =
+            tasks::thread("snapshots", move || snapshots.run(&stopped)).map_err(thread_error)?;
         tracing::info!(
             events,
             members = log.members().len(),
@@ -88,14 +123,17 @@ impl Engine {
             "ready"
         );
         let engine = Self {
-            log: Arc::new(log),
+            log,
             views,
             folded,
             clock,
             scans: Arc::new(Semaphore::new(SCANS_MAX)),
+            counts: Arc::new(Semaphore::new(COUNTS_MAX)),
+            rows: KeptRows::default(),
             replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
             decodes: Arc::new(Semaphore::new(DECODES_MAX)),
             fold_thread: Mutex::new(Some(fold_thread)),
+            snapshots: Mutex::new(Some((stop, snapshot_thread))),
         };
         Ok((engine, ended))
     }
@@ -125,18 +163,50 @@ impl Engine {
         {
             tracing::error!("the fold thread panicked");
         }
+        // The last snapshot is of all that was folded.
+        if let Some((stop, thread)) = self.snapshots.lock().take() {
+            drop(stop);
+            if thread.join().is_err() {
+                tracing::error!("the snapshot thread panicked");
+            }
+        }
     }
 }
 
-/// Folds all of the log into fresh views; also how many events that were.
-fn fold_history(log: &Log, progress: impl Fn(u64)) -> Result<(Views, u64), ReadError> {
-    let mut builder = ViewsBuilder::new(Selection::default());
-    let mut reader = log.read(Position::START, Detail::Facts);
-    let mut events = 0;
-    while let Some(batch) = reader.next_batch()? {
-        batch.facts.iter().for_each(|fact| builder.apply(fact));
+/// The views of all of the log: from the snapshot and what came after it, or from the beginning. Also how many events had
+/// to be folded.
+fn fold_history(
+    snapshot: Result<Option<Snapshot>, SnapshotError>,
+    log: &Log,
+    progress: impl Fn(u64),
+) -> Result<(Views, u64), ReadError> {
+    let restored = snapshot.and_then(|snapshot| {
+        let members = log.members();
+        let whose = |member| members.member_ref(member);
+        snapshot.map(|snapshot| snapshot.views(|scan| log.scan(scan), whose)).transpose()
+    });
+    let (mut builder, checkpoint) = match restored {
+        Ok(Some(restored)) => restored,
+        Ok(None) => (ViewsBuilder::new(Selection::default()), Position::START),
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "the snapshot of the views is of no use: rebuilding them from the log");
+            (ViewsBuilder::new(Selection::default()), Position::START)
+        }
+    };
+    let mut reader = log.read(checkpoint, Detail::Facts);
+    let (mut events, mut said) = (0, Instant::now());
+    let tail = log.tail().position().get();
+    let fold = |batch: RecordedBatch| {
+        builder.apply_all(&batch.facts);
         events += batch.facts.len() as u64;
         progress(events);
-    }
+        if said.elapsed() >= SAY_EVERY {
+            said = Instant::now();
+            tracing::info!(events, position = batch.reached.get(), tail, "folding");
+        }
+    };
+    tasks::piped(|| reader.next_batch(), fold)?;
+    tracing::info!(checkpoint = checkpoint.get(), events, "views");
     Ok((builder.finish(), events))
 }

@@ -2,6 +2,7 @@
 //! views.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
 use lastseen_event::Position;
@@ -17,7 +18,12 @@ pub(crate) const QUEUE_GROUPS: usize = 4;
 const LOCKED_FACTS_MAX: usize = 256;
 
 /// Applies what arrives until the log is closed.
-pub(crate) fn run(commits: &Receiver<Commit>, views: &Arc<RwLock<Views>>, folded: &watch::Sender<Position>) {
+pub(crate) fn run(
+    commits: &Receiver<Commit>,
+    views: &Arc<RwLock<Views>>,
+    folded: &watch::Sender<Position>,
+    folded_events: &AtomicU64,
+) {
     while let Ok(commit) = commits.recv() {
         if let Some(last) = commit.facts.last() {
             let mut live = views.write();
@@ -29,6 +35,7 @@ pub(crate) fn run(commits: &Receiver<Commit>, views: &Arc<RwLock<Views>>, folded
             }
             drop(live);
             folded.send_replace(last.position);
+            folded_events.fetch_add(commit.facts.len() as u64, Ordering::Release);
         }
         commit.acknowledge();
     }

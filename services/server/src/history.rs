@@ -1,14 +1,18 @@
 //! Questions about a part of history: the log is read up to a fixed position and folded into views of its own,
 //! beside the live ones.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use lastseen_event::Position;
-use lastseen_projections::{Selection, Views, ViewsBuilder};
-use lastseen_store::{Detail, EventReader, EventStore, ReadError};
+use lastseen_event::{EventType, Position, TenantOrdinal, UtcInstant};
+use lastseen_projections::{
+    AsOf, Day, DaySets, DaysBuilder, Scope, Selection, Summary, TypeSet, Views, ViewsBuilder,
+};
+use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, ReadError, RecordedBatch, Scan};
 
 use crate::engine::Engine;
 use crate::problem::Problem;
+use crate::query::span::Span;
 use crate::tasks;
 
 /// Views of a part of history and the last position they reflect.
@@ -31,27 +35,143 @@ pub(crate) async fn fold(engine: &Arc<Engine>, selections: Vec<Selection>) -> Re
     folded.await.map_err(|error| Problem::unreadable(&error))
 }
 
+/// How often numbers as of an instant are counted piece by piece before everything is folded again.
+const AS_OF_TRIES: usize = 3;
+
+/// The numbers as of `at`, for the window that begins with `since`, and the position they reflect: from the live views
+/// and the events of the two days at the ends of the window. `None` while events keep coming that had occurred by then.
+///
+/// # Errors
+/// A [`Problem`] where the log cannot be read.
+pub(crate) async fn as_of(
+    engine: &Arc<Engine>,
+    scope: Scope,
+    window: (UtcInstant, UtcInstant),
+) -> Result<Option<(Summary, Position)>, Problem> {
+    let permit = engine.counts.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
+    let engine = engine.clone();
+    let counted = tasks::blocking(move || {
+        let _permit = permit;
+        for _ in 0..AS_OF_TRIES {
+            if let Some(counted) = count_as_of(&engine, scope, window)? {
+                return Ok(Some(counted));
+            }
+        }
+        Ok(None)
+    });
+    counted.await.map_err(|error| Problem::unreadable(&error))
+}
+
+fn count_as_of(
+    engine: &Engine,
+    scope: Scope,
+    (since, at): (UtcInstant, UtcInstant),
+) -> Result<Option<(Summary, Position)>, ReadError> {
+    let (mut as_of, before) = {
+        let views = engine.views.read();
+        (AsOf::new(&views, scope, (since, at)), views.position())
+    };
+    let activity = EventType::ALL.into_iter().filter(|of| of.activity().is_some());
+    let types = Some(activity.collect::<EventTypes>());
+    for part in as_of.parts() {
+        let (first, last) = part.into_inner();
+        // What was folded behind this position occurred later.
+        let until = engine.views.read().reach_of(last).min(before);
+        let filter = Filter {
+            tenant: tenant_of(scope),
+            types,
+            occurred_since: Some(first),
+            occurred_until: Some(last),
+            ..Filter::default()
+        };
+        let mut reader = engine.log.scan(Scan {
+            after: Position::START,
+            until: Some(until),
+            detail: Detail::Facts,
+            filter,
+        });
+        while let Some(batch) = reader.next_batch()? {
+            batch.facts.iter().for_each(|fact| as_of.see(fact));
+        }
+    }
+    as_of.put_together();
+    loop {
+        let views = engine.views.read();
+        if !as_of.step(&views) {
+            let is_whole = views.reach_of(at) <= before;
+            return Ok(is_whole.then(|| (as_of.finish(), views.position())));
+        }
+    }
+}
+
+/// What rows for some days of a span need, folded from the events up to a position.
+///
+/// # Errors
+/// A [`Problem`] where the log cannot be read.
+pub(crate) async fn days(
+    engine: &Arc<Engine>,
+    scope: Scope,
+    (span, days): (Arc<Span>, RangeInclusive<Day>),
+    until: Position,
+) -> Result<DaySets, Problem> {
+    let permit = engine.scans.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
+    let engine = engine.clone();
+    let folded = tasks::blocking(move || {
+        let _permit = permit;
+        scan_days(&engine, scope, (&span, days), until)
+    });
+    folded.await.map_err(|error| Problem::unreadable(&error))
+}
+
+fn scan_days(
+    engine: &Engine,
+    scope: Scope,
+    (span, days): (&Span, RangeInclusive<Day>),
+    until: Position,
+) -> Result<DaySets, ReadError> {
+    let last = *span.period.around(*days.end()).end();
+    let counted = span.selection.counted();
+    let decides = [EventType::UserDeleted, EventType::UserRestored];
+    let types = EventType::ALL.into_iter().filter(|of| counted.contains(*of) || decides.contains(of));
+    // Where all activity counts, nearly every event does: then looking for them first costs more than it spares.
+    let types = (counted != TypeSet::all()).then(|| types.collect::<EventTypes>());
+    let filter = Filter {
+        tenant: tenant_of(scope),
+        types,
+        occurred_until: Some(span.calendar.end(last)),
+        ..Filter::default()
+    };
+    let mut builder = DaysBuilder::new(span.selection, span.calendar.clone());
+    let mut reader =
+        engine.log.scan(Scan { after: Position::START, until: Some(until), detail: Detail::Facts, filter });
+    tasks::piped(|| reader.next_batch(), |batch| builder.apply_all(&batch.facts))?;
+    Ok(builder.finish(days))
+}
+
 fn scan(engine: &Engine, selections: &[Selection]) -> Result<Vec<Folded>, ReadError> {
     let until = engine.log.tail().position();
     let mut folds: Vec<_> = selections
         .iter()
         .map(|selection| (*selection, ViewsBuilder::new(*selection), Position::START))
         .collect();
-    let mut reader = engine.log.read(Position::START, Detail::Facts);
-    while let Some(batch) = reader.next_batch()? {
+    let mut reader =
+        engine.log.scan(Scan { until: Some(until), ..Scan::after(Position::START, Detail::Facts) });
+    let fold = |batch: RecordedBatch| {
         for (selection, builder, position) in &mut folds {
-            for fact in batch.facts.iter().take_while(|fact| fact.position <= until) {
-                builder.apply(fact);
-                if known(selection, fact) {
-                    *position = fact.position;
-                }
-            }
+            builder.apply_all(&batch.facts);
+            let last = batch.facts.iter().rev().find(|fact| known(selection, fact));
+            *position = last.map_or(*position, |fact| fact.position);
         }
-        if batch.facts.last().is_some_and(|last| last.position >= until) {
-            break;
-        }
-    }
+    };
+    tasks::piped(|| reader.next_batch(), fold)?;
     Ok(folds.into_iter().map(|(_, builder, position)| Folded { views: builder.finish(), position }).collect())
+}
+
+fn tenant_of(scope: Scope) -> Option<TenantOrdinal> {
+    match scope {
+        Scope::All => None,
+        Scope::Tenant(tenant) => Some(tenant),
+    }
 }
 
 /// Whether the fact was on record where the selection looks from, whenever it occurred.

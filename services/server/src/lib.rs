@@ -19,9 +19,13 @@ mod problem;
 mod query;
 mod replay;
 mod routes;
+mod rows;
 mod serve;
+mod snapshot;
+mod snapshots;
 mod tasks;
 mod unread;
 
 pub use config::{Persons, ServeConfig};
 pub use serve::{ServeError, serve};
+pub use snapshot::{Snapshot, SnapshotError};

@@ -107,12 +107,12 @@ pub async fn serve(
 /// Opens the store, then watches it. Resolves only when something is wrong.
 async fn run_engine(app: Arc<App>, config: ServeConfig) -> ServeError {
     let opening = app.clone();
-    let ServeConfig { data, segment_events, segment_age, .. } = config;
+    let ServeConfig { data, segment_events, segment_age, snapshot_events, .. } = config;
     let path = data.clone();
     let options = LogOptions { segment_events, segment_age, ..LogOptions::default() };
     let opened = tasks::blocking(move || {
         let progress = |events| opening.folded_events.store(events, Ordering::Relaxed);
-        Engine::open(&path, options, Arc::new(SystemClock), progress)
+        Engine::open(&path, (options, snapshot_events), Arc::new(SystemClock), progress)
     });
     match opened.await {
         Ok((engine, fold_ended)) => {

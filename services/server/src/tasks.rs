@@ -1,6 +1,7 @@
 //! The one place that starts tasks and threads, so that none is started unseen.
 
 use std::io;
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
@@ -20,6 +21,31 @@ pub(crate) fn thread(
         run();
     })?;
     Ok((handle, ended))
+}
+
+/// Calls `produce` on a thread of its own until it has no more, and `consume` here with each thing it gave, a few behind.
+///
+/// # Errors
+/// That of `produce`; what it gave before was consumed.
+pub(crate) fn piped<T: Send, E: Send>(
+    mut produce: impl FnMut() -> Result<Option<T>, E> + Send,
+    mut consume: impl FnMut(T),
+) -> Result<(), E> {
+    /// Produced and not consumed yet.
+    const AHEAD: usize = 4;
+    let (sender, produced) = sync_channel(AHEAD);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(move || {
+            while let Some(thing) = produce()? {
+                if sender.send(thing).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        produced.into_iter().for_each(&mut consume);
+        running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Starts a task that ends by itself.

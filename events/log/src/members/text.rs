@@ -23,6 +23,11 @@ impl TextArena {
         TextRef(u32::try_from(start / ALIGN).expect("names fill less than 16 GiB"))
     }
 
+    /// Makes room for names of so many bytes.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.0.reserve(bytes);
+    }
+
     /// The name that was added.
     pub(super) fn get(&self, at: TextRef) -> &str {
         std::str::from_utf8(self.bytes(at)).expect("names are added as UTF-8")

@@ -65,15 +65,18 @@ impl MembersFile {
 pub(crate) fn define(members: &mut Members, bytes: &[u8], log_id: LogId) -> Option<()> {
     let header = FileHeader::decode(bytes).ok().filter(|header| header.log_id == log_id)?;
     let mut at = FILE_HEADER_LEN;
+    let mut new = Vec::new();
     loop {
         let (frame, payload) = FrameHeader::decode_frame(bytes.get(at..)?, header.log_id)?;
         at += frame.frame_len();
         if frame.kind == FrameKind::End {
             return (at == bytes.len()).then_some(());
         }
-        Payload::new(payload)?.for_each_member(|new| {
-            let (found, is_new) = members.resolve(new.tenant_id, new.user_id);
-            (is_new && found.member == new.member).then_some(())
+        new.clear();
+        Payload::new(payload)?.for_each_member(|member| {
+            let _: () = new.push((member.member, member.tenant_id, member.user_id));
+            Some(())
         })?;
+        members.define(&new)?;
     }
 }

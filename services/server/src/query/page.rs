@@ -7,6 +7,8 @@ use lastseen_event::{MemberOrdinal, TenantOrdinal, UtcInstant};
 use lastseen_log::Members;
 use lastseen_projections::{Condition, MemberState, Views};
 
+use super::cursor::Place;
+
 /// Order by last seen. Never-seen users stand last either way; ties go by the bytes of `user_id`, ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sort {
@@ -52,13 +54,6 @@ impl Filter {
     }
 }
 
-/// The place of a user in a list: everything the order looks at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) last_seen_at: Option<UtcInstant>,
-    pub(crate) user_id: String,
-}
-
 /// A user of the list.
 #[derive(Clone, Copy)]
 pub(crate) struct Listed {
@@ -77,7 +72,7 @@ impl Listed {
     }
 
     pub(crate) fn place(&self, members: &Members) -> Place {
-        Place { last_seen_at: self.last_seen_at(), user_id: self.user_id(members).to_owned() }
+        Place { key: self.last_seen_at().map(UtcInstant::as_micros), name: self.user_id(members).to_owned() }
     }
 }
 
@@ -122,8 +117,8 @@ impl Lister<'_> {
     }
 
     fn is_behind(&self, listed: &Listed, after: &Place) -> bool {
-        let order = self.sort.by_last_seen(listed.last_seen_at(), after.last_seen_at);
-        order.then_with(|| listed.user_id(self.members).cmp(&after.user_id)).is_gt()
+        let order = self.sort.by_last_seen(listed.last_seen_at(), after.key.map(UtcInstant::from_micros));
+        order.then_with(|| listed.user_id(self.members).cmp(&after.name)).is_gt()
     }
 }
 

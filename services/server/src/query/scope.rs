@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_projections::{Selection, Views, Window};
+use lastseen_projections::{Scope, Selection, Summary, Views, Window};
 use parking_lot::RwLockReadGuard;
 
 use super::params::{self, KnownAt, Params};
@@ -47,6 +47,32 @@ impl Question {
     /// Whether the live views answer it.
     fn is_live(&self) -> bool {
         self.selection == Selection::default()
+    }
+
+    /// Whether it is about an instant, and about everything that had occurred by then.
+    fn is_as_of(&self) -> bool {
+        self.as_of.is_some()
+            && self.selection == Selection { occurred_until: self.as_of, ..Selection::default() }
+    }
+
+    /// The numbers of a scope at `at`, and the position they reflect.
+    ///
+    /// # Errors
+    /// A [`Problem`] where history cannot be read.
+    pub(crate) async fn summary(
+        &self,
+        engine: &Arc<Engine>,
+        scope: Scope,
+        at: UtcInstant,
+    ) -> Result<(Summary, Position), Problem> {
+        let since = self.since(at);
+        if self.is_as_of()
+            && let Some(counted) = history::as_of(engine, scope, (since, at)).await?
+        {
+            return Ok(counted);
+        }
+        let views = Answering::question(engine, self).await?;
+        Ok((views.summary(scope, since), views.position()))
     }
 
     /// The instant the question is asked for: `as_of`, else `now`.

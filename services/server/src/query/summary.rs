@@ -3,12 +3,12 @@
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use lastseen_event::UtcInstant;
-use lastseen_projections::{Scope, Views};
+use lastseen_projections::{Scope, Summary};
 use serde::{Serialize, Serializer};
 
 use super::answer::{DEFINITION, json};
 use super::params::Params;
-use super::scope::{self, Answering, Question};
+use super::scope::{self, Question};
 use super::tenant::{TenantPath, tenant};
 use crate::app::{App, AppState};
 use crate::config::Persons;
@@ -33,8 +33,8 @@ struct Answer<'a> {
 struct Counts(Vec<(&'static str, u64)>);
 
 impl Counts {
-    fn of(views: &Views, scope: Scope, since: UtcInstant, persons: Persons) -> Self {
-        Self(views.summary(scope, since).named(persons == Persons::UserId))
+    fn of(summary: &Summary, persons: Persons) -> Self {
+        Self(summary.named(persons == Persons::UserId))
     }
 }
 
@@ -76,19 +76,19 @@ async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Resu
     let previous = match compare {
         Some(()) => {
             let earlier = question.previous(at);
-            let views = Answering::question(engine, &earlier).await?;
-            Some(Counts::of(&views, scope, earlier.since(earlier.at(at)), app.persons))
+            let (summary, _) = earlier.summary(engine, scope, earlier.at(at)).await?;
+            Some(Counts::of(&summary, app.persons))
         }
         None => None,
     };
-    let views = Answering::question(engine, &question).await?;
+    let (summary, position) = question.summary(engine, scope, at).await?;
     Ok(json(&Answer {
         tenant_id,
         window: &question.window.text,
         as_of: question.as_of,
-        counts: Counts::of(&views, scope, question.since(at), app.persons),
+        counts: Counts::of(&summary, app.persons),
         previous,
-        position: views.position().get(),
+        position: position.get(),
         definition: DEFINITION,
     }))
 }

@@ -32,7 +32,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let Path((tenant_id, user_id)) = path.map_err(Problem::invalid_path)?;
     let params = Params::parse(query.as_deref(), &["limit", "cursor", "min_position"])?;
-    let limit = params.get("limit", limit)?.unwrap_or(LIMIT_DEFAULT);
+    let limit = params.get("limit", super::limit::<LIMIT_MAX>)?.unwrap_or(LIMIT_DEFAULT);
     let cursor = params.get("cursor", cursor)?;
     let engine = app.engine()?;
     scope::wait_for_min_position(engine, &params).await?;
@@ -97,11 +97,6 @@ fn newest(
         until = after;
     }
     Ok(lines)
-}
-
-fn limit(text: &str) -> Result<usize, String> {
-    let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-    limit.ok_or_else(|| format!("expected an integer from 1 to {LIMIT_MAX}"))
 }
 
 /// The position of the last event that was shown; the next page ends before it.

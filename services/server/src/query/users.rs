@@ -67,7 +67,7 @@ impl ListQuery {
             conditions: params.get("status", conditions)?.unwrap_or_default(),
             seen_since: params.get("seen_since", params::instant)?,
             seen_before: params.get("seen_before", params::instant)?,
-            limit: params.get("limit", limit)?.unwrap_or(LIMIT_DEFAULT),
+            limit: params.get("limit", super::limit::<LIMIT_MAX>)?.unwrap_or(LIMIT_DEFAULT),
             format: params.get("format", format)?.unwrap_or(Format::Json),
             canonical: params.canonical(&PER_PAGE),
         };
@@ -100,10 +100,9 @@ pub(crate) async fn list(
     let Path(tenant_id) = path.map_err(Problem::invalid_path)?;
     let known: Vec<&str> = scope::PARAMS.into_iter().chain(OWN_PARAMS).collect();
     let params = Params::parse(query.as_deref(), &known)?;
-    let cursor =
-        params.get("cursor", |text| Cursor::decode(text).ok_or("expected a next_cursor of this list"))?;
+    let cursor = Cursor::read(&params)?;
     let list = match &cursor {
-        Some(cursor) => resume(&params, cursor, &tenant_id, &known)?,
+        Some(cursor) => ListQuery::parse(&cursor.resume(&params, &tenant_id, (&known, &PER_PAGE))?)?,
         None => ListQuery::parse(&params)?,
     };
     let engine = app.engine()?;
@@ -112,17 +111,6 @@ pub(crate) async fn list(
         Format::Json => page(engine, &tenant_id, &list, cursor).await,
         Format::Csv => csv::answer(engine, tenant_id, &list).await,
     }
-}
-
-/// The question of a cursor. Other parameters may be left out, or must be those it was given under.
-fn resume(params: &Params, cursor: &Cursor, tenant_id: &str, known: &[&str]) -> Result<ListQuery, Problem> {
-    let asked = params.canonical(&PER_PAGE);
-    if cursor.tenant_id != tenant_id || !(asked.is_empty() || asked == cursor.query) {
-        let detail =
-            "expected the tenant and the parameters that the cursor was given under, or the cursor alone";
-        return Err(Problem::invalid_parameter("cursor", detail));
-    }
-    ListQuery::parse(&Params::parse(Some(&cursor.query), known)?)
 }
 
 async fn page(
@@ -174,12 +162,6 @@ fn conditions(value: &str) -> Result<Vec<Condition>, &'static str> {
     };
     let all = value.split(',').map(condition).collect::<Option<Vec<_>>>();
     all.ok_or("expected a comma list of active, inactive, pending, never_seen, deleted")
-}
-
-fn limit(value: &str) -> Result<usize, &'static str> {
-    let number = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-    const { assert!(LIMIT_MAX == 1_000) };
-    number.ok_or("expected an integer from 1 to 1000")
 }
 
 fn format(value: &str) -> Result<Format, &'static str> {

@@ -1,0 +1,94 @@
+//! What two views that should be the same differ in.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use lastseen_event::MemberOrdinal;
+use roaring::RoaringBitmap;
+
+use crate::calendar::Day;
+use crate::{MemberState, Views};
+
+/// One thing that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Of which member.
+    pub member: MemberOrdinal,
+    /// In what.
+    pub kind: DifferenceKind,
+}
+
+/// What it is that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DifferenceKind {
+    /// What is known of the member.
+    Member {
+        /// What it should be. `None`: nothing.
+        expected: Option<Box<MemberState>>,
+        /// What it is.
+        found: Option<Box<MemberState>>,
+    },
+    /// The deletions and restorations that are kept of it.
+    Decisions,
+    /// From when on its estimates do not count.
+    Estimates,
+    /// Whether it is in a set of a day.
+    Day {
+        /// The day.
+        day: Day,
+        /// The name of the set.
+        set: &'static str,
+        /// Whether it is there, and should not be.
+        found: bool,
+    },
+}
+
+impl fmt::Display for DifferenceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member { expected, found } => write!(f, "expected {expected:?}, found {found:?}"),
+            Self::Decisions => write!(f, "other deletions or restorations"),
+            Self::Estimates => write!(f, "another day of its first observation beside estimates"),
+            Self::Day { day, set, found: true } => write!(f, "is among the {set} of {day} and should not be"),
+            Self::Day { day, set, found: false } => write!(f, "is not among the {set} of {day}"),
+        }
+    }
+}
+
+/// The sets of a day, in the order of the days' kinds.
+const SETS: [&str; 6] = ["observed", "estimated", "first seen", "first observed", "deleted", "restored"];
+
+impl Views {
+    /// Everything in which these views are not as `expected`.
+    pub fn differences(&self, expected: &Self, mut each: impl FnMut(Difference)) {
+        let ((members, days), (expected_members, expected_days)) = (self.parts(), expected.parts());
+        let slots = members.roster.slots().max(expected_members.roster.slots());
+        for member in (0..u32::try_from(slots).unwrap_or(u32::MAX)).map(MemberOrdinal::new) {
+            let [found, wanted] = [members, expected_members].map(|members| members.roster.member(member));
+            if found != wanted {
+                let (expected, found) = (wanted.map(Box::new), found.map(Box::new));
+                each(Difference { member, kind: DifferenceKind::Member { expected, found } });
+            }
+            if members.roster.decisions(member) != expected_members.roster.decisions(member) {
+                each(Difference { member, kind: DifferenceKind::Decisions });
+            }
+            if !days.estimates_as(expected_days, member) {
+                each(Difference { member, kind: DifferenceKind::Estimates });
+            }
+        }
+        let none = RoaringBitmap::new();
+        for ((found, wanted), set) in
+            days.book().kinds().into_iter().zip(expected_days.book().kinds()).zip(SETS)
+        {
+            let all: BTreeSet<Day> = found.keys().chain(wanted.keys()).copied().collect();
+            for day in all {
+                let [found, wanted] =
+                    [found, wanted].map(|days| days.get(&day).map_or(&none, |members| &**members));
+                for member in found ^ wanted {
+                    let kind = DifferenceKind::Day { day, set, found: found.contains(member) };
+                    each(Difference { member: MemberOrdinal::new(member), kind });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What is counted: views of so many members, then a thousand steps of each kind. Between them it waits for a line on
+//! stdin, so that whoever counts can begin and end there.
+
+use std::hint::black_box;
+use std::io::{BufRead, stdin};
+
+use lastseen_event::{
+    EventId, EventType, Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, TenantOrdinal, UtcInstant,
+};
+use lastseen_projections::{Scope, Selection, ViewsBuilder};
+
+const TENANTS: u32 = 1_000;
+const STEPS: u32 = 1_000;
+const HOUR_US: i64 = 3_600_000_000;
+/// 2026-01-06T16:00:00Z.
+const NOW_US: i64 = 1_767_715_200_000_000;
+
+pub(crate) fn run(members: u32) {
+    let mut builder = ViewsBuilder::new(Selection::default());
+    for member in 0..members {
+        // Seen in the last ninety days, in no order.
+        let hours = i64::from(mixed(member) % (90 * 24));
+        builder.apply(&login(member, members, (u64::from(member) + 1, NOW_US - hours * HOUR_US)));
+    }
+    let mut views = builder.finish();
+
+    let mut lines = stdin().lock().lines();
+    let mut wait = |told: &str| {
+        println!("{told}");
+        lines.next().expect("the test goes on").expect("text");
+    };
+    wait("fold");
+    for step in 0..STEPS {
+        let position = u64::from(members) + u64::from(step) + 1;
+        views.apply(&login(mixed(step) % members, members, (position, NOW_US + i64::from(step) * 1_000_000)));
+    }
+    wait("folded");
+    wait("count");
+    for step in 0..STEPS {
+        let since = UtcInstant::from_micros(NOW_US - i64::from(mixed(step) % 720) * HOUR_US);
+        black_box(views.summary(Scope::All, since));
+    }
+    wait("counted");
+    wait("look up");
+    for step in 0..STEPS {
+        black_box(views.member(MemberOrdinal::new(mixed(step) % members)));
+    }
+    wait("looked up");
+}
+
+fn login(member: u32, members: u32, (position, at_us): (u64, i64)) -> Fact {
+    Fact {
+        position: Position::new(position),
+        id: EventId::parse("00000000-0000-7000-8000-000000000001").expect("a UUID"),
+        occurred_at: UtcInstant::from_micros(at_us),
+        recorded_at: UtcInstant::from_micros(NOW_US),
+        member: MemberRef {
+            member: MemberOrdinal::new(member),
+            // As a store gives them: a tenant is a range.
+            tenant: TenantOrdinal::new(member / members.div_ceil(TENANTS)),
+            person: PersonOrdinal::new(member),
+        },
+        event_type: EventType::Login,
+        created_confirmed: false,
+    }
+}
+
+fn mixed(number: u32) -> u32 {
+    let mixed = (number ^ number >> 16).wrapping_mul(0x45d9_f3b5);
+    mixed ^ mixed >> 15
+}

@@ -1,0 +1,133 @@
+//! Snapshots that are taken while the fold goes on, and views that go on from them.
+
+use std::ops::RangeInclusive;
+
+use lastseen_event::{Fact, TenantOrdinal, UtcInstant};
+use lastseen_projections::{BadPart, Day, Restoring, Scope, Taking, Views, ViewsBuilder};
+use proptest::prelude::*;
+
+use crate::history::{TENANTS, edges, history};
+
+/// A snapshot that was begun after `before` facts, with `between` facts folded between two parts.
+fn taken(facts: &[Fact], (before, between, part_members): (usize, usize, usize)) -> (Taking, Vec<Vec<u8>>) {
+    let mut rest = facts.iter();
+    let mut views = Views::new();
+    for fact in rest.by_ref().take(before) {
+        views.apply(fact);
+    }
+    let mut taking = Taking::in_parts_of(&views, part_members);
+    let mut parts = Vec::new();
+    loop {
+        let mut part = Vec::new();
+        if !taking.copy(&views, &mut part) {
+            break;
+        }
+        parts.push(part);
+        for fact in rest.by_ref().take(between) {
+            views.apply(fact);
+        }
+    }
+    // What comes now is in no part.
+    for fact in rest {
+        views.apply(fact);
+    }
+    loop {
+        let mut part = Vec::new();
+        if !taking.next_day(&mut part) {
+            return (taking, parts);
+        }
+        parts.push(part);
+    }
+}
+
+fn restored(facts: &[Fact], taking: &Taking, parts: &[Vec<u8>]) -> Result<ViewsBuilder, BadPart> {
+    let mut restoring = Restoring::new();
+    for part in parts {
+        restoring.read(part)?;
+    }
+    let whose = |member| facts.iter().map(|fact| fact.member).find(|known| known.member == member);
+    restoring.finish(taking.checkpoint(), whose)
+}
+
+fn days() -> RangeInclusive<Day> {
+    "2025-12-01".parse().unwrap()..="2026-03-01".parse().unwrap()
+}
+
+fn assert_same(views: &Views, expected: &Views, edges: &[UtcInstant]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(views.position(), expected.position());
+    for scope in (0..=TENANTS).map(TenantOrdinal::new).map(Scope::Tenant).chain([Scope::All]) {
+        if let Scope::Tenant(tenant) = scope {
+            let [members, wanted] =
+                [views, expected].map(|views| views.members_of(tenant).collect::<Vec<_>>());
+            prop_assert_eq!(members, wanted);
+        }
+        for since in edges {
+            prop_assert_eq!(views.summary(scope, *since), expected.summary(scope, *since));
+        }
+        let [rows, wanted] = [views, expected].map(|views| views.days(scope, days()).by_day());
+        prop_assert_eq!(rows, wanted);
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn a_snapshot_and_what_came_after_it_are_the_whole(
+        facts in history(50),
+        before in 0..50_usize,
+        between in 0..9_usize,
+        part_members in 1..20_usize,
+    ) {
+        let (taking, parts) = taken(&facts, (before, between, part_members));
+        let mut builder = restored(&facts, &taking, &parts).unwrap();
+        let mut expected = Views::new();
+        for fact in &facts {
+            expected.apply(fact);
+            if fact.position > taking.checkpoint() {
+                builder.apply(fact);
+            }
+        }
+        let restored = builder.finish();
+        assert_same(&restored, &expected, &edges(&facts))?;
+        let mut differences = Vec::new();
+        restored.differences(&expected, |difference| differences.push(difference));
+        prop_assert_eq!(differences, []);
+    }
+
+    #[test]
+    fn views_of_less_differ_in_what_they_lack(facts in history(20), known in 0..20_usize) {
+        let views = |facts: &[Fact]| {
+            let mut views = Views::new();
+            for fact in facts {
+                views.apply(fact);
+            }
+            views
+        };
+        let (fewer, all) = (views(&facts[..known.min(facts.len())]), views(&facts));
+        let mut found = 0;
+        fewer.differences(&all, |_| found += 1);
+        let states = |views: &Views| {
+            (0..TENANTS).flat_map(|tenant| views.members_of(TenantOrdinal::new(tenant))).collect::<Vec<_>>()
+        };
+        let is_same = states(&fewer) == states(&all)
+            && fewer.days(Scope::All, days()).by_day() == all.days(Scope::All, days()).by_day();
+        prop_assert!(is_same || found > 0);
+    }
+
+    #[test]
+    fn what_is_not_a_part_is_refused(
+        facts in history(30),
+        part in any::<prop::sample::Index>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (taking, parts) = taken(&facts, (30, 0, 1_024));
+        prop_assume!(!parts.is_empty());
+        let part = part.get(&parts);
+        let shorter = &part[..cut.index(part.len())];
+        prop_assert_eq!(Restoring::new().read(shorter), Err(BadPart));
+        let longer = [part.as_slice(), &[0]].concat();
+        prop_assert_eq!(Restoring::new().read(&longer), Err(BadPart));
+        prop_assert_eq!(Restoring::new().read(&[9]), Err(BadPart));
+        prop_assert!(restored(&[], &taking, &parts).is_err(), "members that nobody knows");
+    }
+}

@@ -1,0 +1,211 @@
+//! `GET /v1/active-users` and `GET /v1/tenants/{tenant_id}/active-users`: how many users were active day by day, week by
+//! week or month by month.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use lastseen_event::{Position, UtcInstant};
+use lastseen_projections::{Day, DayRow, Period, PeriodRow, Scope};
+use serde::Serialize;
+
+use super::answer::{DEFINITION, json};
+use super::params::Params;
+use super::span::{self, Dates, Span};
+use super::tenant::TenantPath;
+use crate::app::{App, AppState};
+use crate::engine::Engine;
+use crate::problem::Problem;
+use crate::rows::{Kept, Row};
+use crate::{history, tasks};
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    head: span::Head<'a>,
+    #[serde(flatten)]
+    rows: Rows,
+    position: u64,
+    definition: u32,
+}
+
+/// The name says what a row is.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Rows {
+    Days(Vec<DayAnswer>),
+    Weeks(Vec<PeriodAnswer>),
+    Months(Vec<PeriodAnswer>),
+}
+
+#[derive(Serialize)]
+struct DayAnswer {
+    date: String,
+    dau: u64,
+    wau: u64,
+    mau: u64,
+    new: u64,
+    returning: u64,
+    resurrected: u64,
+    dormant: u64,
+    partial: bool,
+}
+
+#[derive(Serialize)]
+struct PeriodAnswer {
+    from: String,
+    to: String,
+    active: u64,
+    new: u64,
+    returning: u64,
+    resurrected: u64,
+    dormant: u64,
+    partial: bool,
+}
+
+impl DayAnswer {
+    fn new(row: &DayRow, partial: bool) -> Self {
+        Self {
+            date: row.day.to_string(),
+            dau: row.dau,
+            wau: row.wau,
+            mau: row.mau,
+            new: row.new,
+            returning: row.returning,
+            resurrected: row.resurrected,
+            dormant: row.dormant,
+            partial,
+        }
+    }
+}
+
+impl PeriodAnswer {
+    fn new(row: &PeriodRow, partial: bool) -> Self {
+        Self {
+            from: row.days.start().to_string(),
+            to: row.days.end().to_string(),
+            active: row.active,
+            new: row.new,
+            returning: row.returning,
+            resurrected: row.resurrected,
+            dormant: row.dormant,
+            partial,
+        }
+    }
+}
+
+/// `GET /v1/active-users`
+pub(crate) async fn overall(State(app): AppState, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    answer(&app, None, query.as_deref()).await
+}
+
+/// `GET /v1/tenants/{tenant_id}/active-users`
+pub(crate) async fn of_tenant(
+    State(app): AppState,
+    path: TenantPath,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let Path(tenant_id) = path.map_err(Problem::invalid_path)?;
+    answer(&app, Some(&tenant_id), query.as_deref()).await
+}
+
+async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Result<Response, Problem> {
+    let params = Params::parse(query, &span::PARAMS)?;
+    let dates = Dates::parse(&params, Period::Day)?;
+    let engine = app.engine()?;
+    let scope = span::scope(engine, &params, tenant_id).await?;
+    let now = engine.now();
+    let span = dates.at(now)?;
+    let (rows, position) = rows(engine, scope, Arc::new(span.clone()), now).await?;
+    let partial = |last: Day| span.calendar.end(last) >= now;
+    let periods = |rows: &[Row]| {
+        let periods = rows.iter().filter_map(Row::period);
+        periods.map(|row| PeriodAnswer::new(row, partial(*row.days.end()))).collect()
+    };
+    let rows = match span.period {
+        Period::Day => {
+            let days = rows.iter().filter_map(Row::day);
+            Rows::Days(days.map(|row| DayAnswer::new(row, partial(row.day))).collect())
+        }
+        Period::Week => Rows::Weeks(periods(&rows)),
+        Period::Month => Rows::Months(periods(&rows)),
+    };
+    let head = span.head(tenant_id);
+    Ok(json(&Answer { head, rows, position: position.get(), definition: DEFINITION }))
+}
+
+/// The rows of a span: those that were counted before and still hold, and the others.
+async fn rows(
+    engine: &Arc<Engine>,
+    scope: Scope,
+    span: Arc<Span>,
+    now: UtcInstant,
+) -> Result<(Vec<Row>, Position), Problem> {
+    let wanted = span.period.covering(&span.days);
+    let kept = engine.rows.kept(scope, &span);
+    let before = engine.rows.before(scope);
+    let (rows, missing, position, sets) = {
+        let views = engine.views.read();
+        let holds = |days: &RangeInclusive<Day>, kept: &Kept| {
+            let changed = match (span.is_live(), span.period) {
+                (true, Period::Day) => views.day_changed_at(*days.end()),
+                (true, period) => views.period_changed_at(period, days),
+                // The next day of UTC has whatever of this one a zone sees later.
+                (false, _) => views.told_by(days.end().plus(1)),
+            };
+            changed <= kept.position
+        };
+        let rows: Vec<Option<Row>> = wanted
+            .iter()
+            .map(|days| kept.get(days.start()).filter(|kept| holds(days, kept)).map(|kept| kept.row.clone()))
+            .collect();
+        let missing = missing(&wanted, &rows);
+        let sets = missing.clone().filter(|_| span.is_live()).map(|days| {
+            let mut sets = views.days(scope, days);
+            if let Some((before, position)) = before
+                && views.before_changed_at(&before) <= position
+            {
+                sets.set_before(before);
+            }
+            sets
+        });
+        (rows, missing, views.position(), sets)
+    };
+    let Some(missing) = missing else { return Ok((rows.into_iter().flatten().collect(), position)) };
+    let sets = match sets {
+        Some(sets) => sets,
+        None => history::days(engine, scope, (span.clone(), missing.clone()), position).await?,
+    };
+    let permit = engine.counts.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
+    let period = span.period;
+    // The day that is going on will be asked for again and again, and looks back to the same days.
+    let is_one_day = span.is_live() && period == Period::Day && missing.start() == missing.end();
+    let asking = engine.clone();
+    let counted = tasks::blocking(move || {
+        let _permit = permit;
+        let mut sets = sets;
+        if is_one_day && !sets.has_before() {
+            let before = sets.before();
+            asking.rows.keep_before(scope, (before.clone(), position));
+            sets.set_before(before);
+        }
+        match period {
+            Period::Day => sets.by_day().into_iter().map(Row::Day).collect::<Vec<_>>(),
+            period => sets.by_period(period).into_iter().map(Row::Period).collect(),
+        }
+    });
+    let counted = counted.await;
+    let closed = counted.iter().filter(|row| span.calendar.end(*row.days().end()) < now);
+    engine.rows.keep(scope, &span, closed.map(|row| Kept { row: row.clone(), position }));
+    let counted = |days: &RangeInclusive<Day>| counted.iter().find(|row| row.days() == *days).cloned();
+    let rows = rows.into_iter().zip(&wanted).filter_map(|(row, days)| row.or_else(|| counted(days)));
+    Ok((rows.collect(), position))
+}
+
+/// From the first to the last period that has no row.
+fn missing(wanted: &[RangeInclusive<Day>], rows: &[Option<Row>]) -> Option<RangeInclusive<Day>> {
+    let first = rows.iter().position(Option::is_none)?;
+    let last = rows.iter().rposition(Option::is_none)?;
+    Some(*wanted[first].start()..=*wanted[last].end())
+}

@@ -1,0 +1,90 @@
+//! `GET /v1/retention` and `GET /v1/tenants/{tenant_id}/retention`: who was new in a week or a month, and how many of them
+//! were active after.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use lastseen_projections::{Cohort, Period};
+use serde::Serialize;
+
+use super::answer::{DEFINITION, json};
+use super::params::Params;
+use super::span::{self, Dates};
+use super::tenant::TenantPath;
+use crate::app::{App, AppState};
+use crate::problem::Problem;
+use crate::{history, tasks};
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    head: span::Head<'a>,
+    cohorts: Vec<CohortAnswer>,
+    position: u64,
+    definition: u32,
+}
+
+#[derive(Serialize)]
+struct CohortAnswer {
+    from: String,
+    to: String,
+    size: u64,
+    active: Vec<u64>,
+    partial: bool,
+}
+
+impl CohortAnswer {
+    fn new(cohort: Cohort, partial: bool) -> Self {
+        Self {
+            from: cohort.days.start().to_string(),
+            to: cohort.days.end().to_string(),
+            size: cohort.size,
+            active: cohort.active,
+            partial,
+        }
+    }
+}
+
+/// `GET /v1/retention`
+pub(crate) async fn overall(State(app): AppState, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    answer(&app, None, query.as_deref()).await
+}
+
+/// `GET /v1/tenants/{tenant_id}/retention`
+pub(crate) async fn of_tenant(
+    State(app): AppState,
+    path: TenantPath,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let Path(tenant_id) = path.map_err(Problem::invalid_path)?;
+    answer(&app, Some(&tenant_id), query.as_deref()).await
+}
+
+async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Result<Response, Problem> {
+    let params = Params::parse(query, &span::PARAMS)?;
+    let dates = Dates::parse(&params, Period::Week)?;
+    let engine = app.engine()?;
+    let scope = span::scope(engine, &params, tenant_id).await?;
+    let now = engine.now();
+    let span = Arc::new(dates.at(now)?);
+    let (live, position) = {
+        let views = engine.views.read();
+        (span.is_live().then(|| views.days(scope, span.days.clone())), views.position())
+    };
+    let sets = match live {
+        Some(sets) => sets,
+        None => history::days(engine, scope, (span.clone(), span.days.clone()), position).await?,
+    };
+    let permit = engine.counts.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
+    let period = span.period;
+    let cohorts = tasks::blocking(move || {
+        let _permit = permit;
+        sets.cohorts(period)
+    });
+    // The last number of every cohort is of the same period.
+    let partial = span.calendar.end(*span.period.around(*span.days.end()).end()) >= now;
+    let cohorts = cohorts.await.into_iter().map(|cohort| CohortAnswer::new(cohort, partial)).collect();
+    let head = span.head(tenant_id);
+    Ok(json(&Answer { head, cohorts, position: position.get(), definition: DEFINITION }))
+}

@@ -1,0 +1,140 @@
+//! Rows of series that were counted before. Only those of days that are over are kept; whether one still holds, the views
+//! say.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use lastseen_event::Position;
+use lastseen_projections::{Before, Day, DayRow, Period, PeriodRow, Scope, TypeSet};
+use parking_lot::Mutex;
+
+use crate::query::span::Span;
+
+/// Rows kept, about 100 bytes each; then the series that was asked for longest ago makes room.
+const ROWS_MAX: usize = 200_000;
+
+/// A row of either kind.
+#[derive(Clone, Debug)]
+pub(crate) enum Row {
+    Day(DayRow),
+    Period(PeriodRow),
+}
+
+impl Row {
+    pub(crate) fn day(&self) -> Option<&DayRow> {
+        match self {
+            Self::Day(row) => Some(row),
+            Self::Period(_) => None,
+        }
+    }
+
+    pub(crate) fn period(&self) -> Option<&PeriodRow> {
+        match self {
+            Self::Period(row) => Some(row),
+            Self::Day(_) => None,
+        }
+    }
+
+    /// First to last day.
+    pub(crate) fn days(&self) -> RangeInclusive<Day> {
+        match self {
+            Self::Day(row) => row.day..=row.day,
+            Self::Period(row) => row.days.clone(),
+        }
+    }
+}
+
+/// A row and the position that the views reflected when it was counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) row: Row,
+    pub(crate) position: Position,
+}
+
+/// Who was active before the day that is going on, and the position that this reflects.
+type KeptBefore = (Arc<Before>, Position);
+
+/// Scopes that this is kept of, a bit or two a member each.
+const BEFORE_MAX: usize = 16;
+
+/// The rows of all series.
+#[derive(Debug, Default)]
+pub(crate) struct KeptRows(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    series: HashMap<Key, Series>,
+    /// Of the scopes that were asked for last, the latest first.
+    before: VecDeque<(Scope, KeptBefore)>,
+    rows: usize,
+    /// Counts the questions.
+    asked: u64,
+}
+
+/// Which series a row is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    scope: Scope,
+    period: Period,
+    zone: Tz,
+    counted: TypeSet,
+}
+
+#[derive(Debug, Default)]
+struct Series {
+    /// By first day.
+    rows: BTreeMap<Day, Kept>,
+    asked: u64,
+}
+
+impl Key {
+    fn of(scope: Scope, span: &Span) -> Self {
+        Self { scope, period: span.period, zone: span.zone, counted: span.selection.counted() }
+    }
+}
+
+impl KeptRows {
+    /// What is kept of a span, by first day.
+    pub(crate) fn kept(&self, scope: Scope, span: &Span) -> BTreeMap<Day, Kept> {
+        let mut inner = self.0.lock();
+        inner.asked += 1;
+        let asked = inner.asked;
+        let first = *span.period.around(*span.days.start()).start();
+        let Some(series) = inner.series.get_mut(&Key::of(scope, span)) else { return BTreeMap::new() };
+        series.asked = asked;
+        series.rows.range(first..=*span.days.end()).map(|(day, kept)| (*day, kept.clone())).collect()
+    }
+
+    /// What is kept of the days before the one that is going on.
+    pub(crate) fn before(&self, scope: Scope) -> Option<KeptBefore> {
+        let inner = self.0.lock();
+        inner.before.iter().find(|(of, _)| *of == scope).map(|(_, before)| before.clone())
+    }
+
+    /// Keeps that.
+    pub(crate) fn keep_before(&self, scope: Scope, before: KeptBefore) {
+        let mut inner = self.0.lock();
+        inner.before.retain(|(of, _)| *of != scope);
+        inner.before.push_front((scope, before));
+        inner.before.truncate(BEFORE_MAX);
+    }
+
+    /// Keeps rows in place of those that were counted before.
+    pub(crate) fn keep(&self, scope: Scope, span: &Span, rows: impl Iterator<Item = Kept>) {
+        let mut inner = self.0.lock();
+        let Inner { series, rows: count, asked, .. } = &mut *inner;
+        let of = series.entry(Key::of(scope, span)).or_default();
+        of.asked = *asked;
+        for kept in rows {
+            *count += usize::from(of.rows.insert(*kept.row.days().start(), kept).is_none());
+        }
+        while *count > ROWS_MAX {
+            let Some(oldest) = series.iter().min_by_key(|(_, of)| of.asked).map(|(key, _)| *key) else {
+                break;
+            };
+            *count -= series.remove(&oldest).map_or(0, |of| of.rows.len());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! When snapshots are taken: a thread of its own, beside the fold.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use lastseen_log::Log;
+use lastseen_projections::Views;
+use lastseen_store::EventStore;
+use parking_lot::RwLock;
+
+use crate::snapshot;
+
+/// How often it is looked whether one is due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// When one is due at the latest, if anything was folded.
+const AGE_MAX: Duration = Duration::from_mins(5);
+/// The pause after one is at least so many times as long as it took.
+const PAUSE: u32 = 9;
+
+/// Takes snapshots of the views.
+pub(crate) struct Snapshots {
+    pub(crate) data: PathBuf,
+    pub(crate) log: Arc<Log>,
+    pub(crate) views: Arc<RwLock<Views>>,
+    /// Events folded since the start.
+    pub(crate) folded: Arc<AtomicU64>,
+    /// How many events make one due.
+    pub(crate) every: u64,
+    /// How many of the events folded since the start are in the last one.
+    pub(crate) kept: u64,
+}
+
+impl Snapshots {
+    /// Until the other side of `stop` is gone; then takes a last one.
+    pub(crate) fn run(mut self, stop: &Receiver<()>) {
+        let (mut ended, mut took) = (Instant::now(), Duration::ZERO);
+        loop {
+            let stopped = stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Disconnected);
+            let new = self.folded.load(Ordering::Acquire) - self.kept;
+            let is_due = new >= self.every || (new > 0 && ended.elapsed() >= AGE_MAX);
+            if (stopped && new > 0) || (is_due && ended.elapsed() >= took * PAUSE) {
+                let start = Instant::now();
+                self.take(self.kept + new);
+                (ended, took) = (Instant::now(), start.elapsed());
+            }
+            if stopped {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, folded: u64) {
+        let start = Instant::now();
+        match snapshot::write(&self.data, &self.views, |scan| self.log.scan(scan)) {
+            Ok(Some(checkpoint)) => {
+                self.kept = folded;
+                let seconds = start.elapsed().as_secs_f64();
+                tracing::info!(checkpoint = checkpoint.get(), seconds, "snapshot of the views");
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "no snapshot of the views; the next start takes longer");
+            }
+        }
+    }
+}
