@@ -4,7 +4,8 @@ use lastseen_tests::instant::{DAY, HOUR, micros, now, rfc3339};
 use lastseen_tests::{Client, Events};
 use serde_json::Value;
 
-use crate::answers::{empty_server, numbers, user_ids, walk};
+use crate::answers::{empty_server, numbers, sealing_server, user_ids, walk};
+use crate::worlds::{TENANTS, spring};
 
 const USERS: &str = "/v1/tenants/acme/users";
 
@@ -160,5 +161,51 @@ fn csv_has_the_columns_and_the_rows_of_the_list() {
         let from_json: Vec<Vec<String>> =
             users.iter().map(|user| columns.iter().map(|column| text(&user[column])).collect()).collect();
         assert_eq!(rows, from_json, "{query}");
+    }
+}
+
+#[test]
+fn each_count_of_a_summary_is_as_long_as_its_list_and_its_csv() {
+    let (server, _data) = sealing_server("80");
+    let client = server.client();
+    let (mut world, span) = spring();
+    world.publish(client, 320);
+    let days = span.dates().step_by(17);
+    let instants = days.map(|date| format!("as_of={date}T23:59:59.999999Z&"));
+    for as_of in std::iter::once(String::new()).chain(instants) {
+        for question in
+            ["", "types=login,tenant_switch&", "types=token_refresh&window=5d&", "provenance=observed&"]
+        {
+            for tenant in TENANTS {
+                assert_lengths(client, &format!("/v1/tenants/{tenant}"), &format!("{as_of}{question}"));
+            }
+        }
+    }
+}
+
+/// The number of users and of rows, in the order of one as in that of the other.
+fn assert_lengths(client: &Client, scope: &str, query: &str) {
+    let summary = client.ask(format!("{scope}/summary?{query}").trim_end_matches(['&', '?']));
+    for (status, name) in [
+        ("active", "active_users"),
+        ("inactive", "inactive_users"),
+        ("pending", "pending_users"),
+        ("never_seen", "never_seen_users"),
+        ("deleted", "deleted_users"),
+        ("active,inactive,pending,never_seen", "total_users"),
+    ] {
+        let path = format!("{scope}/users?{query}status={status}");
+        let users = walk(client, &format!("{path}&limit=3"));
+        let answer = client.get(&format!("{path}&format=csv"));
+        let mut rows = csv::Reader::from_reader(answer.body.as_slice());
+        let column = rows.headers().unwrap().iter().position(|name| name == "user_id").unwrap();
+        let named: Vec<_> = rows.records().map(|row| row.unwrap()[column].to_owned()).collect();
+        assert_eq!(named, user_ids(&users), "{path} as CSV");
+        assert_eq!(vec![users.len() as u64], numbers(&summary, &[name]), "{path}");
+        if name == "active_users" {
+            let by = |word: &str| users.iter().filter(|user| user["provenance"] == word).count() as u64;
+            let counts = numbers(&summary, &["observed", "estimated_only"]);
+            assert_eq!(counts, [by("observed"), by("estimated")], "{path}");
+        }
     }
 }

@@ -9,6 +9,7 @@ mod bad_input;
 mod bodies;
 mod connections;
 mod crash;
+mod days;
 mod git_history;
 mod history;
 mod idempotency;
@@ -20,11 +21,14 @@ mod pages;
 mod positions;
 mod replay;
 mod replay_command;
+mod retention;
 mod routes;
 mod seed_cases;
 mod shutdown;
 mod snapshots;
+mod tenants;
 mod upkeep;
+mod worlds;
 
 /// The binary that cargo has just built.
 const BINARY: &str = env!("CARGO_BIN_EXE_lastseen");

@@ -54,6 +54,8 @@ struct Member<'a> {
     tenant: &'a str,
     /// All activity that counts.
     seen: Vec<Seen>,
+    /// The dates of it.
+    dates: Option<Span>,
     /// All deletions and restorations: when, the id, whether it is a deletion.
     decisions: Vec<(i64, &'a str, bool)>,
 }
@@ -78,12 +80,16 @@ impl Model {
                 date: date(zone, fact.at),
                 observed: is_observed(fact),
             });
+            let seen: Vec<_> = seen.collect();
+            let dates = || seen.iter().map(|seen| seen.date);
+            let dates = dates().min().zip(dates().max()).map(|(from, to)| Span { from, to });
             let decision =
                 |fact: &&Fact| ["user_deleted", "user_restored"].contains(&fact.event_type.as_str());
             let decisions = facts.iter().filter(decision);
             Member {
                 tenant,
-                seen: seen.collect(),
+                seen,
+                dates,
                 decisions: decisions
                     .map(|fact| (fact.at, fact.id.as_str(), fact.event_type == "user_deleted"))
                     .collect(),
@@ -100,7 +106,7 @@ impl Recount<'_> {
         let rows = periods.iter().map(|&row| {
             let active = self.active(tenant, row);
             let before = self.active(tenant, period.before(row));
-            let new = self.new(&active, row);
+            let new = self.newcomers(&active, row);
             let returning = active.intersection(&before).count();
             let resurrected =
                 active.iter().filter(|member| !before.contains(member) && !new.contains(member)).count();
@@ -136,7 +142,7 @@ impl Recount<'_> {
         let periods = period.all(span);
         let active: Vec<_> = periods.iter().map(|&row| self.active(tenant, row)).collect();
         let cohorts = periods.iter().enumerate().map(|(first, &row)| {
-            let cohort = self.new(&active[first], row);
+            let cohort = self.newcomers(&active[first], row);
             let kept = active[first..].iter().map(|active| active.intersection(&cohort).count());
             json!({
                 "from": row.from.to_string(),
@@ -167,7 +173,7 @@ impl Recount<'_> {
     }
 
     /// Those of `active` whose first activity ever lies in `span`.
-    fn new(&self, active: &Members, span: Span) -> Members {
+    fn newcomers(&self, active: &Members, span: Span) -> Members {
         let first = |member: usize| self.members[member].seen.iter().min_by_key(|seen| seen.at);
         let is_new = |member: &usize| first(*member).is_some_and(|seen| span.holds(seen.date));
         active.iter().copied().filter(is_new).collect()
@@ -177,6 +183,10 @@ impl Recount<'_> {
 impl Member<'_> {
     /// An estimate counts only without any observed activity up to the end.
     fn was_active(&self, span: Span, end: i64) -> bool {
+        // Only to be done sooner.
+        if !self.dates.is_some_and(|dates| dates.from <= span.to && span.from <= dates.to) {
+            return false;
+        }
         let mut there = self.seen.iter().filter(|seen| span.holds(seen.date)).peekable();
         there.peek().is_some()
             && (there.any(|seen| seen.observed)
