@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use lastseen_event::{Position, UtcInstant};
 
-/// Runs of facts that are remembered. In a stream that is in time, each group of facts is one.
+/// Runs of facts that are remembered. In a stream that is in time, each group of facts is one at first; older ones are put
+/// together, so that what is known becomes coarser the longer it is ago.
 const RUNS_MAX: usize = 16_384;
 
 /// Runs of facts in order of position, each with a later least instant than the run before.
@@ -30,14 +31,21 @@ impl Recent {
             self.runs.pop_back();
         }
         self.runs.push_back((position, least));
-        if self.runs.len() > RUNS_MAX
-            && let Some((oldest, _)) = self.runs.pop_front()
-        {
-            self.floor = oldest;
+        if self.runs.len() > RUNS_MAX {
+            self.put_together();
         }
     }
 
-    /// A position behind which no fact was folded that had occurred by `at`.
+    /// Makes one run of any two in the older half.
+    fn put_together(&mut self) {
+        let newer = self.runs.split_off(RUNS_MAX / 2);
+        let older: Vec<_> = self.runs.drain(..).collect();
+        // The least of two is that of the first, the last position that of the second.
+        self.runs.extend(older.chunks(2).map(|pair| (pair[pair.len() - 1].0, pair[0].1)));
+        self.runs.extend(newer);
+    }
+
+    /// A position behind which no fact was folded that had occurred by `at`; not always the least.
     pub(crate) fn reach_of(&self, at: UtcInstant) -> Position {
         let behind = self.runs.partition_point(|(_, least)| *least <= at);
         behind.checked_sub(1).map_or(self.floor, |last| self.runs[last].0)
@@ -63,5 +71,26 @@ mod tests {
             let expected = facts.iter().rposition(|&occurred| occurred <= at).map_or(5, |place| place as u64 + 6);
             prop_assert_eq!(recent.reach_of(UtcInstant::from_micros(at)).get(), expected);
         }
+    }
+
+    #[test]
+    fn what_is_known_is_bounded_and_stays_true() {
+        const FACTS: u64 = 5 * RUNS_MAX as u64;
+        let instant = |of: u64| UtcInstant::from_micros(i64::try_from(of).unwrap());
+        let mut recent = Recent::after(Position::START);
+        for position in 1..=FACTS {
+            recent.push(Position::new(position), instant(position));
+            assert!(recent.runs.len() <= RUNS_MAX);
+        }
+        assert_eq!(recent.reach_of(instant(0)), Position::START, "all of it occurred later");
+        for at in (1..=FACTS).step_by(97) {
+            let reach = recent.reach_of(instant(at)).get();
+            assert!(reach >= at && reach - at <= (FACTS - at) / 4 + 1, "{at}: {reach}");
+        }
+        assert_eq!(
+            recent.reach_of(instant(FACTS - 100)).get(),
+            FACTS - 100,
+            "exact where it is not long ago"
+        );
     }
 }

@@ -142,14 +142,21 @@ impl Views {
         self.days.activity_changed_at(before.days())
     }
 
-    /// The last position of activity, deletion or restoration that occurred on a day of UTC up to `day`.
-    pub fn told_by(&self, day: Day) -> Position {
-        self.days.told_by(day)
+    /// A position behind which nothing was folded that days up to `at` depend on, whichever events count and in whatever zone:
+    /// no activity, deletion or restoration that had occurred by then.
+    pub fn told_by(&self, at: UtcInstant) -> Position {
+        self.days.told_by(Calendar::utc().date(at)).min(self.recent.reach_of(at))
     }
 
     /// One member. `None`: no fact told of it.
     pub fn member(&self, member: MemberOrdinal) -> Option<MemberState> {
         self.members.roster.member(member)
+    }
+
+    /// First to last ordinal of each run of a tenant's members, ascending.
+    pub fn runs_of(&self, tenant: TenantOrdinal) -> impl Iterator<Item = RangeInclusive<MemberOrdinal>> {
+        let runs = self.members.ranges_of(tenant);
+        runs.map(|run| MemberOrdinal::new(*run.start())..=MemberOrdinal::new(*run.end()))
     }
 
     /// The members of a tenant, deleted ones included, ascending by ordinal. Reads only that tenant's part of

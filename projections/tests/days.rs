@@ -242,7 +242,7 @@ proptest! {
     ) {
         let facts = spread(facts, &places, start);
         let (zone, days): (Tz, _) = (name.parse().unwrap(), around(start));
-        let mut builder = DaysBuilder::new(choice.selection(), Calendar::of_zone(zone, *days.end()));
+        let mut builder = DaysBuilder::new(choice.selection(), Calendar::of_zone(zone));
         for fact in &facts {
             builder.apply(fact);
         }
@@ -285,7 +285,7 @@ proptest! {
             }
         }
         for (before, now) in chosen_before.iter().zip(chosen(&facts)) {
-            if views.told_by(now.day) <= position {
+            if views.told_by(Calendar::utc().end(now.day)) <= position {
                 prop_assert_eq!(before, &now);
             }
         }
@@ -304,7 +304,11 @@ fn what_happens_today_leaves_the_days_before_as_they_were() {
     assert_eq!(views.day_changed_at(first.plus(19)), Position::new(1), "told of a later day since");
     assert_eq!(views.day_changed_at(first.plus(20)), Position::new(2));
     assert_eq!(views.day_changed_at(first.plus(-1)), Position::START);
-    assert_eq!(views.told_by(first.plus(19)), Position::new(1));
+    let told_by = |day: Day| views.told_by(Calendar::utc().end(day));
+    assert_eq!(told_by(first.plus(19)), Position::new(1));
+    let morning = UtcInstant::from_micros(Calendar::utc().end(first.plus(19)).as_micros() + 1);
+    assert_eq!(views.told_by(morning), Position::new(1), "by then, nothing of that day");
+    assert_eq!(told_by(first.plus(20)), Position::new(2));
     // The same day again tells nothing new of it.
     let again = Fact { position: Position::new(3), ..facts[1] };
     views.apply(&again);

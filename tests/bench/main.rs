@@ -210,11 +210,9 @@ impl Bench {
         stop.store(true, Ordering::Relaxed);
         let ingest = ingest.join().expect("the load does not panic");
         row("(5) GET /v1/summary while ingesting", busy.rate(), &busy.latencies);
-        println!(
-            "    max {}, at {:.0} events/s",
-            busy.latencies.at(1_000),
-            ingest.rate() * BATCH_EVENTS as f64
-        );
+        let at = |permille| busy.latencies.at(permille);
+        println!("    p90 {}, p99.9 {}, max {}", at(900), at(999), at(1_000));
+        println!("    at {} events/s", whole(ingest.rate() * BATCH_EVENTS as f64));
         let idle = self.ask_until(&lasting(self.span / 2));
         row("    GET /v1/summary, idle", idle.rate(), &idle.latencies);
         println!("    max {}", idle.latencies.at(1_000));

@@ -1,12 +1,13 @@
 //! Requests for the load generator: written before the clock runs; while it runs, only ids and instants change.
 //!
-//! Tenants have sizes by Zipf's law, users are active by a flatter one; ids look like those of an application:
-//! 18-digit tenants, 30-byte users.
+//! Users and tenants are those that `lastseen simulate` makes: tenants by Zipf's law, names like those of an application.
+//! Who comes when is chosen here, by a flatter law: nobody sleeps.
 
-use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
+use lastseen::population::{Occurrence, Plan, Population as Simulated};
+use lastseen_event::{EventType, UtcInstant};
 use lastseen_tests::Seeded;
 use lastseen_tests::instant::{DAY, HOUR, now, rfc3339};
 
@@ -14,11 +15,9 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// A request of this many bytes is enough for one event and its head.
 const LINE_BYTES: usize = 200;
 
-/// Who there is: `tenants[member]` is the tenant's number.
+/// Who there is.
 #[derive(Debug)]
-pub(crate) struct Population {
-    tenants: Vec<u32>,
-}
+pub(crate) struct Population(Simulated);
 
 /// What one connection sends, request by request.
 pub(crate) trait Requests: Send {
@@ -52,26 +51,22 @@ struct Ids {
 }
 
 impl Population {
-    /// `members` users in a hundredth as many tenants, at least 10 in each.
+    /// `members` users in a thousandth as many tenants.
     pub(crate) fn new(members: usize) -> Arc<Self> {
-        let count = (members / 100).max(1);
-        let harmonic: f64 = (1..=count).map(|rank| 1.0 / rank as f64).sum();
-        let mut tenants = Vec::with_capacity(members);
-        for rank in 1..=count {
-            let share = members as f64 * 0.9 / harmonic / rank as f64;
-            let size = (share as usize).max(members / count / 10).min(members - tenants.len());
-            tenants.resize(tenants.len() + size, u32::try_from(rank).expect("tenants are few"));
-        }
-        // What rounding left over goes to the smaller half.
-        let mut random = Seeded::new(1);
-        while tenants.len() < members {
-            tenants.push(u32::try_from(count / 2 + 1 + below(&mut random, count.div_ceil(2))).expect("few"));
-        }
-        Arc::new(Self { tenants })
+        let users = u32::try_from(members).expect("as many as are simulated at most");
+        let plan = Plan {
+            seed: 1,
+            users,
+            tenants: (users / 1_000).max(1),
+            days: 30,
+            until: UtcInstant::from_micros(now()),
+            visits_permille: 1_000,
+        };
+        Arc::new(Self(Simulated::new(plan).expect("a plan of a size that is simulated")))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.tenants.len()
+        self.0.plan().users as usize
     }
 
     /// A member by a law with exponent 0.6: the first ones are the busiest.
@@ -83,28 +78,25 @@ impl Population {
     }
 
     /// Writes an event without a line end; returns where its id and its instant stand.
-    fn write(&self, out: &mut Vec<u8>, member: usize, event_type: &str, at: &str) -> (usize, usize) {
+    fn write(&self, out: &mut Vec<u8>, member: usize, event_type: EventType, at: i64) -> (usize, usize) {
+        const ID: &[u8] = b"\"id\":\"";
+        const INSTANT: &[u8] = b"\"occurred_at\":\"";
         let start = out.len();
-        let tenant = 230_287_431_257_595_797_u64 + u64::from(self.tenants[member]) * 7_919_000_003;
-        let user = member as u128 * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-        let mut line = String::with_capacity(LINE_BYTES);
-        let _ = write!(
-            line,
-            "{{\"id\":\"00000000-0000-7000-8000-000000000000\",\"type\":\"{event_type}\",\"tenant_id\":\"{tenant}\",\
-             \"user_id\":\"usr_{:026X}\",\"occurred_at\":\"{at}\"}}",
-            user >> 24
-        );
-        out.extend_from_slice(line.as_bytes());
-        let instant = line.len() - at.len() - "\"}".len();
-        (start + "{\"id\":\"".len(), start + instant)
+        let user = u32::try_from(member).expect("users have numbers of 32 bits");
+        self.0.encode(&Occurrence::visit(event_type, user, UtcInstant::from_micros(at)), out);
+        out.pop();
+        let behind = |name: &[u8]| {
+            let at = out[start..].windows(name.len()).position(|found| found == name);
+            start + at.expect("every event has it") + name.len()
+        };
+        (behind(ID), behind(INSTANT))
     }
 
     /// An event of now: a token refresh three times of four; the second is filled in when it is sent.
     fn write_recent(&self, out: &mut Vec<u8>, random: &mut Seeded) -> (usize, usize) {
-        let event_type = if random.below(4) == 0 { "login" } else { "token_refresh" };
-        let at = format!("2026-01-01T00:00:00.{:06}Z", random.below(1_000_000));
+        let event_type = if random.below(4) == 0 { EventType::Login } else { EventType::TokenRefresh };
         let member = self.busy(random);
-        self.write(out, member, event_type, &at)
+        self.write(out, member, event_type, now())
     }
 
     /// Bodies of 1,000 events that show every member once, three of five within the last 30 days.
@@ -117,7 +109,7 @@ impl Population {
             for index in first..(first + size).min(population.len()) {
                 let member = index * 982_451_653 % population.len();
                 let age = i64::try_from(random.below((50 * DAY).unsigned_abs())).expect("50 days are few");
-                let (id, _) = population.write(&mut body, member, "login", &rfc3339(newest - age));
+                let (id, _) = population.write(&mut body, member, EventType::Login, newest - age);
                 ids.patch(&mut body, id);
                 body.push(b'\n');
             }
@@ -218,10 +210,6 @@ fn hex(out: &mut [u8], mut number: u64) {
         *digit = HEX[(number & 0xf) as usize];
         number >>= 4;
     }
-}
-
-fn below(random: &mut Seeded, bound: usize) -> usize {
-    usize::try_from(random.below(bound as u64)).expect("below a usize")
 }
 
 /// A whole POST of events.

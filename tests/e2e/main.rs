@@ -25,6 +25,7 @@ mod retention;
 mod routes;
 mod seed_cases;
 mod shutdown;
+mod simulate;
 mod snapshots;
 mod tenants;
 mod upkeep;

@@ -36,12 +36,13 @@ fn answers(server: &Server) -> Vec<Value> {
     .collect()
 }
 
-/// How many events had to be folded at the start.
+/// How many events had to be folded at the start. The server may answer before what it logs has come through.
 fn folded(server: &Server) -> u64 {
-    let log = server.stderr();
+    let log = eventually(WITHIN, || Some(server.stderr()).filter(|log| log.contains(" ready ")));
+    let log = log.unwrap_or_else(|| panic!("{}", server.stderr()));
     let line = log.lines().rfind(|line| line.contains(" views ")).unwrap_or_else(|| panic!("{log}"));
-    let number = line.split("events=").nth(1).unwrap_or_else(|| panic!("{line}"));
-    number.split(' ').next().unwrap().parse().unwrap()
+    let (_, number) = line.rsplit_once("events=").unwrap_or_else(|| panic!("{line}"));
+    number.parse().unwrap()
 }
 
 fn snapshot(data: &Path) -> std::path::PathBuf {
@@ -129,7 +130,8 @@ fn whatever_is_wrong_with_a_snapshot_the_answers_are_right() {
         assert!(found.stdout.contains(told), "{told}: {}", found.stdout);
         let server = Server::start(BINARY, data.path());
         assert_eq!(answers(&server), before, "{told}");
-        assert!(server.stderr().contains(told), "{told}: {}", server.stderr());
+        let is_told = eventually(WITHIN, || server.stderr().contains(told).then_some(()));
+        assert!(is_told.is_some(), "{told}: {}", server.stderr());
         assert_eq!(folded(&server), 8_000);
         server.kill9();
     }

@@ -1,12 +1,14 @@
 //! The command line: flags first, then `LASTSEEN_*` variables, then defaults. Nothing else reads the
 //! environment.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{Position, UtcInstant};
 use lastseen_log::LogOptions;
@@ -35,6 +37,13 @@ pub(crate) enum Command {
     /// can be run again at any time and goes on where it stopped. Refused lines are printed as
     /// `FILE:LINE: code field: detail`, and the others are stored (exit code 3).
     Import(ImportArgs),
+    /// Publish the activity of made-up users to a running server, past and present
+    ///
+    /// Tenants of very different sizes, invitations and sign-ups, sessions in working hours, quiet weekends, users of several
+    /// tenants, some who leave and some who return. First their past as fast as the server takes it, then what they do as
+    /// they do it, until ^C. The same seed, numbers and --until give the same events with the same ids: run again, the
+    /// command adds only what has happened since.
+    Simulate(SimulateArgs),
     /// Check every byte of a log and change nothing
     ///
     /// Segments, frames, checksums, the order of positions, and ids that stand twice within the recent window. Everything
@@ -99,6 +108,13 @@ pub(crate) struct ImportArgs {
     /// NDJSON files, plain or gzipped; - is stdin
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) send: SendArgs,
+}
+
+/// Where events go and how; of every command that sends some.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SendArgs {
     /// The server to send to
     #[arg(long, value_name = "URL", env = "LASTSEEN_SERVER", default_value = "http://127.0.0.1:8080", value_parser = server_url)]
     pub(crate) server: String,
@@ -111,6 +127,30 @@ pub(crate) struct ImportArgs {
     /// How long to go on trying while the server is away, busy or not ready, such as 30s or 5m
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_RETRY_FOR", default_value = "30s", value_parser = span)]
     pub(crate) retry_for: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SimulateArgs {
+    /// How many people there are when the past ends; those who are in several tenants count as a user in each of them
+    #[arg(long, value_name = "N", default_value = "10000")]
+    pub(crate) users: u32,
+    /// How many tenants they are in, by Zipf's law; default: one for a hundred people
+    #[arg(long, value_name = "N")]
+    pub(crate) tenants: Option<u32>,
+    /// Another seed gives other users with other lives
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: u64,
+    /// How long their past is
+    #[arg(long, value_name = "DAYS", default_value = "90")]
+    pub(crate) days: u32,
+    /// Where the past ends, such as 2026-01-06T16:00:00Z; default: now
+    #[arg(long, value_name = "INSTANT", value_parser = UtcInstant::parse)]
+    pub(crate) until: Option<UtcInstant>,
+    /// Only the past, without what happens after it
+    #[arg(long)]
+    pub(crate) no_live: bool,
+    #[command(flatten)]
+    pub(crate) send: SendArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -170,6 +210,14 @@ pub(crate) struct BackupArgs {
     pub(crate) data: PathBuf,
 }
 
+/// Ends the process as any other bad usage of `command` does: for arguments that only together make no sense.
+pub(crate) fn refuse(command: &str, reason: impl fmt::Display) -> ! {
+    let mut all = Args::command();
+    all.build();
+    let command = all.find_subcommand_mut(command).expect("the command was just parsed");
+    command.error(ErrorKind::ValueValidation, reason).exit()
+}
+
 fn position(text: &str) -> Result<Position, &'static str> {
     text.parse().map(Position::new).map_err(|_| "expected a position, an integer of at least 0")
 }
@@ -214,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        <Args as clap::CommandFactory>::command().debug_assert();
+        Args::command().debug_assert();
     }
 
     #[test]

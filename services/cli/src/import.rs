@@ -7,8 +7,6 @@ mod lines;
 mod reader;
 mod report;
 mod source;
-mod tally;
-mod upload;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -17,10 +15,10 @@ use anyhow::Context;
 
 use self::reader::{Batch, Message};
 use self::report::Report;
-use self::upload::{Sent, Uploader};
 use crate::Outcome;
 use crate::args::ImportArgs;
 use crate::signals::Interrupt;
+use crate::upload::{Sent, Uploader};
 
 /// How long a signal may go unnoticed while the reader waits for input.
 const POLL: Duration = Duration::from_millis(100);
@@ -29,9 +27,9 @@ const POLL: Duration = Duration::from_millis(100);
 pub(crate) fn run(args: ImportArgs) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
     let bytes_total = source::total_bytes(&args.files)?;
-    let uploader = Uploader::new(&args, interrupt.clone());
+    let uploader = Uploader::new(&args.send, interrupt.clone());
     let mut report = Report::new(args.files.clone(), bytes_total);
-    let messages = reader::start(args.files, args.batch_events).context("cannot start a thread")?;
+    let messages = reader::start(args.files, args.send.batch_events).context("cannot start a thread")?;
     let ended = send_all(&messages, &uploader, &mut report, &interrupt);
     report.finish(&ended);
     match ended? {

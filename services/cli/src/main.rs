@@ -9,6 +9,9 @@ mod progress;
 mod replay;
 mod serve;
 mod signals;
+mod simulate;
+mod tally;
+mod upload;
 mod verify;
 
 use std::process::ExitCode;
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let outcome = match args.command {
         Command::Serve(serve) => serve::run(serve),
         Command::Import(import) => import::run(import),
+        Command::Simulate(simulate) => simulate::run(&simulate),
         Command::Verify(verify) => verify::run(&verify),
         Command::Replay(replay) => replay::run(&replay),
         Command::Backup(backup) => backup::run(&backup),

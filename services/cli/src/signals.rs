@@ -4,11 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a shell reports for a command that ^C stopped.
 pub(crate) const EXIT_CODE: u8 = 130;
+
+/// How long a signal may go unnoticed during a sleep.
+const POLL: Duration = Duration::from_millis(50);
 
 /// Both signals; from its creation on, neither ends the process by itself.
 pub(crate) struct Signals {
@@ -59,5 +63,19 @@ impl Interrupt {
     /// Whether a signal has come.
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+    /// Sleeps; whether a signal cut it short.
+    pub(crate) fn sleep(&self, span: Duration) -> bool {
+        let until = Instant::now() + span;
+        loop {
+            if self.is_set() {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            thread::sleep(left.min(POLL));
+        }
     }
 }

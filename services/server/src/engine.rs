@@ -14,6 +14,7 @@ use lastseen_store::{Clock, Detail, EventReader, EventStore, ReadError, Recorded
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::query::span::Calendars;
 use crate::replay::{REPLAYS_MAX, Replays};
 use crate::rows::KeptRows;
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -33,6 +34,7 @@ pub(crate) struct Engine {
     pub(crate) counts: Arc<Semaphore>,
     /// Rows of series that were counted before.
     pub(crate) rows: KeptRows,
+    pub(crate) calendars: Calendars,
     /// One permit a replay.
     pub(crate) replays: Replays,
     /// One permit a large body being decoded.
@@ -130,6 +132,7 @@ impl Engine {
             scans: Arc::new(Semaphore::new(SCANS_MAX)),
             counts: Arc::new(Semaphore::new(COUNTS_MAX)),
             rows: KeptRows::default(),
+            calendars: Calendars::default(),
             replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
             decodes: Arc::new(Semaphore::new(DECODES_MAX)),
             fold_thread: Mutex::new(Some(fold_thread)),

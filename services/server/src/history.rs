@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lastseen_event::{EventType, Position, TenantOrdinal, UtcInstant};
 use lastseen_projections::{
-    AsOf, Day, DaySets, DaysBuilder, Scope, Selection, Summary, TypeSet, Views, ViewsBuilder,
+    AsOf, Calendar, Day, DaySets, DaysBuilder, Scope, Selection, Summary, TypeSet, Views, ViewsBuilder,
 };
 use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, ReadError, RecordedBatch, Scan};
 
@@ -141,7 +141,7 @@ fn scan_days(
         occurred_until: Some(span.calendar.end(last)),
         ..Filter::default()
     };
-    let mut builder = DaysBuilder::new(span.selection, span.calendar.clone());
+    let mut builder = DaysBuilder::new(span.selection, Calendar::clone(&span.calendar));
     let mut reader =
         engine.log.scan(Scan { after: Position::START, until: Some(until), detail: Detail::Facts, filter });
     tasks::piped(|| reader.next_batch(), |batch| builder.apply_all(&batch.facts))?;

@@ -43,8 +43,10 @@ impl Snapshots {
             let is_due = new >= self.every || (new > 0 && ended.elapsed() >= AGE_MAX);
             if (stopped && new > 0) || (is_due && ended.elapsed() >= took * PAUSE) {
                 let start = Instant::now();
-                self.take(self.kept + new);
-                (ended, took) = (Instant::now(), start.elapsed());
+                let taken = self.take(self.kept + new);
+                // What did not go will not go a moment later.
+                took = if taken { start.elapsed() } else { AGE_MAX / PAUSE };
+                ended = Instant::now();
             }
             if stopped {
                 return;
@@ -52,18 +54,21 @@ impl Snapshots {
         }
     }
 
-    fn take(&mut self, folded: u64) {
+    /// Whether it went well.
+    fn take(&mut self, folded: u64) -> bool {
         let start = Instant::now();
         match snapshot::write(&self.data, &self.views, |scan| self.log.scan(scan)) {
             Ok(Some(checkpoint)) => {
                 self.kept = folded;
                 let seconds = start.elapsed().as_secs_f64();
                 tracing::info!(checkpoint = checkpoint.get(), seconds, "snapshot of the views");
+                true
             }
-            Ok(None) => {}
+            Ok(None) => true,
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "no snapshot of the views; the next start takes longer");
+                false
             }
         }
     }

@@ -1,5 +1,5 @@
-//! A recorded event as one line of NDJSON: what a replay sends. Written straight into the buffer, since a replay is as
-//! fast as this.
+//! An event as one line of NDJSON: as a replay sends it, and as it is published. Written straight into the buffer, since
+//! a replay is as fast as this.
 
 use memchr::memchr2_iter;
 
@@ -8,11 +8,31 @@ use crate::{BatchName, Event, Position, SessionId, TenantId, UtcInstant};
 /// Adds an event as a line: the fields it was published with, `position` and `recorded_at`. Absent fields are left out.
 /// Without those two, the line can be published again.
 pub fn encode_ndjson(event: &Event<'_>, position: Position, recorded_at: UtcInstant, out: &mut Vec<u8>) {
-    const FIXED_BYTES: usize = 240;
     out.reserve(FIXED_BYTES);
     out.extend_from_slice(b"{\"position\":");
     decimal(position.get(), out);
-    out.extend_from_slice(b",\"id\":\"");
+    out.push(b',');
+    required(event, out);
+    out.extend_from_slice(b",\"recorded_at\":\"");
+    recorded_at.encode(out);
+    out.push(b'"');
+    optional(event, out);
+}
+
+/// Adds an event as a line that can be published. Absent fields are left out.
+pub fn encode_published(event: &Event<'_>, out: &mut Vec<u8>) {
+    out.reserve(FIXED_BYTES);
+    out.push(b'{');
+    required(event, out);
+    optional(event, out);
+}
+
+/// Room for a line with names of usual lengths.
+const FIXED_BYTES: usize = 240;
+
+/// The fields that every event has.
+fn required(event: &Event<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"id\":\"");
     let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
     out.extend_from_slice(event.id.as_uuid().as_hyphenated().encode_lower(&mut id).as_bytes());
     out.extend_from_slice(b"\",\"type\":\"");
@@ -23,9 +43,11 @@ pub fn encode_ndjson(event: &Event<'_>, position: Position, recorded_at: UtcInst
     text(event.user_id.as_str(), out);
     out.extend_from_slice(b",\"occurred_at\":\"");
     event.occurred_at.encode(out);
-    out.extend_from_slice(b"\",\"recorded_at\":\"");
-    recorded_at.encode(out);
     out.push(b'"');
+}
+
+/// The others, and the end of the line.
+fn optional(event: &Event<'_>, out: &mut Vec<u8>) {
     for (name, value) in [
         (&b",\"session_id\":"[..], event.session_id.map(SessionId::as_str)),
         (b",\"from_tenant_id\":", event.from_tenant_id.map(TenantId::as_str)),
@@ -113,10 +135,13 @@ mod tests {
             let mut read: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&line).unwrap();
             prop_assert_eq!(read.remove("position"), Some(position.into()));
             prop_assert_eq!(read.remove("recorded_at"), Some(recorded_at.to_string().into()));
-            let published = serde_json::to_vec(&read).unwrap();
-            let decoded = decode_ndjson(&published, UtcInstant::from_micros(i64::MAX)).unwrap();
-            prop_assert!(decoded.faults.is_empty(), "{:?}", decoded.faults);
-            prop_assert!(decoded.batch.iter().eq([event]));
+            let mut published = Vec::new();
+            encode_published(&event, &mut published);
+            for line in [serde_json::to_vec(&read).unwrap(), published] {
+                let decoded = decode_ndjson(&line, UtcInstant::from_micros(i64::MAX)).unwrap();
+                prop_assert!(decoded.faults.is_empty(), "{:?}", decoded.faults);
+                prop_assert!(decoded.batch.iter().eq([event]));
+            }
         }
     }
 }

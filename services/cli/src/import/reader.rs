@@ -12,10 +12,7 @@ use lastseen_event::limits::EVENT_BYTES_MAX;
 
 use super::lines::{Line, Lines};
 use super::source;
-
-/// Largest body of one request: half of what the server takes, so that a proxy in between may have its own
-/// idea of a limit.
-const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+use crate::upload::BODY_BYTES_MAX;
 
 /// Batches that wait between the reader and the sender.
 const QUEUE_BATCHES: usize = 1;

@@ -116,7 +116,7 @@ async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Resu
     let engine = app.engine()?;
     let scope = span::scope(engine, &params, tenant_id).await?;
     let now = engine.now();
-    let span = dates.at(now)?;
+    let span = dates.at(now, &engine.calendars)?;
     let (rows, position) = rows(engine, scope, Arc::new(span.clone()), now).await?;
     let partial = |last: Day| span.calendar.end(last) >= now;
     let periods = |rows: &[Row]| {
@@ -151,8 +151,7 @@ async fn rows(
             let changed = match (span.is_live(), span.period) {
                 (true, Period::Day) => views.day_changed_at(*days.end()),
                 (true, period) => views.period_changed_at(period, days),
-                // The next day of UTC has whatever of this one a zone sees later.
-                (false, _) => views.told_by(days.end().plus(1)),
+                (false, _) => views.told_by(span.calendar.end(*days.end())),
             };
             changed <= kept.position
         };

@@ -4,10 +4,11 @@
 use std::cmp::Ordering;
 
 use lastseen_event::{MemberOrdinal, TenantOrdinal, UtcInstant};
-use lastseen_log::Members;
-use lastseen_projections::{Condition, MemberState, Views};
+use lastseen_log::{Log, Members};
+use lastseen_projections::{Condition, MemberState};
 
 use super::cursor::Place;
+use super::scope::Answering;
 
 /// Order by last seen. Never-seen users stand last either way; ties go by the bytes of `user_id`, ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +77,12 @@ impl Listed {
     }
 }
 
+/// Members looked at before those who wait for the views or the names get a turn.
+const TURN_MEMBERS: u32 = 4_096;
+
 /// Lists of one tenant.
 pub(crate) struct Lister<'a> {
-    pub(crate) views: &'a Views,
-    pub(crate) members: &'a Members,
+    pub(crate) log: &'a Log,
     pub(crate) tenant: TenantOrdinal,
     pub(crate) filter: &'a Filter,
     pub(crate) sort: Sort,
@@ -87,38 +90,62 @@ pub(crate) struct Lister<'a> {
 
 impl Lister<'_> {
     /// The first `limit` users behind `after` in order, and whether there are more.
-    pub(crate) fn page(&self, after: Option<&Place>, limit: usize) -> (Vec<Listed>, bool) {
+    pub(crate) fn page(
+        &self,
+        views: &mut Answering<'_>,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> (Vec<Listed>, bool) {
         let wanted = limit + 1;
         let mut best: Vec<Listed> = Vec::with_capacity(wanted * 2);
-        let behind = self.all().filter(|listed| after.is_none_or(|after| self.is_behind(listed, after)));
-        for listed in behind {
+        self.each(views, |members, listed| {
+            if after.is_some_and(|after| !self.is_behind(members, &listed, after)) {
+                return;
+            }
             if best.len() == wanted * 2 {
-                best.select_nth_unstable_by(limit, |a, b| self.compare(a, b));
+                best.select_nth_unstable_by(limit, |a, b| self.compare(members, a, b));
                 best.truncate(wanted);
             }
             best.push(listed);
-        }
-        best.sort_unstable_by(|a, b| self.compare(a, b));
+        });
+        let members = self.log.members();
+        best.sort_unstable_by(|a, b| self.compare(&members, a, b));
         let more = best.len() > limit;
         best.truncate(limit);
         (best, more)
     }
 
-    /// Every user of the list, in no order.
-    pub(crate) fn all(&self) -> impl Iterator<Item = Listed> {
-        let members = self.views.members_of(self.tenant);
-        members.filter(|(_, state)| self.filter.admits(state)).map(|(member, state)| Listed { member, state })
+    /// Calls `take` with every user of the list, in no order. Each is as of one moment from the beginning on: the views are
+    /// not held through a large tenant.
+    pub(crate) fn each(&self, views: &mut Answering<'_>, mut take: impl FnMut(&Members, Listed)) {
+        let runs: Vec<_> = views.runs_of(self.tenant).collect();
+        for run in runs {
+            let (first, last) = (run.start().get(), run.end().get());
+            for from in (first..=last).step_by(TURN_MEMBERS as usize) {
+                {
+                    let members = self.log.members();
+                    for member in
+                        (from..=last.min(from.saturating_add(TURN_MEMBERS - 1))).map(MemberOrdinal::new)
+                    {
+                        if let Some(state) = views.member(member).filter(|state| self.filter.admits(state)) {
+                            take(&members, Listed { member, state });
+                        }
+                    }
+                }
+                views.give_turn();
+            }
+        }
     }
 
     /// Names are looked at for ties only.
-    fn compare(&self, a: &Listed, b: &Listed) -> Ordering {
+    fn compare(&self, members: &Members, a: &Listed, b: &Listed) -> Ordering {
         let order = self.sort.by_last_seen(a.last_seen_at(), b.last_seen_at());
-        order.then_with(|| a.user_id(self.members).cmp(b.user_id(self.members)))
+        order.then_with(|| a.user_id(members).cmp(b.user_id(members)))
     }
 
-    fn is_behind(&self, listed: &Listed, after: &Place) -> bool {
+    fn is_behind(&self, members: &Members, listed: &Listed, after: &Place) -> bool {
         let order = self.sort.by_last_seen(listed.last_seen_at(), after.key.map(UtcInstant::from_micros));
-        order.then_with(|| listed.user_id(self.members).cmp(&after.name)).is_gt()
+        order.then_with(|| listed.user_id(members).cmp(&after.name)).is_gt()
     }
 }
 

@@ -67,7 +67,7 @@ async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Resu
     let engine = app.engine()?;
     let scope = span::scope(engine, &params, tenant_id).await?;
     let now = engine.now();
-    let span = Arc::new(dates.at(now)?);
+    let span = Arc::new(dates.at(now, &engine.calendars)?);
     let (live, position) = {
         let views = engine.views.read();
         (span.is_live().then(|| views.days(scope, span.days.clone())), views.position())

@@ -110,6 +110,13 @@ impl<'a> Answering<'a> {
         Ok(Self::Folded(Box::new(folded.pop().expect("one selection, one answer"))))
     }
 
+    /// Lets the fold go on, if it waits.
+    pub(crate) fn give_turn(&mut self) {
+        if let Self::Live(views) = self {
+            RwLockReadGuard::bump(views);
+        }
+    }
+
     /// The last position the views reflect.
     pub(crate) fn position(&self) -> Position {
         match self {

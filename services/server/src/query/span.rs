@@ -1,11 +1,13 @@
 //! What series and cohorts have in common: which days, of whose wall clock, and which events count.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
 use lastseen_event::UtcInstant;
 use lastseen_projections::{Calendar, Day, InvalidDay, Period, Scope, Selection};
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::params::{self, Params};
@@ -37,8 +39,24 @@ pub(crate) struct Span {
     pub(crate) days: RangeInclusive<Day>,
     pub(crate) period: Period,
     pub(crate) zone: Tz,
-    pub(crate) calendar: Calendar,
+    pub(crate) calendar: Arc<Calendar>,
     pub(crate) selection: Selection,
+}
+
+/// The calendars that were asked for: making one takes some milliseconds, and there are some hundreds.
+#[derive(Debug, Default)]
+pub(crate) struct Calendars(Mutex<HashMap<Tz, Arc<Calendar>>>);
+
+impl Calendars {
+    fn of(&self, zone: Tz) -> Arc<Calendar> {
+        if let Some(known) = self.0.lock().get(&zone) {
+            return Arc::clone(known);
+        }
+        let calendar = Calendar::of_zone(zone);
+        // Many names are of the same clock; that one has no table to look into.
+        let calendar = Arc::new(if calendar.is_utc() { Calendar::utc() } else { calendar });
+        Arc::clone(self.0.lock().entry(zone).or_insert(calendar))
+    }
 }
 
 /// How an answer begins.
@@ -85,18 +103,14 @@ impl Dates {
         })
     }
 
-    /// The days, where it is `now`.
+    /// The days, where it is that late.
     ///
     /// # Errors
     /// `invalid_parameter`: none, or too many.
-    pub(crate) fn at(self, now: UtcInstant) -> Result<Span, Problem> {
+    pub(crate) fn at(self, now: UtcInstant, calendars: &Calendars) -> Result<Span, Problem> {
         let Self { from, to, zone, period, selection } = self;
-        let today = |calendar: &Calendar| calendar.date(now);
-        let calendar = match to {
-            Some(to) => Calendar::of_zone(zone, to.max(today(&Calendar::utc()))),
-            None => Calendar::of_zone(zone, today(&Calendar::utc())),
-        };
-        let last = to.unwrap_or_else(|| today(&calendar));
+        let calendar = calendars.of(zone);
+        let last = to.unwrap_or_else(|| calendar.date(now));
         let first = from.unwrap_or_else(|| last.plus(-DAYS_BEFORE));
         if first > last {
             let detail = format_args!("expected a date not after {last}, the last day");
@@ -106,7 +120,6 @@ impl Dates {
             let detail = format_args!("expected at most {DAYS_MAX} days, found {first} to {last}");
             return Err(Problem::invalid_parameter("from", detail));
         }
-        let calendar = if calendar.is_utc() { Calendar::utc() } else { calendar };
         Ok(Span { days: first..=last, period, zone, calendar, selection })
     }
 }

@@ -122,10 +122,12 @@ async fn page(
     let tenant = tenant(engine, tenant_id)?;
     let at = list.question.at(cursor.as_ref().map_or_else(|| engine.now(), |cursor| cursor.at));
     let filter = list.filter(at);
-    let views = Answering::question(engine, &list.question).await?;
+    let mut views = Answering::question(engine, &list.question).await?;
+    let position = views.position().get();
+    let lister = Lister { log: &engine.log, tenant, filter: &filter, sort: list.sort };
+    let (shown, more) = lister.page(&mut views, cursor.as_ref().map(|cursor| &cursor.after), list.limit);
+    drop(views);
     let members = engine.log.members();
-    let lister = Lister { views: &views, members: &members, tenant, filter: &filter, sort: list.sort };
-    let (shown, more) = lister.page(cursor.as_ref().map(|cursor| &cursor.after), list.limit);
     let next_cursor = shown.last().filter(|_| more).map(|last| {
         let (tenant_id, query) = (tenant_id.to_owned(), list.canonical.clone());
         Cursor { tenant_id, query, at, after: last.place(&members) }.encode()
@@ -138,7 +140,7 @@ async fn page(
         next_cursor,
         window: &list.question.window.text,
         as_of: list.question.as_of,
-        position: views.position().get(),
+        position,
         definition: DEFINITION,
     }))
 }

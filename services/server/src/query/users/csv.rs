@@ -30,12 +30,12 @@ pub(super) async fn answer(
     let at = list.question.at(engine.now());
     let filter = list.filter(at);
     let (mut users, position) = {
-        let views = Answering::question(engine, &list.question).await?;
-        let members = engine.log.members();
-        let lister = Lister { views: &views, members: &members, tenant, filter: &filter, sort: list.sort };
-        let users: Vec<(Box<str>, MemberState)> =
-            lister.all().map(|user| (user.user_id(&members).into(), user.state)).collect();
-        (users, views.position())
+        let mut views = Answering::question(engine, &list.question).await?;
+        let position = views.position();
+        let lister = Lister { log: &engine.log, tenant, filter: &filter, sort: list.sort };
+        let mut users: Vec<(Box<str>, MemberState)> = Vec::new();
+        lister.each(&mut views, |members, user| users.push((user.user_id(members).into(), user.state)));
+        (users, position)
     };
     let sort = list.sort;
     let users = tasks::blocking(move || {

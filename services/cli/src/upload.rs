@@ -1,7 +1,7 @@
 //! One batch to the server, as often as it takes: a repeated batch adds nothing, so every outcome that is not
 //! an answer may be tried again.
 
-use std::thread;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body, Error};
 
-use crate::args::ImportArgs;
+use crate::args::SendArgs;
 use crate::signals::Interrupt;
 
 /// Longer than any answer to a batch of the largest size takes on a server that works.
@@ -18,38 +18,63 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause; doubled up to [`PAUSE_MAX`] while the server says nothing about it.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long a signal may go unnoticed during a pause.
-const POLL: Duration = Duration::from_millis(50);
+/// Largest body of one request: half of what the server takes, so that a proxy in between may have its own
+/// idea of a limit.
+pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// 10,000 refused events with several faults each stay below.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The answer to a stored batch.
 #[derive(Debug, Deserialize)]
-pub(super) struct Answer {
-    pub(super) stored: u64,
-    pub(super) duplicates: u64,
+pub(crate) struct Answer {
+    pub(crate) stored: u64,
+    pub(crate) duplicates: u64,
     /// Ascending by index; an event with several faults is there several times.
-    pub(super) refused: Vec<Refused>,
+    pub(crate) refused: Vec<Refused>,
 }
 
 /// One fault of one refused event.
 #[derive(Debug, Deserialize)]
-pub(super) struct Refused {
-    pub(super) index: usize,
-    pub(super) field: Option<String>,
-    pub(super) code: String,
-    pub(super) detail: String,
+pub(crate) struct Refused {
+    pub(crate) index: usize,
+    #[serde(flatten)]
+    pub(crate) fault: Fault,
+}
+
+/// What is wrong with an event; shown as `code field: detail`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Fault {
+    pub(crate) field: Option<String>,
+    pub(crate) code: String,
+    pub(crate) detail: String,
+}
+
+impl Answer {
+    /// Events that were refused, each with its first fault.
+    pub(crate) fn refused_events(&self) -> impl Iterator<Item = &Refused> {
+        self.refused.chunk_by(|a, b| a.index == b.index).filter_map(<[Refused]>::first)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.code)?;
+        if let Some(field) = &self.field {
+            write!(f, " {field}")?;
+        }
+        write!(f, ": {}", self.detail)
+    }
 }
 
 /// How sending ended, failures apart.
-pub(super) enum Sent {
+pub(crate) enum Sent {
     Answered(Answer),
     /// A signal came while the batch was not stored.
     Interrupted,
 }
 
 /// A connection to one server.
-pub(super) struct Uploader {
+pub(crate) struct Uploader {
     agent: Agent,
     url: String,
     authorization: Option<String>,
@@ -65,7 +90,7 @@ enum Attempt {
 }
 
 impl Uploader {
-    pub(super) fn new(args: &ImportArgs, interrupt: Interrupt) -> Self {
+    pub(crate) fn new(args: &SendArgs, interrupt: Interrupt) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
@@ -81,7 +106,7 @@ impl Uploader {
     }
 
     /// Sends `body` until it is answered. `notice` is told once that the server makes us wait.
-    pub(super) fn send(&self, body: &[u8], mut notice: impl FnMut(&str)) -> anyhow::Result<Sent> {
+    pub(crate) fn send(&self, body: &[u8], mut notice: impl FnMut(&str)) -> anyhow::Result<Sent> {
         let mut waiting: Option<Instant> = None;
         let mut pause = PAUSE_MIN;
         loop {
@@ -98,7 +123,7 @@ impl Uploader {
                 notice(&format!("{reason}; trying again for {:?}", self.retry_for));
             }
             // At least one more attempt at the very end, whatever the server asked for.
-            if self.sleep(asked.unwrap_or(pause).min(left)) {
+            if self.interrupt.sleep(asked.unwrap_or(pause).min(left)) {
                 return Ok(Sent::Interrupted);
             }
             pause = (pause * 2).min(PAUSE_MAX);
@@ -135,21 +160,6 @@ impl Uploader {
                 Ok(Attempt::Later(reason, retry_after(&response)))
             }
             _ => bail!("{} answered {}", self.url, describe(&response, &text)),
-        }
-    }
-
-    /// Whether a signal cut the sleep short.
-    fn sleep(&self, span: Duration) -> bool {
-        let until = Instant::now() + span;
-        loop {
-            if self.interrupt.is_set() {
-                return true;
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            thread::sleep(left.min(POLL));
         }
     }
 }
