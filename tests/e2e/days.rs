@@ -1,6 +1,8 @@
 //! Series of days, weeks and months against a recount of the same events and against the rolling counts; their
 //! defaults and their parameters.
 
+use std::thread;
+
 use lastseen_tests::instant::{DAY, MINUTE, micros, now, rfc3339};
 use lastseen_tests::{Client, Counted, Events, Model, NaiveDate, Period, Span, today};
 use serde_json::Value;
@@ -171,6 +173,74 @@ fn real_history_agrees_with_a_recount_in_every_zone() {
 }
 
 #[test]
+fn ten_years_of_days_agree_with_a_recount() {
+    let (events, model) = git_history();
+    let (server, _data) = sealing_server("20000");
+    publish(server.client(), &events);
+    for zone in ["UTC", "Europe/Berlin"] {
+        let counted = Counted::default();
+        let asker = Asker::new(server.client(), &model, zone, &counted);
+        let rows = asker.series(Some(SMALL), Period::Day, Span::new("2015-01-01", "2024-12-31"));
+        assert_identities(&rows, "dau");
+        asker.series(None, Period::Month, Span::new("2015-01-01", "2024-12-31"));
+    }
+}
+
+#[test]
+fn clocks_that_go_back_past_midnight_or_skip_it_agree_with_a_recount() {
+    for (seed, from, to, zones) in [
+        // Back from 02:00 to 23:00, and from 00:01 to 23:01 of the day before.
+        (2111, "2010-02-20", "2010-03-20", ["Antarctica/Casey", "Asia/Kathmandu"]),
+        (2112, "2010-10-25", "2010-11-20", ["America/St_Johns", "America/Havana"]),
+        // On from 00:00 to 01:00.
+        (2113, "2018-10-25", "2018-11-15", ["America/Sao_Paulo", "America/Caracas"]),
+        (2114, "2019-03-20", "2019-04-10", ["Asia/Beirut", "Asia/Amman"]),
+        // A date was left out.
+        (2115, "1993-08-10", "1993-08-30", ["Pacific/Kwajalein", "Pacific/Majuro"]),
+        (2116, "1994-12-20", "1995-01-10", ["Pacific/Kiritimati", "Pacific/Enderbury"]),
+    ] {
+        let at = |date: &str| micros(&format!("{date}T00:00:00Z"));
+        let mut world = World::seeded(seed, at(from), at(to));
+        let (server, _data) = sealing_server("150");
+        world.publish(server.client(), 320);
+        for zone in zones {
+            for counted in all_counted() {
+                let asker = Asker::new(server.client(), &world.model, zone, &counted);
+                for tenant in scopes() {
+                    for period in PERIODS {
+                        asker.series(tenant, period, Span::new(from, to));
+                    }
+                    asker.cohorts(tenant, Period::Week, Span::new(from, to));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn names_that_a_zone_had_before_are_as_good() {
+    let (mut world, span) = spring();
+    let (server, _data) = empty_server();
+    world.publish(server.client(), 150);
+    let rows = |zone: &str| {
+        let (client, Span { from, to }) = (server.client(), span);
+        let answer = client.ask(&format!("/v1/active-users?from={from}&to={to}&tz={zone}"));
+        assert_eq!(answer["tz"], zone);
+        answer["days"].clone()
+    };
+    for (old, new) in [
+        ("US/Eastern", "America/New_York"),
+        ("Asia/Calcutta", "Asia/Kolkata"),
+        ("Etc/UTC", "UTC"),
+        ("GMT", "UTC"),
+        ("Etc/GMT-14", "Pacific/Kiritimati"),
+    ] {
+        assert_eq!(rows(old), rows(new), "{old}");
+    }
+    assert_ne!(rows("UTC"), rows("Pacific/Kiritimati"));
+}
+
+#[test]
 fn a_backfilled_history_agrees_with_a_recount_around_its_cutover() {
     let events = backfilled_history();
     let mut model = Model::default();
@@ -269,7 +339,14 @@ fn days_to_come_are_partial_and_days_of_nobody_are_zeros() {
     for scope in ["/v1", "/v1/tenants/acme"] {
         zeros(&format!("{scope}/active-users?from=2023-12-01&to=2024-02-09"), 71, "days", false);
         zeros(&format!("{scope}/active-users?from=1970-01-01&to=1970-01-02"), 2, "days", false);
+        zeros(
+            &format!("{scope}/active-users?from=1970-01-01&to=1970-01-02&tz=Asia/Kolkata"),
+            2,
+            "days",
+            false,
+        );
         zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-02"), 2, "days", true);
+        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-02&types=login"), 2, "days", true);
         zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-09&period=week"), 3, "weeks", true);
     }
     let (today, answer) = on_one_day("UTC", |today| {
@@ -341,6 +418,40 @@ fn an_answer_has_what_was_published_before_it_was_asked_for() {
         let answer = client.get(&format!("{route}?min_position=1000000"));
         answer.problem(503, "position_not_reached", route);
     }
+}
+
+#[test]
+fn a_closed_day_has_every_publishers_own_events_while_others_publish() {
+    const PUBLISHERS: u64 = 4;
+    const STEPS: u64 = 60;
+    let (server, _data) = sealing_server("50");
+    let start = micros("2024-01-10T12:00:00Z");
+    thread::scope(|threads| {
+        for publisher in 0..PUBLISHERS {
+            let client = server.client();
+            threads.spawn(move || {
+                let mut events = Events::seeded(2220 + publisher);
+                let tenant = format!("t{publisher}");
+                for step in 0..STEPS {
+                    let member = (tenant.as_str(), format!("u{step}"));
+                    let at = start - (step % 5).cast_signed() * DAY;
+                    client.publish(&[events.login((member.0, &member.1), at)]);
+                    for (scope, least) in
+                        [(format!("/v1/tenants/{tenant}"), step + 1), ("/v1".to_owned(), step + 1)]
+                    {
+                        let path = format!("{scope}/active-users?from=2024-01-10&to=2024-01-11");
+                        let days = client.ask(&path)["days"].clone();
+                        let found = numbers(&days[0], &["wau"])[0];
+                        assert!(found >= least, "{path}: {days}");
+                        assert!(scope == "/v1" || found == least, "{path}: {days}");
+                        assert_eq!(numbers(&days[0], &["mau"]), [found], "{path}: {days}");
+                    }
+                }
+            });
+        }
+    });
+    let days = server.client().ask("/v1/active-users?from=2024-01-10&to=2024-01-10");
+    assert_eq!(array(&days, "days")[0]["wau"], PUBLISHERS * STEPS);
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(crate) struct World {
     events: Events,
     start: i64,
     end: i64,
+    /// The member and the instant of the last event.
+    last: ((&'static str, &'static str), i64),
 }
 
 impl World {
@@ -44,7 +46,8 @@ impl World {
     pub(crate) fn seeded(seed: u64, start: i64, end: i64) -> Self {
         let mut random = Seeded::new(seed);
         let events = Events::seeded(random.bits());
-        Self { model: Model::default(), random, events, start, end }
+        let last = ((TENANTS[0], USERS[0]), start);
+        Self { model: Model::default(), random, events, start, end, last }
     }
 
     /// Publishes `count` more events in requests of random sizes, every fifth one twice. They occurred in no order.
@@ -64,9 +67,13 @@ impl World {
     }
 
     fn event(&mut self) -> Value {
-        let (tenant, user) = (*self.random.pick(&TENANTS), *self.random.pick(&USERS));
-        let (member, at) = ((tenant, user), self.instant());
-        let guessed = user.starts_with("guess");
+        // Some happen to the same member at the same instant.
+        if self.random.below(6) > 0 {
+            let member = (*self.random.pick(&TENANTS), *self.random.pick(&USERS));
+            self.last = (member, self.instant());
+        }
+        let (member, at) = self.last;
+        let guessed = member.1.starts_with("guess");
         match self.random.below(20) {
             0 => self.events.created_confirmed(member, at),
             1 => self.events.invited(member, at),
