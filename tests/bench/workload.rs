@@ -99,7 +99,7 @@ impl Population {
         self.write(out, member, event_type, now())
     }
 
-    /// Bodies of 1,000 events that show every member once, three of five within the last 30 days.
+    /// Bodies of `size` events that show every member once, three of five within the last 30 days.
     pub(crate) fn first_events(self: &Arc<Self>, size: usize) -> impl Iterator<Item = Vec<u8>> {
         let population = Arc::clone(self);
         let (mut random, mut ids) = (Seeded::new(2), Ids { stream: 0, count: 0 });
