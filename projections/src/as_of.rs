@@ -12,6 +12,7 @@ use lastseen_event::{Fact, MemberOrdinal, Provenance, TenantOrdinal, UtcInstant}
 use roaring::RoaringBitmap;
 
 use crate::calendar::{Calendar, Day};
+use crate::counts::Tally;
 use crate::days::ByDay;
 use crate::{Overall, Scope, Summary, Views};
 
@@ -25,7 +26,6 @@ const STEP_PERSONS: usize = 4_096;
 /// The numbers of a scope as of an instant, being counted.
 #[derive(Debug)]
 pub struct AsOf {
-    scope: Scope,
     at: UtcInstant,
     since: UtcInstant,
     /// Of a tenant's scope.
@@ -37,7 +37,9 @@ pub struct AsOf {
     estimated: RoaringBitmap,
     alive: Bits,
     deleted: RoaringBitmap,
-    summary: Summary,
+    tally: Tally,
+    /// Of the scope of all.
+    overall: Option<Overall>,
     next: Next,
 }
 
@@ -89,20 +91,17 @@ impl AsOf {
     pub fn new(views: &Views, scope: Scope, (since, at): (UtcInstant, UtcInstant)) -> Self {
         let (members, days) = views.parts();
         let mut new = Self {
-            scope,
             at,
             since,
-            members: match scope {
-                Scope::All => None,
-                Scope::Tenant(tenant) => Some(members.set_of(tenant)),
-            },
+            members: members.set_of(scope),
             days: Vec::new(),
             seen: Seen::default(),
             observed: RoaringBitmap::new(),
             estimated: RoaringBitmap::new(),
             alive: Bits::default(),
             deleted: RoaringBitmap::new(),
-            summary: Summary { overall: (scope == Scope::All).then(Overall::default), ..Summary::default() },
+            tally: Tally::default(),
+            overall: (scope == Scope::All).then(Overall::default),
             next: Next::Member(0),
         };
         let (whole, book) = (new.whole_days(), days.book());
@@ -183,7 +182,7 @@ impl AsOf {
         self.next = match self.next {
             Next::Member(from) => match self.look_at_members(views, from) {
                 Some(next) => Next::Member(next),
-                None if self.scope == Scope::All => Next::Tenant(0),
+                None if self.overall.is_some() => Next::Tenant(0),
                 None => Next::Nothing,
             },
             Next::Tenant(from) => match self.look_at_tenants(views, from) {
@@ -201,7 +200,12 @@ impl AsOf {
 
     /// The numbers.
     pub fn finish(self) -> Summary {
-        self.summary
+        Summary { overall: self.overall, ..self.summary() }
+    }
+
+    /// Those of the members, all of which were looked at.
+    fn summary(&self) -> Summary {
+        self.tally.summary((self.observed.len(), self.estimated.len()))
     }
 
     fn look_at_members(&mut self, views: &Views, from: usize) -> Option<usize> {
@@ -209,11 +213,10 @@ impl AsOf {
         let end = members.roster.slots();
         let last = end.min(from + STEP_MEMBERS);
         let mut look = |member: u32| {
-            let Some(then) = members.roster.standing_at(MemberOrdinal::new(member), self.at) else { return };
-            self.summary.total_users += u64::from(!then.deleted);
-            self.summary.pending_users += u64::from(!then.deleted && !then.confirmed);
-            self.summary.never_seen_users += u64::from(!then.deleted && !then.seen);
-            self.summary.deleted_users += u64::from(then.deleted);
+            let Some(then) = members.roster.membership_at(MemberOrdinal::new(member), self.at) else {
+                return;
+            };
+            self.tally.add(then);
             if then.deleted {
                 self.deleted.insert(member);
             } else {
@@ -230,18 +233,12 @@ impl AsOf {
         }
         self.observed -= &self.deleted;
         self.estimated -= &self.deleted;
-        let (observed, estimated_only) = (self.observed.len(), self.estimated.len());
-        self.summary.observed = observed;
-        self.summary.estimated_only = estimated_only;
-        self.summary.active_users = observed + estimated_only;
-        self.summary.inactive_users =
-            self.summary.total_users - self.summary.never_seen_users - self.summary.active_users;
         None
     }
 
     fn look_at_tenants(&mut self, views: &Views, from: usize) -> Option<usize> {
         let (members, _) = views.parts();
-        let overall = self.summary.overall.as_mut()?;
+        let overall = self.overall.as_mut()?;
         let last = members.tenants().min(from + STEP_TENANTS);
         for tenant in from..last {
             let tenant = TenantOrdinal::new(u32::try_from(tenant).unwrap_or(u32::MAX));
@@ -256,10 +253,11 @@ impl AsOf {
 
     fn look_at_persons(&mut self, views: &Views, from: usize) -> Option<usize> {
         let (members, _) = views.parts();
-        let overall = self.summary.overall.as_mut()?;
+        let Summary { total_users, active_users, .. } = self.summary();
+        let overall = self.overall.as_mut()?;
         if from == 0 {
-            overall.total_persons = self.summary.total_users;
-            overall.active_persons = self.summary.active_users;
+            overall.total_persons = total_users;
+            overall.active_persons = active_users;
         }
         let mut looked_at = 0;
         for person in members.persons.some_shared(from, STEP_PERSONS) {

@@ -14,7 +14,7 @@ use self::seen::SeenCounts;
 use self::tenant::TenantCounts;
 use crate::instants::InstantCounts;
 use crate::members::Members;
-use crate::roster::{Change, Standing};
+use crate::roster::{Change, Membership, Standing};
 use crate::{Overall, Scope, Summary};
 
 /// Most members of a tenant that are counted by a pass.
@@ -34,7 +34,7 @@ pub(crate) struct Counts {
 
 /// Members by what does not depend on the window.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+pub(crate) struct Tally {
     total: u64,
     pending: u64,
     never_seen: u64,
@@ -146,11 +146,11 @@ impl Counts {
 }
 
 impl Tally {
-    fn add(&mut self, standing: &Standing) {
-        self.total += u64::from(!standing.deleted);
-        self.pending += u64::from(!standing.deleted && !standing.confirmed);
-        self.never_seen += u64::from(!standing.deleted && !standing.is_seen());
-        self.deleted += u64::from(standing.deleted);
+    pub(crate) fn add(&mut self, is: Membership) {
+        self.total += u64::from(!is.deleted);
+        self.pending += u64::from(!is.deleted && !is.confirmed);
+        self.never_seen += u64::from(!is.deleted && !is.seen);
+        self.deleted += u64::from(is.deleted);
     }
 
     fn add_all(&mut self, other: &Self) {
@@ -163,13 +163,13 @@ impl Tally {
     fn replace(&mut self, before: Option<&Standing>, after: &Standing) {
         if let Some(before) = before {
             let mut one = Self::default();
-            one.add(before);
+            one.add(before.membership());
             self.total -= one.total;
             self.pending -= one.pending;
             self.never_seen -= one.never_seen;
             self.deleted -= one.deleted;
         }
-        self.add(after);
+        self.add(after.membership());
     }
 
     fn members(&self) -> u64 {
@@ -177,7 +177,7 @@ impl Tally {
     }
 
     /// The numbers, given how many are active through an observed event and only through an estimate.
-    fn summary(&self, (observed, estimated_only): (u64, u64)) -> Summary {
+    pub(crate) fn summary(&self, (observed, estimated_only): (u64, u64)) -> Summary {
         let active_users = observed + estimated_only;
         Summary {
             total_users: self.total,

@@ -6,10 +6,10 @@ use std::ops::RangeInclusive;
 use lastseen_event::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal};
 use roaring::RoaringBitmap;
 
-use crate::TypeSet;
 use crate::persons::Persons;
 use crate::ranges::OrdinalRanges;
 use crate::roster::{Change, Roster, Standing};
+use crate::{Scope, TypeSet};
 
 /// Members by themselves, by tenant and by person.
 #[derive(Debug, Default)]
@@ -53,10 +53,12 @@ impl Members {
 
     /// Enters every member that the roster knows; `None` if `whose` does not know one.
     pub(crate) fn enter_all(&mut self, whose: impl Fn(MemberOrdinal) -> Option<MemberRef>) -> Option<()> {
-        let known: Vec<_> = self.roster.known().collect();
         // Neighbours are mostly of one tenant: they enter it as a range.
         let mut run: Option<(TenantOrdinal, RangeInclusive<u32>)> = None;
-        for member in known {
+        for member in self.roster.ordinals() {
+            if !self.roster.knows(member) {
+                continue;
+            }
             let MemberRef { member, tenant, person } = whose(member)?;
             match &mut run {
                 Some((of, range)) if *of == tenant && range.end() + 1 == member.get() => {
@@ -91,13 +93,14 @@ impl Members {
         self.tenants.get(tenant.index()).into_iter().flat_map(OrdinalRanges::ranges)
     }
 
-    /// The ordinals of a tenant's members as a set.
-    pub(crate) fn set_of(&self, tenant: TenantOrdinal) -> RoaringBitmap {
+    /// The ordinals of a scope's members as a set. `None`: all members.
+    pub(crate) fn set_of(&self, scope: Scope) -> Option<RoaringBitmap> {
+        let Scope::Tenant(tenant) = scope else { return None };
         let mut members = RoaringBitmap::new();
         for range in self.ranges_of(tenant) {
             members.insert_range(range);
         }
-        members
+        Some(members)
     }
 
     /// The standings of a tenant's members, ascending by ordinal.

@@ -40,7 +40,7 @@ impl Persons {
 
     /// The members of each person that has several.
     pub(crate) fn shared(&self) -> impl Iterator<Item = impl Iterator<Item = MemberOrdinal> + Clone> {
-        self.shared.iter().map(|person| self.chain(self.heads.get(person.index())))
+        self.some_shared(0, self.shared.len())
     }
 
     /// The same of `count` of them at most, without the first `skip`.

@@ -29,12 +29,12 @@ pub(crate) struct Standing {
     seen: Option<(UtcInstant, Provenance)>,
 }
 
-/// What a member was at an instant.
+/// What a member is, whenever it was seen: all that counts without a window need.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct StandingAt {
+pub(crate) struct Membership {
     pub(crate) deleted: bool,
     pub(crate) confirmed: bool,
-    /// Whether it had been seen, ever.
+    /// Ever, deleted or not.
     pub(crate) seen: bool,
 }
 
@@ -66,9 +66,8 @@ impl Standing {
         self.seen
     }
 
-    /// Whether it was ever seen, deleted or not.
-    pub(crate) fn is_seen(&self) -> bool {
-        self.seen.is_some()
+    pub(crate) fn membership(&self) -> Membership {
+        Membership { deleted: self.deleted, confirmed: self.confirmed, seen: self.seen.is_some() }
     }
 }
 
@@ -130,7 +129,7 @@ impl Roster {
     }
 
     /// What a member was at an instant. `None`: it did not exist yet.
-    pub(crate) fn standing_at(&self, member: MemberOrdinal, at: UtcInstant) -> Option<StandingAt> {
+    pub(crate) fn membership_at(&self, member: MemberOrdinal, at: UtcInstant) -> Option<Membership> {
         let record = self.records.get(member.index());
         if !record.has(KNOWN) || record.exists_from() > at {
             return None;
@@ -140,7 +139,7 @@ impl Roster {
             let by_then = all.partition_point(|decision| decision.at() <= at);
             by_then > 0 && all[by_then - 1].deletes
         };
-        Some(StandingAt {
+        Some(Membership {
             deleted: record.has(DECIDED) && deleted(),
             confirmed: record.has(CONFIRMED) && record.confirmed_micros <= at.as_micros(),
             seen: record.first_seen().is_some_and(|first| first <= at),
@@ -157,10 +156,14 @@ impl Roster {
         self.records.slots()
     }
 
-    /// The known members, ascending.
-    pub(crate) fn known(&self) -> impl Iterator<Item = MemberOrdinal> {
-        let all = (0..self.slots()).filter(|slot| self.records.get(*slot).has(KNOWN));
-        all.map(|slot| MemberOrdinal::new(u32::try_from(slot).expect("ordinals are 32 bits")))
+    /// The ordinals of all slots, of members or not.
+    pub(crate) fn ordinals(&self) -> impl Iterator<Item = MemberOrdinal> + use<> {
+        (0..u32::try_from(self.slots()).expect("ordinals are 32 bits")).map(MemberOrdinal::new)
+    }
+
+    /// Whether a fact told of the member.
+    pub(crate) fn knows(&self, member: MemberOrdinal) -> bool {
+        self.records.get(member.index()).has(KNOWN)
     }
 
     pub(crate) fn encode_records(&self, slots: Range<usize>, part: &mut Vec<u8>) {

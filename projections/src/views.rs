@@ -119,11 +119,7 @@ impl Views {
     /// What rows for these days of UTC need, taken out so that they can be counted without the views. Of one tenant or
     /// of all; nothing of a tenant that is not known.
     pub fn days(&self, scope: Scope, days: RangeInclusive<Day>) -> DaySets {
-        let members = match scope {
-            Scope::All => None,
-            Scope::Tenant(tenant) => Some(self.members.set_of(tenant)),
-        };
-        self.days.sets(days, members)
+        self.days.sets(days, self.members.set_of(scope))
     }
 
     /// A [`DayRow`](crate::DayRow) for `day` that was counted at this position or later is as it would be counted now.

@@ -120,14 +120,10 @@ impl Entry {
 
     /// Whether an event that occurred then may be in the segment.
     pub(crate) fn may_hold(&self, at: UtcInstant) -> bool {
-        let day = segment::write::day_of(at);
-        let range = self.days.partition_point(|range| range[1] < day);
-        self.occurred.contains(at) && self.days.get(range).is_some_and(|range| range[0] <= day)
+        self.occurred.contains(at) && self.may_hold_any(Some(at), Some(at))
     }
-}
 
-impl Entry {
-    /// Whether an event that occurred between these instants, both inclusive, may be in the segment.
+    /// Whether its days leave room for an event that occurred between these instants, both inclusive.
     pub(crate) fn may_hold_any(&self, since: Option<UtcInstant>, until: Option<UtcInstant>) -> bool {
         let first = since.map_or(i32::MIN, segment::write::day_of);
         let last = until.map_or(i32::MAX, segment::write::day_of);

@@ -182,8 +182,13 @@ impl Members {
 
     /// The member with these names, made if it is new; whether it was.
     pub(crate) fn resolve(&mut self, tenant_id: TenantId<'_>, user_id: UserId<'_>) -> (MemberRef, bool) {
-        let tenant = self.tenant(tenant_id.as_str()).unwrap_or_else(|| self.add_tenant(tenant_id.as_str()));
+        let tenant = self.resolve_tenant(tenant_id);
         self.resolve_in(tenant, user_id, self.hasher.hash_one(user_id.as_str()))
+    }
+
+    /// The tenant of this name, made if it is new.
+    fn resolve_tenant(&mut self, tenant_id: TenantId<'_>) -> TenantOrdinal {
+        self.tenant(tenant_id.as_str()).unwrap_or_else(|| self.add_tenant(tenant_id.as_str()))
     }
 
     /// Makes room for so many members more, with ids of so many bytes. Room that stays unused costs no memory.
@@ -200,28 +205,17 @@ impl Members {
     pub(crate) fn define(&mut self, new: &[(MemberOrdinal, TenantId<'_>, UserId<'_>)]) -> Option<()> {
         /// What is read for so many stays in the caches until they are made.
         const AT_ONCE: usize = 1_024;
-        let mut last: Option<(TenantId<'_>, TenantOrdinal)> = None;
         for new in new.chunks(AT_ONCE) {
             let hashes: Vec<u64> =
                 new.iter().map(|(.., user_id)| self.hasher.hash_one(user_id.as_str())).collect();
             let tenants: Vec<_> =
-                new.iter().map(|(_, tenant_id, _)| self.tenant(tenant_id.as_str())).collect();
+                new.iter().map(|(_, tenant_id, _)| self.resolve_tenant(*tenant_id)).collect();
             black_box(
                 hashes.iter().filter(|hash| self.person_numbers.find(**hash, |_| true).is_some()).count(),
             );
             let taken = |member: MemberOrdinal| self.entries.get(member.index()).is_some_and(Option::is_some);
             black_box(new.iter().filter(|(member, ..)| taken(*member)).count());
-            for (((member, tenant_id, user_id), hash), tenant) in new.iter().zip(hashes).zip(tenants) {
-                let tenant = match (tenant, last) {
-                    (Some(tenant), _) => tenant,
-                    (None, Some((before, tenant))) if before == *tenant_id => tenant,
-                    // New, unless a member before made it.
-                    (None, _) => {
-                        let known = self.tenant(tenant_id.as_str());
-                        known.unwrap_or_else(|| self.add_tenant(tenant_id.as_str()))
-                    }
-                };
-                last = Some((*tenant_id, tenant));
+            for (((member, _, user_id), hash), tenant) in new.iter().zip(hashes).zip(tenants) {
                 let (found, is_new) = self.resolve_in(tenant, *user_id, hash);
                 if !is_new || found.member != *member {
                     return None;

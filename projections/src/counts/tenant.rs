@@ -27,7 +27,7 @@ impl TenantCounts {
     pub(super) fn of(members: &Members, tenant: TenantOrdinal, small_max: u64) -> Self {
         let mut counts = Self::default();
         for standing in members.standings_of(tenant) {
-            counts.tally.add(&standing);
+            counts.tally.add(standing.membership());
             counts.newest.replace(None, standing.counted_at());
         }
         if counts.tally.members() > small_max {

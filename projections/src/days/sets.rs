@@ -234,10 +234,7 @@ impl DaySets {
     }
 
     fn clip<'a>(&self, members: &'a RoaringBitmap) -> Cow<'a, RoaringBitmap> {
-        match &self.members {
-            Some(wanted) => Cow::Owned(members & wanted),
-            None => Cow::Borrowed(members),
-        }
+        clip(members, self.members.as_ref())
     }
 
     /// For each of these consecutive days, how many members were active in the `width` days that end with it.
@@ -286,28 +283,24 @@ impl Standing {
         }
         let after = self.day.map_or(Bound::Unbounded, Bound::Excluded);
         let passed = (after, Bound::Included(day));
-        let clip = |members: &Arc<RoaringBitmap>| match wanted {
-            Some(wanted) => Arc::new(&**members & wanted),
-            None => Arc::clone(members),
-        };
         // A member turns at most once a day, so within a day the order does not matter.
         let mut gone = book.gone.range(passed).peekable();
         let mut back = book.back.range(passed).peekable();
         loop {
             match (gone.peek(), back.peek()) {
                 (Some((left, members)), other) if other.is_none_or(|(returned, _)| left <= returned) => {
-                    self.deleted |= &*clip(members);
+                    self.deleted |= &*clip(members, wanted);
                     gone.next();
                 }
                 (_, Some((_, members))) => {
-                    self.deleted -= &*clip(members);
+                    self.deleted -= &*clip(members, wanted);
                     back.next();
                 }
                 (_, None) => break,
             }
         }
         for (_, members) in book.first_observed.range(passed) {
-            self.observed |= &*clip(members);
+            self.observed |= &*clip(members, wanted);
         }
         self.day = Some(day);
     }
@@ -380,6 +373,14 @@ impl Halves<'_> {
             return all;
         }
         all - (self.0 & deleted).union_len(&(self.1 & deleted))
+    }
+}
+
+/// Those members who are wanted; without `wanted`, all are.
+fn clip<'a>(members: &'a RoaringBitmap, wanted: Option<&RoaringBitmap>) -> Cow<'a, RoaringBitmap> {
+    match wanted {
+        Some(wanted) => Cow::Owned(members & wanted),
+        None => Cow::Borrowed(members),
     }
 }
 
