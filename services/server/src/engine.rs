@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Sender, channel, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lastseen_event::{Position, UtcInstant};
@@ -88,11 +88,8 @@ impl Engine {
             let _ = sender.send(commit);
         };
         // The snapshot is read while the log is opened: neither needs the other until both are there.
-        let (log, snapshot) = thread::scope(|scope| {
-            let snapshot = scope.spawn(|| Snapshot::read(data));
-            let log = Log::open(Arc::new(disk), options, clock.clone(), on_commit);
-            (log, snapshot.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
+        let open = || Log::open(Arc::new(disk), options, clock.clone(), on_commit);
+        let (snapshot, log) = tasks::side_by_side(|| Snapshot::read(data), open);
         let log = log.map_err(EngineError::Open)?;
         if let Some(torn) = log.torn_tail() {
             tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");

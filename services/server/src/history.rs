@@ -21,16 +21,16 @@ pub(crate) struct Folded {
     pub(crate) position: Position,
 }
 
-/// Folds what each of `selections` chooses, in one pass over the log up to its present tail.
+/// Folds what `selection` chooses of the log up to its present tail.
 ///
 /// # Errors
 /// A [`Problem`] where the log cannot be read.
-pub(crate) async fn fold(engine: &Arc<Engine>, selections: Vec<Selection>) -> Result<Vec<Folded>, Problem> {
+pub(crate) async fn fold(engine: &Arc<Engine>, selection: Selection) -> Result<Folded, Problem> {
     let permit = engine.scans.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
     let engine = engine.clone();
     let folded = tasks::blocking(move || {
         let _permit = permit;
-        scan(&engine, &selections)
+        scan(&engine, selection)
     });
     folded.await.map_err(|error| Problem::unreadable(&error))
 }
@@ -148,23 +148,18 @@ fn scan_days(
     Ok(builder.finish(days))
 }
 
-fn scan(engine: &Engine, selections: &[Selection]) -> Result<Vec<Folded>, ReadError> {
+fn scan(engine: &Engine, selection: Selection) -> Result<Folded, ReadError> {
     let until = engine.log.tail().position();
-    let mut folds: Vec<_> = selections
-        .iter()
-        .map(|selection| (*selection, ViewsBuilder::new(*selection), Position::START))
-        .collect();
+    let (mut builder, mut position) = (ViewsBuilder::new(selection), Position::START);
     let mut reader =
         engine.log.scan(Scan { until: Some(until), ..Scan::after(Position::START, Detail::Facts) });
     let fold = |batch: RecordedBatch| {
-        for (selection, builder, position) in &mut folds {
-            builder.apply_all(&batch.facts);
-            let last = batch.facts.iter().rev().find(|fact| known(selection, fact));
-            *position = last.map_or(*position, |fact| fact.position);
-        }
+        builder.apply_all(&batch.facts);
+        let last = batch.facts.iter().rev().find(|fact| known(&selection, fact));
+        position = last.map_or(position, |fact| fact.position);
     };
     tasks::piped(|| reader.next_batch(), fold)?;
-    Ok(folds.into_iter().map(|(_, builder, position)| Folded { views: builder.finish(), position }).collect())
+    Ok(Folded { views: builder.finish(), position })
 }
 
 fn tenant_of(scope: Scope) -> Option<TenantOrdinal> {

@@ -18,13 +18,13 @@ use crate::{health, ingest, query, replay, unread};
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/events", post(ingest::publish).get(replay::events))
-        .route("/v1/summary", get(query::summary::overall))
-        .route("/v1/active-users", get(query::days::overall))
-        .route("/v1/retention", get(query::retention::overall))
+        .route("/v1/summary", get(query::summary::answer))
+        .route("/v1/active-users", get(query::days::answer))
+        .route("/v1/retention", get(query::retention::answer))
         .route("/v1/tenants", get(query::tenants::list))
-        .route("/v1/tenants/{tenant_id}/active-users", get(query::days::of_tenant))
-        .route("/v1/tenants/{tenant_id}/retention", get(query::retention::of_tenant))
-        .route("/v1/tenants/{tenant_id}/summary", get(query::summary::of_tenant))
+        .route("/v1/tenants/{tenant_id}/active-users", get(query::days::answer))
+        .route("/v1/tenants/{tenant_id}/retention", get(query::retention::answer))
+        .route("/v1/tenants/{tenant_id}/summary", get(query::summary::answer))
         .route("/v1/tenants/{tenant_id}/users", get(query::users::list))
         .route(
             "/v1/tenants/{tenant_id}/users/lookup",

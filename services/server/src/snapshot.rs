@@ -116,16 +116,12 @@ pub(crate) fn write<R: EventReader>(
     let mut write = || {
         file.write_all(&head(checkpoint, identity))?;
         let (mut part, mut parts) = (Vec::new(), 0_u32);
-        loop {
-            part.clear();
-            let copied = taking.copy(&views.read(), &mut part);
-            if !copied && !taking.next_day(&mut part) {
-                break;
-            }
+        while taking.copy(&views.read(), &mut part) || taking.next_day(&mut part) {
             let length = u32::try_from(part.len()).map_err(|_| ErrorKind::FileTooLarge)?;
             file.write_all(&length.to_le_bytes())?;
             file.write_all(&crc32c::crc32c(&part).to_le_bytes())?;
             file.write_all(&part)?;
+            part.clear();
             parts += 1;
         }
         file.write_all(&0_u32.to_le_bytes())?;

@@ -23,6 +23,15 @@ pub(crate) fn thread(
     Ok((handle, ended))
 }
 
+/// Runs one thing on a thread of its own and the other here; what both gave.
+pub(crate) fn side_by_side<A: Send, B>(aside: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let running = scope.spawn(aside);
+        let here = here();
+        (running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), here)
+    })
+}
+
 /// Calls `produce` on a thread of its own until it has no more, and `consume` here with each thing it gave, a few behind.
 ///
 /// # Errors
@@ -34,18 +43,16 @@ pub(crate) fn piped<T: Send, E: Send>(
     /// Produced and not consumed yet.
     const AHEAD: usize = 4;
     let (sender, produced) = sync_channel(AHEAD);
-    std::thread::scope(|scope| {
-        let running = scope.spawn(move || {
-            while let Some(thing) = produce()? {
-                if sender.send(thing).is_err() {
-                    break;
-                }
+    let producing = move || {
+        while let Some(thing) = produce()? {
+            if sender.send(thing).is_err() {
+                break;
             }
-            Ok(())
-        });
-        produced.into_iter().for_each(&mut consume);
-        running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+        }
+        Ok(())
+    };
+    let (ended, ()) = side_by_side(producing, || produced.into_iter().for_each(&mut consume));
+    ended
 }
 
 /// Starts a task that ends by itself.

@@ -1,10 +1,10 @@
 //! `GET /v1/active-users` and `GET /v1/tenants/{tenant_id}/active-users`: how many users were active day by day, week by
 //! week or month by month.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use lastseen_event::{Position, UtcInstant};
 use lastseen_projections::{Day, DayRow, Period, PeriodRow, Scope};
@@ -12,9 +12,10 @@ use serde::Serialize;
 
 use super::answer::{DEFINITION, json};
 use super::params::Params;
+use super::scope;
 use super::span::{self, Dates, Span};
-use super::tenant::TenantPath;
-use crate::app::{App, AppState};
+use super::tenant::ScopePath;
+use crate::app::AppState;
 use crate::engine::Engine;
 use crate::problem::Problem;
 use crate::rows::{Kept, Row};
@@ -95,29 +96,19 @@ impl PeriodAnswer {
     }
 }
 
-/// `GET /v1/active-users`
-pub(crate) async fn overall(State(app): AppState, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    answer(&app, None, query.as_deref()).await
-}
-
-/// `GET /v1/tenants/{tenant_id}/active-users`
-pub(crate) async fn of_tenant(
+/// `GET /v1/active-users`, also of one tenant
+pub(crate) async fn answer(
     State(app): AppState,
-    path: TenantPath,
+    ScopePath(tenant_id): ScopePath,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let Path(tenant_id) = path.map_err(Problem::invalid_path)?;
-    answer(&app, Some(&tenant_id), query.as_deref()).await
-}
-
-async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Result<Response, Problem> {
-    let params = Params::parse(query, &span::PARAMS)?;
+    let params = Params::parse(query.as_deref(), &span::PARAMS)?;
     let dates = Dates::parse(&params, Period::Day)?;
     let engine = app.engine()?;
-    let scope = span::scope(engine, &params, tenant_id).await?;
+    let scope = scope::of(engine, &params, tenant_id.as_deref()).await?;
     let now = engine.now();
-    let span = dates.at(now, &engine.calendars)?;
-    let (rows, position) = rows(engine, scope, Arc::new(span.clone()), now).await?;
+    let span = Arc::new(dates.at(now, &engine.calendars)?);
+    let (rows, position) = rows(engine, scope, &span, now).await?;
     let partial = |last: Day| span.calendar.end(last) >= now;
     let periods = |rows: &[Row]| {
         let periods = rows.iter().filter_map(Row::period);
@@ -131,7 +122,7 @@ async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Resu
         Period::Week => Rows::Weeks(periods(&rows)),
         Period::Month => Rows::Months(periods(&rows)),
     };
-    let head = span.head(tenant_id);
+    let head = span.head(tenant_id.as_deref());
     Ok(json(&Answer { head, rows, position: position.get(), definition: DEFINITION }))
 }
 
@@ -139,13 +130,13 @@ async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Resu
 async fn rows(
     engine: &Arc<Engine>,
     scope: Scope,
-    span: Arc<Span>,
+    span: &Arc<Span>,
     now: UtcInstant,
 ) -> Result<(Vec<Row>, Position), Problem> {
     let wanted = span.period.covering(&span.days);
-    let kept = engine.rows.kept(scope, &span);
+    let kept = engine.rows.kept(scope, span);
     let before = engine.rows.before(scope);
-    let (rows, missing, position, sets) = {
+    let (mut rows, missing, position, sets) = {
         let views = engine.views.read();
         let holds = |days: &RangeInclusive<Day>, kept: &Kept| {
             let changed = match (span.is_live(), span.period) {
@@ -159,9 +150,13 @@ async fn rows(
             .iter()
             .map(|days| kept.get(days.start()).filter(|kept| holds(days, kept)).map(|kept| kept.row.clone()))
             .collect();
-        let missing = missing(&wanted, &rows);
-        let sets = missing.clone().filter(|_| span.is_live()).map(|days| {
-            let mut sets = views.days(scope, days);
+        // Those between two that are missing are counted with them.
+        let missing = missing(&rows).map(|missing| {
+            let days = *wanted[missing.start].start()..=*wanted[missing.end - 1].end();
+            (missing, days)
+        });
+        let sets = missing.as_ref().filter(|_| span.is_live()).map(|(_, days)| {
+            let mut sets = views.days(scope, days.clone());
             if let Some((before, position)) = before
                 && views.before_changed_at(&before) <= position
             {
@@ -171,15 +166,15 @@ async fn rows(
         });
         (rows, missing, views.position(), sets)
     };
-    let Some(missing) = missing else { return Ok((rows.into_iter().flatten().collect(), position)) };
+    let Some((missing, days)) = missing else { return Ok((rows.into_iter().flatten().collect(), position)) };
     let sets = match sets {
         Some(sets) => sets,
-        None => history::days(engine, scope, (span.clone(), missing.clone()), position).await?,
+        None => history::days(engine, scope, (span.clone(), days.clone()), position).await?,
     };
     let permit = engine.counts.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
     let period = span.period;
     // The day that is going on will be asked for again and again, and looks back to the same days.
-    let is_one_day = span.is_live() && period == Period::Day && missing.start() == missing.end();
+    let is_one_day = span.is_live() && period == Period::Day && days.start() == days.end();
     let asking = engine.clone();
     let counted = tasks::blocking(move || {
         let _permit = permit;
@@ -196,15 +191,14 @@ async fn rows(
     });
     let counted = counted.await;
     let closed = counted.iter().filter(|row| span.calendar.end(*row.days().end()) < now);
-    engine.rows.keep(scope, &span, closed.map(|row| Kept { row: row.clone(), position }));
-    let counted = |days: &RangeInclusive<Day>| counted.iter().find(|row| row.days() == *days).cloned();
-    let rows = rows.into_iter().zip(&wanted).filter_map(|(row, days)| row.or_else(|| counted(days)));
-    Ok((rows.collect(), position))
+    engine.rows.keep(scope, span, closed.map(|row| Kept { row: row.clone(), position }));
+    rows.splice(missing, counted.into_iter().map(Some));
+    Ok((rows.into_iter().flatten().collect(), position))
 }
 
-/// From the first to the last period that has no row.
-fn missing(wanted: &[RangeInclusive<Day>], rows: &[Option<Row>]) -> Option<RangeInclusive<Day>> {
+/// From the first to behind the last period that has no row.
+fn missing(rows: &[Option<Row>]) -> Option<Range<usize>> {
     let first = rows.iter().position(Option::is_none)?;
     let last = rows.iter().rposition(Option::is_none)?;
-    Some(*wanted[first].start()..=*wanted[last].end())
+    Some(first..last + 1)
 }

@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use lastseen_projections::{Cohort, Period};
 use serde::Serialize;
 
 use super::answer::{DEFINITION, json};
 use super::params::Params;
+use super::scope;
 use super::span::{self, Dates};
-use super::tenant::TenantPath;
-use crate::app::{App, AppState};
+use super::tenant::ScopePath;
+use crate::app::AppState;
 use crate::problem::Problem;
 use crate::{history, tasks};
 
@@ -46,26 +47,16 @@ impl CohortAnswer {
     }
 }
 
-/// `GET /v1/retention`
-pub(crate) async fn overall(State(app): AppState, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    answer(&app, None, query.as_deref()).await
-}
-
-/// `GET /v1/tenants/{tenant_id}/retention`
-pub(crate) async fn of_tenant(
+/// `GET /v1/retention`, also of one tenant
+pub(crate) async fn answer(
     State(app): AppState,
-    path: TenantPath,
+    ScopePath(tenant_id): ScopePath,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let Path(tenant_id) = path.map_err(Problem::invalid_path)?;
-    answer(&app, Some(&tenant_id), query.as_deref()).await
-}
-
-async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Result<Response, Problem> {
-    let params = Params::parse(query, &span::PARAMS)?;
+    let params = Params::parse(query.as_deref(), &span::PARAMS)?;
     let dates = Dates::parse(&params, Period::Week)?;
     let engine = app.engine()?;
-    let scope = span::scope(engine, &params, tenant_id).await?;
+    let scope = scope::of(engine, &params, tenant_id.as_deref()).await?;
     let now = engine.now();
     let span = Arc::new(dates.at(now, &engine.calendars)?);
     let (live, position) = {
@@ -85,6 +76,6 @@ async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Resu
     // The last number of every cohort is of the same period.
     let partial = span.calendar.end(*span.period.around(*span.days.end()).end()) >= now;
     let cohorts = cohorts.await.into_iter().map(|cohort| CohortAnswer::new(cohort, partial)).collect();
-    let head = span.head(tenant_id);
+    let head = span.head(tenant_id.as_deref());
     Ok(json(&Answer { head, cohorts, position: position.get(), definition: DEFINITION }))
 }

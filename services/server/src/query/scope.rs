@@ -10,6 +10,7 @@ use lastseen_projections::{Scope, Selection, Summary, Views, Window};
 use parking_lot::RwLockReadGuard;
 
 use super::params::{self, KnownAt, Params};
+use super::tenant::tenant;
 use crate::engine::Engine;
 use crate::history::{self, Folded};
 use crate::problem::Problem;
@@ -106,8 +107,7 @@ impl<'a> Answering<'a> {
         if question.is_live() {
             return Ok(Self::Live(engine.views.read()));
         }
-        let mut folded = history::fold(engine, vec![question.selection]).await?;
-        Ok(Self::Folded(Box::new(folded.pop().expect("one selection, one answer"))))
+        history::fold(engine, question.selection).await.map(|folded| Self::Folded(Box::new(folded)))
     }
 
     /// Lets the fold go on, if it waits.
@@ -148,5 +148,21 @@ pub(crate) async fn wait_for_min_position(engine: &Engine, params: &Params) -> R
             Err(Problem::position_not_reached(engine.position().get()))
         }
         _ => Ok(()),
+    }
+}
+
+/// Whose members are asked about, once the views reflect the position that the caller asks for.
+///
+/// # Errors
+/// `unknown_tenant`, `invalid_parameter`, `position_not_reached`.
+pub(crate) async fn of(
+    engine: &Arc<Engine>,
+    params: &Params,
+    tenant_id: Option<&str>,
+) -> Result<Scope, Problem> {
+    wait_for_min_position(engine, params).await?;
+    match tenant_id {
+        Some(tenant_id) => Ok(Scope::Tenant(tenant(engine, tenant_id)?)),
+        None => Ok(Scope::All),
     }
 }

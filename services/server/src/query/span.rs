@@ -6,14 +6,11 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 use lastseen_event::UtcInstant;
-use lastseen_projections::{Calendar, Day, InvalidDay, Period, Scope, Selection};
+use lastseen_projections::{Calendar, Day, InvalidDay, Period, Selection};
 use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::params::{self, Params};
-use super::scope::wait_for_min_position;
-use super::tenant::tenant;
-use crate::engine::Engine;
 use crate::problem::Problem;
 
 /// Names of the parameters read here.
@@ -142,21 +139,5 @@ impl Span {
             from: self.days.start().to_string(),
             to: self.days.end().to_string(),
         }
-    }
-}
-
-/// Whose members are asked about, once the views reflect the position that the caller asks for.
-///
-/// # Errors
-/// `unknown_tenant`, `invalid_parameter`, `position_not_reached`.
-pub(crate) async fn scope(
-    engine: &Arc<Engine>,
-    params: &Params,
-    tenant_id: Option<&str>,
-) -> Result<Scope, Problem> {
-    wait_for_min_position(engine, params).await?;
-    match tenant_id {
-        Some(tenant_id) => Ok(Scope::Tenant(tenant(engine, tenant_id)?)),
-        None => Ok(Scope::All),
     }
 }

@@ -1,16 +1,16 @@
 //! `GET /v1/summary` and `GET /v1/tenants/{tenant_id}/summary`: how many there are and how many are active.
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use lastseen_event::UtcInstant;
-use lastseen_projections::{Scope, Summary};
+use lastseen_projections::Summary;
 use serde::{Serialize, Serializer};
 
 use super::answer::{DEFINITION, json};
 use super::params::Params;
 use super::scope::{self, Question};
-use super::tenant::{TenantPath, tenant};
-use crate::app::{App, AppState};
+use super::tenant::ScopePath;
+use crate::app::AppState;
 use crate::config::Persons;
 use crate::problem::Problem;
 
@@ -44,34 +44,20 @@ impl Serialize for Counts {
     }
 }
 
-/// `GET /v1/summary`
-pub(crate) async fn overall(State(app): AppState, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    answer(&app, None, query.as_deref()).await
-}
-
-/// `GET /v1/tenants/{tenant_id}/summary`
-pub(crate) async fn of_tenant(
+/// `GET /v1/summary`, also of one tenant
+pub(crate) async fn answer(
     State(app): AppState,
-    path: TenantPath,
+    ScopePath(tenant_id): ScopePath,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let Path(tenant_id) = path.map_err(Problem::invalid_path)?;
-    answer(&app, Some(&tenant_id), query.as_deref()).await
-}
-
-async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Result<Response, Problem> {
     let mut known = scope::PARAMS.to_vec();
     known.push("compare");
-    let params = Params::parse(query, &known)?;
+    let params = Params::parse(query.as_deref(), &known)?;
     let question = Question::parse(&params)?;
     let compare =
         params.get("compare", |value| if value == "previous" { Ok(()) } else { Err("expected previous") })?;
     let engine = app.engine()?;
-    scope::wait_for_min_position(engine, &params).await?;
-    let scope = match tenant_id {
-        Some(tenant_id) => Scope::Tenant(tenant(engine, tenant_id)?),
-        None => Scope::All,
-    };
+    let scope = scope::of(engine, &params, tenant_id.as_deref()).await?;
     let at = question.at(engine.now());
     let previous = match compare {
         Some(()) => {
@@ -83,7 +69,7 @@ async fn answer(app: &App, tenant_id: Option<&str>, query: Option<&str>) -> Resu
     };
     let (summary, position) = question.summary(engine, scope, at).await?;
     Ok(json(&Answer {
-        tenant_id,
+        tenant_id: tenant_id.as_deref(),
         window: &question.window.text,
         as_of: question.as_of,
         counts: Counts::of(&summary, app.persons),

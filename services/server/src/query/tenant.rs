@@ -1,7 +1,8 @@
 //! The tenant that a route names.
 
-use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use lastseen_event::TenantOrdinal;
 
 use crate::engine::Engine;
@@ -9,6 +10,18 @@ use crate::problem::Problem;
 
 /// The tenant in a route's path.
 pub(crate) type TenantPath = Result<Path<String>, PathRejection>;
+
+/// The tenant in the path of a route that is there for one tenant and for all.
+pub(crate) struct ScopePath(pub(crate) Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for ScopePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Option::<Path<String>>::from_request_parts(parts, state).await;
+        path.map(|path| Self(path.map(|Path(tenant_id)| tenant_id))).map_err(Problem::invalid_path)
+    }
+}
 
 /// The tenant of this name, if an event that the views reflect names it.
 ///
