@@ -137,6 +137,8 @@ impl Drop for Stop<'_> {
 #[test]
 fn a_backup_under_load_is_a_prefix_with_all_that_was_acknowledged_before() {
     let (server, data) = fill(sealing_server("500"));
+    // The tenant is asked about in every copy, also in one that is made before the publishers have begun.
+    server.client().publish(&[Events::seeded(1599).login(("acme", "first"), now())]);
     let directory = tempfile::tempdir().unwrap();
     let stop = AtomicBool::new(false);
     let copies: Vec<_> = thread::scope(|scope| {

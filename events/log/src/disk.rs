@@ -111,11 +111,13 @@ pub enum SyncSite {
     Manifest,
     /// The name of the manifest, before the WAL files it covers are removed.
     ManifestName,
+    /// The dictionary, before it takes the place of the one before.
+    Dictionary,
 }
 
 impl SyncSite {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Folder,
         Self::NewFile,
         Self::NewFileName,
@@ -129,6 +131,7 @@ impl SyncSite {
         Self::SegmentName,
         Self::Manifest,
         Self::ManifestName,
+        Self::Dictionary,
     ];
 }
 

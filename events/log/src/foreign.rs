@@ -9,6 +9,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
 use crate::OpenError;
+use crate::dictionary::Due;
 use crate::disk::Disk;
 use crate::members::Members;
 use crate::reader::LogReader;
@@ -33,6 +34,7 @@ impl ReadOnlyLog {
             log_id,
             members: RwLock::new(members),
             places: RwLock::new(places),
+            dictionary: Due::new(usize::MAX, 0),
             recent_from: AtomicU64::new(0),
             is_foreign: true,
         };

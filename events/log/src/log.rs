@@ -59,6 +59,7 @@ impl Log {
             log_id: recovered.log_id,
             members: RwLock::new(recovered.members),
             places: RwLock::new(recovered.places),
+            dictionary: recovered.dictionary,
             recent_from: AtomicU64::new(recovered.recent.first().get()),
             is_foreign: false,
         });

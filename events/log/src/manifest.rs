@@ -13,6 +13,7 @@ use crate::disk::{Access, Disk, SyncSite, create_anew, read_all};
 use crate::segment;
 use crate::wal::file::NEW_SUFFIX;
 use crate::wal::frame::LogId;
+use crate::writer::next;
 
 /// The manifest's path.
 pub(crate) const PATH: &str = "segments/manifest.json";
@@ -166,6 +167,13 @@ impl Manifest {
     /// `recorded_at` of the last sealed event.
     pub(crate) fn last_recorded_at(&self) -> UtcInstant {
         self.segments.last().map_or(UtcInstant::EARLIEST, |entry| entry.recorded.bounds().1)
+    }
+
+    /// What tells the segments up to the one in front of `end` from those of any other history; `None` if there is none.
+    pub(crate) fn history(&self, end: Position) -> Option<u32> {
+        let last = self.segments.partition_point(|entry| next(entry.last()) < end);
+        let segments = serde_json::to_vec(self.segments.get(..=last)?).ok()?;
+        Some(crc32c::crc32c(&segments))
     }
 
     /// The manifest with one more segment.

@@ -1,14 +1,17 @@
 //! The member dictionary: names to dense numbers and back. Names are hashed once, on the way in; everything
 //! behind the log counts in ordinals.
 
+pub(crate) mod image;
+mod shards;
 mod text;
 
-use std::hash::BuildHasher;
 use std::hint::black_box;
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::HashMap;
 use lastseen_event::{MemberOrdinal, MemberRef, PersonOrdinal, TenantId, TenantOrdinal, UserId};
 
+pub(crate) use self::shards::Seed;
+use self::shards::Shards;
 use self::text::{TextArena, TextRef};
 
 /// Every tenant, person and member of a log.
@@ -18,16 +21,17 @@ use self::text::{TextArena, TextRef};
 /// same numbers.
 #[derive(Default)]
 pub struct Members {
-    hasher: DefaultHashBuilder,
+    seed: Seed,
     tenants: Vec<Tenant>,
     tenant_numbers: HashMap<Box<str>, TenantOrdinal>,
     text: TextArena,
     persons: Vec<Person>,
+    /// Persons by name.
     person_numbers: Shards,
     /// By ordinal; `None` where a block has not been filled.
     entries: Vec<Option<MemberEntry>>,
-    /// Members of persons beyond each person's first.
-    further: HashMap<(PersonOrdinal, TenantOrdinal), MemberOrdinal>,
+    /// Members of persons beyond each person's first, by person and tenant.
+    further: Shards,
     count: usize,
 }
 
@@ -38,9 +42,15 @@ const BLOCK_MAX: u32 = 8_192;
 
 struct Tenant {
     name: Box<str>,
-    /// Ordinals of the newest block that are still free.
+    blocks: Blocks,
+}
+
+/// The ordinals of a tenant.
+#[derive(Clone, Debug, Default)]
+struct Blocks {
+    /// Those of the newest block that are still free.
     free: std::ops::Range<u32>,
-    /// Ordinals in all of its blocks.
+    /// How many there are in all blocks.
     numbers: u32,
 }
 
@@ -68,40 +78,6 @@ impl MemberEntry {
     }
 }
 
-/// Hash table of persons by name, split so that growing one part stalls the writer briefly. Hashes are kept, so
-/// growing never reads names.
-struct Shards([HashTable<(u32, PersonOrdinal)>; SHARDS]);
-
-const SHARDS: usize = 64;
-
-impl Default for Shards {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| HashTable::new()))
-    }
-}
-
-impl Shards {
-    #[expect(clippy::cast_possible_truncation, reason = "takes part of a hash")]
-    fn split(hash: u64) -> (usize, u32) {
-        ((hash as usize) % SHARDS, (hash >> 32) as u32)
-    }
-
-    /// Spreads the kept part of a hash over the bits a table looks at.
-    fn spread(kept: u32) -> u64 {
-        u64::from(kept) | u64::from(kept) << 32
-    }
-
-    fn find(&self, hash: u64, mut eq: impl FnMut(PersonOrdinal) -> bool) -> Option<PersonOrdinal> {
-        let (shard, kept) = Self::split(hash);
-        self.0[shard].find(Self::spread(kept), |entry| entry.0 == kept && eq(entry.1)).map(|entry| entry.1)
-    }
-
-    fn insert(&mut self, hash: u64, person: PersonOrdinal) {
-        let (shard, kept) = Self::split(hash);
-        self.0[shard].insert_unique(Self::spread(kept), (kept, person), |entry| Self::spread(entry.0));
-    }
-}
-
 impl Members {
     /// Number of members.
     pub fn len(&self) -> usize {
@@ -120,13 +96,13 @@ impl Members {
 
     /// The person with this `user_id`.
     pub fn find_person(&self, user_id: &str) -> Option<PersonOrdinal> {
-        self.person(self.hasher.hash_one(user_id), user_id)
+        self.person(self.seed.of_name(user_id), user_id)
     }
 
     /// The member with these names.
     pub fn find(&self, tenant_id: &str, user_id: &str) -> Option<MemberRef> {
         let tenant = self.tenant(tenant_id)?;
-        let person = self.person(self.hasher.hash_one(user_id), user_id)?;
+        let person = self.person(self.seed.of_name(user_id), user_id)?;
         let member = self.member_of(person, tenant)?;
         Some(MemberRef { member, tenant, person })
     }
@@ -135,6 +111,22 @@ impl Members {
     pub fn member_ref(&self, member: MemberOrdinal) -> Option<MemberRef> {
         let entry = self.entries.get(member.index()).copied()??;
         Some(MemberRef { member, tenant: entry.tenant(), person: entry.person })
+    }
+
+    /// Whether each member of `other` is here with the same numbers and names.
+    pub(crate) fn has_all_of(&self, other: &Self) -> bool {
+        (0..)
+            .map(MemberOrdinal::new)
+            .zip(&other.entries)
+            .filter_map(|(member, entry)| Some((member, (*entry)?)))
+            .all(|(member, entry)| {
+                self.member_ref(member).is_some_and(|here| {
+                    here.tenant == entry.tenant()
+                        && here.person == entry.person
+                        && self.tenant_id(here.tenant) == other.tenant_id(here.tenant)
+                        && self.user_id(here.person) == other.user_id(here.person)
+                })
+            })
     }
 
     /// The name of a tenant.
@@ -160,13 +152,12 @@ impl Members {
     pub(crate) fn find_all(&self, names: &[(TenantId<'_>, UserId<'_>)], found: &mut Vec<Option<MemberRef>>) {
         let tenant = |(tenant_id, _): &(TenantId<'_>, _)| self.tenant(tenant_id.as_str());
         let tenants: Vec<_> = names.iter().map(tenant).collect();
-        let hashes: Vec<_> =
-            names.iter().map(|(_, user_id)| self.hasher.hash_one(user_id.as_str())).collect();
+        let hashes: Vec<_> = names.iter().map(|(_, user_id)| self.seed.of_name(user_id.as_str())).collect();
         // Nearly always the right one; its name is compared below, when it is near.
         let candidates: Vec<_> =
             hashes.iter().map(|hash| self.person_numbers.find(*hash, |_| true)).collect();
         let persons: Vec<_> =
-            candidates.iter().map(|person| person.map(|person| self.persons[person.index()])).collect();
+            candidates.iter().map(|person| person.map(|person| self.persons[person as usize])).collect();
         let first = |person: &Option<Person>| person.and_then(|person| self.entries[person.first.index()]);
         let entries: Vec<_> = persons.iter().map(first).collect();
         found.clear();
@@ -183,7 +174,7 @@ impl Members {
     /// The member with these names, made if it is new; whether it was.
     pub(crate) fn resolve(&mut self, tenant_id: TenantId<'_>, user_id: UserId<'_>) -> (MemberRef, bool) {
         let tenant = self.resolve_tenant(tenant_id);
-        self.resolve_in(tenant, user_id, self.hasher.hash_one(user_id.as_str()))
+        self.resolve_in(tenant, user_id, self.seed.of_name(user_id.as_str()))
     }
 
     /// The tenant of this name, made if it is new.
@@ -198,6 +189,15 @@ impl Members {
         self.entries.reserve(members / 4 * 5);
     }
 
+    /// Which of these members are here already, under the number they say: so many from the first on.
+    pub(crate) fn known(&self, members: &[(MemberOrdinal, TenantId<'_>, UserId<'_>)]) -> usize {
+        let is_known = |(member, tenant_id, user_id): &(MemberOrdinal, TenantId<'_>, UserId<'_>)| {
+            let found = self.find(tenant_id.as_str(), user_id.as_str());
+            found.is_some_and(|found| found.member == *member)
+        };
+        members.iter().take_while(|member| is_known(member)).count()
+    }
+
     /// Makes these members, each of which is new and gets the number it says; `None` if one is not or does not.
     ///
     /// The same as [`Members::resolve`] on each: what that reads lies all over memory, and is read for all before the first
@@ -207,7 +207,7 @@ impl Members {
         const AT_ONCE: usize = 1_024;
         for new in new.chunks(AT_ONCE) {
             let hashes: Vec<u64> =
-                new.iter().map(|(.., user_id)| self.hasher.hash_one(user_id.as_str())).collect();
+                new.iter().map(|(.., user_id)| self.seed.of_name(user_id.as_str())).collect();
             let tenants: Vec<_> =
                 new.iter().map(|(_, tenant_id, _)| self.resolve_tenant(*tenant_id)).collect();
             black_box(
@@ -235,7 +235,7 @@ impl Members {
         let member = self.next_ordinal(tenant);
         let person = match known {
             Some(person) => {
-                self.further.insert((person, tenant), member);
+                self.further.insert(self.seed.of_pair((person, tenant)), member.get());
                 person
             }
             None => self.add_person(hash, user_id.as_str(), member),
@@ -249,18 +249,26 @@ impl Members {
     }
 
     fn person(&self, hash: u64, user_id: &str) -> Option<PersonOrdinal> {
-        self.person_numbers.find(hash, |person| self.text.is(self.persons[person.index()].name, user_id))
+        let is = |person: u32| self.text.is(self.persons[person as usize].name, user_id);
+        self.person_numbers.find(hash, is).map(PersonOrdinal::new)
     }
 
     fn member_of(&self, person: PersonOrdinal, tenant: TenantOrdinal) -> Option<MemberOrdinal> {
+        let is = |member: MemberOrdinal| {
+            let entry = self.entries[member.index()];
+            entry.is_some_and(|entry| entry.tenant() == tenant && entry.person == person)
+        };
         let first = self.persons[person.index()].first;
-        let entry = self.entries[first.index()]?;
-        if entry.tenant() == tenant { Some(first) } else { self.further.get(&(person, tenant)).copied() }
+        if is(first) {
+            return Some(first);
+        }
+        let hash = self.seed.of_pair((person, tenant));
+        self.further.find(hash, |member| is(MemberOrdinal::new(member))).map(MemberOrdinal::new)
     }
 
     fn add_tenant(&mut self, name: &str) -> TenantOrdinal {
         let tenant = TenantOrdinal::new(u32::try_from(self.tenants.len()).expect("fewer than 2^32 tenants"));
-        self.tenants.push(Tenant { name: name.into(), free: 0..0, numbers: 0 });
+        self.tenants.push(Tenant { name: name.into(), blocks: Blocks::default() });
         self.tenant_numbers.insert(name.into(), tenant);
         tenant
     }
@@ -268,21 +276,21 @@ impl Members {
     fn add_person(&mut self, hash: u64, user_id: &str, first: MemberOrdinal) -> PersonOrdinal {
         let person = PersonOrdinal::new(u32::try_from(self.persons.len()).expect("fewer than 2^32 persons"));
         self.persons.push(Person { name: self.text.add(user_id), first });
-        self.person_numbers.insert(hash, person);
+        self.person_numbers.insert(hash, person.get());
         person
     }
 
     fn next_ordinal(&mut self, tenant: TenantOrdinal) -> MemberOrdinal {
         let end = u32::try_from(self.entries.len()).expect("fewer than 2^32 members");
-        let entry = &mut self.tenants[tenant.index()];
-        if entry.free.is_empty() {
-            let block = (entry.numbers / 4).clamp(BLOCK_MIN, BLOCK_MAX);
-            entry.free = end..end.checked_add(block).expect("fewer than 2^32 members");
-            entry.numbers += block;
-            self.entries.resize(entry.free.end as usize, None);
+        let blocks = &mut self.tenants[tenant.index()].blocks;
+        if blocks.free.is_empty() {
+            let block = (blocks.numbers / 4).clamp(BLOCK_MIN, BLOCK_MAX);
+            blocks.free = end..end.checked_add(block).expect("fewer than 2^32 members");
+            blocks.numbers += block;
+            self.entries.resize(blocks.free.end as usize, None);
         }
-        let ordinal = entry.free.start;
-        entry.free.start += 1;
+        let ordinal = blocks.free.start;
+        blocks.free.start += 1;
         MemberOrdinal::new(ordinal)
     }
 }

@@ -19,6 +19,8 @@ pub struct LogOptions {
     pub segment_events: u64,
     /// What is older than this is sealed, however few events there are.
     pub segment_age: Duration,
+    /// The dictionary is written to disk when at least so many members are new, and an eighth of those it has.
+    pub dictionary_members: usize,
     /// Who seals.
     pub sealing: Sealing,
 }
@@ -46,6 +48,7 @@ impl Default for LogOptions {
             group_events: 16_384,
             segment_events: 1_000_000,
             segment_age: Duration::from_hours(24),
+            dictionary_members: 65_536,
             sealing: Sealing::Background,
         }
     }

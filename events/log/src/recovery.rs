@@ -11,6 +11,7 @@ use lastseen_store::Corruption;
 
 pub use self::scan::TornTail;
 use self::scan::{FileScan, Scanner};
+use crate::dictionary::Due;
 use crate::disk::{Access, Disk, DiskFile, ROOT, SyncSite, read_all};
 use crate::manifest::{Listing, Manifest};
 use crate::members::Members;
@@ -30,6 +31,7 @@ pub(crate) struct Recovered {
     pub(crate) last_position: Position,
     pub(crate) last_recorded_at: UtcInstant,
     pub(crate) members: Members,
+    pub(crate) dictionary: Due,
     pub(crate) recent: RecentIds,
     pub(crate) torn: Option<TornTail>,
 }
@@ -55,7 +57,9 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Reco
     }
     let log_id = manifest.as_ref().map(Manifest::log_id);
     let manifest = manifest.unwrap_or_else(|| Manifest::empty(LogId([0; 16])));
-    let members = sealed::read_members(disk.as_ref(), &manifest)?;
+    let (members, kept) = sealed::members(disk.as_ref(), &manifest)?;
+    let dictionary = Due::new(options.dictionary_members, kept);
+    dictionary.mark(&members, next(manifest.last()));
     // The window reaches back from the end; where that is, the last file's header says nearly.
     let reaches = unsealed.last().map_or(Ok(None), |last| first_position(disk.as_ref(), *last))?;
     let next_position = reaches.unwrap_or_else(|| next(manifest.last())).max(next(manifest.last()));
@@ -93,6 +97,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Reco
         last_position: scanner.last_position,
         last_recorded_at: scanner.last_recorded_at,
         members: scanner.members,
+        dictionary,
         recent: scanner.recent.take().expect("it was given one"),
         torn,
     })
@@ -170,7 +175,7 @@ pub(crate) fn look(disk: &Arc<dyn Disk>) -> Result<Looked, OpenError> {
         }
         let log_id = manifest.as_ref().map(Manifest::log_id);
         let manifest = manifest.unwrap_or_else(|| Manifest::empty(LogId([0; 16])));
-        let members = sealed::read_members(disk.as_ref(), &manifest)?;
+        let members = sealed::read_members(disk.as_ref(), &manifest, None)?;
         let mut pass = Pass { scanner: Scanner::new(members, None, &manifest), log_id, files: Vec::new() };
         let scanned = numbers.iter().enumerate().try_for_each(|(at, &number)| {
             pass.file(disk.as_ref(), number, (Access::Read, at + 1 == numbers.len())).map(drop)

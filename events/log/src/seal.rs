@@ -13,6 +13,7 @@ use parquet::errors::ParquetError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::LogOptions;
+use crate::dictionary;
 use crate::disk::{Access, Disk, SyncSite, create_anew, read_all};
 use crate::manifest::{Entry, Manifest, Piece};
 use crate::places::FilePlace;
@@ -146,12 +147,32 @@ impl Sealer {
         if self.stopped {
             return Err(SealError::Stopped);
         }
-        let Some(due) = self.due(all) else { return Ok(false) };
+        let Some(due) = self.due(all) else {
+            self.write_dictionary();
+            return Ok(false);
+        };
         let sealed = self.seal(&due);
         if let Err(SealError::Corrupt(_) | SealError::Encode(_)) = &sealed {
             self.stopped = true;
         }
         sealed.map(|()| true)
+    }
+
+    /// What is new in the dictionary goes to disk once the segments that define it are there.
+    fn write_dictionary(&self) {
+        let (started, shared) = (Instant::now(), &self.shared);
+        let manifest = shared.places.read().manifest.clone();
+        let on = (shared.disk.as_ref(), manifest.as_ref());
+        match dictionary::write_due(&shared.dictionary, &shared.members, on) {
+            Ok(None) => {}
+            Ok(Some(members)) => {
+                tracing::info!(members, seconds = started.elapsed().as_secs_f64(), "dictionary written");
+            }
+            Err(error) => {
+                let path = dictionary::PATH;
+                tracing::warn!(%error, path, "the dictionary was not written; the next start takes longer");
+            }
+        }
     }
 
     fn due(&self, all: bool) -> Option<Due> {

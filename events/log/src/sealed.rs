@@ -10,6 +10,7 @@ use lastseen_event::Position;
 use lastseen_store::{Corruption, ReadError};
 
 use crate::OpenError;
+use crate::dictionary;
 use crate::disk::{Access, Disk, read_all};
 use crate::known::each_identity;
 use crate::manifest::{BadManifest, Entry, Manifest, PATH, Piece, VERSION};
@@ -36,20 +37,53 @@ pub(crate) fn bad_manifest(bad: BadManifest) -> OpenError {
     }
 }
 
-/// The members of all segments, each of which is there with its length.
+/// The members of all segments, each of which is there with its length: from the dictionary, as far as it goes, and then
+/// from the members files. Also how many the dictionary has.
 ///
 /// # Errors
 /// [`OpenError`].
-pub(crate) fn read_members(disk: &dyn Disk, manifest: &Manifest) -> Result<Members, OpenError> {
-    let mut members = Members::default();
-    let bytes: usize =
-        manifest.segments.iter().map(|entry| usize::try_from(entry.members.0).unwrap_or(0)).sum();
+pub(crate) fn members(disk: &dyn Disk, manifest: &Manifest) -> Result<(Members, usize), OpenError> {
+    let of_no_use = |why: &dyn std::fmt::Display| {
+        let (path, why) = (dictionary::PATH, why.to_string());
+        tracing::warn!(path, why, "the dictionary is of no use: reading the members files");
+    };
+    match dictionary::read(disk, manifest) {
+        Ok(None) => {}
+        Ok(Some((members, end))) => {
+            let kept = members.len();
+            match read_members(disk, manifest, Some((members, end))) {
+                Err(OpenError::Corrupt(corruption)) => of_no_use(&corruption),
+                members => return Ok((members?, kept)),
+            }
+        }
+        Err(fault) => of_no_use(&fault),
+    }
+    Ok((read_members(disk, manifest, None)?, 0))
+}
+
+/// The members of all segments, each of which is there with its length. With those in front of a position, if they are known.
+///
+/// # Errors
+/// [`OpenError`].
+pub(crate) fn read_members(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    known: Option<(Members, Position)>,
+) -> Result<Members, OpenError> {
+    let (mut members, end) = known.unwrap_or((Members::default(), Position::START));
+    // The last of them may define some that are known and some that are not.
+    let defined = manifest.segments.partition_point(|entry| next(entry.last()) < end);
+    let (defined, segments) = manifest.segments.split_at(defined);
+    for entry in defined {
+        check_lengths(disk, entry)?;
+    }
+    let bytes: usize = segments.iter().map(|entry| usize::try_from(entry.members.0).unwrap_or(0)).sum();
     members.reserve(bytes / MEMBER_BYTES, bytes);
     // One is checked while the one before is taken in.
     thread::scope(|scope| {
         let (sender, files) = sync_channel(FILES_AHEAD);
         scope.spawn(move || {
-            for entry in &manifest.segments {
+            for entry in segments {
                 if sender.send((entry, read_whole(disk, entry))).is_err() {
                     return;
                 }
@@ -57,7 +91,8 @@ pub(crate) fn read_members(disk: &dyn Disk, manifest: &Manifest) -> Result<Membe
         });
         for (entry, bytes) in files {
             let bytes = bytes?;
-            if define(&mut members, &bytes, manifest.log_id()).is_none() {
+            let may_be_known = entry.first() < end;
+            if define(&mut members, &bytes, manifest.log_id(), may_be_known).is_none() {
                 return Err(bad_members(entry, &bytes));
             }
         }
@@ -73,7 +108,7 @@ const FILES_AHEAD: usize = 2;
 
 /// The members of a segment as bytes that are what was written; the segment is there with its length.
 fn read_whole(disk: &dyn Disk, entry: &Entry) -> Result<Vec<u8>, OpenError> {
-    check_length(disk, entry)?;
+    check_length(disk, &segment::path(entry.first()), entry.bytes())?;
     let path = segment::members_path(entry.first());
     let bytes = disk.open(&path, Access::Read).and_then(|file| read_all(file.as_ref()));
     let bytes = bytes.map_err(|error| missing_or_io(error, &path))?;
@@ -86,15 +121,20 @@ fn bad_members(entry: &Entry, bytes: &[u8]) -> OpenError {
     OpenError::Corrupt(Corruption { file: segment::members_path(entry.first()), offset: 0, expected, found })
 }
 
-fn check_length(disk: &dyn Disk, entry: &Entry) -> Result<(), OpenError> {
-    let path = segment::path(entry.first());
-    let size = disk.open(&path, Access::Read).and_then(|file| file.size());
-    let size = size.map_err(|error| missing_or_io(error, &path))?;
-    if size == entry.bytes() {
+fn check_lengths(disk: &dyn Disk, entry: &Entry) -> Result<(), OpenError> {
+    check_length(disk, &segment::path(entry.first()), entry.bytes())?;
+    check_length(disk, &segment::members_path(entry.first()), entry.members.0)
+}
+
+fn check_length(disk: &dyn Disk, path: &str, length: u64) -> Result<(), OpenError> {
+    let size = disk.open(path, Access::Read).and_then(|file| file.size());
+    let size = size.map_err(|error| missing_or_io(error, path))?;
+    if size == length {
         return Ok(());
     }
-    let (expected, found) = (format!("{} bytes", entry.bytes()), size.to_string());
-    Err(OpenError::Corrupt(Corruption { file: path, offset: size.min(entry.bytes()), expected, found }))
+    let (expected, found) = (format!("{length} bytes"), size.to_string());
+    let (file, offset) = (path.to_owned(), size.min(length));
+    Err(OpenError::Corrupt(Corruption { file, offset, expected, found }))
 }
 
 /// A file that the manifest names and that is not there is damage.

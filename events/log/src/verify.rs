@@ -63,6 +63,8 @@ pub enum FindingKind {
     /// A segment, or the file of its members, is missing or not what the manifest says, or its events are not what the log
     /// writes.
     Segment,
+    /// The dictionary beside the segments is not what the members files say. It is worth only time: opening does without it.
+    Dictionary,
     /// A file's header is damaged, of another format, or not that of this file in this log.
     FileHeader,
     /// Bytes that should be a valid frame are none.
@@ -85,6 +87,7 @@ impl FindingKind {
         match self {
             Self::Manifest => "manifest",
             Self::Segment => "segment",
+            Self::Dictionary => "dictionary",
             Self::FileHeader => "file_header",
             Self::Frame => "frame",
             Self::Position => "position",
@@ -162,6 +165,7 @@ pub fn verify(
             break;
         }
     }
+    check.dictionary(disk.as_ref())?;
     check.verified.members = check.members.len();
     check.verified.findings.append(&mut check.ids.into_findings());
     Ok(check.verified)

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::group::Group;
 use crate::LogOptions;
+use crate::dictionary::Due;
 use crate::disk::Disk;
 use crate::manifest::{BadManifest, Manifest};
 use crate::members::Members;
@@ -88,6 +89,7 @@ pub(crate) struct Shared {
     pub(crate) log_id: LogId,
     pub(crate) members: RwLock<Members>,
     pub(crate) places: RwLock<Places>,
+    pub(crate) dictionary: Due,
     /// Events below this position are looked up in segments: they may not be in the recent window.
     pub(crate) recent_from: AtomicU64,
     /// Whether another process may seal what is read here.
@@ -257,6 +259,7 @@ impl Writer {
             }
             self.commit_recent();
             self.tail.send_replace(last.position);
+            self.shared.dictionary.mark(&self.shared.members.read(), next(last.position));
         }
         let answers = group.answers(self.last_position());
         (self.on_commit)(Commit { facts, answers });

@@ -4,6 +4,22 @@
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TextRef(u32);
 
+impl TextRef {
+    /// The one that is this number.
+    pub(super) fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    pub(super) fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The byte at which the name begins.
+    pub(super) fn start(self) -> usize {
+        self.0 as usize * ALIGN
+    }
+}
+
 /// Names begin at multiples of this, so that four bytes reach 16 GiB.
 const ALIGN: usize = 4;
 
@@ -28,6 +44,21 @@ impl TextArena {
         self.0.reserve(bytes);
     }
 
+    /// Bytes in use.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// All names, as they stand.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Adds names as they stood in another arena behind those that are here.
+    pub(super) fn append(&mut self, names: &[u8]) {
+        self.0.extend_from_slice(names);
+    }
+
     /// The name that was added.
     pub(super) fn get(&self, at: TextRef) -> &str {
         std::str::from_utf8(self.bytes(at)).expect("names are added as UTF-8")
@@ -39,7 +70,7 @@ impl TextArena {
     }
 
     fn bytes(&self, at: TextRef) -> &[u8] {
-        let start = at.0 as usize * ALIGN;
+        let start = at.start();
         let len = usize::from(self.0[start]);
         &self.0[start + 1..][..len]
     }

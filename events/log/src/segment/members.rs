@@ -61,8 +61,14 @@ impl MembersFile {
     }
 }
 
-/// Adds the members that a file defines. `None`: it is not what sealing writes.
-pub(crate) fn define(members: &mut Members, bytes: &[u8], log_id: LogId) -> Option<()> {
+/// Adds the members that a file defines; the first ones may be known already, if it is said so. `None`: it is not what
+/// sealing writes.
+pub(crate) fn define(
+    members: &mut Members,
+    bytes: &[u8],
+    log_id: LogId,
+    mut may_be_known: bool,
+) -> Option<()> {
     let header = FileHeader::decode(bytes).ok().filter(|header| header.log_id == log_id)?;
     let mut at = FILE_HEADER_LEN;
     let mut new = Vec::new();
@@ -77,6 +83,8 @@ pub(crate) fn define(members: &mut Members, bytes: &[u8], log_id: LogId) -> Opti
             let _: () = new.push((member.member, member.tenant_id, member.user_id));
             Some(())
         })?;
-        members.define(&new)?;
+        let known = if may_be_known { members.known(&new) } else { 0 };
+        may_be_known &= known == new.len();
+        members.define(&new[known..])?;
     }
 }

@@ -8,6 +8,7 @@ use lastseen_event::Position;
 use lastseen_store::{Corruption, ReadError};
 
 use super::{Check, FindingKind, VerifyError, failed, size};
+use crate::dictionary::{self, Fault};
 use crate::disk::{Access, Disk, read_all};
 use crate::manifest::{BadManifest, Entry, Manifest, PATH, Piece, VERSION};
 use crate::segment;
@@ -92,6 +93,33 @@ impl Check {
         Ok(())
     }
 
+    /// The dictionary against the members that were defined, after all else.
+    pub(super) fn dictionary(&mut self, disk: &dyn Disk) -> Result<(), VerifyError> {
+        let mut before = None;
+        loop {
+            let Ok(Some(manifest)) = Manifest::read(disk) else { return Ok(()) };
+            let (offset, found) = match dictionary::read(disk, &manifest) {
+                Ok(None) => return Ok(()),
+                // Where something else is wrong, members may be missing that it has.
+                Ok(Some(_)) if self.lost || !self.verified.findings.is_empty() => return Ok(()),
+                Ok(Some((kept, _))) if self.members.has_all_of(&kept) => return Ok(()),
+                Ok(Some(_)) => (0, "other members".to_owned()),
+                // A server may have written it since the manifest was read.
+                Err(Fault::Foreign) if before.as_ref() != Some(&manifest) => {
+                    before = Some(manifest);
+                    continue;
+                }
+                Err(Fault::Io(error)) => return Err(failed(dictionary::PATH)(error)),
+                Err(Fault::Damaged { offset }) => (offset, "bytes that are none".to_owned()),
+                Err(fault) => (0, fault.to_string()),
+            };
+            let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+            let expected = "a dictionary of the members that the segments define".to_owned();
+            self.found(FindingKind::Dictionary, dictionary::PATH, offset, (expected, found));
+            return Ok(());
+        }
+    }
+
     fn members_file(&mut self, disk: &dyn Disk, entry: &Entry) -> Result<(), VerifyError> {
         let path = segment::members_path(entry.first());
         let bytes = match disk.open(&path, Access::Read).and_then(|file| read_all(file.as_ref())) {
@@ -102,7 +130,7 @@ impl Check {
         // Those of a WAL file that was checked before it was sealed are known.
         let known = entry.first() <= self.verified.last_position || self.lost;
         let whole = Piece::of(&bytes) == entry.members;
-        if !whole || (!known && define(&mut self.members, &bytes, log_id).is_none()) {
+        if !whole || (!known && define(&mut self.members, &bytes, log_id, false).is_none()) {
             let expected = format!("{} bytes with checksum {:08x}", entry.members.0, entry.members.1);
             let found = format!("{} bytes with {:08x}", bytes.len(), crc32c::crc32c(&bytes));
             self.found(FindingKind::Segment, &path, 0, (expected, found));

@@ -10,6 +10,9 @@ use lastseen_store::{AppendError, Detail, EventReader, EventStore, OnConflict, R
 use crate::history::{History, Item, batch, check, check_verified};
 use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
 
+/// The one file that nothing depends on.
+const DICTIONARY: &str = "segments/dictionary";
+
 type Files = BTreeMap<String, Vec<u8>>;
 
 /// With a window this small, duplicates are looked up in segments.
@@ -140,7 +143,8 @@ fn random_damage_to_larger_sealed_logs_is_noticed() {
 #[test]
 fn a_missing_sealed_file_is_noticed() {
     let (files, _) = sample(&[3, 2, 4, 1, 2, 5]);
-    for path in files.keys().filter(|path| path.starts_with("segments/")) {
+    let needed = |path: &&String| path.starts_with("segments/") && path.as_str() != DICTIONARY;
+    for path in files.keys().filter(needed) {
         let mut left = files.clone();
         left.remove(path);
         let Err(OpenError::Corrupt(corruption)) = open(&FaultDisk::holding(&left), &small(), clock(1)) else {
@@ -155,6 +159,63 @@ fn a_missing_sealed_file_is_noticed() {
         let opened = open(&FaultDisk::holding(&left), &small(), clock(1));
         assert!(matches!(opened, Err(OpenError::Corrupt(_))), "opens without {path} and without WAL files");
     }
+}
+
+/// Opens with the dictionary, without it, and with one that is of no use; each time the members are the same, and new ones get the
+/// same numbers.
+#[test]
+fn the_dictionary_is_worth_only_time() {
+    let (files, history) = sample(&[3, 2, 4, 1, 2, 5, 40, 3]);
+    let dictionary = &files[DICTIONARY];
+    let mut others = vec![None, Some(Vec::new()), Some(dictionary[..dictionary.len() / 2].to_vec())];
+    // That of a history that began alike, and of another log.
+    let (longer, _) = sample(&[3, 2, 4, 1, 2, 5, 40, 3, 7, 7, 7]);
+    others.push(Some(longer[DICTIONARY].clone()));
+    let (shorter, _) = sample(&[3, 2, 4]);
+    others.push(Some(shorter[DICTIONARY].clone()));
+    let grown = |dictionary: Option<&Vec<u8>>| {
+        let mut files = files.clone();
+        match dictionary {
+            Some(bytes) => files.insert(DICTIONARY.to_owned(), bytes.clone()),
+            None => files.remove(DICTIONARY),
+        };
+        let disk = FaultDisk::holding(&files);
+        let log = open(&disk, &small(), clock(1)).expect("opens");
+        let mut history = history.compare(&log, None).expect("is the history");
+        let items: Vec<Item> = (500..540).map(Item::new).collect();
+        wait(log.append(batch(&items), OnConflict::RefuseBatch)).expect("appends");
+        history.items.extend(&items);
+        // Made anew with those who came.
+        log.seal().expect("seals");
+        let facts = history.compare(&log, None).expect("is the history").facts;
+        log.close();
+        check_verified(&disk, None).expect("is sound");
+        let members: Vec<_> = facts.iter().map(|fact| fact.member).collect();
+        (members, disk.files().contains_key(DICTIONARY))
+    };
+    let with = grown(Some(dictionary));
+    assert!(with.1);
+    for other in others {
+        assert_eq!(grown(other.as_ref()), with, "{:?} bytes", other.map(|bytes| bytes.len()));
+    }
+}
+
+/// With a dictionary that holds all members, the members files are not read: they may be damaged, and the check says so.
+#[test]
+fn members_that_the_dictionary_has_are_not_read_again() {
+    let (files, history) = sample(&[3, 2, 4, 1, 2, 5]);
+    let mut damaged = files.clone();
+    let first = damaged.iter_mut().find(|(path, _)| path.ends_with(".members")).expect("there");
+    first.1[100] ^= 1;
+    let path = first.0.clone();
+    let opened = open(&FaultDisk::holding(&damaged), &small(), clock(1)).expect("opens");
+    history.compare(&opened, None).expect("is the history");
+    check_verified(&FaultDisk::holding(&damaged), Some(&BTreeSet::from([path.as_str()]))).expect("is named");
+    damaged.remove(DICTIONARY);
+    let Err(OpenError::Corrupt(corruption)) = open(&FaultDisk::holding(&damaged), &small(), clock(1)) else {
+        panic!("opens");
+    };
+    assert_eq!(corruption.file, path);
 }
 
 #[test]

@@ -63,13 +63,14 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Small files and a small window, so that a short test rolls and forgets.
+/// Small files and a small window, so that a short test rolls and forgets; the dictionary is written as often as it can be.
 pub(crate) fn options(wal_file_bytes: u64) -> LogOptions {
     LogOptions {
         wal_file_bytes,
         recent_ids: 1_000,
         queue_requests: 16,
         group_events: 64,
+        dictionary_members: 1,
         sealing: Sealing::OnDemand,
         ..LogOptions::default()
     }
