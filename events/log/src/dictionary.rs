@@ -72,10 +72,9 @@ pub(crate) fn write_due(
 ) -> io::Result<Option<u32>> {
     let Some((end, mark)) = due.take(manifest.last()) else { return Ok(None) };
     let count = mark.counts.members;
-    let written = write(Taking::new(mark), end, members, (disk, manifest));
-    // What did not go is not tried again before the next time.
+    // Also where it does not go: that is not tried again before the next time.
     due.kept(count as usize);
-    written.map(|()| Some(count))
+    write(Taking::new(mark), end, members, (disk, manifest)).map(|()| Some(count))
 }
 
 fn write(
