@@ -3,32 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use lastseen_tests::instant::micros;
-use lastseen_tests::{Process, git_activity};
+use lastseen_tests::{Process, git_activity, python_with, wait_until_sealed};
 use serde_json::Value;
 
-use crate::answers::{sealing_server, wait_until_sealed, walk};
+use crate::answers::{sealing_server, walk};
 
 const ENDED_WITHIN: Duration = Duration::from_mins(5);
 
-/// A Python that has the packages.
-fn python() -> Option<PathBuf> {
-    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/analysts/bin/python");
-    [made, PathBuf::from("python3")].into_iter().find_map(|python| {
-        let mut command = Command::new(python);
-        command.args(["-c", "import duckdb, polars, pandas, pyarrow, sys; print(sys.executable, end='')"]);
-        let output = command.output().ok().filter(|output| output.status.success())?;
-        Some(PathBuf::from(String::from_utf8(output.stdout).ok()?))
-    })
-}
-
 #[test]
 fn other_tools_read_the_segments_and_say_the_same() {
-    let Some(python) = python() else {
+    let Some(python) = python_with("duckdb, polars, pandas, pyarrow") else {
         // Past the capture of the test runner, so that it is seen, and CI fails on it.
         writeln!(std::io::stderr(), "skipped: no Python with duckdb, polars, pandas and pyarrow").unwrap();
         return;

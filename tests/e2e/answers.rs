@@ -1,16 +1,10 @@
 //! How the tests start a server and read its answers.
 
-use std::fs;
-use std::path::Path;
-use std::time::Duration;
-
-use lastseen_tests::{Client, Server, eventually, instant};
+use lastseen_tests::{Client, Server, instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::BINARY;
-
-const SEALED_WITHIN: Duration = Duration::from_mins(1);
 
 /// A server on an empty directory of its own.
 pub(crate) fn empty_server() -> (Server, TempDir) {
@@ -22,17 +16,6 @@ pub(crate) fn empty_server() -> (Server, TempDir) {
 pub(crate) fn sealing_server(segment_events: &str) -> (Server, TempDir) {
     let data = tempfile::tempdir().unwrap();
     (Server::start_with(BINARY, data.path(), &["--segment-events", segment_events]), data)
-}
-
-/// Waits until events up to `position` are in segments.
-pub(crate) fn wait_until_sealed(data: &Path, position: u64) {
-    let sealed = eventually(SEALED_WITHIN, || {
-        let manifest: Value =
-            serde_json::from_slice(&fs::read(data.join("segments/manifest.json")).ok()?).ok()?;
-        let segments = array(&manifest["manifest"], "segments");
-        (segments.last()?["positions"][1].as_u64()? >= position).then_some(())
-    });
-    assert!(sealed.is_some(), "not sealed within {SEALED_WITHIN:?}");
 }
 
 /// A user without what no other code can know (positions) or what only single answers hold, every instant

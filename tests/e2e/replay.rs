@@ -3,10 +3,10 @@
 use std::io::Read;
 
 use lastseen_tests::instant::{micros, now, rfc3339};
-use lastseen_tests::{Client, Events, Seeded, git_activity};
+use lastseen_tests::{Client, Events, Seeded, git_activity, wait_until_sealed};
 use serde_json::Value;
 
-use crate::answers::{array, position, sealing_server, wait_until_sealed};
+use crate::answers::{array, position, sealing_server};
 
 fn publish(client: &Client, lines: &[String]) {
     for lines in lines.chunks(1_000) {

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use lastseen_tests::{Ended, Process, git_activity};
+use lastseen_tests::{Ended, Process, git_activity, wait_until_sealed};
 use serde_json::Value;
 
 use crate::BINARY;
-use crate::answers::{numbers, sealing_server, wait_until_sealed};
+use crate::answers::{numbers, sealing_server};
 
 const ENDED_WITHIN: Duration = Duration::from_mins(1);
 

@@ -10,11 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use lastseen_tests::instant::now;
-use lastseen_tests::{Client, Ended, Events, Process, Server, git_activity};
+use lastseen_tests::{Client, Ended, Events, Process, Server, git_activity, wait_until_sealed};
 use serde_json::Value;
 
 use crate::BINARY;
-use crate::answers::{array, empty_server, numbers, position, sealing_server, wait_until_sealed};
+use crate::answers::{array, empty_server, numbers, position, sealing_server};
 
 const ENDED_WITHIN: Duration = Duration::from_mins(1);
 

@@ -5,6 +5,7 @@
 //! - [`Events`]: the JSON of events, with ids that are the same in every run;
 //! - [`Model`]: what the answers must be, counted naively from the same JSON;
 //! - [`Recount`]: the same for days, weeks, months and cohorts, in any time zone;
+//! - [`wait_until_sealed`] and [`python_with`]: segments, and other tools that read them;
 //! - [`git_activity`]: real history with known answers.
 //!
 //! Everything here panics where it cannot go on: a test that uses it has failed then.
@@ -22,6 +23,7 @@ pub mod instant;
 mod model;
 mod process;
 mod seeded;
+mod segments;
 mod server;
 
 pub use chrono::NaiveDate;
@@ -31,4 +33,5 @@ pub use http::{Answer, Client, path_segment};
 pub use model::{Model, Question};
 pub use process::{Ended, Process, Signal, eventually};
 pub use seeded::Seeded;
+pub use segments::{python_with, wait_until_sealed};
 pub use server::{READY_WITHIN, Server};

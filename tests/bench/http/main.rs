@@ -12,35 +12,33 @@
     reason = "figures for people: no count here comes near 2^53"
 )]
 
-mod connection;
 mod disk;
-mod latency;
-mod load;
+mod first;
+#[path = "../harness/lib.rs"]
+mod harness;
 mod postgres;
-mod workload;
 
 use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::HumanCount;
+use lastseen::population::{Plan, Population as Simulated};
+use lastseen_event::UtcInstant;
 use lastseen_tests::Server;
+use lastseen_tests::instant::now;
 
-use self::latency::Latencies;
-use self::load::{Load, drive, lasting};
-use self::workload::{Batches, Fixed, Population, Singles, get, streams};
+use self::first::first_events;
+use self::harness::dashboard::{Watched, watch};
+use self::harness::figures::{mib, print_row, resident_bytes, whole};
+use self::harness::latency::{Latencies, print_histogram};
+use self::harness::load::{Load, drive, lasting};
+use self::harness::workload::{BATCH_EVENTS, Population, Posts, Requests, Shape, batches, get, streams};
+use self::harness::{BINARY, arguments};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_lastseen");
 const CONNECTIONS: usize = 64;
-/// Few: one batch is written while others are decoded.
-const BATCH_CONNECTIONS: usize = 4;
-const BATCH_EVENTS: usize = 1_000;
-/// Between two questions of a dashboard: often enough for a p99, too seldom to be a load of its own.
-const QUESTION_PAUSE: Duration = Duration::from_millis(2);
 
 fn main() {
     let Options { span, members, segment_events } = options();
@@ -48,7 +46,7 @@ fn main() {
     let data = directory.path().join("data");
     let server = Server::start_with(BINARY, &data, &["--log", "warn", "--segment-events", &segment_events]);
     let bench = Bench { address: server.url().trim_start_matches("http://").to_owned(), span };
-    let population = Population::new(members);
+    let population = population(members);
     fill(&server, &population);
 
     println!("{:<52} {:>13} {:>12} {:>12}", "", "per second", "p50", "p99");
@@ -59,49 +57,55 @@ fn main() {
     println!("    (2) / (1) = {:.2}", singles.rate() / bare.rate());
     bench.batches_and_disk(&population, directory.path());
     bench.summaries(&population);
-    println!("memory of the server after that: {} MiB", resident_mib(server.id()));
+    println!("memory of the server after that: {} MiB", mib(resident_bytes(server.id())));
     replays(&server);
-    println!("memory of the server at the end: {} MiB", resident_mib(server.id()));
+    println!("memory of the server at the end: {} MiB", mib(resident_bytes(server.id())));
     restart(server, &data);
 }
 
 struct Options {
     /// Length of one measurement.
     span: Duration,
-    members: usize,
+    members: u32,
     /// As the server takes it: with more than the run appends, nothing is sealed.
     segment_events: String,
 }
 
-/// What else cargo passes is ignored.
 fn options() -> Options {
-    let arguments: Vec<String> = std::env::args().collect();
-    let number = |name: &str| {
-        let at = arguments.iter().position(|argument| argument == name)?;
-        let number =
-            arguments.get(at + 1).and_then(|text| text.parse::<u32>().ok()).filter(|number| *number > 0);
-        Some(number.unwrap_or_else(|| panic!("{name} takes a number above 0")))
-    };
+    use arguments::number;
     Options {
         span: Duration::from_secs(number("--seconds").unwrap_or(8).into()),
-        members: number("--members").unwrap_or(1_000_000) as usize,
+        members: number("--members").unwrap_or(1_000_000),
         segment_events: number("--segment-events").unwrap_or(1_000_000).to_string(),
     }
 }
 
+/// `users` in a thousandth as many tenants.
+fn population(users: u32) -> Population {
+    let plan = Plan {
+        seed: 1,
+        users,
+        tenants: (users / 1_000).max(1),
+        days: 30,
+        until: UtcInstant::from_micros(now()),
+        visits_permille: 1_000,
+    };
+    Population::new(Arc::new(Simulated::new(plan).expect("a plan of a size that is simulated")))
+}
+
 /// Shows every member once.
-fn fill(server: &Server, population: &Arc<Population>) {
+fn fill(server: &Server, population: &Population) {
     const BODY_EVENTS: usize = 10_000;
-    let before = resident_mib(server.id());
+    let before = mib(resident_bytes(server.id()));
     let mut stored = 0;
-    for body in population.first_events(BODY_EVENTS) {
+    for body in first_events(population, BODY_EVENTS) {
         let answer = server.client().post("/v1/events", "application/x-ndjson", &body).ok("the first events");
         stored += answer["stored"].as_u64().expect("a count");
     }
     let summary = server.client().ask("/v1/summary");
     assert_eq!(stored, population.len() as u64, "every id is new");
     assert_eq!(summary["total_users"], population.len(), "every member is new");
-    let after = resident_mib(server.id());
+    let after = mib(resident_bytes(server.id()));
     println!(
         "{} members in {} tenants, {} active",
         HumanCount(stored),
@@ -167,6 +171,15 @@ fn restart(server: Server, data: &Path) {
     println!("    start, views rebuilt: {spent:.2} s, {} events/s", whole(events as f64 / spent));
 }
 
+/// The same request again and again.
+struct Fixed(Vec<u8>);
+
+impl Requests for Fixed {
+    fn next(&mut self) -> Option<&[u8]> {
+        Some(&self.0)
+    }
+}
+
 /// Where and for how long.
 struct Bench {
     address: String,
@@ -180,14 +193,16 @@ impl Bench {
     }
 
     fn singles(&self, population: &Population) -> Load {
-        let requests = streams(1, CONNECTIONS).map(|stream| Singles::new(population, stream)).collect();
-        drive(&self.address, requests, lasting(self.span))
+        let shape = Shape { pool: 1_000, content_type: "application/json", events: 1 };
+        let requests = streams(1, CONNECTIONS).map(|stream| Posts::new(population, stream, &shape));
+        drive(&self.address, requests.collect(), lasting(self.span))
     }
 
     /// (3) against (4): by the bytes of the requests.
     fn batches_and_disk(&self, population: &Population, directory: &Path) {
-        let requests: Vec<_> = batches(population, 2).collect();
-        let bytes = requests[0].body_bytes();
+        let mut requests: Vec<_> = batches(population, 2).collect();
+        // They differ by the names of types only.
+        let bytes = requests[0].next().map_or(0, <[u8]>::len);
         let load = drive(&self.address, requests, lasting(self.span));
         let events = load.rate() * BATCH_EVENTS as f64;
         row("(3) durable events in batches of 1,000, 4 connections", events, &load.latencies);
@@ -198,61 +213,20 @@ impl Bench {
         println!("    (3) / (4) = {:.2}", events / baseline);
     }
 
-    /// (5): a dashboard asks while the batches come as fast as they can, and then while nothing comes.
+    /// (5): a dashboard asks while nothing comes, and while the batches come as fast as they can.
     fn summaries(&self, population: &Population) {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, deadline) = (Arc::clone(&stop), lasting(self.span));
-        let requests = batches(population, 3).collect();
-        let address = self.address.clone();
-        let ingest =
-            thread::spawn(move || drive(&address, requests, move |_| !stopped.load(Ordering::Relaxed)));
-        let busy = self.ask_until(&deadline);
-        stop.store(true, Ordering::Relaxed);
-        let ingest = ingest.join().expect("the load does not panic");
+        let Watched { idle, busy, ingest } = watch(&self.address, population, 3, self.span);
         row("(5) GET /v1/summary while ingesting", busy.rate(), &busy.latencies);
         let at = |permille| busy.latencies.at(permille);
         println!("    p90 {}, p99.9 {}, max {}", at(900), at(999), at(1_000));
-        println!("    at {} events/s", whole(ingest.rate() * BATCH_EVENTS as f64));
-        let idle = self.ask_until(&lasting(self.span / 2));
+        println!("    at {} events/s", whole(ingest));
         row("    GET /v1/summary, idle", idle.rate(), &idle.latencies);
         println!("    max {}", idle.latencies.at(1_000));
+        print_row("    how many took how long", ["ingesting", "idle"]);
+        print_histogram(&[&busy.latencies, &idle.latencies]);
     }
-
-    /// Asks for the summary with pauses in between.
-    fn ask_until(&self, go_on: &impl Fn(Instant) -> bool) -> Load {
-        let request = get("/v1/summary");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let (mut all, started) = (Vec::new(), Instant::now());
-        runtime.block_on(async {
-            let mut connection =
-                connection::Connection::open(&self.address).await.expect("the server listens");
-            while go_on(Instant::now()) {
-                let sent = Instant::now();
-                connection.round_trip(&request).await.expect("the server answers 200");
-                all.push(sent.elapsed());
-                tokio::time::sleep(QUESTION_PAUSE).await;
-            }
-        });
-        Load { latencies: Latencies::new(all), elapsed: started.elapsed() }
-    }
-}
-
-fn batches(population: &Population, phase: u32) -> impl Iterator<Item = Batches> {
-    streams(phase, BATCH_CONNECTIONS).map(|stream| Batches::new(population, stream, BATCH_EVENTS))
 }
 
 fn row(name: &str, rate: f64, latencies: &Latencies) {
     println!("{name:<52} {:>13} {:>12} {:>12}", whole(rate), latencies.at(500), latencies.at(990));
-}
-
-/// In groups of three digits.
-fn whole(figure: f64) -> String {
-    HumanCount(figure as u64).to_string()
-}
-
-/// Resident memory of a process, where the system tells it.
-fn resident_mib(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
-use crate::connection::Connection;
-use crate::latency::Latencies;
-use crate::workload::Requests;
+use super::connection::Connection;
+use super::latency::Latencies;
+use super::workload::Requests;
 
 /// What a measurement gave.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Load {
     }
 }
 
-/// Sends what each of `connections` has to send, one request after the other, until `go_on` says no.
+/// Sends what each of `connections` has to send, one request after the other, until it has no more or `go_on` says no.
 pub(crate) fn drive<R: Requests + 'static>(
     address: &str,
     connections: Vec<R>,
@@ -54,16 +54,16 @@ async fn send_all<R: Requests>(
 ) -> io::Result<Vec<Duration>> {
     let mut connection = Connection::open(&address).await?;
     let mut latencies = Vec::new();
-    loop {
-        let request = requests.next();
+    while let Some(request) = requests.next() {
         let sent = Instant::now();
         connection.round_trip(request).await?;
         let answered = Instant::now();
         latencies.push(answered - sent);
         if !go_on(answered) {
-            return Ok(latencies);
+            break;
         }
     }
+    Ok(latencies)
 }
 
 /// Goes on for `span` from now.

@@ -6,37 +6,43 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use lastseen::population::{Occurrence, Plan, Population as Simulated};
+use lastseen::population::{Occurrence, Population as Simulated};
 use lastseen_event::{EventType, UtcInstant};
 use lastseen_tests::Seeded;
-use lastseen_tests::instant::{DAY, HOUR, now, rfc3339};
+use lastseen_tests::instant::{now, rfc3339};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 /// A request of this many bytes is enough for one event and its head.
-const LINE_BYTES: usize = 200;
+pub(crate) const LINE_BYTES: usize = 200;
+
+/// Few: one batch is written while others are decoded.
+pub(crate) const BATCH_CONNECTIONS: usize = 4;
+pub(crate) const BATCH_EVENTS: usize = 1_000;
 
 /// Who there is.
 #[derive(Debug)]
-pub(crate) struct Population(Simulated);
+pub(crate) struct Population(Arc<Simulated>);
 
 /// What one connection sends, request by request.
 pub(crate) trait Requests: Send {
-    /// The next request, whole.
-    fn next(&mut self) -> &[u8];
+    /// The next request, whole; `None` once there is none.
+    fn next(&mut self) -> Option<&[u8]>;
 }
 
-/// The same request again and again.
-pub(crate) struct Fixed(pub(crate) Vec<u8>);
-
-/// One event a request, from a pool.
-pub(crate) struct Singles {
+/// New events again and again, from a pool of requests.
+pub(crate) struct Posts {
     pool: Vec<Patched>,
     sent: usize,
     ids: Ids,
 }
 
-/// 1,000 events a request, from a pool.
-pub(crate) struct Batches(Singles);
+/// What the requests of a pool are like.
+pub(crate) struct Shape {
+    pub(crate) pool: usize,
+    pub(crate) content_type: &'static str,
+    /// Events a request.
+    pub(crate) events: usize,
+}
 
 /// A request and the places in it that change: where each event has its id and its instant.
 struct Patched {
@@ -45,24 +51,14 @@ struct Patched {
 }
 
 /// Ids that no other stream of the run has: `SSSSSSSS-0000-7000-8000-CCCCCCCCCCCC`.
-struct Ids {
+pub(crate) struct Ids {
     stream: u32,
     count: u64,
 }
 
 impl Population {
-    /// `members` users in a thousandth as many tenants.
-    pub(crate) fn new(members: usize) -> Arc<Self> {
-        let users = u32::try_from(members).expect("as many as are simulated at most");
-        let plan = Plan {
-            seed: 1,
-            users,
-            tenants: (users / 1_000).max(1),
-            days: 30,
-            until: UtcInstant::from_micros(now()),
-            visits_permille: 1_000,
-        };
-        Arc::new(Self(Simulated::new(plan).expect("a plan of a size that is simulated")))
+    pub(crate) fn new(simulated: Arc<Simulated>) -> Self {
+        Self(simulated)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -78,7 +74,13 @@ impl Population {
     }
 
     /// Writes an event without a line end; returns where its id and its instant stand.
-    fn write(&self, out: &mut Vec<u8>, member: usize, event_type: EventType, at: i64) -> (usize, usize) {
+    pub(crate) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        member: usize,
+        event_type: EventType,
+        at: i64,
+    ) -> (usize, usize) {
         const ID: &[u8] = b"\"id\":\"";
         const INSTANT: &[u8] = b"\"occurred_at\":\"";
         let start = out.len();
@@ -98,55 +100,20 @@ impl Population {
         let member = self.busy(random);
         self.write(out, member, event_type, now())
     }
-
-    /// Bodies of `size` events that show every member once, three of five within the last 30 days.
-    pub(crate) fn first_events(self: &Arc<Self>, size: usize) -> impl Iterator<Item = Vec<u8>> {
-        let population = Arc::clone(self);
-        let (mut random, mut ids) = (Seeded::new(2), Ids { stream: 0, count: 0 });
-        let newest = now() - 3 * HOUR;
-        (0..self.len()).step_by(size).map(move |first| {
-            let mut body = Vec::with_capacity(size * LINE_BYTES);
-            for index in first..(first + size).min(population.len()) {
-                let member = index * 982_451_653 % population.len();
-                let age = i64::try_from(random.below((50 * DAY).unsigned_abs())).expect("50 days are few");
-                let (id, _) = population.write(&mut body, member, EventType::Login, newest - age);
-                ids.patch(&mut body, id);
-                body.push(b'\n');
-            }
-            body
-        })
-    }
 }
 
-impl Requests for Fixed {
-    fn next(&mut self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Singles {
+impl Posts {
     /// `stream` must differ from that of all others in the run.
-    pub(crate) fn new(population: &Population, stream: u32) -> Self {
-        const POOL: usize = 1_000;
-        Self::with_pool(population, stream, POOL, "application/json", 1)
-    }
-
-    fn with_pool(
-        population: &Population,
-        stream: u32,
-        pool: usize,
-        content_type: &str,
-        events: usize,
-    ) -> Self {
+    pub(crate) fn new(population: &Population, stream: u32, shape: &Shape) -> Self {
         let mut random = Seeded::new(u64::from(stream));
-        let pool = (0..pool).map(|_| {
-            let mut body = Vec::with_capacity(events * LINE_BYTES);
-            let mut places = Vec::with_capacity(events);
-            for _ in 0..events {
+        let pool = (0..shape.pool).map(|_| {
+            let mut body = Vec::with_capacity(shape.events * LINE_BYTES);
+            let mut places = Vec::with_capacity(shape.events);
+            for _ in 0..shape.events {
                 places.push(population.write_recent(&mut body, &mut random));
                 body.push(b'\n');
             }
-            let mut bytes = post(content_type, &body);
+            let mut bytes = post(shape.content_type, &body);
             let head = bytes.len() - body.len();
             for (id, instant) in &mut places {
                 (*id, *instant) = (*id + head, *instant + head);
@@ -154,12 +121,12 @@ impl Singles {
             bytes.shrink_to_fit();
             Patched { bytes, places }
         });
-        Self { pool: pool.collect(), sent: 0, ids: Ids { stream, count: 0 } }
+        Self { pool: pool.collect(), sent: 0, ids: Ids::new(stream) }
     }
 }
 
-impl Requests for Singles {
-    fn next(&mut self) -> &[u8] {
+impl Requests for Posts {
+    fn next(&mut self) -> Option<&[u8]> {
         let at = self.sent % self.pool.len();
         self.sent += 1;
         let Patched { bytes, places } = &mut self.pool[at];
@@ -170,32 +137,17 @@ impl Requests for Singles {
             self.ids.patch(bytes, *id);
             bytes[*instant..*instant + second.len()].copy_from_slice(second);
         }
-        bytes
-    }
-}
-
-impl Batches {
-    /// `stream` must differ from that of all others in the run.
-    pub(crate) fn new(population: &Population, stream: u32, events: usize) -> Self {
-        const POOL: usize = 100;
-        Self(Singles::with_pool(population, stream, POOL, "application/x-ndjson", events))
-    }
-
-    /// Bytes of one body, roughly: they differ by the names of types only.
-    pub(crate) fn body_bytes(&self) -> usize {
-        self.0.pool[0].bytes.len()
-    }
-}
-
-impl Requests for Batches {
-    fn next(&mut self) -> &[u8] {
-        self.0.next()
+        Some(bytes)
     }
 }
 
 impl Ids {
+    pub(crate) fn new(stream: u32) -> Self {
+        Self { stream, count: 0 }
+    }
+
     /// Writes the next id over the 36 characters at `at`.
-    fn patch(&mut self, bytes: &mut [u8], at: usize) {
+    pub(crate) fn patch(&mut self, bytes: &mut [u8], at: usize) {
         // Odd, so this is a permutation of the 48 bits: the ids do not come in order.
         let scrambled = self.count.wrapping_mul(0x9e37_79b9_7f4b) & 0xffff_ffff_ffff;
         self.count += 1;
@@ -230,4 +182,10 @@ pub(crate) fn get(path: &str) -> Vec<u8> {
 pub(crate) fn streams(phase: u32, connections: usize) -> Range<u32> {
     const ROOM: u32 = 1_000;
     phase * ROOM..phase * ROOM + u32::try_from(connections).expect("connections are few")
+}
+
+/// What each connection sends that publishes in batches.
+pub(crate) fn batches(population: &Population, phase: u32) -> impl Iterator<Item = Posts> {
+    let shape = Shape { pool: 100, content_type: "application/x-ndjson", events: BATCH_EVENTS };
+    streams(phase, BATCH_CONNECTIONS).map(move |stream| Posts::new(population, stream, &shape))
 }

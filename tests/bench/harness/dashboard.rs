@@ -1,0 +1,52 @@
+//! A dashboard that asks for the summary, while nothing comes and while batches come as fast as they can.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::connection::Connection;
+use super::latency::Latencies;
+use super::load::{Load, drive, lasting};
+use super::workload::{BATCH_EVENTS, Population, batches, get};
+
+/// Between two questions: often enough for a p99, too seldom to be a load of its own.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What it saw.
+pub(crate) struct Watched {
+    pub(crate) idle: Load,
+    pub(crate) busy: Load,
+    /// Events a second while it was busy.
+    pub(crate) ingest: f64,
+}
+
+/// Watches the server at `address` for `span`, with half of that before it while nothing comes. `phase` must differ from all
+/// others of that server.
+pub(crate) fn watch(address: &str, population: &Population, phase: u32, span: Duration) -> Watched {
+    let idle = ask_until(address, &lasting(span / 2));
+    let requests = batches(population, phase).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (stopped, to) = (Arc::clone(&stop), address.to_owned());
+    let ingest = thread::spawn(move || drive(&to, requests, move |_| !stopped.load(Ordering::Relaxed)));
+    let busy = ask_until(address, &lasting(span));
+    stop.store(true, Ordering::Relaxed);
+    let ingest = ingest.join().expect("the load does not panic");
+    Watched { idle, busy, ingest: ingest.rate() * BATCH_EVENTS as f64 }
+}
+
+fn ask_until(address: &str, go_on: &impl Fn(Instant) -> bool) -> Load {
+    let request = get("/v1/summary");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (mut all, started) = (Vec::new(), Instant::now());
+    runtime.block_on(async {
+        let mut connection = Connection::open(address).await.expect("the server listens");
+        while go_on(Instant::now()) {
+            let sent = Instant::now();
+            connection.round_trip(&request).await.expect("the server answers 200");
+            all.push(sent.elapsed());
+            tokio::time::sleep(PAUSE).await;
+        }
+    });
+    Load { latencies: Latencies::new(all), elapsed: started.elapsed() }
+}

@@ -1,0 +1,32 @@
+//! Figures for people.
+
+use std::fmt::Display;
+use std::fs;
+
+use indicatif::HumanCount;
+
+/// In groups of three digits.
+pub(crate) fn whole(figure: f64) -> String {
+    HumanCount(figure as u64).to_string()
+}
+
+/// Resident memory of a process in bytes, where the system tells it.
+pub(crate) fn resident_bytes(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// Bytes in units of 2^20.
+pub(crate) fn mib(bytes: u64) -> u64 {
+    bytes >> 20
+}
+
+/// A line of a table: what it is about, and a cell in every column.
+pub(crate) fn print_row(name: &str, cells: impl IntoIterator<Item = impl Display>) {
+    print!("{name:<52}");
+    for cell in cells {
+        print!(" {cell:>13}");
+    }
+    println!();
+}

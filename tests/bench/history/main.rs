@@ -1,0 +1,96 @@
+//! What questions cost over the history of many members, and what that history costs: on disk, in memory, at a start. In one run:
+//! `cargo bench -p lastseen --bench history [-- --members N --events N --tenants N --days N --data DIR --seconds N]`.
+//!
+//! The real binary serves on loopback what the simulated users did. With `--data`, the history stays in that directory, and a
+//! later run with the same numbers begins with it. Nothing here asserts anything about time.
+
+#![expect(clippy::print_stdout, reason = "the table is what a benchmark is for")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "figures for people: no count here comes near 2^53"
+)]
+
+#[path = "../harness/lib.rs"]
+mod harness;
+mod past;
+mod pressure;
+mod publish;
+mod questions;
+mod scans;
+mod starts;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::HumanCount;
+use lastseen_tests::Server;
+
+use self::harness::figures::print_row;
+use self::harness::{BINARY, arguments};
+use self::past::{History, Size};
+
+fn main() {
+    let Options { size, kept, span } = options();
+    let kept = kept.as_deref();
+    if let Some(kept) = kept {
+        fs::create_dir_all(kept).expect("a directory can be made there");
+    }
+    // Beside what is kept, for hard links.
+    let temporary = tempfile::tempdir_in(kept.unwrap_or(Path::new(env!("CARGO_TARGET_TMPDIR"))));
+    let temporary = temporary.expect("the directory takes others");
+    println!("(1) history");
+    let history = History::at(kept.unwrap_or(&temporary.path().join("large")), size);
+    let small = History::at(&temporary.path().join("small"), size.hundredth());
+    starts::measure(&history);
+    let tenant = largest_tenant(&history);
+    print_row("\n(3) questions", ["first", "median of 20"]);
+    questions::measure(&history, &tenant);
+    print_row("\n(4) questions by scan", ["first", "median of 20"]);
+    scans::measure(&history);
+    let (large, small) = (history.copy(temporary.path()), small.copy(temporary.path()));
+    pressure::latency(&large, &small, span);
+    pressure::snapshots(&large, span);
+}
+
+struct Options {
+    size: Size,
+    /// Where the history stays.
+    kept: Option<PathBuf>,
+    /// Length of one measurement.
+    span: Duration,
+}
+
+fn options() -> Options {
+    use arguments::number;
+    let members = number("--members").unwrap_or(200_000);
+    let size = Size {
+        members,
+        events: number("--events").unwrap_or(2_000_000),
+        tenants: number("--tenants").unwrap_or((members / 1_000).max(1)),
+        days: number("--days").unwrap_or(90),
+    };
+    Options {
+        size,
+        kept: arguments::value("--data").map(PathBuf::from),
+        span: Duration::from_secs(number("--seconds").unwrap_or(8).into()),
+    }
+}
+
+/// A server on `data` with these options besides. It tells of its snapshots.
+fn serve(data: &Path, options: &[&str]) -> Server {
+    const LOG: [&str; 2] = ["--log", "warn,lastseen_server::snapshots=info"];
+    Server::start_with(BINARY, data, &[&LOG, options].concat())
+}
+
+fn largest_tenant(history: &History) -> String {
+    let server = serve(&history.data, &[]);
+    let tenants = server.client().ask("/v1/tenants?sort=-total_users&limit=1");
+    let largest = &tenants["tenants"][0];
+    let users = HumanCount(largest["total_users"].as_u64().expect("a count"));
+    println!("    the largest tenant has {users} members");
+    server.kill9();
+    largest["tenant_id"].as_str().expect("a name").to_owned()
+}
