@@ -36,6 +36,8 @@ pub struct AsOf {
     observed: RoaringBitmap,
     estimated: RoaringBitmap,
     alive: Bits,
+    /// Observed or estimated, where persons are counted.
+    active: Bits,
     deleted: RoaringBitmap,
     tally: Tally,
     /// Of the scope of all.
@@ -99,6 +101,7 @@ impl AsOf {
             observed: RoaringBitmap::new(),
             estimated: RoaringBitmap::new(),
             alive: Bits::default(),
+            active: Bits::default(),
             deleted: RoaringBitmap::new(),
             tally: Tally::default(),
             overall: (scope == Scope::All).then(Overall::default),
@@ -163,14 +166,21 @@ impl AsOf {
         self.estimated = set_of(estimated);
         // Of members with an estimate, those that were observed by then.
         let mut observed_by = set_of(observed_before) | &self.observed;
-        for (kind, members) in std::mem::take(&mut self.days) {
+        let days = std::mem::take(&mut self.days);
+        for (kind, members) in &days {
             match kind {
-                Kind::Observed => self.observed |= &*members,
-                Kind::Estimated => self.estimated |= &*members,
-                Kind::ObservedBy => observed_by |= &*members,
+                Kind::Observed => self.observed |= &**members,
+                Kind::Estimated => self.estimated |= &**members,
+                Kind::ObservedBy => {}
             }
         }
-        self.estimated -= observed_by;
+        // Days without number, which matter only to estimates.
+        if !self.estimated.is_empty() {
+            for (_, members) in days.iter().filter(|(kind, _)| matches!(kind, Kind::ObservedBy)) {
+                observed_by |= &**members;
+            }
+            self.estimated -= observed_by;
+        }
         if let Some(wanted) = &self.members {
             self.observed &= wanted;
             self.estimated &= wanted;
@@ -233,6 +243,9 @@ impl AsOf {
         }
         self.observed -= &self.deleted;
         self.estimated -= &self.deleted;
+        if self.overall.is_some() {
+            self.observed.iter().chain(&self.estimated).for_each(|member| self.active.insert(member));
+        }
         None
     }
 
@@ -259,17 +272,18 @@ impl AsOf {
             overall.total_persons = total_users;
             overall.active_persons = active_users;
         }
-        let mut looked_at = 0;
-        for person in members.persons.some_shared(from, STEP_PERSONS) {
-            let redundant = |is: &dyn Fn(u32) -> bool| {
-                (person.clone().filter(|member| is(member.get())).count() as u64).saturating_sub(1)
-            };
-            overall.total_persons -= redundant(&|member| self.alive.contains(member));
-            overall.active_persons -=
-                redundant(&|member| self.observed.contains(member) || self.estimated.contains(member));
-            looked_at += 1;
+        let last = members.persons.shared().min(from + STEP_PERSONS);
+        let mut of_persons = vec![[0_u64; 2]; last - from];
+        members.persons.each_of_shared(from..last, |person, member| {
+            let [alive, active] = &mut of_persons[person];
+            *alive += u64::from(self.alive.contains(member.get()));
+            *active += u64::from(self.active.contains(member.get()));
+        });
+        for [alive, active] in of_persons {
+            overall.total_persons -= alive.saturating_sub(1);
+            overall.active_persons -= active.saturating_sub(1);
         }
-        (looked_at == STEP_PERSONS).then_some(from + STEP_PERSONS)
+        (last < members.persons.shared()).then_some(last)
     }
 }
 

@@ -196,17 +196,22 @@ impl Tally {
 impl PersonCounts {
     /// `total_users` of the members are not deleted.
     fn of(members: &Members, total_users: u64) -> Self {
+        /// Persons looked at together.
+        const STEP: usize = 4_096;
         let (mut total, mut redundant) = (total_users, Vec::new());
-        for person in members.persons.shared() {
-            let alive = || person.clone().filter_map(|member| alive(members, member));
-            total -= (alive().count() as u64).saturating_sub(1);
-            let greatest = alive().map(|standing| standing.counted_at()).max();
-            let mut instants: Vec<_> = alive().filter_map(|standing| standing.counted_at()).collect();
-            if let Some(at) = greatest.flatten().and_then(|at| instants.iter().position(|&other| other == at))
-            {
-                instants.swap_remove(at);
-            }
-            redundant.append(&mut instants);
+        let shared = members.persons.shared();
+        for first in (0..shared).step_by(STEP) {
+            let which = first..shared.min(first + STEP);
+            // Whether some member is alive, and the greatest counted last seen.
+            let mut of_persons = vec![(false, None); which.len()];
+            members.persons.each_of_shared(which, |person, member| {
+                let Some(standing) = alive(members, member) else { return };
+                let (any, greatest) = &mut of_persons[person];
+                total -= u64::from(std::mem::replace(any, true));
+                let at = standing.counted_at();
+                redundant.extend(at.min(*greatest));
+                *greatest = at.max(*greatest);
+            });
         }
         Self { total, redundant: InstantCounts::of(redundant) }
     }

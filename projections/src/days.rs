@@ -4,6 +4,7 @@
 //! A day's bitmaps are shared with whoever reads them: a reader takes them out in no time ([`Days::sets`]) and counts
 //! beside the fold, which copies a day only to change it under a reader's eyes.
 
+mod builder;
 mod membership;
 mod sets;
 mod stamps;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use lastseen_event::{Fact, MemberOrdinal, Position, Provenance, UtcInstant};
 use roaring::RoaringBitmap;
 
+pub use self::builder::DaysBuilder;
 use self::membership::Turns;
 pub use self::sets::{Before, Cohort, DayRow, DaySets, PeriodRow};
 use self::stamps::Stamps;
@@ -241,15 +243,10 @@ impl Days {
         }
     }
 
-    /// The last position that changed who was active on these days.
-    pub(crate) fn activity_changed_at(&self, days: RangeInclusive<Day>) -> Position {
-        self.changed.range(days).map(|(_, position)| *position).max().unwrap_or_default()
-    }
-
     /// The last position that changed what is counted from these days.
     pub(crate) fn changed_at(&self, days: RangeInclusive<Day>) -> Position {
         let held = self.changed_from.last_by(*days.end());
-        self.activity_changed_at(days).max(held)
+        self.changed.range(days).map(|(_, position)| *position).max().unwrap_or_default().max(held)
     }
 
     /// The last position of activity or of a decision on `day` or before it.

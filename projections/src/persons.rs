@@ -1,6 +1,7 @@
 //! Which members are one person: a chain of members per person, empty-handed for those with one membership.
 
 use std::num::NonZeroU32;
+use std::ops::Range;
 
 use lastseen_event::{MemberOrdinal, PersonOrdinal};
 
@@ -38,21 +39,27 @@ impl Persons {
         self.chain(self.heads.get(person.index()))
     }
 
-    /// The members of each person that has several.
-    pub(crate) fn shared(&self) -> impl Iterator<Item = impl Iterator<Item = MemberOrdinal> + Clone> {
-        self.some_shared(0, self.shared.len())
+    /// How many persons have several members.
+    pub(crate) fn shared(&self) -> usize {
+        self.shared.len()
     }
 
-    /// The same of `count` of them at most, without the first `skip`.
-    pub(crate) fn some_shared(
-        &self,
-        skip: usize,
-        count: usize,
-    ) -> impl Iterator<Item = impl Iterator<Item = MemberOrdinal> + Clone> {
-        self.shared.iter().skip(skip).take(count).map(|person| self.chain(self.heads.get(person.index())))
+    /// Calls `each` with every member of those of these persons that have several, and with the person's place in `which`.
+    ///
+    /// All first members, then all second ones, and so on: each chain lies all over memory, and the chains are in no relation,
+    /// so the processor waits for many at once.
+    pub(crate) fn each_of_shared(&self, which: Range<usize>, mut each: impl FnMut(usize, MemberOrdinal)) {
+        let heads = self.shared[which].iter().map(|person| self.heads.get(person.index()));
+        let mut chains: Vec<_> = heads.map(|head| self.chain(head)).enumerate().collect();
+        while !chains.is_empty() {
+            chains.retain_mut(|(person, chain)| {
+                let next = chain.next();
+                next.inspect(|member| each(*person, *member)).is_some()
+            });
+        }
     }
 
-    fn chain(&self, head: Link) -> impl Iterator<Item = MemberOrdinal> + Clone {
+    fn chain(&self, head: Link) -> impl Iterator<Item = MemberOrdinal> {
         std::iter::successors(head.map(member_of), |member| self.nexts.get(member.index()).map(member_of))
     }
 }

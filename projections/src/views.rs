@@ -135,7 +135,7 @@ impl Views {
 
     /// What was put together [before](Before) a day at this position or later is as it would be now.
     pub fn before_changed_at(&self, before: &Before) -> Position {
-        self.days.activity_changed_at(before.days())
+        self.days.changed_at(before.days())
     }
 
     /// A position behind which nothing was folded that days up to `at` depend on, whichever events count and in whatever zone:
@@ -231,51 +231,6 @@ impl ViewsBuilder {
             members: self.members,
             position: self.position,
         }
-    }
-}
-
-/// Folds a part of history into the days of any calendar, and nothing else.
-#[derive(Debug)]
-pub struct DaysBuilder {
-    selection: Selection,
-    roster: Roster,
-    days: Days,
-}
-
-impl DaysBuilder {
-    /// A builder that folds what `selection` chooses.
-    pub fn new(selection: Selection, calendar: Calendar) -> Self {
-        Self { selection, roster: Roster::default(), days: Days::new(calendar) }
-    }
-
-    /// Folds one fact in, unless it is out of the selection's bounds.
-    ///
-    /// # Panics
-    /// If a position is 2^56 or greater: no store gets there.
-    pub fn apply(&mut self, fact: &Fact) {
-        if self.selection.keeps(fact) {
-            let change = self.roster.fold(fact, self.selection.counted());
-            follow(&mut self.days, &self.roster, (fact, &change), self.selection.counted());
-        }
-    }
-
-    /// Folds facts in, as [`DaysBuilder::apply`] with each; faster where there are more members than the processor's
-    /// caches hold.
-    ///
-    /// # Panics
-    /// If a position is 2^56 or greater: no store gets there.
-    pub fn apply_all(&mut self, facts: &[Fact]) {
-        for group in facts.chunks(GROUP) {
-            self.roster.touch(group);
-            for fact in group {
-                self.apply(fact);
-            }
-        }
-    }
-
-    /// What rows for these days need, of all members that were folded.
-    pub fn finish(self, days: RangeInclusive<Day>) -> DaySets {
-        self.days.sets(days, None)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
+use std::thread;
 
 use roaring::RoaringBitmap;
 
@@ -76,6 +77,8 @@ pub struct Before {
     day: Day,
     week: RoaringBitmap,
     month: RoaringBitmap,
+    /// By the end of the last of them.
+    deleted: RoaringBitmap,
 }
 
 impl Before {
@@ -129,7 +132,9 @@ impl DaySets {
         let back = |from: i32, to: i32| day.plus(-from)..=day.plus(-to);
         let week = self.union(&self.book.observed, &back(WEEK_DAYS - 1, 1)).into_owned();
         let month = &week | &*self.union(&self.book.observed, &back(MONTH_DAYS - 1, WEEK_DAYS));
-        Arc::new(Before { day, week, month })
+        let mut standing = Standing::default();
+        standing.deleted_by(&self.book, day.plus(-1), self.members.as_ref());
+        Arc::new(Before { day, week, month, deleted: standing.deleted.1 })
     }
 
     /// A row for each day, in order.
@@ -138,8 +143,18 @@ impl DaySets {
         let Some(first) = days.first() else { return Vec::new() };
         let singles: Vec<_> =
             std::iter::once(first.plus(-1)).chain(days.iter().copied()).map(|day| day..=day).collect();
-        let lifecycle = self.lifecycle(&singles);
-        let (wau, mau) = (self.windows(&days, WEEK_DAYS), self.windows(&days, MONTH_DAYS));
+        let month = || self.windows(&days, MONTH_DAYS);
+        let others = || (self.lifecycle(&singles), self.windows(&days, WEEK_DAYS));
+        // Side by side, where it is worth a thread.
+        let (mau, (lifecycle, wau)) = if days.len() > 1 {
+            thread::scope(|scope| {
+                let month = scope.spawn(month);
+                let others = others();
+                (month.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), others)
+            })
+        } else {
+            (month(), others())
+        };
         let rows = days.into_iter().zip(lifecycle).zip(wau.into_iter().zip(mau));
         rows.map(|((day, row), (wau, mau))| DayRow {
             day,
@@ -180,7 +195,7 @@ impl DaySets {
 
     /// Rows for all of these neighbouring periods but the first, which they are compared with.
     fn lifecycle(&self, periods: &[RangeInclusive<Day>]) -> Vec<PeriodRow> {
-        let mut standing = Standing::default();
+        let mut standing = periods.first().map(|first| self.standing(*first.end())).unwrap_or_default();
         let mut rows = Vec::with_capacity(periods.len());
         let mut before: Option<Cow<'_, RoaringBitmap>> = None;
         for days in periods {
@@ -208,18 +223,19 @@ impl DaySets {
     /// Who was active in these days with membership as by the end of the last. Days must not go back from call to
     /// call with the same `standing`.
     fn active(&self, days: &RangeInclusive<Day>, standing: &mut Standing) -> Active<'_> {
-        standing.forward(&self.book, *days.end(), self.members.as_ref());
+        let (end, wanted) = (*days.end(), self.members.as_ref());
         let mut all = self.union(&self.book.observed, days);
         let mut new = self.union(&self.book.first, days);
         let estimated = self.union(&self.book.estimated, days);
         if !estimated.is_empty() {
-            *all.to_mut() |= &*estimated - &standing.observed;
+            *all.to_mut() |= &*estimated - standing.observed_by(&self.book, end, wanted);
             // Without estimates, whose first day it is was observed on it.
             *new.to_mut() &= &*all;
         }
-        if !standing.deleted.is_empty() {
-            *all.to_mut() -= &standing.deleted;
-            *new.to_mut() -= &standing.deleted;
+        let deleted = standing.deleted_by(&self.book, end, wanted);
+        if !deleted.is_empty() {
+            *all.to_mut() -= deleted;
+            *new.to_mut() -= deleted;
         }
         Active { all, new }
     }
@@ -237,6 +253,14 @@ impl DaySets {
         clip(members, self.members.as_ref())
     }
 
+    /// What is known already of what holds by the end of a day, or of one before it.
+    fn standing(&self, day: Day) -> Standing {
+        let known = self.before.as_ref().map(|before| (before.day.plus(-1), &before.deleted));
+        let deleted = known.filter(|(known, _)| *known <= day);
+        let deleted = deleted.map(|(known, deleted)| (Some(known), deleted.clone())).unwrap_or_default();
+        Standing { deleted, ..Standing::default() }
+    }
+
     /// For each of these consecutive days, how many members were active in the `width` days that end with it.
     fn windows(&self, days: &[Day], width: i32) -> Vec<u64> {
         let before = self.before.as_ref().filter(|_| days.len() == 1);
@@ -248,15 +272,16 @@ impl DaySets {
             None => Window::new(self, &self.book.observed, width),
         };
         let mut estimated = Window::new(self, &self.book.estimated, width);
-        let mut standing = Standing::default();
+        let mut standing = days.first().map(|first| self.standing(*first)).unwrap_or_default();
         let mut counts = Vec::with_capacity(days.len());
+        let wanted = self.members.as_ref();
         for day in days {
-            standing.forward(&self.book, *day, self.members.as_ref());
-            let mut count = observed.up_to(*day).count(&standing.deleted);
-            if !self.book.estimated.is_empty() {
-                let mut guessed = estimated.up_to(*day).union();
-                guessed -= &standing.observed;
-                guessed -= &standing.deleted;
+            let deleted = standing.deleted_by(&self.book, *day, wanted);
+            let mut count = observed.up_to(*day).count(deleted);
+            let mut guessed = estimated.up_to(*day).union();
+            guessed -= deleted;
+            if !guessed.is_empty() {
+                guessed -= standing.observed_by(&self.book, *day, wanted);
                 // Whoever was observed in the window was observed by its end.
                 count += guessed.len();
             }
@@ -266,43 +291,57 @@ impl DaySets {
     }
 }
 
-/// What holds by the end of a day.
+/// What holds by the end of a day. Goes on from day to day, and only where somebody asks: most days have no estimate in
+/// reach, and then it does not matter who was observed by then.
 #[derive(Default)]
 struct Standing {
-    day: Option<Day>,
-    deleted: RoaringBitmap,
+    deleted: (Option<Day>, RoaringBitmap),
     /// Members with an estimate that were observed.
-    observed: RoaringBitmap,
+    observed: (Option<Day>, RoaringBitmap),
+}
+
+/// The days behind those that were passed, up to `day`; none if that was passed.
+fn passed(reached: &mut Option<Day>, day: Day) -> (Bound<Day>, Bound<Day>) {
+    match *reached {
+        Some(before) if before >= day => (Bound::Included(day), Bound::Excluded(day)),
+        before => {
+            *reached = Some(day);
+            (before.map_or(Bound::Unbounded, Bound::Excluded), Bound::Included(day))
+        }
+    }
 }
 
 impl Standing {
-    /// Goes on to the end of `day`.
-    fn forward(&mut self, book: &Book, day: Day, wanted: Option<&RoaringBitmap>) {
-        if self.day.is_some_and(|reached| reached >= day) {
-            return;
-        }
-        let after = self.day.map_or(Bound::Unbounded, Bound::Excluded);
-        let passed = (after, Bound::Included(day));
+    /// Who is deleted by the end of `day`, which is not before the last one that was asked about.
+    fn deleted_by(&mut self, book: &Book, day: Day, wanted: Option<&RoaringBitmap>) -> &RoaringBitmap {
+        let (reached, deleted) = &mut self.deleted;
+        let passed = passed(reached, day);
         // A member turns at most once a day, so within a day the order does not matter.
         let mut gone = book.gone.range(passed).peekable();
         let mut back = book.back.range(passed).peekable();
         loop {
             match (gone.peek(), back.peek()) {
                 (Some((left, members)), other) if other.is_none_or(|(returned, _)| left <= returned) => {
-                    self.deleted |= &*clip(members, wanted);
+                    *deleted |= &*clip(members, wanted);
                     gone.next();
                 }
                 (_, Some((_, members))) => {
-                    self.deleted -= &*clip(members, wanted);
+                    *deleted -= &*clip(members, wanted);
                     back.next();
                 }
-                (_, None) => break,
+                (_, None) => return deleted,
             }
         }
-        for (_, members) in book.first_observed.range(passed) {
-            self.observed |= &*clip(members, wanted);
+    }
+
+    /// Who of the members with an estimate was observed by the end of `day`, which is not before the last one that was asked
+    /// about.
+    fn observed_by(&mut self, book: &Book, day: Day, wanted: Option<&RoaringBitmap>) -> &RoaringBitmap {
+        let (reached, observed) = &mut self.observed;
+        for (_, members) in book.first_observed.range(passed(reached, day)) {
+            *observed |= &*clip(members, wanted);
         }
-        self.day = Some(day);
+        observed
     }
 }
 

@@ -206,7 +206,7 @@ fn fold_history(
             tracing::info!(events, position = batch.reached.get(), tail, "folding");
         }
     };
-    tasks::piped(|| reader.next_batch(), fold)?;
+    tasks::gathered([|| reader.next_batch()], fold)?;
     tracing::info!(checkpoint = checkpoint.get(), events, "views");
     Ok((builder.finish(), events))
 }

@@ -21,16 +21,24 @@ pub(crate) struct Folded {
     pub(crate) position: Position,
 }
 
-/// Folds what `selection` chooses of the log up to its present tail.
+/// Folds what `selection` chooses of the log up to its present tail, as far as the members of `scope` need it.
 ///
 /// # Errors
 /// A [`Problem`] where the log cannot be read.
-pub(crate) async fn fold(engine: &Arc<Engine>, selection: Selection) -> Result<Folded, Problem> {
+pub(crate) async fn fold(
+    engine: &Arc<Engine>,
+    scope: Scope,
+    selection: Selection,
+) -> Result<Folded, Problem> {
     let permit = engine.scans.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
     let engine = engine.clone();
     let folded = tasks::blocking(move || {
         let _permit = permit;
-        scan(&engine, selection)
+        match (scope, selection.recorded_until) {
+            // Which position was the last one by then, all events tell.
+            (Scope::All, _) | (_, Some(_)) => scan(&engine, selection),
+            (Scope::Tenant(tenant), None) => scan_tenant(&engine, tenant, selection),
+        }
     });
     folded.await.map_err(|error| Problem::unreadable(&error))
 }
@@ -142,9 +150,7 @@ fn scan_days(
         ..Filter::default()
     };
     let mut builder = DaysBuilder::new(span.selection, Calendar::clone(&span.calendar));
-    let mut reader =
-        engine.log.scan(Scan { after: Position::START, until: Some(until), detail: Detail::Facts, filter });
-    tasks::piped(|| reader.next_batch(), |batch| builder.apply_all(&batch.facts))?;
+    each_half(engine, until, filter, |batch| builder.apply_all(&batch.facts))?;
     Ok(builder.finish(days))
 }
 
@@ -158,8 +164,37 @@ fn scan(engine: &Engine, selection: Selection) -> Result<Folded, ReadError> {
         let last = batch.facts.iter().rev().find(|fact| known(&selection, fact));
         position = last.map_or(position, |fact| fact.position);
     };
-    tasks::piped(|| reader.next_batch(), fold)?;
+    tasks::gathered([|| reader.next_batch()], fold)?;
     Ok(Folded { views: builder.finish(), position })
+}
+
+/// The members of one tenant alone: their rows are found first, then the rest of them is read.
+fn scan_tenant(engine: &Engine, tenant: TenantOrdinal, selection: Selection) -> Result<Folded, ReadError> {
+    let tail = engine.log.tail().position();
+    let position = selection.position_until.map_or(tail, |until| until.min(tail));
+    let filter =
+        Filter { tenant: Some(tenant), occurred_until: selection.occurred_until, ..Filter::default() };
+    let mut builder = ViewsBuilder::new(selection);
+    each_half(engine, position, filter, |batch| builder.apply_all(&batch.facts))?;
+    Ok(Folded { views: builder.finish(), position })
+}
+
+/// Reads what `filter` chooses of the events up to a position, in two halves side by side: what is folded from them does not
+/// depend on their order.
+fn each_half(
+    engine: &Engine,
+    until: Position,
+    filter: Filter,
+    fold: impl FnMut(RecordedBatch),
+) -> Result<(), ReadError> {
+    let parts = engine.log.parts();
+    let half = parts.partition_point(|part| part.get() < until.get() / 2);
+    let half = parts.get(half).map_or(until, |part| (*part).min(until));
+    let readers = [(Position::START, half), (half, until)].map(|(after, until)| {
+        let mut reader = engine.log.scan(Scan { after, until: Some(until), detail: Detail::Facts, filter });
+        move || reader.next_batch()
+    });
+    tasks::gathered(readers, fold)
 }
 
 fn tenant_of(scope: Scope) -> Option<TenantOrdinal> {

@@ -1,8 +1,8 @@
 //! The one place that starts tasks and threads, so that none is started unseen.
 
 use std::io;
-use std::sync::mpsc::sync_channel;
-use std::thread::JoinHandle;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{JoinHandle, ScopedJoinHandle};
 
 use tokio::sync::oneshot;
 
@@ -32,27 +32,41 @@ pub(crate) fn side_by_side<A: Send, B>(aside: impl FnOnce() -> A + Send, here: i
     })
 }
 
-/// Calls `produce` on a thread of its own until it has no more, and `consume` here with each thing it gave, a few behind.
+/// Calls each of `producers` on a thread of its own until it has no more, and `consume` here with each thing they gave, a few
+/// behind. Those of one producer come in its order.
 ///
 /// # Errors
-/// That of `produce`; what it gave before was consumed.
-pub(crate) fn piped<T: Send, E: Send>(
-    mut produce: impl FnMut() -> Result<Option<T>, E> + Send,
+/// That of a producer; what it gave before was consumed.
+pub(crate) fn gathered<T: Send, E: Send, P: FnMut() -> Result<Option<T>, E> + Send>(
+    producers: impl IntoIterator<Item = P>,
     mut consume: impl FnMut(T),
 ) -> Result<(), E> {
     /// Produced and not consumed yet.
     const AHEAD: usize = 4;
     let (sender, produced) = sync_channel(AHEAD);
-    let producing = move || {
-        while let Some(thing) = produce()? {
-            if sender.send(thing).is_err() {
-                break;
-            }
+    std::thread::scope(|scope| {
+        let start = |produce| {
+            let sender = sender.clone();
+            scope.spawn(move || produce_all(produce, &sender))
+        };
+        let running: Vec<_> = producers.into_iter().map(start).collect();
+        drop(sender);
+        produced.into_iter().for_each(&mut consume);
+        let mut ended = running.into_iter().map(ScopedJoinHandle::join);
+        ended.try_for_each(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+fn produce_all<T, E>(
+    mut produce: impl FnMut() -> Result<Option<T>, E>,
+    sender: &SyncSender<T>,
+) -> Result<(), E> {
+    while let Some(thing) = produce()? {
+        if sender.send(thing).is_err() {
+            break;
         }
-        Ok(())
-    };
-    let (ended, ()) = side_by_side(producing, || produced.into_iter().for_each(&mut consume));
-    ended
+    }
+    Ok(())
 }
 
 /// Starts a task that ends by itself.

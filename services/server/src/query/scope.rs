@@ -72,7 +72,7 @@ impl Question {
         {
             return Ok(counted);
         }
-        let views = Answering::question(engine, self).await?;
+        let views = Answering::question(engine, scope, self).await?;
         Ok((views.summary(scope, since), views.position()))
     }
 
@@ -101,13 +101,19 @@ pub(crate) enum Answering<'a> {
 }
 
 impl<'a> Answering<'a> {
+    /// Answers about the members of `scope`, and about no other.
+    ///
     /// # Errors
     /// A [`Problem`] where history cannot be read.
-    pub(crate) async fn question(engine: &'a Arc<Engine>, question: &Question) -> Result<Self, Problem> {
+    pub(crate) async fn question(
+        engine: &'a Arc<Engine>,
+        scope: Scope,
+        question: &Question,
+    ) -> Result<Self, Problem> {
         if question.is_live() {
             return Ok(Self::Live(engine.views.read()));
         }
-        history::fold(engine, question.selection).await.map(|folded| Self::Folded(Box::new(folded)))
+        history::fold(engine, scope, question.selection).await.map(|folded| Self::Folded(Box::new(folded)))
     }
 
     /// Lets the fold go on, if it waits.

@@ -147,7 +147,7 @@ async fn rows(
     at: UtcInstant,
 ) -> Result<(Vec<TenantRow>, u64), Problem> {
     let since = question.since(at);
-    let folded = match Answering::question(engine, question).await? {
+    let folded = match Answering::question(engine, Scope::All, question).await? {
         Answering::Folded(folded) => Some(folded),
         Answering::Live(_) => None,
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use lastseen_event::UtcInstant;
-use lastseen_projections::Condition;
+use lastseen_projections::{Condition, Scope};
 use serde::Serialize;
 
 use super::answer::{DEFINITION, json};
@@ -122,7 +122,7 @@ async fn page(
     let tenant = tenant(engine, tenant_id)?;
     let at = list.question.at(cursor.as_ref().map_or_else(|| engine.now(), |cursor| cursor.at));
     let filter = list.filter(at);
-    let mut views = Answering::question(engine, &list.question).await?;
+    let mut views = Answering::question(engine, Scope::Tenant(tenant), &list.question).await?;
     let position = views.position().get();
     let lister = Lister { log: &engine.log, tenant, filter: &filter, sort: list.sort };
     let (shown, more) = lister.page(&mut views, cursor.as_ref().map(|cursor| &cursor.after), list.limit);

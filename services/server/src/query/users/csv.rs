@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use lastseen_event::UtcInstant;
-use lastseen_projections::{MemberState, Window};
+use lastseen_projections::{MemberState, Scope, Window};
 
 use super::ListQuery;
 use crate::engine::Engine;
@@ -30,7 +30,7 @@ pub(super) async fn answer(
     let at = list.question.at(engine.now());
     let filter = list.filter(at);
     let (mut users, position) = {
-        let mut views = Answering::question(engine, &list.question).await?;
+        let mut views = Answering::question(engine, Scope::Tenant(tenant), &list.question).await?;
         let position = views.position();
         let lister = Lister { log: &engine.log, tenant, filter: &filter, sort: list.sort };
         let mut users: Vec<(Box<str>, MemberState)> = Vec::new();
