@@ -117,11 +117,12 @@ impl OpenSegment {
         filter: &Filter,
         (group, wanted): (usize, Range<usize>),
     ) -> Result<Option<Vec<Range<usize>>>, ReadError> {
-        if *filter == Filter::default() {
-            return Ok(Some(vec![wanted]));
-        }
         if !self.may_hold(filter, group) {
             return Ok(None);
+        }
+        let filter = &self.undecided(filter, group);
+        if *filter == Filter::default() {
+            return Ok(Some(vec![wanted]));
         }
         let mut ranges: Vec<Range<usize>> = Vec::new();
         let mut start = 0;
@@ -147,6 +148,26 @@ impl OpenSegment {
             start += rows.len();
         }
         Ok((!ranges.is_empty()).then_some(ranges))
+    }
+
+    /// What the statistics of a row group do not say of all its rows: without the bounds that it lies within as a whole.
+    fn undecided(&self, filter: &Filter, group: usize) -> Filter {
+        let mut left = *filter;
+        let GroupBounds { occurred_at, recorded_at, .. } = self.file.bounds(group);
+        let within =
+            |bounds: Option<RangeInclusive<i64>>, since: Option<UtcInstant>, until: Option<UtcInstant>| {
+                bounds.is_some_and(|bounds| {
+                    since.is_none_or(|since| since.as_micros() <= *bounds.start())
+                        && until.is_none_or(|until| until.as_micros() >= *bounds.end())
+                })
+            };
+        if within(occurred_at, left.occurred_since, left.occurred_until) {
+            (left.occurred_since, left.occurred_until) = (None, None);
+        }
+        if within(recorded_at, left.recorded_since, left.recorded_until) {
+            (left.recorded_since, left.recorded_until) = (None, None);
+        }
+        left
     }
 
     /// Whether the statistics of a row group leave room for what is wanted.
