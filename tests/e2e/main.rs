@@ -5,6 +5,7 @@
 
 mod analysts;
 mod answers;
+mod backfill;
 mod bad_input;
 mod bodies;
 mod connections;

@@ -10,7 +10,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
-use lastseen_event::{Position, UtcInstant};
+use lastseen_event::{BatchName, Position, UtcInstant};
 use lastseen_log::LogOptions;
 use lastseen_projections::{TypeSet, Window};
 use tracing_subscriber::filter::Targets;
@@ -37,6 +37,19 @@ pub(crate) enum Command {
     /// can be run again at any time and goes on where it stopped. Refused lines are printed as
     /// `FILE:LINE: code field: detail`, and the others are stored (exit code 3).
     Import(ImportArgs),
+    /// Bring in the users that an application had before it published events
+    ///
+    /// Reads a users table and sends for each row: that the user was created; if it is confirmed, an estimate that it was last seen
+    /// when the row was modified; if it has them, its real last login and its deletion. All events bear the name of the batch. An
+    /// observation always beats an estimate, so it does not matter whether real events came before or come after.
+    ///
+    /// Event ids follow from the rows: the same command can be run again at any time, goes on where it stopped, and adds what has
+    /// changed in the table. A row without a deletion whose user this batch had deleted comes back. Rows that are refused are
+    /// written to a file with their reasons, and the others are stored (exit code 3).
+    ///
+    /// Instants are RFC 3339, or as databases print them (2026-01-06 16:00:00+00); without an offset they are UTC. In CSV an empty
+    /// field and \N are null.
+    Backfill(Box<BackfillArgs>),
     /// Publish the activity of made-up users to a running server, past and present
     ///
     /// Tenants of very different sizes, invitations and sign-ups, sessions in working hours, quiet weekends, users of several
@@ -110,6 +123,70 @@ pub(crate) struct ImportArgs {
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) send: SendArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackfillArgs {
+    /// The users table as CSV with a header or as NDJSON, plain or gzipped; - is stdin
+    #[arg(value_name = "SOURCE", required_unless_present = "logins")]
+    pub(crate) source: Option<PathBuf>,
+    /// The name of this run: all of its events bear it
+    #[arg(long, value_name = "NAME", value_parser = batch_name)]
+    pub(crate) batch: String,
+    /// A table of logins or sessions, each a row: real activity
+    #[arg(long, value_name = "FILE")]
+    pub(crate) logins: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
+    /// What the files are, where their names do not say it (.csv, .ndjson, .jsonl, each also with .gz)
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<TableFormat>,
+    /// Send nothing; say what would be sent, and of how many users the server knows better already
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Where to write the rows that are refused; default: BATCH.rejects.csv
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rejects: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) send: SendArgs,
+}
+
+/// What the columns of a table are called.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ColumnArgs {
+    /// The column of the tenant
+    #[arg(long = "tenant-column", value_name = "NAME", default_value = "tenant_id")]
+    pub(crate) tenant: Option<String>,
+    /// The column of the user
+    #[arg(long = "user-column", value_name = "NAME", default_value = "user_id")]
+    pub(crate) user: Option<String>,
+    /// The column that says whether the user is confirmed: true or false, t or f, 1 or 0, yes or no
+    #[arg(long = "confirmed-column", value_name = "NAME", default_value = "email_confirmed")]
+    pub(crate) confirmed: Option<String>,
+    /// The column of the instant of creation
+    #[arg(long = "created-column", value_name = "NAME", default_value = "created_at")]
+    pub(crate) created: Option<String>,
+    /// The column of the instant of the last change; empty: there is none
+    #[arg(long = "modified-column", value_name = "NAME", default_value = "modified_at")]
+    pub(crate) modified: Option<String>,
+    /// The column of the instant of deletion; empty: there is none
+    #[arg(long = "deleted-column", value_name = "NAME", default_value = "deleted_at")]
+    pub(crate) deleted: Option<String>,
+    /// The column of the last real login, if there is one, such as `last_login_at`
+    #[arg(long = "observed-column", value_name = "NAME")]
+    pub(crate) observed: Option<String>,
+    /// The column of the instant in a table of logins
+    #[arg(long = "login-column", value_name = "NAME", default_value = "occurred_at")]
+    pub(crate) login: String,
+}
+
+/// What `backfill --format` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableFormat {
+    /// A header and rows, separated by commas
+    Csv,
+    /// A JSON object a line
+    Ndjson,
 }
 
 /// Where events go and how; of every command that sends some.
@@ -220,6 +297,10 @@ pub(crate) fn refuse(command: &str, reason: impl fmt::Display) -> ! {
 
 fn position(text: &str) -> Result<Position, &'static str> {
     text.parse().map(Position::new).map_err(|_| "expected a position, an integer of at least 0")
+}
+
+fn batch_name(text: &str) -> Result<String, String> {
+    BatchName::new(text).map(|name| name.as_str().to_owned()).map_err(|error| error.to_string())
 }
 
 fn segment_events() -> RangedU64ValueParser<u64> {

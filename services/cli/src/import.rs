@@ -3,10 +3,8 @@
 //! A thread reads, unpacks and cuts the next batch while the current one is on its way; memory holds three
 //! batches at most. Nothing is remembered between runs: ids are idempotent, so a second run goes on.
 
-mod lines;
 mod reader;
 mod report;
-mod source;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -17,6 +15,7 @@ use self::reader::{Batch, Message};
 use self::report::Report;
 use crate::Outcome;
 use crate::args::ImportArgs;
+use crate::input;
 use crate::signals::Interrupt;
 use crate::upload::{Sent, Uploader};
 
@@ -26,7 +25,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// Imports all files, in order.
 pub(crate) fn run(args: ImportArgs) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
-    let bytes_total = source::total_bytes(&args.files)?;
+    let bytes_total = input::total_bytes(&args.files)?;
     let uploader = Uploader::new(&args.send, interrupt.clone());
     let mut report = Report::new(args.files.clone(), bytes_total);
     let messages = reader::start(args.files, args.send.batch_events).context("cannot start a thread")?;

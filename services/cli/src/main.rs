@@ -3,8 +3,11 @@
 //! Exit codes: 0 done, 1 failed, 2 bad usage, 3 findings or refused rows, 130 stopped by a signal.
 
 mod args;
+mod backfill;
 mod backup;
 mod import;
+mod input;
+mod lines;
 mod progress;
 mod replay;
 mod serve;
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match args.command {
         Command::Serve(serve) => serve::run(serve),
         Command::Import(import) => import::run(import),
+        Command::Backfill(backfill) => backfill::run(*backfill),
         Command::Simulate(simulate) => simulate::run(&simulate),
         Command::Verify(verify) => verify::run(&verify),
         Command::Replay(replay) => replay::run(&replay),

@@ -1,13 +1,15 @@
 //! One batch to the server, as often as it takes: a repeated batch adds nothing, so every outcome that is not
 //! an answer may be tried again.
 
-use std::fmt;
+use std::fmt::{self, Write};
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use ureq::http::{Response, StatusCode, header};
-use ureq::{Agent, Body, Error};
+use ureq::{Agent, Body, Error, RequestBuilder};
 
 use crate::args::SendArgs;
 use crate::signals::Interrupt;
@@ -76,6 +78,7 @@ pub(crate) enum Sent {
 /// A connection to one server.
 pub(crate) struct Uploader {
     agent: Agent,
+    server: String,
     url: String,
     authorization: Option<String>,
     retry_for: Duration,
@@ -98,6 +101,7 @@ impl Uploader {
             .user_agent(concat!("lastseen/", env!("CARGO_PKG_VERSION")));
         Self {
             agent: config.build().into(),
+            server: args.server.clone(),
             url: format!("{}/v1/events?on_invalid=skip", args.server),
             authorization: args.key.as_ref().map(|key| format!("Bearer {key}")),
             retry_for: args.retry_for,
@@ -130,12 +134,58 @@ impl Uploader {
         }
     }
 
-    fn attempt(&self, body: &[u8]) -> anyhow::Result<Attempt> {
-        let mut request = self.agent.post(&self.url).header(header::CONTENT_TYPE, "application/x-ndjson");
-        if let Some(authorization) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
+    /// Asks once; the body of the answer, as long as it may be.
+    ///
+    /// # Errors
+    /// Where there is no answer, or it is not 200.
+    pub(crate) fn get(&self, path: &str) -> anyhow::Result<impl Read + use<>> {
+        let url = format!("{}{path}", self.server);
+        let request = self.agent.get(&url).config().timeout_global(None).build();
+        let mut response =
+            self.authorized(request).call().with_context(|| format!("no answer from {url}"))?;
+        if response.status() != StatusCode::OK {
+            let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
+            bail!("{url} answered {}", describe(&response, &text));
         }
-        let mut response = match request.send(body) {
+        Ok(response.into_body().into_reader())
+    }
+
+    /// Asks once with a body of JSON; `None` for what the server does not know.
+    ///
+    /// # Errors
+    /// Where there is no answer, or it is neither 200 nor 404.
+    pub(crate) fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<Option<T>> {
+        let url = format!("{}{path}", self.server);
+        let no_answer = || format!("no answer from {url}");
+        let request = self.agent.post(&url).header(header::CONTENT_TYPE, "application/json");
+        let body = serde_json::to_vec(body)?;
+        let mut response = self.authorized(request).send(&body).with_context(no_answer)?;
+        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let text = text.with_context(no_answer)?;
+        match response.status() {
+            StatusCode::OK => {
+                let answer = serde_json::from_slice(&text);
+                answer.map(Some).with_context(|| format!("{url} did not answer as Lastseen does"))
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => bail!("{url} answered {}", describe(&response, &text)),
+        }
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.authorization {
+            Some(authorization) => request.header(header::AUTHORIZATION, authorization),
+            None => request,
+        }
+    }
+
+    fn attempt(&self, body: &[u8]) -> anyhow::Result<Attempt> {
+        let request = self.agent.post(&self.url).header(header::CONTENT_TYPE, "application/x-ndjson");
+        let mut response = match self.authorized(request).send(body) {
             Ok(response) => response,
             Err(error) => return later(error, &self.url),
         };
@@ -194,4 +244,17 @@ fn describe(response: &Response<Body>, body: &[u8]) -> String {
     }
     let quoted: String = String::from_utf8_lossy(body).trim().chars().take(QUOTED_CHARS_MAX).collect();
     format!("{status}: {quoted}")
+}
+
+/// `name` as one segment of a path, whatever bytes it holds.
+pub(crate) fn path_segment(name: &str) -> String {
+    let mut segment = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            segment.push(char::from(byte));
+        } else {
+            let _ = write!(segment, "%{byte:02X}");
+        }
+    }
+    segment
 }

@@ -19,12 +19,14 @@ fn text(bytes: &[u8]) -> &str {
 fn help_names_every_command_and_every_flag_with_its_variable() {
     let help = lastseen(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for word in ["serve", "import", "Exit codes"] {
+    for word in ["serve", "import", "backfill", "simulate", "verify", "replay", "backup", "Exit codes"] {
         assert!(text(&help.stdout).contains(word), "{word} in {}", text(&help.stdout));
     }
     for (command, flags) in [
         ("serve", ["DATA", "LISTEN", "PERSONS", "FUTURE_TOLERANCE", "LOG"].as_slice()),
         ("import", ["SERVER", "KEY", "BATCH_EVENTS", "RETRY_FOR"].as_slice()),
+        ("backfill", ["SERVER", "KEY", "BATCH_EVENTS", "RETRY_FOR"].as_slice()),
+        ("simulate", ["SERVER", "KEY", "BATCH_EVENTS", "RETRY_FOR"].as_slice()),
     ] {
         let help = lastseen(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0));

@@ -10,8 +10,8 @@ use std::thread;
 use anyhow::Context;
 use lastseen_event::limits::EVENT_BYTES_MAX;
 
-use super::lines::{Line, Lines};
-use super::source;
+use crate::input;
+use crate::lines::{Line, Lines};
 use crate::upload::BODY_BYTES_MAX;
 
 /// Batches that wait between the reader and the sender.
@@ -86,7 +86,7 @@ impl Reader {
     }
 
     fn read(&mut self, index: usize, file: &Path) -> Result<anyhow::Result<()>, NobodyListens> {
-        let input = match source::open(file, &self.bytes_read) {
+        let input = match input::open(file, &self.bytes_read) {
             Ok(input) => input,
             Err(error) => return Ok(Err(error).with_context(|| format!("cannot read {}", file.display()))),
         };

@@ -19,7 +19,7 @@ fn is_stdin(file: &Path) -> bool {
 
 /// Size of all files together as they lie on disk; `None` if one of them is a stream without a known end.
 /// A file that is not there fails here, before anything is sent.
-pub(super) fn total_bytes(files: &[PathBuf]) -> anyhow::Result<Option<u64>> {
+pub(crate) fn total_bytes(files: &[PathBuf]) -> anyhow::Result<Option<u64>> {
     let mut total = Some(0);
     for file in files {
         let size = if is_stdin(file) {
@@ -34,7 +34,7 @@ pub(super) fn total_bytes(files: &[PathBuf]) -> anyhow::Result<Option<u64>> {
 }
 
 /// Opens `file`, unpacking it if it begins as gzip does. `bytes_read` counts what is taken from the file itself.
-pub(super) fn open(file: &Path, bytes_read: &Arc<AtomicU64>) -> io::Result<Box<dyn BufRead + Send>> {
+pub(crate) fn open(file: &Path, bytes_read: &Arc<AtomicU64>) -> io::Result<Box<dyn BufRead + Send>> {
     let raw: Box<dyn Read + Send> =
         if is_stdin(file) { Box::new(io::stdin()) } else { Box::new(File::open(file)?) };
     let counted = Counted { inner: raw, bytes: Arc::clone(bytes_read) };

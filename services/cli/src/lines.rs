@@ -6,7 +6,7 @@ use lastseen_event::limits::EVENT_BYTES_MAX;
 
 /// What a line was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// Appended to the body, without the white space around it, with a newline behind it.
     Event,
     /// Nothing but white space.
@@ -16,14 +16,14 @@ pub(super) enum Line {
 }
 
 /// The lines of one file.
-pub(super) struct Lines<R> {
+pub(crate) struct Lines<R> {
     input: R,
     /// How many lines were read, blank ones included.
-    pub(super) number: u64,
+    pub(crate) number: u64,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn new(input: R) -> Self {
+    pub(crate) fn new(input: R) -> Self {
         Self { input, number: 0 }
     }
 
@@ -31,7 +31,7 @@ impl<R: BufRead> Lines<R> {
     ///
     /// # Errors
     /// What the input reports; `body` is then as it was before.
-    pub(super) fn read_into(&mut self, body: &mut Vec<u8>) -> io::Result<Option<Line>> {
+    pub(crate) fn read_into(&mut self, body: &mut Vec<u8>) -> io::Result<Option<Line>> {
         let start = body.len();
         match self.read_raw(body) {
             Ok(None) => Ok(None),

@@ -1,0 +1,144 @@
+//! The columns of a table that mean something here, and one record of them.
+
+use std::fmt;
+
+/// What a column is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    Tenant,
+    User,
+    Confirmed,
+    Created,
+    Modified,
+    Deleted,
+    Observed,
+}
+
+/// How many there are.
+pub(super) const COLUMNS: usize = 7;
+
+impl Column {
+    pub(super) const ALL: [Self; COLUMNS] = [
+        Self::Tenant,
+        Self::User,
+        Self::Confirmed,
+        Self::Created,
+        Self::Modified,
+        Self::Deleted,
+        Self::Observed,
+    ];
+
+    /// Its usual name; that of the table may be another one.
+    pub(super) fn default_name(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant_id",
+            Self::User => "user_id",
+            Self::Confirmed => "email_confirmed",
+            Self::Created => "created_at",
+            Self::Modified => "modified_at",
+            Self::Deleted => "deleted_at",
+            Self::Observed => "last_login_at",
+        }
+    }
+
+    /// The flag that names it.
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Tenant => "--tenant-column",
+            Self::User => "--user-column",
+            Self::Confirmed => "--confirmed-column",
+            Self::Created => "--created-column",
+            Self::Modified => "--modified-column",
+            Self::Deleted => "--deleted-column",
+            Self::Observed => "--observed-column",
+        }
+    }
+}
+
+/// What the columns are called in one table; `None` where it has none for the purpose.
+#[derive(Clone, Debug)]
+pub(super) struct Names(pub(super) [Option<String>; COLUMNS]);
+
+/// The table lacks a column.
+#[derive(Debug, thiserror::Error)]
+pub(super) struct NoSuchColumn {
+    column: Column,
+    name: String,
+    there: Vec<String>,
+}
+
+impl fmt::Display for NoSuchColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { column, name, there } = self;
+        write!(f, "there is no column {name}, but {}; {} names it", there.join(", "), column.flag())?;
+        if matches!(column, Column::Modified | Column::Deleted) {
+            f.write_str(", or says with an empty name that there is none")?;
+        }
+        Ok(())
+    }
+}
+
+impl Names {
+    /// The columns that there are, with their names.
+    pub(super) fn used(&self) -> impl Iterator<Item = (Column, &str)> {
+        Column::ALL.into_iter().zip(&self.0).filter_map(|(column, name)| Some((column, name.as_deref()?)))
+    }
+
+    /// Where each column stands in a header.
+    ///
+    /// # Errors
+    /// [`NoSuchColumn`].
+    pub(super) fn places(&self, header: &[&str]) -> Result<[Option<usize>; COLUMNS], NoSuchColumn> {
+        let mut places = [None; COLUMNS];
+        for (column, name) in self.used() {
+            let place = header.iter().position(|found| *found == name);
+            let there = || header.iter().map(|&name| name.to_owned()).collect();
+            places[column as usize] =
+                Some(place.ok_or_else(|| NoSuchColumn { column, name: name.to_owned(), there: there() })?);
+        }
+        Ok(places)
+    }
+}
+
+/// The values of one row; kept from row to row for its memory.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Where it stands in its source, from 1: the line it begins on.
+    pub(super) line: u64,
+    values: [Value; COLUMNS],
+}
+
+#[derive(Debug, Default)]
+struct Value {
+    text: String,
+    is_there: bool,
+}
+
+impl Record {
+    /// The value of a column; `None` where it is null.
+    pub(super) fn get(&self, column: Column) -> Option<&str> {
+        let Value { text, is_there } = &self.values[column as usize];
+        is_there.then_some(text.as_str())
+    }
+
+    pub(super) fn set(&mut self, column: Column, value: Option<&str>) {
+        let Value { text, is_there } = &mut self.values[column as usize];
+        text.clear();
+        text.push_str(value.unwrap_or_default());
+        *is_there = value.is_some();
+    }
+
+    /// Where nothing could be read.
+    pub(super) fn at(line: u64) -> Self {
+        Self { line, ..Self::default() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(values: [Option<&str>; COLUMNS]) -> Self {
+        let mut record = Self::default();
+        for (column, value) in Column::ALL.into_iter().zip(values) {
+            record.set(column, value);
+        }
+        record
+    }
+}

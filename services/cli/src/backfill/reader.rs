@@ -1,0 +1,259 @@
+//! The thread that reads ahead: rows in, batches of events out. It ends when nobody takes its batches any more.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
+use std::thread;
+
+use anyhow::Context;
+use lastseen_event::wire::encode_published;
+use lastseen_event::{BatchName, Event, EventType, UtcInstant};
+
+use super::columns::{Column, Names, Record};
+use super::deleted::Deleted;
+use super::row::{self, Fault, Row};
+use super::source::{Next, Rows};
+use crate::args::TableFormat;
+use crate::upload::BODY_BYTES_MAX;
+
+/// Batches that wait between the reader and the sender.
+const QUEUE_BATCHES: usize = 1;
+/// More than the events of one row take.
+const ROW_BYTES: usize = 8 * 1024;
+/// No row has more.
+const ROW_EVENTS: usize = 5;
+
+/// What is read.
+pub(super) struct Job {
+    /// Users tables, then tables of logins.
+    pub(super) sources: Vec<Source>,
+    pub(super) format: Option<TableFormat>,
+    pub(super) batch: String,
+    pub(super) batch_events: usize,
+    pub(super) deleted: Deleted,
+    /// When the run began.
+    pub(super) now: UtcInstant,
+    /// No event may have occurred later.
+    pub(super) latest: UtcInstant,
+}
+
+/// A file and what its rows are.
+pub(super) struct Source {
+    pub(super) file: PathBuf,
+    pub(super) names: Names,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A user each.
+    Users,
+    /// A login each.
+    Logins,
+}
+
+/// What the reader has to say.
+pub(super) enum Message {
+    Batch(Box<Batch>),
+    /// A file cannot be read any further; every row before it was in a batch.
+    Failed(anyhow::Error),
+}
+
+/// The events of one request, the rows they come from, and what the rows were.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) body: Vec<u8>,
+    /// The row of each event in `body`, by its index.
+    pub(super) origins: Vec<usize>,
+    pub(super) rows: Vec<Key>,
+    /// Rows that are refused without asking the server.
+    pub(super) rejects: Vec<(Key, Fault)>,
+    pub(super) read: Tally,
+    /// Bytes of all files read when the batch was complete.
+    pub(super) bytes_read: u64,
+}
+
+/// Whose row it is, and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    /// Which source, from 0.
+    pub(super) source: usize,
+    pub(super) line: u64,
+    pub(super) tenant_id: String,
+    pub(super) user_id: String,
+}
+
+/// What rows were.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) users: u64,
+    pub(super) confirmed: u64,
+    pub(super) deleted: u64,
+    pub(super) restored: u64,
+    pub(super) logins: u64,
+    pub(super) refused: u64,
+    pub(super) events: u64,
+    /// Least and greatest instant of an event.
+    pub(super) span: Option<(UtcInstant, UtcInstant)>,
+}
+
+impl Tally {
+    pub(super) fn rows(&self) -> u64 {
+        self.users + self.logins + self.refused
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.users += other.users;
+        self.confirmed += other.confirmed;
+        self.deleted += other.deleted;
+        self.restored += other.restored;
+        self.logins += other.logins;
+        self.refused += other.refused;
+        self.events += other.events;
+        for at in other.span.into_iter().flat_map(|(least, greatest)| [least, greatest]) {
+            self.include(at);
+        }
+    }
+
+    fn include(&mut self, at: UtcInstant) {
+        let (least, greatest) = self.span.unwrap_or((at, at));
+        self.span = Some((least.min(at), greatest.max(at)));
+    }
+}
+
+/// Starts reading, into batches of at most `batch_events` events and those of one more row.
+pub(super) fn start(job: Job, bytes_read: Arc<AtomicU64>) -> io::Result<Receiver<Message>> {
+    let (batches, messages) = sync_channel(QUEUE_BATCHES);
+    let reader = Reader { job, batches, batch: Batch::default(), bytes_read };
+    thread::Builder::new().name("reader".to_owned()).spawn(move || reader.read_all())?;
+    Ok(messages)
+}
+
+struct Reader {
+    job: Job,
+    batches: SyncSender<Message>,
+    batch: Batch,
+    bytes_read: Arc<AtomicU64>,
+}
+
+/// The other end of the queue is gone: the command has ended.
+struct NobodyListens;
+
+impl From<SendError<Message>> for NobodyListens {
+    fn from(_: SendError<Message>) -> Self {
+        Self
+    }
+}
+
+impl Reader {
+    fn read_all(mut self) {
+        for source in 0..self.job.sources.len() {
+            match self.read(source) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    let _ = self.flush().and_then(|()| Ok(self.batches.send(Message::Failed(error))?));
+                    return;
+                }
+                Err(NobodyListens) => return,
+            }
+        }
+        let _ = self.flush();
+    }
+
+    fn read(&mut self, source: usize) -> Result<anyhow::Result<()>, NobodyListens> {
+        let Source { file, names, .. } = &self.job.sources[source];
+        let mut rows = match Rows::open(file, self.job.format, names, &self.bytes_read) {
+            Ok(rows) => rows,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut record = Record::default();
+        loop {
+            match rows.next(&mut record) {
+                Ok(Next::End) => return Ok(Ok(())),
+                Ok(Next::Row) => self.row(source, &record),
+                Ok(Next::Bad(reason)) => {
+                    self.refuse(source, &Record::at(record.line), Fault { field: "", reason });
+                }
+                Err(error) => {
+                    let file = self.job.sources[source].file.display();
+                    return Ok(Err(error).with_context(|| format!("cannot read {file}")));
+                }
+            }
+            let Batch { origins, rejects, body, .. } = &self.batch;
+            if origins.len() + rejects.len() + ROW_EVENTS > self.job.batch_events.max(ROW_EVENTS)
+                || body.len() + ROW_BYTES > BODY_BYTES_MAX
+            {
+                self.flush()?;
+            }
+        }
+    }
+
+    fn row(&mut self, source: usize, record: &Record) {
+        let Job { batch: name, deleted, now, latest, .. } = &self.job;
+        let name = BatchName::new(name).expect("it was checked");
+        let read = match self.job.sources[source].kind {
+            Kind::Users => Row::read(record, *latest).map(|row| {
+                let member = (row.tenant_id.as_str(), row.user_id.as_str());
+                let restored_at = row
+                    .deleted_at
+                    .is_none()
+                    .then(|| deleted.restored_at(member, row.modified_at, *now))
+                    .flatten();
+                self.batch.push(&row.events(name, restored_at).collect::<Vec<_>>());
+                let tally = &mut self.batch.read;
+                tally.users += 1;
+                tally.confirmed += u64::from(row.confirmed);
+                tally.deleted += u64::from(row.deleted_at.is_some());
+                tally.restored += u64::from(restored_at.is_some());
+            }),
+            Kind::Logins => login(record, name, *latest).map(|event| {
+                self.batch.push(&[event]);
+                self.batch.read.logins += 1;
+            }),
+        };
+        match read {
+            Ok(()) => self.batch.rows.push(Key::of(source, record)),
+            Err(fault) => self.refuse(source, record, fault),
+        }
+    }
+
+    fn refuse(&mut self, source: usize, record: &Record, fault: Fault) {
+        self.batch.read.refused += 1;
+        self.batch.rejects.push((Key::of(source, record), fault));
+    }
+
+    fn flush(&mut self) -> Result<(), NobodyListens> {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.bytes_read = self.bytes_read.load(Ordering::Relaxed);
+        self.batch.body.reserve(batch.body.len());
+        Ok(self.batches.send(Message::Batch(Box::new(batch)))?)
+    }
+}
+
+/// The event of a row of a table of logins.
+fn login<'a>(record: &'a Record, batch: BatchName<'a>, latest: UtcInstant) -> Result<Event<'a>, Fault> {
+    let member = row::member(record)?;
+    let at = row::instant(record, Column::Observed, latest)?;
+    Ok(row::event_of(batch, member, (EventType::Login, at), true))
+}
+
+impl Key {
+    fn of(source: usize, record: &Record) -> Self {
+        let name = |column| record.get(column).unwrap_or_default().to_owned();
+        Self { source, line: record.line, tenant_id: name(Column::Tenant), user_id: name(Column::User) }
+    }
+}
+
+impl Batch {
+    /// Adds the events of the row that comes next.
+    fn push(&mut self, events: &[Event<'_>]) {
+        for event in events {
+            encode_published(event, &mut self.body);
+            self.origins.push(self.rows.len());
+            self.read.events += 1;
+            self.read.include(event.occurred_at);
+        }
+    }
+}

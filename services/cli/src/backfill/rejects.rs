@@ -1,0 +1,60 @@
+//! The file of the rows that were refused: where each stands, whose it is, and why. Made with the first of them.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::reader::Key;
+
+/// The rejects file of a run.
+pub(super) struct Rejects {
+    path: PathBuf,
+    file: Option<csv::Writer<File>>,
+}
+
+impl Rejects {
+    /// At `path`, or under a name made of the batch's.
+    pub(super) fn new(path: Option<PathBuf>, batch: &str) -> Self {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+        let path = path.unwrap_or_else(|| {
+            PathBuf::from(format!("{}.rejects.csv", batch.chars().map(plain).collect::<String>()))
+        });
+        Self { path, file: None }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds a row; `field` is empty where it is about the row as a whole.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(super) fn add(&mut self, source: &Path, key: &Key, fault: (&str, &str)) -> anyhow::Result<()> {
+        let cannot_write = || format!("cannot write {}", self.path.display());
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let mut file = csv::Writer::from_path(&self.path).with_context(cannot_write)?;
+                file.write_record(["source", "line", "tenant_id", "user_id", "field", "reason"])
+                    .with_context(cannot_write)?;
+                none.insert(file)
+            }
+        };
+        let (source, line) = (source.to_string_lossy(), key.line.to_string());
+        let row = [&source, line.as_str(), &key.tenant_id, &key.user_id, fault.0, fault.1];
+        file.write_record(row).with_context(cannot_write)
+    }
+
+    /// Writes what is left.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+        match &mut self.file {
+            Some(file) => file.flush().with_context(|| format!("cannot write {}", self.path.display())),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! One row of a users table, and the events it stands for. Pure: what is read, and when, is an argument.
+
+use std::fmt;
+
+use lastseen_event::{BatchName, Event, EventId, EventType, NameError, TenantId, UserId, UtcInstant};
+
+use super::columns::{Column, Record};
+use super::instant;
+
+/// A user as the application's table has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row<'a> {
+    pub(super) tenant_id: TenantId<'a>,
+    pub(super) user_id: UserId<'a>,
+    pub(super) confirmed: bool,
+    pub(super) created_at: UtcInstant,
+    pub(super) modified_at: Option<UtcInstant>,
+    pub(super) deleted_at: Option<UtcInstant>,
+    /// When it was really seen, where the application knows.
+    pub(super) observed_at: Option<UtcInstant>,
+}
+
+/// Why a row is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) field: &'static str,
+    pub(super) reason: String,
+}
+
+impl Fault {
+    fn of(column: Column, reason: impl fmt::Display) -> Self {
+        Self { field: column.default_name(), reason: reason.to_string() }
+    }
+}
+
+/// Whose row it is.
+///
+/// # Errors
+/// What is wrong with the names.
+pub(super) fn member(record: &Record) -> Result<(TenantId<'_>, UserId<'_>), Fault> {
+    let name = |column| record.get(column).ok_or(NameError::Empty);
+    let tenant_id = name(Column::Tenant).and_then(TenantId::new);
+    let user_id = name(Column::User).and_then(UserId::new);
+    Ok((
+        tenant_id.map_err(|error| Fault::of(Column::Tenant, error))?,
+        user_id.map_err(|error| Fault::of(Column::User, error))?,
+    ))
+}
+
+/// An instant that must be there.
+///
+/// # Errors
+/// Where it is not, or is none that an event may have.
+pub(super) fn instant(record: &Record, column: Column, latest: UtcInstant) -> Result<UtcInstant, Fault> {
+    optional_instant(record, column, latest)?
+        .ok_or_else(|| Fault::of(column, "expected an instant, found null"))
+}
+
+fn optional_instant(
+    record: &Record,
+    column: Column,
+    latest: UtcInstant,
+) -> Result<Option<UtcInstant>, Fault> {
+    let Some(text) = record.get(column) else { return Ok(None) };
+    let at =
+        instant::parse(text).map_err(|expected| Fault::of(column, format!("{expected}, found {text:?}")))?;
+    if at < UtcInstant::EARLIEST {
+        return Err(Fault::of(column, format!("expected {} or later, found {at}", UtcInstant::EARLIEST)));
+    }
+    if at > latest {
+        return Err(Fault::of(column, format!("expected no instant ahead of now, found {at}")));
+    }
+    Ok(Some(at))
+}
+
+impl<'a> Row<'a> {
+    /// Reads a row; instants later than `latest` are refused.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub(super) fn read(record: &'a Record, latest: UtcInstant) -> Result<Self, Fault> {
+        let (tenant_id, user_id) = member(record)?;
+        let confirmed = record.get(Column::Confirmed).unwrap_or("null");
+        let confirmed = truth(confirmed).ok_or_else(|| {
+            Fault::of(Column::Confirmed, format!("expected true or false, found {confirmed:?}"))
+        })?;
+        let optional = |column| optional_instant(record, column, latest);
+        Ok(Self {
+            tenant_id,
+            user_id,
+            confirmed,
+            created_at: instant(record, Column::Created, latest)?,
+            modified_at: optional(Column::Modified)?,
+            deleted_at: optional(Column::Deleted)?,
+            observed_at: optional(Column::Observed)?,
+        })
+    }
+
+    /// The events of the row, in the order of a life. `restored_at`: when it came back from a deletion that this batch told of.
+    pub(super) fn events(
+        &self,
+        batch: BatchName<'a>,
+        restored_at: Option<UtcInstant>,
+    ) -> impl Iterator<Item = Event<'a>> {
+        let Self { confirmed, created_at, modified_at, deleted_at, observed_at, .. } = *self;
+        let member = (self.tenant_id, self.user_id);
+        let estimated = confirmed.then_some(modified_at.unwrap_or(created_at));
+        [
+            (EventType::UserCreated, Some(created_at)),
+            (EventType::EstimatedActivity, estimated),
+            (EventType::Login, observed_at),
+            (EventType::UserDeleted, deleted_at),
+            (EventType::UserRestored, restored_at),
+        ]
+        .into_iter()
+        .filter_map(move |(event_type, at)| Some(event_of(batch, member, (event_type, at?), confirmed)))
+    }
+}
+
+/// One event of a backfill; `confirmed` is of its row.
+pub(super) fn event_of<'a>(
+    batch: BatchName<'a>,
+    member: (TenantId<'a>, UserId<'a>),
+    (event_type, at): (EventType, UtcInstant),
+    confirmed: bool,
+) -> Event<'a> {
+    let confirmed = (event_type == EventType::UserCreated).then_some(confirmed);
+    let id = EventId::of_backfill(batch, member, (event_type, at), confirmed);
+    Event { confirmed, batch: Some(batch), ..Event::new(id, event_type, member, at) }
+}
+
+/// What databases and languages write for true and false.
+fn truth(text: &str) -> Option<bool> {
+    let is_one_of = |words: [&str; 5]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    if is_one_of(["true", "t", "1", "yes", "y"]) {
+        Some(true)
+    } else if is_one_of(["false", "f", "0", "no", "n"]) {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATEST: UtcInstant = UtcInstant::from_micros(1_800_000_000_000_000);
+
+    fn record(values: [&str; 7]) -> Record {
+        Record::of(values.map(|value| (!value.is_empty()).then_some(value)))
+    }
+
+    fn events(values: [&str; 7], restored_at: Option<&str>) -> Vec<(String, String, Option<bool>)> {
+        let record = record(values);
+        let row = Row::read(&record, LATEST).unwrap();
+        let restored_at = restored_at.map(|at| UtcInstant::parse(at).unwrap());
+        let events = row.events(BatchName::new("users").unwrap(), restored_at);
+        events
+            .map(|event| (event.event_type.to_string(), event.occurred_at.to_string(), event.confirmed))
+            .collect()
+    }
+
+    fn event(event_type: &str, at: &str, confirmed: Option<bool>) -> (String, String, Option<bool>) {
+        (event_type.to_owned(), at.to_owned(), confirmed)
+    }
+
+    #[test]
+    fn an_unconfirmed_user_is_created_and_nothing_else() {
+        assert_eq!(
+            events(["t", "u", "false", "2023-01-01T00:00:00Z", "2023-05-05T00:00:00Z", "", ""], None),
+            [event("user_created", "2023-01-01T00:00:00Z", Some(false))]
+        );
+    }
+
+    #[test]
+    fn a_confirmed_user_was_seen_when_its_row_was_written_last() {
+        let created = event("user_created", "2023-01-01T00:00:00Z", Some(true));
+        assert_eq!(
+            events(["t", "u", "t", "2023-01-01 00:00:00+00", "2023-05-05 02:00:00.5+02", "", ""], None),
+            [created.clone(), event("estimated_activity", "2023-05-05T00:00:00.500Z", None)]
+        );
+        assert_eq!(
+            events(["t", "u", "1", "2023-01-01 00:00:00", "", "", ""], None),
+            [created, event("estimated_activity", "2023-01-01T00:00:00Z", None)]
+        );
+    }
+
+    #[test]
+    fn deletion_return_and_real_activity_are_events_of_their_own() {
+        let all = events(
+            ["t", "u", "TRUE", "2023-01-01T00:00:00Z", "", "2024-01-01T00:00:00Z", "2023-02-02T00:00:00Z"],
+            Some("2024-02-02T00:00:00Z"),
+        );
+        let types: Vec<_> = all.iter().map(|(event_type, ..)| event_type.as_str()).collect();
+        assert_eq!(types, ["user_created", "estimated_activity", "login", "user_deleted", "user_restored"]);
+    }
+
+    #[test]
+    fn a_bad_row_is_refused_with_its_field() {
+        let good = ["t", "u", "true", "2023-01-01T00:00:00Z", "", "", ""];
+        for (column, value, field) in [
+            (0, "", "tenant_id"),
+            (0, "null", "tenant_id"),
+            (1, "undefined", "user_id"),
+            (2, "", "email_confirmed"),
+            (2, "maybe", "email_confirmed"),
+            (3, "", "created_at"),
+            (3, "yesterday", "created_at"),
+            (3, "0001-01-01T00:00:00Z", "created_at"),
+            (4, "2199-01-01T00:00:00Z", "modified_at"),
+            (5, "2023-02-30T00:00:00Z", "deleted_at"),
+            (6, "1700000000", "last_login_at"),
+        ] {
+            let mut bad = good;
+            bad[column] = value;
+            assert_eq!(Row::read(&record(bad), LATEST).unwrap_err().field, field, "{bad:?}");
+        }
+    }
+}

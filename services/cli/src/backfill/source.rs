@@ -1,0 +1,171 @@
+//! Where rows come from: files and stdin, CSV or NDJSON, plain or gzipped.
+
+use std::io::BufRead;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use anyhow::{Context, bail};
+use csv::ByteRecord;
+use serde_json::{Map, Value};
+
+use super::columns::{COLUMNS, Column, Names, Record};
+use crate::args::TableFormat;
+use crate::input;
+use crate::lines::{Line, Lines};
+
+/// What came next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A row: its values are in the record.
+    Row,
+    /// Something that is no row of the table, and why. The record says on which line.
+    Bad(String),
+    End,
+}
+
+/// The rows of a table, one after the other.
+pub(super) enum Rows {
+    Csv(CsvRows),
+    Ndjson(NdjsonRows),
+}
+
+impl Rows {
+    /// Opens a file and finds the columns in it.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or lacks a column.
+    pub(super) fn open(
+        file: &Path,
+        format: Option<TableFormat>,
+        names: &Names,
+        bytes_read: &Arc<AtomicU64>,
+    ) -> anyhow::Result<Self> {
+        let Some(format) = format.or_else(|| format_of(file)) else {
+            bail!("--format says whether {} is csv or ndjson", file.display());
+        };
+        let cannot_read = || format!("cannot read {}", file.display());
+        let input = input::open(file, bytes_read).with_context(cannot_read)?;
+        match format {
+            TableFormat::Csv => CsvRows::new(input, names).map(Self::Csv).with_context(cannot_read),
+            TableFormat::Ndjson => Ok(Self::Ndjson(NdjsonRows {
+                lines: Lines::new(input),
+                names: names.clone(),
+                line: Vec::new(),
+            })),
+        }
+    }
+
+    /// Reads the next row.
+    ///
+    /// # Errors
+    /// What the input reports.
+    pub(super) fn next(&mut self, record: &mut Record) -> anyhow::Result<Next> {
+        match self {
+            Self::Csv(rows) => rows.next(record),
+            Self::Ndjson(rows) => rows.next(record),
+        }
+    }
+}
+
+/// What a file's name says it is.
+fn format_of(file: &Path) -> Option<TableFormat> {
+    let name = file.file_name()?.to_str()?.to_ascii_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    match name.rsplit_once('.')?.1 {
+        "csv" => Some(TableFormat::Csv),
+        "ndjson" | "jsonl" => Some(TableFormat::Ndjson),
+        _ => None,
+    }
+}
+
+type Input = Box<dyn BufRead + Send>;
+
+/// A header and rows; an empty field, or `\N`, is null.
+pub(super) struct CsvRows {
+    reader: csv::Reader<Input>,
+    places: [Option<usize>; COLUMNS],
+    row: ByteRecord,
+}
+
+impl CsvRows {
+    fn new(input: Input, names: &Names) -> anyhow::Result<Self> {
+        const BYTE_ORDER_MARK: char = '\u{feff}';
+        let mut reader = csv::ReaderBuilder::new().from_reader(input);
+        let header = reader.headers()?;
+        let header: Vec<&str> = header.iter().map(|name| name.trim_start_matches(BYTE_ORDER_MARK)).collect();
+        let places = names.places(&header)?;
+        Ok(Self { reader, places, row: ByteRecord::new() })
+    }
+
+    fn next(&mut self, record: &mut Record) -> anyhow::Result<Next> {
+        let read = self.reader.read_byte_record(&mut self.row);
+        let position = self.row.position().unwrap_or_else(|| self.reader.position());
+        record.line = position.line();
+        match read {
+            Ok(true) => {}
+            Ok(false) => return Ok(Next::End),
+            Err(error) => {
+                let csv::ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind() else {
+                    return Err(error).with_context(|| format!("after line {}", record.line));
+                };
+                return Ok(Next::Bad(format!("expected {expected_len} fields, found {len}")));
+            }
+        }
+        for (column, place) in Column::ALL.into_iter().zip(self.places) {
+            let field = place.and_then(|place| self.row.get(place));
+            let field = field.filter(|field| !field.is_empty() && *field != br"\N");
+            match field.map(str::from_utf8).transpose() {
+                Ok(text) => record.set(column, text),
+                Err(_) => return Ok(Next::Bad(format!("{}: expected UTF-8", column.default_name()))),
+            }
+        }
+        Ok(Next::Row)
+    }
+}
+
+/// An object a line; an absent field is null.
+pub(super) struct NdjsonRows {
+    lines: Lines<Input>,
+    names: Names,
+    line: Vec<u8>,
+}
+
+impl NdjsonRows {
+    fn next(&mut self, record: &mut Record) -> anyhow::Result<Next> {
+        loop {
+            self.line.clear();
+            let read = self.lines.read_into(&mut self.line);
+            record.line = self.lines.number;
+            match read.with_context(|| format!("after line {}", record.line))? {
+                None => return Ok(Next::End),
+                Some(Line::Blank) => {}
+                Some(Line::TooLong) => return Ok(Next::Bad("expected a shorter line".to_owned())),
+                Some(Line::Event) => return Ok(self.object(record)),
+            }
+        }
+    }
+
+    fn object(&self, record: &mut Record) -> Next {
+        let object: Map<String, Value> = match serde_json::from_slice(&self.line) {
+            Ok(object) => object,
+            Err(error) => return Next::Bad(format!("expected a JSON object: {error}")),
+        };
+        for column in Column::ALL {
+            record.set(column, None);
+        }
+        for (column, name) in self.names.used() {
+            match object.get(name) {
+                None | Some(Value::Null) => {}
+                Some(Value::String(text)) => record.set(column, Some(text)),
+                Some(value @ (Value::Bool(_) | Value::Number(_))) => {
+                    record.set(column, Some(&value.to_string()));
+                }
+                Some(Value::Array(_) | Value::Object(_)) => {
+                    return Next::Bad(format!("{name}: expected one value"));
+                }
+            }
+        }
+        Next::Row
+    }
+}

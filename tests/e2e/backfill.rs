@@ -1,0 +1,319 @@
+//! `lastseen backfill`: a users table becomes history, whatever the order, however often, however interrupted.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use lastseen_tests::{Ended, Process, Seeded, Server, eventually, git_activity};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::BINARY;
+use crate::answers::{array, empty_server, numbers};
+
+const WITHIN: Duration = Duration::from_mins(2);
+
+fn command(server: &Server, arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(["backfill", "--server", server.url()]).args(arguments);
+    command
+}
+
+fn backfill(server: &Server, arguments: &[&str]) -> Ended {
+    Process::start(command(server, arguments)).wait(WITHIN)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn write(directory: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = directory.path().join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+/// The lines of the real history from the cutover on.
+fn events_since(cutover: &str) -> Vec<String> {
+    let occurred_at = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        lastseen_tests::instant::micros(event["occurred_at"].as_str().unwrap())
+    };
+    let cutover = lastseen_tests::instant::micros(cutover);
+    git_activity::lines().into_iter().filter(|line| occurred_at(line) >= cutover).collect()
+}
+
+fn publish(server: &Server, lines: &[String]) {
+    for lines in lines.chunks(5_000) {
+        server.client().post("/v1/events", "application/x-ndjson", lines.join("\n").as_bytes()).ok("events");
+    }
+}
+
+fn assert_truth(server: &Server, truth: &Value) {
+    for summary in array(truth, "summaries") {
+        let as_of = summary["as_of"].as_str().unwrap();
+        for scope in ["all", "big", "small"] {
+            let mut expected = summary[scope].as_object().unwrap().clone();
+            let path = match expected.remove("tenant_id") {
+                Some(tenant) => format!("/v1/tenants/{}/summary", tenant.as_str().unwrap()),
+                None => "/v1/summary".to_owned(),
+            };
+            let found = server.client().ask(&format!("{path}?as_of={as_of}"));
+            for (name, count) in &expected {
+                assert_eq!(found[name], *count, "{name} of {scope} as of {as_of}");
+            }
+        }
+    }
+    for (list, provenance) in [("estimates", "estimated"), ("observed_wins", "observed")] {
+        for expected in array(truth, list) {
+            let [tenant, user] = ["tenant_id", "user_id"].map(|name| expected[name].as_str().unwrap());
+            let found = server.client().ask(&format!("/v1/tenants/{tenant}/users/{user}"));
+            assert_eq!(found["last_seen_at"], expected["last_seen_at"], "{tenant} {user}");
+            assert_eq!(found["provenance"], provenance, "{tenant} {user}");
+        }
+    }
+}
+
+/// The users table of the real history as NDJSON, gzipped, with other names.
+fn as_ndjson(directory: &TempDir) -> PathBuf {
+    let mut rows = csv::Reader::from_path(git_activity::path("users.csv")).unwrap();
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    for row in rows.deserialize::<std::collections::BTreeMap<String, Option<String>>>() {
+        let row = row.unwrap();
+        let user = json!({
+            "org": row["tenant_id"], "id": row["user_id"], "confirmed": row["email_confirmed"].as_deref() == Some("true"),
+            "created": row["created_at"], "changed": row["modified_at"], "deleted": row["deleted_at"], "more": [1],
+        });
+        writeln!(packed, "{user}").unwrap();
+    }
+    write(directory, "users.jsonl.gz", packed.finish().unwrap())
+}
+
+#[test]
+fn the_real_users_table_gives_the_known_answers_in_any_order() {
+    let truth = &git_activity::truth()["backfill"];
+    let users = git_activity::path("users.csv");
+    let events = events_since(truth["cutover"].as_str().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let renamed = as_ndjson(&directory);
+    let renamed_columns = "--tenant-column org --user-column id --confirmed-column confirmed --created-column created \
+                           --modified-column changed --deleted-column deleted";
+    for order in 0..3 {
+        let (server, _data) = empty_server();
+        let (before, behind) = events.split_at(events.len() * order / 2);
+        publish(&server, before);
+        let ended = backfill(&server, &[text(&users), "--batch", "users 2024"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let rows = "users 3,954 (confirmed 1,882, deleted 89, back 0), logins 0, refused rows 0";
+        assert_eq!(ended.stdout.lines().nth(1), Some(rows));
+        assert!(ended.stdout.starts_with("stored 5,925, duplicates 0, refused 0 in "), "{}", ended.stdout);
+        publish(&server, behind);
+        assert_truth(&server, truth);
+        // Again, the same table in another form: the same events.
+        let again: Vec<&str> = [text(&renamed), "--batch", "users 2024"]
+            .into_iter()
+            .chain(renamed_columns.split_whitespace())
+            .collect();
+        let ended = backfill(&server, &again);
+        assert!(ended.stdout.starts_with("stored 0, duplicates 5,925, refused 0 in "), "{}", ended.stdout);
+        assert_truth(&server, truth);
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_again_and_again_ends_where_one_that_is_not_does() {
+    const KILLS: u64 = 20;
+    let truth = &git_activity::truth()["backfill"];
+    let users = git_activity::path("users.csv");
+    let (server, _data) = empty_server();
+    let arguments = [text(&users), "--batch", "users", "--batch-events", "40"];
+    let mut random = Seeded::new(6);
+    let position = || server.client().ask("/v1/summary")["position"].as_u64().unwrap();
+    for _ in 0..KILLS {
+        // Killed somewhere behind what was there before; two runs at once, of which one is killed.
+        let until = position() + random.below(280);
+        let [mut first, second] = [(); 2].map(|()| Process::start(command(&server, &arguments)));
+        let reached = eventually(WITHIN, || (position() >= until || first.has_ended()).then_some(()));
+        assert!(reached.is_some(), "nothing comes");
+        first.kill9();
+        second.kill9();
+    }
+    publish(&server, &events_since(truth["cutover"].as_str().unwrap()));
+    let two = [(); 2].map(|()| Process::start(command(&server, &arguments)));
+    for ended in two.map(|mut run| run.wait(WITHIN)) {
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    }
+    let ended = backfill(&server, &arguments);
+    assert!(ended.stdout.starts_with("stored 0, duplicates 5,925, refused 0 in "), "{}", ended.stdout);
+    assert_truth(&server, truth);
+}
+
+const HEADER: &str = "tenant_id,user_id,email_confirmed,created_at,modified_at,deleted_at\n";
+
+#[test]
+fn refused_rows_are_written_to_a_file_and_the_others_are_stored() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let rows = "acme,ada,true,2023-01-01T00:00:00Z,,\n\
+                acme,null,true,2023-01-01T00:00:00Z,,\n\
+                acme,\"two\nlines\",true,2023-01-01T00:00:00Z,,\n\
+                acme,bob,perhaps,2023-01-01T00:00:00Z,,\n\
+                acme,cleo,true,,,\n\
+                acme,dan\n\
+                acme,eve,f,2023-01-01 00:00:00+00,\\N,\n\
+                acme,fay,t,1889-01-01 00:00:00,,\n";
+    let table = write(&directory, "users.csv", format!("{HEADER}{rows}"));
+    let rejects = directory.path().join("rejected.csv");
+    let ended = backfill(&server, &[text(&table), "--batch", "b", "--rejects", text(&rejects)]);
+    assert_eq!(ended.code, Some(3), "{} {}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("refused rows 6"), "{}", ended.stdout);
+    assert!(ended.stderr.contains(&format!("6 refused rows with their reasons: {}", rejects.display())));
+    let mut rejected = csv::Reader::from_path(&rejects).unwrap();
+    let rejected: Vec<(String, u64, String, String, String, String)> =
+        rejected.deserialize().collect::<Result<_, _>>().unwrap();
+    let places: Vec<_> = rejected.iter().map(|row| (row.1, row.3.as_str(), row.4.as_str())).collect();
+    assert_eq!(
+        places,
+        [
+            (3, "null", "user_id"),
+            (4, "two\nlines", "user_id"),
+            (6, "bob", "email_confirmed"),
+            (7, "cleo", "created_at"),
+            (8, "", ""),
+            (10, "fay", "created_at"),
+        ]
+    );
+    assert!(rejected.iter().all(|row| row.5.starts_with("expected ")), "{rejected:?}");
+    let summary = server.client().ask("/v1/summary");
+    assert_eq!(numbers(&summary, &["total_users", "pending_users", "estimated_only"]), [2, 1, 0]);
+}
+
+#[test]
+fn a_dry_run_says_what_would_happen_and_does_nothing() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let rows = "acme,ada,true,2023-01-01T00:00:00Z,2023-02-01T00:00:00Z,\n\
+                acme,bob,false,2023-01-01T00:00:00Z,,\n\
+                acme,cleo,true,2023-01-01T00:00:00Z,,2023-03-01T00:00:00Z\n\
+                acme,,true,2023-01-01T00:00:00Z,,\n";
+    let table = write(&directory, "users.csv", format!("{HEADER}{rows}"));
+    let mut events = lastseen_tests::Events::seeded(61);
+    server.client().publish(&[
+        events.login(("acme", "ada"), lastseen_tests::instant::now()),
+        events.login(("acme", "zoe"), lastseen_tests::instant::now()),
+    ]);
+    let rejects = directory.path().join("rejected.csv");
+    let ended = backfill(&server, &[text(&table), "--batch", "b", "--dry-run", "--rejects", text(&rejects)]);
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let count = |name: &str| {
+        let line = ended.stdout.lines().find(|line| line.trim_start().starts_with(name)).expect(name);
+        line.split_whitespace().next_back().unwrap().to_owned()
+    };
+    for (name, expected) in [
+        ("users", "3"),
+        ("confirmed", "2"),
+        ("unconfirmed", "1"),
+        ("deleted", "1"),
+        ("seen by the server", "1"),
+        ("refused rows", "1"),
+        ("events", "6"),
+    ] {
+        assert_eq!(count(name), expected, "{name} in {}", ended.stdout);
+    }
+    assert!(ended.stdout.contains("2023-01-01T00:00:00Z to 2023-03-01T00:00:00Z"), "{}", ended.stdout);
+    assert_eq!(numbers(&server.client().ask("/v1/summary"), &["position", "total_users"]), [2, 2]);
+}
+
+/// The rule that this service was asked for with: an estimate yields to whatever was observed, a pending user was never seen, a
+/// deleted one stays deleted. Then the table changes.
+#[test]
+fn the_table_goes_on_while_and_after_it_is_brought_in() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let old = "acme,ada,true,2023-01-01T00:00:00Z,2024-06-01T00:00:00Z,\n\
+               acme,bob,false,2023-01-01T00:00:00Z,2024-06-01T00:00:00Z,\n\
+               acme,cleo,true,2023-01-01T00:00:00Z,2024-05-01T00:00:00Z,2024-06-01T00:00:00Z\n\
+               acme,dan,true,2023-01-01T00:00:00Z,2024-05-01T00:00:00Z,2024-06-01T00:00:00Z\n";
+    let table = write(&directory, "old.csv", format!("{HEADER}{old}"));
+    let mut events = lastseen_tests::Events::seeded(62);
+    let login = lastseen_tests::instant::micros("2023-05-05T00:00:00Z");
+    server.client().publish(&[events.login(("acme", "ada"), login)]);
+    let run = |table: &Path, more: &[&str]| {
+        let ended = backfill(&server, &[&[text(table), "--batch", "users"], more].concat());
+        assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
+        ended.stdout
+    };
+    let user = |name: &str| server.client().ask(&format!("/v1/tenants/acme/users/{name}"));
+    run(&table, &[]);
+    assert_eq!(user("ada")["last_seen_at"], "2023-05-05T00:00:00Z", "a real login beats a newer estimate");
+    assert_eq!((&user("bob")["last_seen_at"], &user("bob")["status"]), (&json!(null), &json!("pending")));
+    assert_eq!(user("cleo")["last_seen_at"], "2024-05-01T00:00:00Z");
+    assert_eq!(user("cleo")["status"], "deleted");
+
+    // Bob confirms, cleo comes back, dan is gone still; all are modified, and there is a column of logins now.
+    let new = "tenant_id,user_id,email_confirmed,created_at,modified_at,deleted_at,seen\n\
+               acme,ada,true,2023-01-01T00:00:00Z,2024-07-01T00:00:00Z,,2024-07-02T00:00:00Z\n\
+               acme,bob,true,2023-01-01T00:00:00Z,2024-07-01T00:00:00Z,,\n\
+               acme,cleo,true,2023-01-01T00:00:00Z,2024-07-01T00:00:00Z,,\n\
+               acme,dan,true,2023-01-01T00:00:00Z,2024-05-01T00:00:00Z,2024-06-01T00:00:00Z,\n";
+    let table = write(&directory, "new.csv", new);
+    let dry = run(&table, &["--observed-column", "seen", "--dry-run"]);
+    assert!(dry.lines().any(|line| line.contains("back from deletion") && line.ends_with(" 1")), "{dry}");
+    let said = run(&table, &["--observed-column", "seen"]);
+    assert!(said.contains("(confirmed 4, deleted 1, back 1)"), "{said}");
+    assert_eq!(user("ada")["last_seen_at"], "2024-07-02T00:00:00Z");
+    assert_eq!(user("bob")["last_seen_at"], "2024-07-01T00:00:00Z");
+    assert_eq!(user("bob")["confirmed"], true);
+    assert_eq!((&user("cleo")["deleted_at"], &user("cleo")["status"]), (&json!(null), &json!("inactive")));
+    assert_eq!(user("dan")["status"], "deleted");
+    let again = run(&table, &["--observed-column", "seen"]);
+    assert!(again.starts_with("stored 0, "), "{again}");
+
+    // Real logins, from another table and from stdin.
+    let mut logins = command(
+        &server,
+        &["--batch", "users", "--logins", "-", "--format", "ndjson", "--login-column", "at"],
+    );
+    logins.stdin(Stdio::piped());
+    let mut logins = Process::start(logins);
+    let line = br#"{"tenant_id":"acme","user_id":"bob","at":"2024-03-01T00:00:00Z"}"#;
+    logins.take_stdin().write_all(line).unwrap();
+    let ended = logins.wait(WITHIN);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(user("bob")["last_seen_at"], "2024-03-01T00:00:00Z", "an observation beats a newer estimate");
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let table = write(
+        &directory,
+        "users.csv",
+        "tenant_id,id,email_confirmed,created_at\na,b,t,2023-01-01T00:00:00Z\n",
+    );
+    for (arguments, code, said) in [
+        (
+            vec![text(&table), "--batch", "b"],
+            1,
+            "there is no column user_id, but tenant_id, id, email_confirmed, created_at; --user-column names it",
+        ),
+        (vec![text(&table), "--batch", "b", "--user-column", "id"], 1, "no column modified_at"),
+        (vec![text(&table)], 2, "--batch <NAME>"),
+        (vec!["--batch", "b"], 2, "SOURCE"),
+        (vec![text(&table), "--batch", ""], 2, "found none"),
+        (vec!["missing.csv", "--batch", "b"], 1, "cannot read missing.csv"),
+        (vec!["users", "--batch", "b"], 1, "cannot read users"),
+    ] {
+        let ended = backfill(&server, &arguments);
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(said), "{arguments:?}: {}", ended.stderr);
+    }
+    let named = ["--user-column", "id", "--modified-column", "", "--deleted-column", ""];
+    let ended = backfill(&server, &[&[text(&table), "--batch", "b"], &named[..]].concat());
+    assert!(ended.stdout.starts_with("stored 2, "), "{} {}", ended.stdout, ended.stderr);
+}
