@@ -30,7 +30,11 @@ pub struct AsOf {
     since: UtcInstant,
     /// Of a tenant's scope.
     members: Option<RoaringBitmap>,
-    days: Vec<(Kind, Arc<RoaringBitmap>)>,
+    /// Of the days that lie whole in the window.
+    observed_days: Vec<Arc<RoaringBitmap>>,
+    estimated_days: Vec<Arc<RoaringBitmap>>,
+    /// Members with an estimate, by the day that closes with their first observation known, up to the last day that is over.
+    observed_by: Vec<Arc<RoaringBitmap>>,
     /// Seen in the parts: within the window, and before it on the last day.
     seen: Seen,
     observed: RoaringBitmap,
@@ -71,14 +75,6 @@ impl Bits {
     }
 }
 
-/// What a day's bitmap is of.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Observed,
-    Estimated,
-    ObservedBy,
-}
-
 /// What is looked at next.
 #[derive(Clone, Copy, Debug)]
 enum Next {
@@ -96,7 +92,9 @@ impl AsOf {
             at,
             since,
             members: members.set_of(scope),
-            days: Vec::new(),
+            observed_days: Vec::new(),
+            estimated_days: Vec::new(),
+            observed_by: Vec::new(),
             seen: Seen::default(),
             observed: RoaringBitmap::new(),
             estimated: RoaringBitmap::new(),
@@ -109,18 +107,14 @@ impl AsOf {
         };
         let (whole, book) = (new.whole_days(), days.book());
         if !whole.is_empty() {
-            new.share(&book.observed, whole.clone(), Kind::Observed);
-            new.share(&book.estimated, whole.clone(), Kind::Estimated);
+            new.observed_days = share(&book.observed, whole.clone());
+            new.estimated_days = share(&book.estimated, whole);
         }
         let utc = Calendar::utc();
         let last = utc.date(at);
         let closed = if utc.end(last) == at { last } else { last.plus(-1) };
-        new.share(&book.first_observed, Day::new(i32::MIN)..=closed, Kind::ObservedBy);
+        new.observed_by = share(&book.first_observed, Day::new(i32::MIN)..=closed);
         new
-    }
-
-    fn share(&mut self, days: &ByDay, range: RangeInclusive<Day>, kind: Kind) {
-        self.days.extend(days.range(range).map(|(_, members)| (kind, Arc::clone(members))));
     }
 
     /// The days of UTC that lie whole in the window.
@@ -164,22 +158,19 @@ impl AsOf {
         let Seen { observed, estimated, observed_before } = std::mem::take(&mut self.seen);
         self.observed = set_of(observed);
         self.estimated = set_of(estimated);
-        // Of members with an estimate, those that were observed by then.
-        let mut observed_by = set_of(observed_before) | &self.observed;
-        let days = std::mem::take(&mut self.days);
-        for (kind, members) in &days {
-            match kind {
-                Kind::Observed => self.observed |= &**members,
-                Kind::Estimated => self.estimated |= &**members,
-                Kind::ObservedBy => {}
-            }
+        for members in std::mem::take(&mut self.observed_days) {
+            self.observed |= &*members;
         }
-        // Days without number, which matter only to estimates.
+        for members in std::mem::take(&mut self.estimated_days) {
+            self.estimated |= &*members;
+        }
+        // Mostly there is no estimate in the window, and then it does not matter who was observed by then.
+        let observed_by = std::mem::take(&mut self.observed_by);
         if !self.estimated.is_empty() {
-            for (_, members) in days.iter().filter(|(kind, _)| matches!(kind, Kind::ObservedBy)) {
-                observed_by |= &**members;
+            self.estimated -= set_of(observed_before) | &self.observed;
+            for members in observed_by {
+                self.estimated -= &*members;
             }
-            self.estimated -= observed_by;
         }
         if let Some(wanted) = &self.members {
             self.observed &= wanted;
@@ -285,6 +276,10 @@ impl AsOf {
         }
         (last < members.persons.shared()).then_some(last)
     }
+}
+
+fn share(days: &ByDay, range: RangeInclusive<Day>) -> Vec<Arc<RoaringBitmap>> {
+    days.range(range).map(|(_, members)| Arc::clone(members)).collect()
 }
 
 fn set_of(mut members: Vec<u32>) -> RoaringBitmap {

@@ -6,12 +6,11 @@
 mod seen;
 mod tenant;
 
-use std::thread;
-
 use lastseen_event::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal, UtcInstant};
 
 use self::seen::SeenCounts;
 use self::tenant::TenantCounts;
+use crate::beside::side_by_side;
 use crate::instants::InstantCounts;
 use crate::members::Members;
 use crate::roster::{Change, Membership, Standing};
@@ -66,11 +65,8 @@ impl Counts {
     /// The counts of these members. Two passes, side by side.
     pub(crate) fn of(members: &Members, small_tenant_max: u64) -> Self {
         let all = || members.roster.standings().filter_map(|standing| standing.counted_seen());
-        let (seen, mut counts) = thread::scope(|scope| {
-            let seen = scope.spawn(|| SeenCounts::of(all()));
-            let counts = Self::of_tenants(members, small_tenant_max);
-            (seen.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), counts)
-        });
+        let (seen, mut counts) =
+            side_by_side(|| SeenCounts::of(all()), || Self::of_tenants(members, small_tenant_max));
         counts.seen = seen;
         counts
     }

@@ -29,7 +29,7 @@ use crate::snapshot::{BadPart, Bytes};
 /// Members by day.
 pub(crate) type ByDay = BTreeMap<Day, Arc<RoaringBitmap>>;
 
-/// The days of one calendar.
+/// The days of UTC.
 #[derive(Debug)]
 pub(crate) struct Days {
     calendar: Calendar,
@@ -84,21 +84,16 @@ enum Estimated {
 }
 
 impl Days {
-    /// No day.
-    pub(crate) fn new(calendar: Calendar) -> Self {
+    /// No day of UTC.
+    pub(crate) fn utc() -> Self {
         Self {
-            calendar,
+            calendar: Calendar::utc(),
             book: Book::default(),
             estimated: Paged::default(),
             changed: BTreeMap::new(),
             changed_from: Stamps::default(),
             told: Stamps::default(),
         }
-    }
-
-    /// No day of UTC.
-    pub(crate) fn utc() -> Self {
-        Self::new(Calendar::utc())
     }
 
     pub(crate) fn book(&self) -> &Book {

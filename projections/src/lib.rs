@@ -16,6 +16,7 @@
 //! Pure: no tokio, no I/O, no clock. "Now" is an argument of the query.
 
 mod as_of;
+mod beside;
 mod calendar;
 mod compare;
 mod counts;

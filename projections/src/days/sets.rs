@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
-use std::thread;
 
 use roaring::RoaringBitmap;
 
 use super::{Book, ByDay, MONTH_DAYS, WEEK_DAYS};
+use crate::beside::side_by_side;
 use crate::calendar::{Day, Period};
 
 /// How many members were active on a day and around it.
@@ -146,15 +146,8 @@ impl DaySets {
         let month = || self.windows(&days, MONTH_DAYS);
         let others = || (self.lifecycle(&singles), self.windows(&days, WEEK_DAYS));
         // Side by side, where it is worth a thread.
-        let (mau, (lifecycle, wau)) = if days.len() > 1 {
-            thread::scope(|scope| {
-                let month = scope.spawn(month);
-                let others = others();
-                (month.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), others)
-            })
-        } else {
-            (month(), others())
-        };
+        let (mau, (lifecycle, wau)) =
+            if days.len() > 1 { side_by_side(month, others) } else { (month(), others()) };
         let rows = days.into_iter().zip(lifecycle).zip(wau.into_iter().zip(mau));
         rows.map(|((day, row), (wau, mau))| DayRow {
             day,
