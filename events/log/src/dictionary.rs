@@ -3,16 +3,17 @@
 //! FORMAT.md "Dictionary".
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lastseen_event::Position;
 use parking_lot::{Mutex, RwLock};
 
-use crate::disk::{Access, Disk, DiskFile, SyncSite, create_anew, read_exact_at};
+use crate::disk::{Access, Disk, DiskFile, SyncSite, create_anew};
 use crate::manifest::Manifest;
 use crate::members::image::{Counts, Mark, Restoring, Taking};
 use crate::members::{Members, Seed};
+use crate::parts::{self, BadParts, Parts};
 use crate::wal::file::NEW_SUFFIX;
 use crate::writer::next;
 
@@ -22,10 +23,6 @@ pub(crate) const PATH: &str = "segments/dictionary";
 const MAGIC: [u8; 8] = *b"LSNNAMES";
 const VERSION: u32 = 1;
 const HEAD_LEN: usize = 76;
-/// Length and checksum.
-const PART_HEAD_LEN: usize = 8;
-/// The largest part is a shard of the tables: 2^26 numbers.
-const PART_LEN_MAX: usize = 1 << 30;
 
 /// When the dictionary is to be written, and as of when.
 pub(crate) struct Due {
@@ -92,23 +89,18 @@ fn write(
     let new_path = format!("{PATH}{NEW_SUFFIX}");
     let file = create_anew(disk, &new_path)?;
     file.write_all_at(&head.encode(manifest), 0)?;
-    let (mut part, mut at, mut parts) = (Vec::new(), HEAD_LEN as u64, 0_u32);
+    let (mut part, mut at, mut count) = (Vec::new(), HEAD_LEN as u64, 0);
     loop {
-        part.clear();
-        part.resize(PART_HEAD_LEN, 0);
+        parts::begin(&mut part);
         if !taking.copy(&members.read(), &mut part) {
             break;
         }
-        let (head, bytes) = part.split_at_mut(PART_HEAD_LEN);
-        let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        head[..4].copy_from_slice(&len.to_le_bytes());
-        head[4..].copy_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+        parts::seal(&mut part)?;
         file.write_all_at(&part, at)?;
         at += part.len() as u64;
-        parts += 1;
+        count += 1;
     }
-    let parts = parts.to_le_bytes();
-    file.write_all_at(&[[0; 4], parts].concat(), at)?;
+    file.write_all_at(&parts::end(count), at)?;
     file.sync_all(SyncSite::Dictionary)?;
     // Its name need not be durable: the one before is as good.
     disk.rename(&new_path, PATH)
@@ -189,6 +181,15 @@ pub(crate) enum Fault {
     Io(io::Error),
 }
 
+impl From<BadParts> for Fault {
+    fn from(bad: BadParts) -> Self {
+        match bad {
+            BadParts::Damaged { offset } => Self::Damaged { offset },
+            BadParts::Io(error) => Self::Io(error),
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -206,50 +207,28 @@ pub(crate) fn read(disk: &dyn Disk, manifest: &Manifest) -> Result<Option<(Membe
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(Fault::Io)?,
     };
-    let mut reading = Reading { file: file.as_ref(), offset: 0 };
+    let mut reading = Parts::new(Sequential { file: file.as_ref(), at: 0 });
     let mut head = [0; HEAD_LEN];
-    reading.fill(&mut head)?;
+    reading.head(&mut head)?;
     let Head { end, seed, counts, .. } = Head::decode(&head, manifest)?;
-    let mut restoring = Restoring::new(seed, counts);
-    let (mut part, mut parts) = (Vec::new(), 0);
-    loop {
-        let damaged = Fault::Damaged { offset: reading.offset };
-        let mut head = [0; PART_HEAD_LEN];
-        reading.fill(&mut head)?;
-        let [a, b, c, d, rest @ ..] = head;
-        let (len, checksum) = (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes(rest));
-        if len == 0 {
-            let at_end = file.size().map_err(Fault::Io)? == reading.offset;
-            let whole = at_end && checksum == parts;
-            let members = restoring.finish().filter(|_| whole).ok_or(damaged)?;
-            return Ok(Some((members, end)));
-        }
-        if len > PART_LEN_MAX {
-            return Err(damaged);
-        }
-        part.resize(len, 0);
-        reading.fill(&mut part)?;
-        if crc32c::crc32c(&part) != checksum || restoring.read(&part).is_none() {
-            return Err(damaged);
-        }
-        parts += 1;
+    let (mut restoring, mut part) = (Restoring::new(seed, counts), Vec::new());
+    while reading.next(&mut part)? {
+        restoring.read(&part).ok_or_else(|| reading.damaged())?;
     }
+    let members = restoring.finish().ok_or_else(|| reading.damaged())?;
+    Ok(Some((members, end)))
 }
 
-/// The file on its way in.
-struct Reading<'a> {
+/// A file read from its beginning on.
+struct Sequential<'a> {
     file: &'a dyn DiskFile,
-    offset: u64,
+    at: u64,
 }
 
-impl Reading<'_> {
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Fault> {
-        let offset = self.offset;
-        self.offset += buffer.len() as u64;
-        match read_exact_at(self.file, buffer, offset) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Fault::Damaged { offset }),
-            Err(error) => Err(Fault::Io(error)),
-        }
+impl Read for Sequential<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }

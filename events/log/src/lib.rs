@@ -21,6 +21,7 @@ mod log;
 mod manifest;
 mod members;
 mod options;
+pub mod parts;
 mod places;
 mod reader;
 mod recent;

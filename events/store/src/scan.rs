@@ -57,26 +57,42 @@ impl Filter {
     }
 
     /// Whether an event that occurred between these instants, both inclusive, may meet the conditions on that.
-    pub fn may_occur(&self, (least, greatest): (UtcInstant, UtcInstant)) -> bool {
-        overlaps((least, greatest), self.occurred_since, self.occurred_until)
+    pub fn may_occur(&self, span: Span) -> bool {
+        overlaps(span, self.occurred_since, self.occurred_until)
     }
 
     /// Whether an event that was recorded between these instants, both inclusive, may meet the conditions on that.
-    pub fn may_be_recorded(&self, (least, greatest): (UtcInstant, UtcInstant)) -> bool {
-        overlaps((least, greatest), self.recorded_since, self.recorded_until)
+    pub fn may_be_recorded(&self, span: Span) -> bool {
+        overlaps(span, self.recorded_since, self.recorded_until)
+    }
+
+    /// What is left to be asked of events of which each occurred and was recorded between these instants, both inclusive, where
+    /// that is known: the same without the bounds that all of them meet.
+    #[must_use]
+    pub fn undecided(mut self, occurred: Option<Span>, recorded: Option<Span>) -> Self {
+        if occurred.is_some_and(|span| lies_within(span, self.occurred_since, self.occurred_until)) {
+            (self.occurred_since, self.occurred_until) = (None, None);
+        }
+        if recorded.is_some_and(|span| lies_within(span, self.recorded_since, self.recorded_until)) {
+            (self.recorded_since, self.recorded_until) = (None, None);
+        }
+        self
     }
 }
+
+/// Least and greatest instant.
+type Span = (UtcInstant, UtcInstant);
 
 fn within(at: UtcInstant, since: Option<UtcInstant>, until: Option<UtcInstant>) -> bool {
     overlaps((at, at), since, until)
 }
 
-fn overlaps(
-    (least, greatest): (UtcInstant, UtcInstant),
-    since: Option<UtcInstant>,
-    until: Option<UtcInstant>,
-) -> bool {
+fn overlaps((least, greatest): Span, since: Option<UtcInstant>, until: Option<UtcInstant>) -> bool {
     since.is_none_or(|since| greatest >= since) && until.is_none_or(|until| least <= until)
+}
+
+fn lies_within((least, greatest): Span, since: Option<UtcInstant>, until: Option<UtcInstant>) -> bool {
+    since.is_none_or(|since| least >= since) && until.is_none_or(|until| greatest <= until)
 }
 
 /// A set of event types.

@@ -4,25 +4,22 @@
 //! ```text
 //! snapshots/views   head | part | part | ... | end
 //! head              "LSNVIEWS" | version u32 | checkpoint u64 | id and recorded_at of the event there (16, 8 bytes) | crc32c u32
-//! part              length u32 | crc32c of the bytes u32 | bytes
-//! end               length 0 | number of parts u32
 //! ```
 //!
-//! Numbers are little-endian. The event at the checkpoint tells whether the snapshot is of this log's history.
+//! Parts and their end are those of [`lastseen_log::parts`]. Numbers are little-endian. The event at the checkpoint tells whether the snapshot is of this log's history.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use lastseen_event::{MemberOrdinal, MemberRef, Position};
+use lastseen_log::parts::{self, BadParts, Parts};
 use lastseen_projections::{BadPart, Restoring, SNAPSHOT_VERSION, Taking, Views, ViewsBuilder};
 use lastseen_store::{Detail, EventReader, Filter, ReadError, Scan, StoreFault};
 use parking_lot::RwLock;
 
 const MAGIC: [u8; 8] = *b"LSNVIEWS";
 const HEAD_BYTES: usize = 48;
-/// The largest part is the bitmap of a day: 2^32 members at one bit each.
-const PART_BYTES_MAX: usize = 1 << 30;
 
 /// Why there are no views from a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -115,17 +112,17 @@ pub(crate) fn write<R: EventReader>(
     let mut file = BufWriter::with_capacity(1 << 20, create().map_err(io_error("create", &aside))?);
     let mut write = || {
         file.write_all(&head(checkpoint, identity))?;
-        let (mut part, mut parts) = (Vec::new(), 0_u32);
-        while taking.copy(&views.read(), &mut part) || taking.next_day(&mut part) {
-            let length = u32::try_from(part.len()).map_err(|_| ErrorKind::FileTooLarge)?;
-            file.write_all(&length.to_le_bytes())?;
-            file.write_all(&crc32c::crc32c(&part).to_le_bytes())?;
+        let (mut part, mut count) = (Vec::new(), 0);
+        loop {
+            parts::begin(&mut part);
+            if !(taking.copy(&views.read(), &mut part) || taking.next_day(&mut part)) {
+                break;
+            }
+            parts::seal(&mut part)?;
             file.write_all(&part)?;
-            part.clear();
-            parts += 1;
+            count += 1;
         }
-        file.write_all(&0_u32.to_le_bytes())?;
-        file.write_all(&parts.to_le_bytes())?;
+        file.write_all(&parts::end(count))?;
         file.flush()?;
         file.get_ref().sync_all()?;
         fs::rename(&aside, &path)?;
@@ -169,17 +166,26 @@ impl Snapshot {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error("open", &path)(error)),
         };
-        let mut reading = Reading { file: BufReader::with_capacity(1 << 20, file), path, offset: 0 };
-        let head: [u8; HEAD_BYTES] = reading.take()?;
+        let mut reading = Parts::new(BufReader::with_capacity(1 << 20, file));
+        let bad = |bad: BadParts| match bad {
+            BadParts::Damaged { offset } => SnapshotError::Damaged { file: path.clone(), offset },
+            BadParts::Io(error) => io_error("read", &path)(error),
+        };
+        let mut head = [0; HEAD_BYTES];
+        reading.head(&mut head).map_err(bad)?;
         if head[..8] != MAGIC {
-            return Err(reading.damaged(0));
+            return Err(bad(reading.damaged()));
         }
         let (version, checksum) = (number(&head[8..12]), number(&head[44..]));
         if version != SNAPSHOT_VERSION {
-            return Err(SnapshotError::Version { file: reading.path, found: version });
+            return Err(SnapshotError::Version { file: path, found: version });
         }
         if checksum != crc32c::crc32c(&head[..44]) {
-            return Err(reading.damaged(0));
+            return Err(bad(reading.damaged()));
+        }
+        let (mut restoring, mut part) = (Restoring::new(), Vec::new());
+        while reading.next(&mut part).map_err(bad)? {
+            restoring.read(&part).map_err(|BadPart| bad(reading.damaged()))?;
         }
         let wide =
             |at: usize| u64::from(number(&head[at..at + 4])) | u64::from(number(&head[at + 4..at + 8])) << 32;
@@ -188,9 +194,9 @@ impl Snapshot {
         Ok(Some(Self {
             checkpoint: Position::new(wide(12)),
             identity: (id, wide(36).cast_signed()),
-            restoring: reading.parts()?,
-            bytes: reading.offset,
-            path: reading.path,
+            restoring,
+            bytes: reading.offset(),
+            path,
         }))
     }
 
@@ -217,53 +223,4 @@ impl Snapshot {
 
 fn number(bytes: &[u8]) -> u32 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
-}
-
-/// A snapshot on its way in.
-struct Reading {
-    file: BufReader<File>,
-    path: PathBuf,
-    offset: u64,
-}
-
-impl Reading {
-    fn parts(&mut self) -> Result<Restoring, SnapshotError> {
-        let (mut restoring, mut part, mut parts) = (Restoring::new(), Vec::new(), 0_u32);
-        loop {
-            let start = self.offset;
-            let length = number(&self.take::<4>()?) as usize;
-            let checksum = number(&self.take::<4>()?);
-            if length == 0 {
-                let at_end = self.file.read(&mut [0]).map_err(io_error("read", &self.path))? == 0;
-                return if checksum == parts && at_end { Ok(restoring) } else { Err(self.damaged(start)) };
-            }
-            if length > PART_BYTES_MAX {
-                return Err(self.damaged(start));
-            }
-            part.clear();
-            let taken = self.file.by_ref().take(length as u64).read_to_end(&mut part);
-            taken.map_err(io_error("read", &self.path))?;
-            self.offset += length as u64;
-            let whole = part.len() == length && crc32c::crc32c(&part) == checksum;
-            if !whole || restoring.read(&part).is_err() {
-                return Err(self.damaged(start));
-            }
-            parts += 1;
-        }
-    }
-
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], SnapshotError> {
-        let mut bytes = [0; N];
-        let start = self.offset;
-        self.offset += N as u64;
-        match self.file.read_exact(&mut bytes) {
-            Ok(()) => Ok(bytes),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(self.damaged(start)),
-            Err(error) => Err(io_error("read", &self.path)(error)),
-        }
-    }
-
-    fn damaged(&self, offset: u64) -> SnapshotError {
-        SnapshotError::Damaged { file: self.path.clone(), offset }
-    }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use lastseen_event::{MemberOrdinal, PersonOrdinal, TenantOrdinal};
 
-use super::shards::{SHARDS, Seed};
+use super::shards::{SHARDS, Seed, Shards};
 use super::text::TextRef;
 use super::{Blocks, MemberEntry, Members, Person};
 
@@ -71,17 +71,21 @@ pub(crate) struct Taking {
 impl Members {
     /// What there is now.
     pub(crate) fn mark(&self) -> Mark {
-        let number = |count: usize| u32::try_from(count).expect("ordinals are 32 bits");
         Mark {
             seed: self.seed,
-            counts: Counts {
-                tenants: number(self.tenants.len()),
-                persons: number(self.persons.len()),
-                ordinals: number(self.entries.len()),
-                members: number(self.count),
-                text: self.text.len() as u64,
-            },
+            counts: self.counts(),
             blocks: self.tenants.iter().map(|tenant| tenant.blocks.clone()).collect(),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let number = |count: usize| u32::try_from(count).expect("ordinals are 32 bits");
+        Counts {
+            tenants: number(self.tenants.len()),
+            persons: number(self.persons.len()),
+            ordinals: number(self.entries.len()),
+            members: number(self.count),
+            text: self.text.len() as u64,
         }
     }
 }
@@ -152,20 +156,19 @@ impl Taking {
             }
             Section::Names => {
                 part.extend(things.start.to_le_bytes().first());
-                let there = members.person_numbers.shard(things.start);
-                there
-                    .filter(|(_, person)| *person < mark.counts.persons)
-                    .for_each(|(kept, person)| pair(part, [kept, person]));
+                for (kept, person) in members.person_numbers.shard(things.start) {
+                    if person < mark.counts.persons {
+                        pair(part, [kept, person]);
+                    }
+                }
             }
             Section::Further => {
                 part.extend(things.start.to_le_bytes().first());
-                let was_there = |member: u32| {
-                    member < mark.counts.ordinals && mark.entry(members, member as usize).is_some()
-                };
-                let there = members.further.shard(things.start);
-                there
-                    .filter(|(_, member)| was_there(*member))
-                    .for_each(|(kept, member)| pair(part, [kept, member]));
+                for (kept, member) in members.further.shard(things.start) {
+                    if member < mark.counts.ordinals && mark.entry(members, member as usize).is_some() {
+                        pair(part, [kept, member]);
+                    }
+                }
             }
         }
     }
@@ -210,18 +213,8 @@ impl Restoring {
             }
             Section::Persons => self.persons(bytes),
             Section::Entries => self.entries(bytes),
-            Section::Names => {
-                let (shard, bytes) = shard(bytes)?;
-                let known = self.counts.persons;
-                self.members.person_numbers.restore(shard, pairs(bytes)?);
-                pairs(bytes)?.all(|(_, person)| person < known).then_some(())
-            }
-            Section::Further => {
-                let (shard, bytes) = shard(bytes)?;
-                let known = self.counts.ordinals;
-                self.members.further.restore(shard, pairs(bytes)?);
-                pairs(bytes)?.all(|(_, member)| member < known).then_some(())
-            }
+            Section::Names => restore(&mut self.members.person_numbers, bytes, self.counts.persons),
+            Section::Further => restore(&mut self.members.further, bytes, self.counts.ordinals),
         }
     }
 
@@ -268,7 +261,7 @@ impl Restoring {
     pub(crate) fn finish(self) -> Option<Members> {
         let Self { counts, members } = self;
         let persons = members.persons.len();
-        let whole = members.mark().counts == counts
+        let whole = members.counts() == counts
             && members.tenant_numbers.len() == members.tenants.len()
             && members.person_numbers.len() == persons
             && members.further.len() + persons == members.count;
@@ -276,9 +269,13 @@ impl Restoring {
     }
 }
 
-fn shard(bytes: &[u8]) -> Option<(usize, &[u8])> {
+/// Reads a shard of a table of numbers below `end`.
+fn restore(table: &mut Shards, bytes: &[u8], end: u32) -> Option<()> {
     let (shard, bytes) = bytes.split_first()?;
-    Some((usize::from(*shard), bytes)).filter(|(shard, _)| *shard < SHARDS)
+    let shard = Some(usize::from(*shard)).filter(|shard| *shard < SHARDS)?;
+    let mut greatest = 0;
+    table.restore(shard, pairs(bytes)?.inspect(|(_, number)| greatest = greatest.max(*number)));
+    (bytes.is_empty() || greatest < end).then_some(())
 }
 
 /// What stands there as two numbers each; `None` if something is left over.

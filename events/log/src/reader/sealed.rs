@@ -117,10 +117,21 @@ impl OpenSegment {
         filter: &Filter,
         (group, wanted): (usize, Range<usize>),
     ) -> Result<Option<Vec<Range<usize>>>, ReadError> {
-        if !self.may_hold(filter, group) {
+        let GroupBounds { occurred_at, recorded_at, member } = self.file.bounds(group);
+        let instants = |bounds: RangeInclusive<i64>| {
+            (UtcInstant::from_micros(*bounds.start()), UtcInstant::from_micros(*bounds.end()))
+        };
+        let (occurred_at, recorded_at) = (occurred_at.map(instants), recorded_at.map(instants));
+        let may_hold = occurred_at.is_none_or(|bounds| filter.may_occur(bounds))
+            && recorded_at.is_none_or(|bounds| filter.may_be_recorded(bounds))
+            && filter
+                .member
+                .zip(member)
+                .is_none_or(|(wanted, bounds)| bounds.contains(&i64::from(wanted.get())));
+        if !may_hold {
             return Ok(None);
         }
-        let filter = &self.undecided(filter, group);
+        let filter = &filter.undecided(occurred_at, recorded_at);
         if *filter == Filter::default() {
             return Ok(Some(vec![wanted]));
         }
@@ -148,40 +159,6 @@ impl OpenSegment {
             start += rows.len();
         }
         Ok((!ranges.is_empty()).then_some(ranges))
-    }
-
-    /// What the statistics of a row group do not say of all its rows: without the bounds that it lies within as a whole.
-    fn undecided(&self, filter: &Filter, group: usize) -> Filter {
-        let mut left = *filter;
-        let GroupBounds { occurred_at, recorded_at, .. } = self.file.bounds(group);
-        let within =
-            |bounds: Option<RangeInclusive<i64>>, since: Option<UtcInstant>, until: Option<UtcInstant>| {
-                bounds.is_some_and(|bounds| {
-                    since.is_none_or(|since| since.as_micros() <= *bounds.start())
-                        && until.is_none_or(|until| until.as_micros() >= *bounds.end())
-                })
-            };
-        if within(occurred_at, left.occurred_since, left.occurred_until) {
-            (left.occurred_since, left.occurred_until) = (None, None);
-        }
-        if within(recorded_at, left.recorded_since, left.recorded_until) {
-            (left.recorded_since, left.recorded_until) = (None, None);
-        }
-        left
-    }
-
-    /// Whether the statistics of a row group leave room for what is wanted.
-    fn may_hold(&self, filter: &Filter, group: usize) -> bool {
-        let GroupBounds { occurred_at, recorded_at, member } = self.file.bounds(group);
-        let instants = |bounds: RangeInclusive<i64>| {
-            (UtcInstant::from_micros(*bounds.start()), UtcInstant::from_micros(*bounds.end()))
-        };
-        occurred_at.is_none_or(|bounds| filter.may_occur(instants(bounds)))
-            && recorded_at.is_none_or(|bounds| filter.may_be_recorded(instants(bounds)))
-            && filter
-                .member
-                .zip(member)
-                .is_none_or(|(wanted, bounds)| bounds.contains(&i64::from(wanted.get())))
     }
 
     /// The next batch of a row group.
