@@ -1,5 +1,8 @@
 //! How the tests start a server and read its answers.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use lastseen_tests::{Client, Server, instant};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -16,6 +19,18 @@ pub(crate) fn empty_server() -> (Server, TempDir) {
 pub(crate) fn sealing_server(segment_events: &str) -> (Server, TempDir) {
     let data = tempfile::tempdir().unwrap();
     (Server::start_with(BINARY, data.path(), &["--segment-events", segment_events]), data)
+}
+
+/// A file of this name in the directory.
+pub(crate) fn write(directory: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = directory.path().join(name);
+    fs::write(&path, content).expect("the directory takes files");
+    path
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests are UTF-8")
 }
 
 /// A user without what no other code can know (positions) or what only single answers hold, every instant

@@ -1,6 +1,5 @@
 //! `lastseen backfill`: a users table becomes history, whatever the order, however often, however interrupted.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::BINARY;
-use crate::answers::{array, empty_server, numbers};
+use crate::answers::{array, empty_server, numbers, text, write};
 
 const WITHIN: Duration = Duration::from_mins(2);
 
@@ -25,16 +24,6 @@ fn command(server: &Server, arguments: &[&str]) -> Command {
 
 fn backfill(server: &Server, arguments: &[&str]) -> Ended {
     Process::start(command(server, arguments)).wait(WITHIN)
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn write(directory: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-    let path = directory.path().join(name);
-    fs::write(&path, content).unwrap();
-    path
 }
 
 /// The lines of the real history from the cutover on.

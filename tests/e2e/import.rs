@@ -1,8 +1,6 @@
 //! `lastseen import`: what it takes, what it refuses, and what it says.
 
-use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,10 +8,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use lastseen_tests::instant::now;
 use lastseen_tests::{Ended, Events, Process, Server, Signal, eventually};
-use tempfile::TempDir;
 
 use crate::BINARY;
-use crate::answers::empty_server;
+use crate::answers::{empty_server, text, write};
 
 const WITHIN: Duration = Duration::from_mins(1);
 
@@ -36,16 +33,6 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 /// `count` lines of events of users `u0`, `u1`, ...
 fn lines(events: &mut Events, count: usize) -> Vec<String> {
     (0..count).map(|user| events.login(("acme", &format!("u{user}")), now()).to_string()).collect()
-}
-
-fn write(directory: &TempDir, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-    let path = directory.path().join(name);
-    fs::write(&path, bytes).unwrap();
-    path
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn assert_result(ended: &Ended, code: i32, counts: &str) {

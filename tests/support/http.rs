@@ -1,9 +1,9 @@
 //! Plain blocking HTTP: every status is an answer, nothing is retried.
 
-use std::fmt::Write;
 use std::io::Read;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{HeaderMap, Request};
@@ -145,13 +145,5 @@ impl Answer {
 
 /// `name` as one segment of a path, whatever bytes it holds.
 pub fn path_segment(name: &str) -> String {
-    let mut segment = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            segment.push(char::from(byte));
-        } else {
-            write!(segment, "%{byte:02X}").expect("a string takes everything");
-        }
-    }
-    segment
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }

@@ -156,22 +156,22 @@ pub(crate) struct BackfillArgs {
 pub(crate) struct ColumnArgs {
     /// The column of the tenant
     #[arg(long = "tenant-column", value_name = "NAME", default_value = "tenant_id")]
-    pub(crate) tenant: Option<String>,
+    pub(crate) tenant: String,
     /// The column of the user
     #[arg(long = "user-column", value_name = "NAME", default_value = "user_id")]
-    pub(crate) user: Option<String>,
+    pub(crate) user: String,
     /// The column that says whether the user is confirmed: true or false, t or f, 1 or 0, yes or no
     #[arg(long = "confirmed-column", value_name = "NAME", default_value = "email_confirmed")]
-    pub(crate) confirmed: Option<String>,
+    pub(crate) confirmed: String,
     /// The column of the instant of creation
     #[arg(long = "created-column", value_name = "NAME", default_value = "created_at")]
-    pub(crate) created: Option<String>,
+    pub(crate) created: String,
     /// The column of the instant of the last change; empty: there is none
     #[arg(long = "modified-column", value_name = "NAME", default_value = "modified_at")]
-    pub(crate) modified: Option<String>,
+    pub(crate) modified: String,
     /// The column of the instant of deletion; empty: there is none
     #[arg(long = "deleted-column", value_name = "NAME", default_value = "deleted_at")]
-    pub(crate) deleted: Option<String>,
+    pub(crate) deleted: String,
     /// The column of the last real login, if there is one, such as `last_login_at`
     #[arg(long = "observed-column", value_name = "NAME")]
     pub(crate) observed: Option<String>,

@@ -13,28 +13,26 @@ mod row;
 mod source;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::mpsc::Receiver;
 
 use anyhow::Context;
 use lastseen_event::limits::FUTURE_TOLERANCE;
 use lastseen_store::{Clock, SystemClock};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use self::columns::{COLUMNS, Column, Names};
+use self::columns::{Column, Names};
 use self::deleted::Deleted;
-use self::reader::{Batch, Job, Kind, Message, Source};
+use self::reader::{Batch, Job, Kind, Source};
 use self::rejects::Rejects;
 use self::report::Report;
 use crate::Outcome;
-use crate::args::BackfillArgs;
+use crate::ahead::{self, Ended, Message};
+use crate::args::{BackfillArgs, ColumnArgs};
 use crate::input;
 use crate::signals::Interrupt;
 use crate::upload::{Sent, Uploader};
-
-/// How long a signal may go unnoticed while the reader waits for input.
-const POLL: Duration = Duration::from_millis(100);
 
 /// Reads all sources, in order, and sends what their rows stand for.
 pub(crate) fn run(args: BackfillArgs) -> anyhow::Result<Outcome> {
@@ -44,8 +42,7 @@ pub(crate) fn run(args: BackfillArgs) -> anyhow::Result<Outcome> {
     let files: Vec<_> = sources.iter().map(|source| source.file.clone()).collect();
     let bytes_total = input::total_bytes(&files)?;
     let now = SystemClock.now();
-    let can_delete = args.columns.deleted.as_ref().is_some_and(|name| !name.is_empty());
-    let deleted = if args.source.is_some() && can_delete {
+    let deleted = if args.source.is_some() && !args.columns.deleted.is_empty() {
         Deleted::ask(&uploader, &args.batch)?
     } else {
         Deleted::default()
@@ -62,51 +59,31 @@ pub(crate) fn run(args: BackfillArgs) -> anyhow::Result<Outcome> {
         now,
         latest: now.saturating_add(FUTURE_TOLERANCE),
     };
-    let messages = reader::start(job, Arc::default()).context("cannot start a thread")?;
+    let messages = reader::start(job).context("cannot start a thread")?;
     let mut backfill =
         Backfill { uploader, report, interrupt, is_dry: args.dry_run, has_users: args.source.is_some() };
     let ended = backfill.send_all(&messages);
     backfill.report.finish(&ended)?;
-    match ended? {
-        Ended::AtTheEnd if backfill.report.refused() > 0 => Ok(Outcome::Findings),
-        Ended::AtTheEnd => Ok(Outcome::Done),
-        Ended::Interrupted => Ok(Outcome::Interrupted),
-    }
+    Ok(ended?.outcome(backfill.report.refused()))
 }
 
 /// The tables that are named, users first.
 fn sources(args: &BackfillArgs) -> Vec<Source> {
-    let named = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
-    let columns = &args.columns;
-    let mut users: [Option<String>; COLUMNS] = Default::default();
-    for (column, name) in [
-        (Column::Tenant, &columns.tenant),
-        (Column::User, &columns.user),
-        (Column::Confirmed, &columns.confirmed),
-        (Column::Created, &columns.created),
-        (Column::Modified, &columns.modified),
-        (Column::Deleted, &columns.deleted),
-        (Column::Observed, &columns.observed),
-    ] {
-        users[column as usize] = named(name);
-    }
-    let mut logins: [Option<String>; COLUMNS] = Default::default();
-    logins[Column::Tenant as usize] = named(&columns.tenant);
-    logins[Column::User as usize] = named(&columns.user);
-    logins[Column::Observed as usize] = Some(columns.login.clone());
-    let source = |file: &std::path::PathBuf, names: &[Option<String>; COLUMNS], kind| Source {
-        file: file.clone(),
-        names: Names(names.clone()),
-        kind,
-    };
+    let ColumnArgs { tenant, user, confirmed, created, modified, deleted, observed, login } = &args.columns;
+    let member = [(Column::Tenant, tenant), (Column::User, user)];
+    let row = [
+        (Column::Confirmed, confirmed),
+        (Column::Created, created),
+        (Column::Modified, modified),
+        (Column::Deleted, deleted),
+    ];
+    let users = member.into_iter().chain(row).chain(observed.iter().map(|name| (Column::Observed, name)));
+    let users = Names::new(users);
+    let logins = Names::new(member.into_iter().chain([(Column::Observed, login)]));
+    let source =
+        |file: &Path, names: &Names, kind| Source { file: file.to_owned(), names: names.clone(), kind };
     let tables = args.source.iter().map(|file| source(file, &users, Kind::Users));
     tables.chain(args.logins.iter().map(|file| source(file, &logins, Kind::Logins))).collect()
-}
-
-/// Why no further batch is sent, failures apart.
-enum Ended {
-    AtTheEnd,
-    Interrupted,
 }
 
 struct Backfill {
@@ -119,25 +96,27 @@ struct Backfill {
 }
 
 impl Backfill {
-    fn send_all(&mut self, messages: &Receiver<Message>) -> anyhow::Result<Ended> {
-        loop {
-            match messages.recv_timeout(POLL) {
-                // The reader is through with all sources.
-                Err(RecvTimeoutError::Disconnected) => return Ok(Ended::AtTheEnd),
-                _ if self.interrupt.is_set() => return Ok(Ended::Interrupted),
-                Ok(Message::Batch(batch)) => {
-                    if self.is_dry {
-                        let observed = self.observed(&batch)?;
-                        self.report.observed(observed);
-                    } else if let Ended::Interrupted = self.send(&batch)? {
-                        return Ok(Ended::Interrupted);
-                    }
-                    self.report.read(&batch)?;
-                }
-                Ok(Message::Failed(error)) => return Err(error),
-                Err(RecvTimeoutError::Timeout) => self.report.tick(),
+    fn send_all(&mut self, messages: &Receiver<Message<Batch>>) -> anyhow::Result<Ended> {
+        let interrupt = self.interrupt.clone();
+        ahead::take_all(messages, &interrupt, |message| match message {
+            Some(Message::Batch(batch)) => self.deal(&batch),
+            Some(Message::Failed(error)) => Err(error),
+            None => {
+                self.report.tick();
+                Ok(Ended::AtTheEnd)
             }
+        })
+    }
+
+    fn deal(&mut self, batch: &Batch) -> anyhow::Result<Ended> {
+        if self.is_dry {
+            let observed = self.observed(batch)?;
+            self.report.observed(observed);
+        } else if let Ended::Interrupted = self.send(batch)? {
+            return Ok(Ended::Interrupted);
         }
+        self.report.read(batch)?;
+        Ok(Ended::AtTheEnd)
     }
 
     fn send(&mut self, batch: &Batch) -> anyhow::Result<Ended> {
@@ -174,7 +153,8 @@ impl Backfill {
         let mut observed = 0;
         for (tenant, users) in by_tenant {
             for user_ids in users.chunks(USERS_MAX) {
-                let path = format!("/v1/tenants/{}/users/lookup", crate::upload::path_segment(tenant));
+                let path =
+                    format!("/v1/tenants/{}/users/lookup", utf8_percent_encode(tenant, NON_ALPHANUMERIC));
                 let found: Option<Found> = self.uploader.post(&path, &Lookup { user_ids })?;
                 let users = found.into_iter().flat_map(|found| found.users);
                 let seen = users.filter(|user| user.provenance.as_deref() == Some("observed"));

@@ -6,21 +6,16 @@
 mod reader;
 mod report;
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
-
 use anyhow::Context;
 
-use self::reader::{Batch, Message};
+use self::reader::Batch;
 use self::report::Report;
 use crate::Outcome;
+use crate::ahead::{self, Ended, Message};
 use crate::args::ImportArgs;
 use crate::input;
 use crate::signals::Interrupt;
 use crate::upload::{Sent, Uploader};
-
-/// How long a signal may go unnoticed while the reader waits for input.
-const POLL: Duration = Duration::from_millis(100);
 
 /// Imports all files, in order.
 pub(crate) fn run(args: ImportArgs) -> anyhow::Result<Outcome> {
@@ -29,41 +24,16 @@ pub(crate) fn run(args: ImportArgs) -> anyhow::Result<Outcome> {
     let uploader = Uploader::new(&args.send, interrupt.clone());
     let mut report = Report::new(args.files.clone(), bytes_total);
     let messages = reader::start(args.files, args.send.batch_events).context("cannot start a thread")?;
-    let ended = send_all(&messages, &uploader, &mut report, &interrupt);
-    report.finish(&ended);
-    match ended? {
-        Ended::AtTheEnd if report.tally().refused > 0 => Ok(Outcome::Findings),
-        Ended::AtTheEnd => Ok(Outcome::Done),
-        Ended::Interrupted => Ok(Outcome::Interrupted),
-    }
-}
-
-/// Why no further batch is sent, failures apart.
-enum Ended {
-    AtTheEnd,
-    Interrupted,
-}
-
-fn send_all(
-    messages: &Receiver<Message>,
-    uploader: &Uploader,
-    report: &mut Report,
-    interrupt: &Interrupt,
-) -> anyhow::Result<Ended> {
-    loop {
-        match messages.recv_timeout(POLL) {
-            // The reader is through with all files.
-            Err(RecvTimeoutError::Disconnected) => return Ok(Ended::AtTheEnd),
-            _ if interrupt.is_set() => return Ok(Ended::Interrupted),
-            Ok(Message::Batch(batch)) => {
-                if let Ended::Interrupted = send(&batch, uploader, report)? {
-                    return Ok(Ended::Interrupted);
-                }
-            }
-            Ok(Message::Failed(error)) => return Err(error),
-            Err(RecvTimeoutError::Timeout) => report.tick(),
+    let ended = ahead::take_all(&messages, &interrupt, |message| match message {
+        Some(Message::Batch(batch)) => send(&batch, &uploader, &mut report),
+        Some(Message::Failed(error)) => Err(error),
+        None => {
+            report.tick();
+            Ok(Ended::AtTheEnd)
         }
-    }
+    });
+    report.finish(&ended);
+    Ok(ended?.outcome(report.tally().refused))
 }
 
 fn send(batch: &Batch, uploader: &Uploader, report: &mut Report) -> anyhow::Result<Ended> {

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 bad usage, 3 findings or refused rows, 130 stopped by a signal.
 
+mod ahead;
 mod args;
 mod backfill;
 mod backup;

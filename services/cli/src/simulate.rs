@@ -8,7 +8,6 @@ mod batch;
 mod report;
 
 use std::sync::Arc;
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,12 +18,11 @@ use lastseen_store::{Clock, SystemClock};
 use self::batch::{Batch, Bulk};
 use self::report::Report;
 use crate::Outcome;
+use crate::ahead::{self, Ended};
 use crate::args::{self, SimulateArgs};
 use crate::signals::Interrupt;
 use crate::upload::{Sent, Uploader};
 
-/// How long a signal may go unnoticed while a batch is made.
-const POLL: Duration = Duration::from_millis(100);
 /// Between two looks at what has happened since, once time is real.
 const LIVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -43,11 +41,7 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Outcome> {
     };
     let ended = simulation.run(Timeline::new(Arc::new(population)), bulk_until, args.no_live);
     simulation.report.finish(&ended);
-    match ended? {
-        Ended::AtTheEnd if simulation.report.tally().refused > 0 => Ok(Outcome::Findings),
-        Ended::AtTheEnd => Ok(Outcome::Done),
-        Ended::Interrupted => Ok(Outcome::Interrupted),
-    }
+    Ok(ended?.outcome(simulation.report.tally().refused))
 }
 
 /// What the arguments ask for; without `--until`, up to now.
@@ -64,12 +58,6 @@ fn plan(args: &SimulateArgs, now: UtcInstant) -> Plan {
         until: whole_ms(args.until.unwrap_or(now)),
         visits_permille: 1_000,
     }
-}
-
-/// Why no further batch is sent, failures apart.
-enum Ended {
-    AtTheEnd,
-    Interrupted,
 }
 
 struct Simulation {
@@ -93,18 +81,14 @@ impl Simulation {
     }
 
     fn send_bulk(&mut self, bulk: &Bulk) -> anyhow::Result<Ended> {
-        loop {
-            match bulk.batches().recv_timeout(POLL) {
-                Err(RecvTimeoutError::Disconnected) => return Ok(Ended::AtTheEnd),
-                _ if self.interrupt.is_set() => return Ok(Ended::Interrupted),
-                Ok(batch) => {
-                    if let Ended::Interrupted = self.send(&batch)? {
-                        return Ok(Ended::Interrupted);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => self.report.tick(),
+        let interrupt = self.interrupt.clone();
+        ahead::take_all(bulk.batches(), &interrupt, |batch| {
+            if let Some(batch) = batch {
+                return self.send(&batch);
             }
-        }
+            self.report.tick();
+            Ok(Ended::AtTheEnd)
+        })
     }
 
     /// Publishes what has happened, again and again, until a signal comes.

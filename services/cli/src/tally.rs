@@ -35,9 +35,14 @@ impl Tally {
 
     /// Whole events a second over `elapsed`.
     pub(crate) fn rate(self, elapsed: Duration) -> u64 {
-        let micros = elapsed.as_micros().max(1);
-        u64::try_from(u128::from(self.events()) * 1_000_000 / micros).unwrap_or(u64::MAX)
+        rate(self.events(), elapsed)
     }
+}
+
+/// Whole things a second, of so many over `elapsed`.
+pub(crate) fn rate(count: u64, elapsed: Duration) -> u64 {
+    let micros = elapsed.as_micros().max(1);
+    u64::try_from(u128::from(count) * 1_000_000 / micros).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Tally {

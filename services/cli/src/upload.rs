@@ -1,7 +1,7 @@
 //! One batch to the server, as often as it takes: a repeated batch adds nothing, so every outcome that is not
 //! an answer may be tried again.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
@@ -244,17 +244,4 @@ fn describe(response: &Response<Body>, body: &[u8]) -> String {
     }
     let quoted: String = String::from_utf8_lossy(body).trim().chars().take(QUOTED_CHARS_MAX).collect();
     format!("{status}: {quoted}")
-}
-
-/// `name` as one segment of a path, whatever bytes it holds.
-pub(crate) fn path_segment(name: &str) -> String {
-    let mut segment = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            segment.push(char::from(byte));
-        } else {
-            let _ = write!(segment, "%{byte:02X}");
-        }
-    }
-    segment
 }

@@ -56,8 +56,8 @@ impl Column {
 }
 
 /// What the columns are called in one table; `None` where it has none for the purpose.
-#[derive(Clone, Debug)]
-pub(super) struct Names(pub(super) [Option<String>; COLUMNS]);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names([Option<String>; COLUMNS]);
 
 /// The table lacks a column.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +79,15 @@ impl fmt::Display for NoSuchColumn {
 }
 
 impl Names {
+    /// An empty name says that there is no such column.
+    pub(super) fn new<'a>(columns: impl IntoIterator<Item = (Column, &'a String)>) -> Self {
+        let mut names = Self::default();
+        for (column, name) in columns {
+            names.0[column as usize] = Some(name.clone()).filter(|name| !name.is_empty());
+        }
+        names
+    }
+
     /// The columns that there are, with their names.
     pub(super) fn used(&self) -> impl Iterator<Item = (Column, &str)> {
         Column::ALL.into_iter().zip(&self.0).filter_map(|(column, name)| Some((column, name.as_deref()?)))

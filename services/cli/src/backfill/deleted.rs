@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use crate::upload::Uploader;
 
-/// Members whose deletion or restoration was told, with what decides.
+/// Members whose deletion or restoration was told, by tenant and user, with what decides.
 #[derive(Debug, Default)]
-pub(super) struct Deleted(HashMap<(String, String), Decision>);
+pub(super) struct Deleted(HashMap<String, HashMap<String, Decision>>);
 
 /// Ordered as the server decides: the greatest holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +57,8 @@ impl Deleted {
             id: EventId::parse(&told.id)?,
             is_ours: deletes && told.batch.as_deref() == Some(batch),
         };
-        let decides = self.0.entry((told.tenant_id, told.user_id)).or_insert(decision);
+        let of_tenant = self.0.entry(told.tenant_id).or_default();
+        let decides = of_tenant.entry(told.user_id).or_insert(decision);
         *decides = decision.max(*decides);
         Ok(())
     }
@@ -70,10 +71,7 @@ impl Deleted {
         modified_at: Option<UtcInstant>,
         now: UtcInstant,
     ) -> Option<UtcInstant> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let decides = self.0.get(&(member.0.to_owned(), member.1.to_owned()))?;
+        let decides = self.0.get(member.0)?.get(member.1)?;
         decides.is_ours.then(|| modified_at.filter(|at| *at > decides.at).unwrap_or(now))
     }
 }

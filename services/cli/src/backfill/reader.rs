@@ -4,8 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
-use std::thread;
+use std::sync::mpsc::Receiver;
 
 use anyhow::Context;
 use lastseen_event::wire::encode_published;
@@ -15,11 +14,10 @@ use super::columns::{Column, Names, Record};
 use super::deleted::Deleted;
 use super::row::{self, Fault, Row};
 use super::source::{Next, Rows};
+use crate::ahead::{self, Batches, Message, Stop};
 use crate::args::TableFormat;
 use crate::upload::BODY_BYTES_MAX;
 
-/// Batches that wait between the reader and the sender.
-const QUEUE_BATCHES: usize = 1;
 /// More than the events of one row take.
 const ROW_BYTES: usize = 8 * 1024;
 /// No row has more.
@@ -54,13 +52,6 @@ pub(super) enum Kind {
     Logins,
 }
 
-/// What the reader has to say.
-pub(super) enum Message {
-    Batch(Box<Batch>),
-    /// A file cannot be read any further; every row before it was in a batch.
-    Failed(anyhow::Error),
-}
-
 /// The events of one request, the rows they come from, and what the rows were.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -93,15 +84,15 @@ pub(super) struct Tally {
     pub(super) deleted: u64,
     pub(super) restored: u64,
     pub(super) logins: u64,
-    pub(super) refused: u64,
     pub(super) events: u64,
     /// Least and greatest instant of an event.
     pub(super) span: Option<(UtcInstant, UtcInstant)>,
 }
 
 impl Tally {
+    /// Rows that were read as what they should be.
     pub(super) fn rows(&self) -> u64 {
-        self.users + self.logins + self.refused
+        self.users + self.logins
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -110,7 +101,6 @@ impl Tally {
         self.deleted += other.deleted;
         self.restored += other.restored;
         self.logins += other.logins;
-        self.refused += other.refused;
         self.events += other.events;
         for at in other.span.into_iter().flat_map(|(least, greatest)| [least, greatest]) {
             self.include(at);
@@ -124,61 +114,39 @@ impl Tally {
 }
 
 /// Starts reading, into batches of at most `batch_events` events and those of one more row.
-pub(super) fn start(job: Job, bytes_read: Arc<AtomicU64>) -> io::Result<Receiver<Message>> {
-    let (batches, messages) = sync_channel(QUEUE_BATCHES);
-    let reader = Reader { job, batches, batch: Batch::default(), bytes_read };
-    thread::Builder::new().name("reader".to_owned()).spawn(move || reader.read_all())?;
-    Ok(messages)
+pub(super) fn start(job: Job) -> io::Result<Receiver<Message<Batch>>> {
+    ahead::start(move |batches| {
+        let reader = Reader { job, batches, batch: Batch::default(), bytes_read: Arc::default() };
+        reader.read_all()
+    })
 }
 
 struct Reader {
     job: Job,
-    batches: SyncSender<Message>,
+    batches: Batches<Batch>,
     batch: Batch,
     bytes_read: Arc<AtomicU64>,
 }
 
-/// The other end of the queue is gone: the command has ended.
-struct NobodyListens;
-
-impl From<SendError<Message>> for NobodyListens {
-    fn from(_: SendError<Message>) -> Self {
-        Self
-    }
-}
-
 impl Reader {
-    fn read_all(mut self) {
-        for source in 0..self.job.sources.len() {
-            match self.read(source) {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    let _ = self.flush().and_then(|()| Ok(self.batches.send(Message::Failed(error))?));
-                    return;
-                }
-                Err(NobodyListens) => return,
-            }
-        }
-        let _ = self.flush();
+    fn read_all(mut self) -> Result<(), Stop> {
+        let read = (0..self.job.sources.len()).try_for_each(|source| self.read(source));
+        // Also what was read before a failure.
+        self.flush()?;
+        read
     }
 
-    fn read(&mut self, source: usize) -> Result<anyhow::Result<()>, NobodyListens> {
+    fn read(&mut self, source: usize) -> Result<(), Stop> {
         let Source { file, names, .. } = &self.job.sources[source];
-        let mut rows = match Rows::open(file, self.job.format, names, &self.bytes_read) {
-            Ok(rows) => rows,
-            Err(error) => return Ok(Err(error)),
-        };
+        let cannot_read = format!("cannot read {}", file.display());
+        let mut rows = Rows::open(file, self.job.format, names, &self.bytes_read)?;
         let mut record = Record::default();
         loop {
-            match rows.next(&mut record) {
-                Ok(Next::End) => return Ok(Ok(())),
-                Ok(Next::Row) => self.row(source, &record),
-                Ok(Next::Bad(reason)) => {
+            match rows.next(&mut record).with_context(|| cannot_read.clone())? {
+                Next::End => return Ok(()),
+                Next::Row => self.row(source, &record),
+                Next::Bad(reason) => {
                     self.refuse(source, &Record::at(record.line), Fault { field: "", reason });
-                }
-                Err(error) => {
-                    let file = self.job.sources[source].file.display();
-                    return Ok(Err(error).with_context(|| format!("cannot read {file}")));
                 }
             }
             let Batch { origins, rejects, body, .. } = &self.batch;
@@ -220,15 +188,14 @@ impl Reader {
     }
 
     fn refuse(&mut self, source: usize, record: &Record, fault: Fault) {
-        self.batch.read.refused += 1;
         self.batch.rejects.push((Key::of(source, record), fault));
     }
 
-    fn flush(&mut self) -> Result<(), NobodyListens> {
+    fn flush(&mut self) -> Result<(), Stop> {
         let mut batch = std::mem::take(&mut self.batch);
         batch.bytes_read = self.bytes_read.load(Ordering::Relaxed);
         self.batch.body.reserve(batch.body.len());
-        Ok(self.batches.send(Message::Batch(Box::new(batch)))?)
+        self.batches.send(batch)
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 
-use super::Ended;
 use super::reader::{Batch, Key, Tally as Rows};
 use super::rejects::Rejects;
+use crate::ahead::Ended;
 use crate::progress::{Progress, time_left};
-use crate::tally::Tally;
+use crate::tally::{Tally, rate};
 use crate::upload::Answer;
 
 /// Refused rows that are printed; all of them are in the rejects file.
@@ -24,6 +24,7 @@ pub(super) struct Report {
     is_dry: bool,
     bytes: (u64, Option<u64>),
     rows: Rows,
+    refused: u64,
     events: Tally,
     /// Users of the tables that the server has seen already.
     observed: u64,
@@ -43,6 +44,7 @@ impl Report {
             is_dry,
             bytes: (0, bytes_total),
             rows: Rows::default(),
+            refused: 0,
             events: Tally::default(),
             observed: 0,
             started: Instant::now(),
@@ -51,7 +53,7 @@ impl Report {
     }
 
     pub(super) fn refused(&self) -> u64 {
-        self.rows.refused
+        self.refused
     }
 
     /// So many users of a batch were seen already.
@@ -69,7 +71,6 @@ impl Report {
         for refused in &answer.refused {
             let Some(row) = batch.origins.get(refused.index).copied() else { continue };
             if last.replace(row) != Some(row) {
-                self.rows.refused += 1;
                 let field = refused.fault.field.as_deref().unwrap_or_default();
                 let reason = format!("{}: {}", refused.fault.code, refused.fault.detail);
                 self.refuse(&batch.rows[row], (field, &reason))?;
@@ -84,23 +85,18 @@ impl Report {
     /// Where the rejects cannot be written.
     pub(super) fn read(&mut self, batch: &Batch) -> anyhow::Result<()> {
         self.rows.add(&batch.read);
-        let before = self.rows.refused - batch.rejects.len() as u64;
-        for (at, (key, fault)) in (before..).zip(&batch.rejects) {
-            self.tell(at, key, (fault.field, &fault.reason))?;
+        for (key, fault) in &batch.rejects {
+            self.refuse(key, (fault.field, &fault.reason))?;
         }
         self.bytes.0 = batch.bytes_read;
         self.tick();
         Ok(())
     }
 
-    fn refuse(&mut self, key: &Key, fault: (&str, &str)) -> anyhow::Result<()> {
-        self.tell(self.rows.refused - 1, key, fault)
-    }
-
-    /// The refused row number `at`, from 0.
-    fn tell(&mut self, at: u64, key: &Key, (field, reason): (&str, &str)) -> anyhow::Result<()> {
+    fn refuse(&mut self, key: &Key, (field, reason): (&str, &str)) -> anyhow::Result<()> {
         let source = &self.sources[key.source];
-        if at < PRINTED_FAULTS_MAX {
+        self.refused += 1;
+        if self.refused <= PRINTED_FAULTS_MAX {
             let space = if field.is_empty() { "" } else { ": " };
             self.progress.notice(&format!("{}:{}: {field}{space}{reason}", source.display(), key.line));
         }
@@ -109,23 +105,16 @@ impl Report {
 
     /// Shows the progress if it is time to.
     pub(super) fn tick(&mut self) {
-        let Self { bytes: (done, total), rows, started, .. } = self;
-        let (done, total, elapsed) = (*done, *total, started.elapsed());
-        let count = rows.rows();
-        let rate =
-            u64::try_from(u128::from(count) * 1_000_000 / elapsed.as_micros().max(1)).unwrap_or(u64::MAX);
-        let message = format!("{} rows, {} rows/s", HumanCount(count), HumanCount(rate));
-        self.progress.tell(
-            done,
-            || message.clone(),
-            || match total.filter(|total| done > 0 && done < *total) {
-                Some(total) => {
-                    let left = HumanDuration(time_left(elapsed, done, total));
-                    format!("{message}, {} of {}, {left} left", HumanBytes(done), HumanBytes(total))
-                }
-                None => message.clone(),
-            },
-        );
+        let (done, total) = self.bytes;
+        let (rows, elapsed) = (self.rows.rows() + self.refused, self.started.elapsed());
+        let message = || format!("{} rows, {} rows/s", HumanCount(rows), HumanCount(rate(rows, elapsed)));
+        self.progress.tell(done, message, || match total.filter(|total| done > 0 && done < *total) {
+            Some(total) => {
+                let left = HumanDuration(time_left(elapsed, done, total));
+                format!("{}, {} of {}, {left} left", message(), HumanBytes(done), HumanBytes(total))
+            }
+            None => message(),
+        });
     }
 
     /// Says something between two states of the bar.
@@ -141,7 +130,7 @@ impl Report {
     pub(super) fn finish(&mut self, ended: &anyhow::Result<Ended>) -> anyhow::Result<()> {
         self.progress.finish();
         self.rejects.finish()?;
-        let Rows { users, confirmed, deleted, restored, logins, refused, events, span } = &self.rows;
+        let Rows { users, confirmed, deleted, restored, logins, events, span } = &self.rows;
         if self.is_dry {
             for (name, count) in [
                 ("users", *users),
@@ -151,7 +140,7 @@ impl Report {
                 ("  back from deletion", *restored),
                 ("  seen by the server already", self.observed),
                 ("logins", *logins),
-                ("refused rows", *refused),
+                ("refused rows", self.refused),
                 ("events that would be sent", *events),
             ] {
                 println!("{name:<32} {:>15}", HumanCount(count).to_string());
@@ -162,13 +151,13 @@ impl Report {
         } else {
             println!("{}", self.events.result(self.started.elapsed()));
             let [users, confirmed, deleted, restored, logins, refused] =
-                [users, confirmed, deleted, restored, logins, refused].map(|count| HumanCount(*count));
+                [users, confirmed, deleted, restored, logins, &self.refused].map(|count| HumanCount(*count));
             println!(
                 "users {users} (confirmed {confirmed}, deleted {deleted}, back {restored}), logins {logins}, refused rows {refused}"
             );
         }
-        if self.rows.refused > 0 {
-            let refused = HumanCount(self.rows.refused);
+        if self.refused > 0 {
+            let refused = HumanCount(self.refused);
             eprintln!("{refused} refused rows with their reasons: {}", self.rejects.path().display());
         }
         if !matches!(ended, Ok(Ended::AtTheEnd)) {

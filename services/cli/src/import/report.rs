@@ -8,8 +8,8 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use lastseen_event::FaultCode;
 use lastseen_event::limits::EVENT_BYTES_MAX;
 
-use super::Ended;
 use super::reader::{Batch, Origin};
+use crate::ahead::Ended;
 use crate::progress::{Progress, time_left};
 use crate::tally::Tally;
 use crate::upload::{Answer, Fault};

@@ -7,10 +7,9 @@ use std::thread::{self, JoinHandle};
 use lastseen::population::Timeline;
 use lastseen_event::{EventType, UtcInstant};
 
+use crate::ahead::QUEUE_BATCHES;
 use crate::upload::BODY_BYTES_MAX;
 
-/// Batches that wait between the thread that makes them and the sender.
-const QUEUE_BATCHES: usize = 1;
 /// More than any line takes.
 const LINE_BYTES: usize = 512;
 

@@ -7,8 +7,8 @@ use indicatif::{HumanCount, HumanDuration};
 use lastseen::population::Plan;
 use lastseen_event::UtcInstant;
 
-use super::Ended;
 use super::batch::Batch;
+use crate::ahead::Ended;
 use crate::progress::{Progress, time_left};
 use crate::tally::Tally;
 use crate::upload::Answer;

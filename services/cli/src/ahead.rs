@@ -1,0 +1,111 @@
+//! What commands that send batches share: a thread that makes the next batch while the current one is on its way, and the loop
+//! that deals with them until there are no more or a signal comes.
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::Outcome;
+use crate::signals::Interrupt;
+
+/// Batches that wait between the two.
+pub(crate) const QUEUE_BATCHES: usize = 1;
+/// How long a signal may go unnoticed while a batch is made.
+const POLL: Duration = Duration::from_millis(100);
+
+/// What a reader has to say.
+pub(crate) enum Message<B> {
+    Batch(B),
+    /// It cannot go on; everything before was in a batch.
+    Failed(anyhow::Error),
+}
+
+/// Why a reader ends before its input does.
+pub(crate) enum Stop {
+    /// The other end of the queue is gone: the command has ended.
+    NobodyListens,
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Stop {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<B> From<SendError<Message<B>>> for Stop {
+    fn from(_: SendError<Message<B>>) -> Self {
+        Self::NobodyListens
+    }
+}
+
+/// Where a reader puts its batches.
+pub(crate) struct Batches<B>(SyncSender<Message<B>>);
+
+impl<B> Batches<B> {
+    /// Waits for room.
+    ///
+    /// # Errors
+    /// [`Stop::NobodyListens`].
+    pub(crate) fn send(&self, batch: B) -> Result<(), Stop> {
+        Ok(self.0.send(Message::Batch(batch))?)
+    }
+}
+
+/// Reads on a thread of its own.
+///
+/// # Errors
+/// What the operating system says of the thread.
+pub(crate) fn start<B: Send + 'static>(
+    read: impl FnOnce(Batches<B>) -> Result<(), Stop> + Send + 'static,
+) -> io::Result<Receiver<Message<B>>> {
+    let (sender, messages) = sync_channel(QUEUE_BATCHES);
+    thread::Builder::new().name("reader".to_owned()).spawn(move || {
+        if let Err(Stop::Failed(error)) = read(Batches(sender.clone())) {
+            // Whether somebody listens or not, this was the last word.
+            let _ = sender.send(Message::Failed(error));
+        }
+    })?;
+    Ok(messages)
+}
+
+/// How sending ended, failures apart.
+pub(crate) enum Ended {
+    AtTheEnd,
+    Interrupted,
+}
+
+impl Ended {
+    /// How the command ended, after so much was refused.
+    pub(crate) fn outcome(self, refused: u64) -> Outcome {
+        match self {
+            Self::AtTheEnd if refused > 0 => Outcome::Findings,
+            Self::AtTheEnd => Outcome::Done,
+            Self::Interrupted => Outcome::Interrupted,
+        }
+    }
+}
+
+/// Calls `deal` with each thing that was made, and with `None` while nothing comes, until no more can come, a signal has come, or
+/// `deal` was interrupted.
+///
+/// # Errors
+/// That of `deal`.
+pub(crate) fn take_all<T>(
+    made: &Receiver<T>,
+    interrupt: &Interrupt,
+    mut deal: impl FnMut(Option<T>) -> anyhow::Result<Ended>,
+) -> anyhow::Result<Ended> {
+    loop {
+        let next = match made.recv_timeout(POLL) {
+            Err(RecvTimeoutError::Disconnected) => return Ok(Ended::AtTheEnd),
+            _ if interrupt.is_set() => return Ok(Ended::Interrupted),
+            Ok(thing) => Some(thing),
+            Err(RecvTimeoutError::Timeout) => None,
+        };
+        if let Ended::Interrupted = deal(next)? {
+            return Ok(Ended::Interrupted);
+        }
+    }
+}
