@@ -14,7 +14,7 @@ use roaring::RoaringBitmap;
 use crate::calendar::{Calendar, Day};
 use crate::counts::Tally;
 use crate::days::ByDay;
-use crate::{Overall, Scope, Summary, Views};
+use crate::{Overall, Retracted, Scope, Summary, Views};
 
 /// Members looked at under one hold of the views.
 const STEP_MEMBERS: usize = 16_384;
@@ -28,6 +28,7 @@ const STEP_PERSONS: usize = 4_096;
 pub struct AsOf {
     at: UtcInstant,
     since: UtcInstant,
+    retracted: Retracted,
     /// Of a tenant's scope.
     members: Option<RoaringBitmap>,
     /// Of the days that lie whole in the window.
@@ -91,6 +92,7 @@ impl AsOf {
         let mut new = Self {
             at,
             since,
+            retracted: views.retracted().clone(),
             members: members.set_of(scope),
             observed_days: Vec::new(),
             estimated_days: Vec::new(),
@@ -143,6 +145,9 @@ impl AsOf {
 
     /// Takes in activity of one of the parts.
     pub fn see(&mut self, fact: &Fact) {
+        if self.retracted.has(fact) {
+            return;
+        }
         let (member, at) = (fact.member.member.get(), fact.occurred_at);
         let Some(provenance) = fact.event_type.activity().filter(|_| at <= self.at) else { return };
         match (provenance, at >= self.since) {

@@ -8,17 +8,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use lastseen_event::{MemberOrdinal, MemberRef, Position};
+use lastseen_event::{BatchOrdinal, MemberOrdinal, MemberRef, Position};
 use roaring::RoaringBitmap;
 
 use crate::calendar::Day;
 use crate::days::{ByDay, Days};
 use crate::members::Members;
 use crate::roster::Roster;
-use crate::{Selection, Views, ViewsBuilder};
+use crate::{Retracted, Views, ViewsBuilder};
 
 /// Version of what parts hold and of how facts are folded. Changes when either does.
-pub const SNAPSHOT_VERSION: u32 = 1;
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 /// Members copied under one hold of the views: some 300 KiB.
 const PART_MEMBERS: usize = 8_192;
@@ -28,6 +28,7 @@ const PART_MEMBERS: usize = 8_192;
 pub struct Taking {
     checkpoint: Position,
     part_members: usize,
+    has_retracted: bool,
     /// The first member that was not copied.
     next: usize,
     /// Bitmaps that were copied and wait to be written; `None` until all members are.
@@ -41,6 +42,7 @@ pub struct BadPart;
 
 const MEMBERS: u8 = 1;
 const DAYS: u8 = 2;
+const RETRACTED: u8 = 3;
 
 impl Taking {
     /// Begins a snapshot of what the views reflect.
@@ -51,7 +53,7 @@ impl Taking {
     /// As [`Taking::of`], for tests: so many members a part.
     #[doc(hidden)]
     pub fn in_parts_of(views: &Views, part_members: usize) -> Self {
-        Self { checkpoint: views.position(), part_members, next: 0, days: None }
+        Self { checkpoint: views.position(), part_members, has_retracted: false, next: 0, days: None }
     }
 
     /// Everything behind this position has to be folded again.
@@ -63,6 +65,11 @@ impl Taking {
     pub fn copy(&mut self, views: &Views, part: &mut Vec<u8>) -> bool {
         if self.days.is_some() {
             return false;
+        }
+        if !std::mem::replace(&mut self.has_retracted, true) && !views.retracted().is_empty() {
+            part.push(RETRACTED);
+            views.retracted().iter().for_each(|batch| part.extend_from_slice(&batch.get().to_le_bytes()));
+            return true;
         }
         let (members, days) = views.parts();
         let end = members.roster.slots();
@@ -103,13 +110,14 @@ fn encode_day((kind, day): (u8, Day), members: &RoaringBitmap, part: &mut Vec<u8
 pub struct Restoring {
     members: Members,
     days: Days,
+    retracted: Retracted,
 }
 
 impl Restoring {
     /// Nothing read yet.
     #[expect(clippy::new_without_default, reason = "the beginning of a process, not a value")]
     pub fn new() -> Self {
-        Self { members: Members::default(), days: Days::utc() }
+        Self { members: Members::default(), days: Days::utc(), retracted: Retracted::default() }
     }
 
     /// Reads one part.
@@ -130,6 +138,12 @@ impl Restoring {
                 let days = self.days.book_mut().kind_mut(kind).ok_or(BadPart)?;
                 days.insert(day, Arc::new(members));
             }
+            RETRACTED => {
+                let (batches, rest) = bytes.0.as_chunks();
+                let number = |bytes: &[u8; 4]| BatchOrdinal::new(u32::from_le_bytes(*bytes));
+                self.retracted = batches.iter().map(number).collect();
+                bytes = Bytes(rest);
+            }
             _ => return Err(BadPart),
         }
         if bytes.0.is_empty() { Ok(()) } else { Err(BadPart) }
@@ -146,7 +160,7 @@ impl Restoring {
         whose: impl Fn(MemberOrdinal) -> Option<MemberRef>,
     ) -> Result<ViewsBuilder, BadPart> {
         self.members.enter_all(whose).ok_or(BadPart)?;
-        Ok(ViewsBuilder::from_parts(Selection::default(), self.members, self.days, checkpoint))
+        Ok(ViewsBuilder::from_parts((self.members, self.days), self.retracted, checkpoint))
     }
 }
 

@@ -11,7 +11,9 @@ use crate::decisions::Decision;
 use crate::members::Members;
 use crate::recent::Recent;
 use crate::roster::{Change, Roster};
-use crate::{Before, Calendar, Day, DaySets, MemberState, Period, Scope, Selection, Summary, TypeSet};
+use crate::{
+    Before, Calendar, Day, DaySets, MemberState, Period, Retracted, Scope, Selection, Summary, TypeSet,
+};
 
 /// Facts whose memory is read at once.
 const GROUP: usize = 64;
@@ -25,6 +27,7 @@ pub struct Views {
     days: Days,
     recent: Recent,
     selection: Selection,
+    retracted: Retracted,
     position: Position,
 }
 
@@ -38,7 +41,7 @@ impl Views {
     /// tests of both ways.
     #[doc(hidden)]
     pub fn with_small_tenants_up_to(members: u64) -> Self {
-        ViewsBuilder::new(Selection::default()).finish_with_small_tenants_up_to(members)
+        ViewsBuilder::new(Selection::default(), Retracted::default()).finish_with_small_tenants_up_to(members)
     }
 
     /// Folds one fact in. Views that were built from a selection stay views of that selection.
@@ -54,10 +57,13 @@ impl Views {
         if !self.selection.keeps(fact) {
             return;
         }
+        self.position = self.position.max(fact.position);
+        if self.retracted.has(fact) {
+            return;
+        }
         let change = self.members.fold(fact, self.selection.counted());
         self.counts.follow(&self.members, fact.member, &change);
         follow(&mut self.days, &self.members.roster, (fact, &change), self.selection.counted());
-        self.position = self.position.max(fact.position);
     }
 
     /// Folds facts in, as [`Views::apply`] with each; faster where there are more members than the processor's
@@ -84,12 +90,22 @@ impl Views {
         }
     }
 
+    /// Notes that up to a position nothing is left to be folded in.
+    pub fn reach(&mut self, position: Position) {
+        self.position = self.position.max(position);
+    }
+
+    /// The batches that are left out.
+    pub fn retracted(&self) -> &Retracted {
+        &self.retracted
+    }
+
     /// What a snapshot is taken of.
     pub(crate) fn parts(&self) -> (&Members, &Days) {
         (&self.members, &self.days)
     }
 
-    /// The greatest position folded in; [`Position::START`] when there is none.
+    /// The greatest position folded in or left out; [`Position::START`] when there is none.
     pub fn position(&self) -> Position {
         self.position
     }
@@ -174,19 +190,24 @@ pub struct ViewsBuilder {
     selection: Selection,
     members: Members,
     days: Days,
+    retracted: Retracted,
     position: Position,
 }
 
 impl ViewsBuilder {
-    /// A builder that folds what `selection` chooses.
-    pub fn new(selection: Selection) -> Self {
+    /// A builder that folds what `selection` chooses and did not come with a batch that was taken back.
+    pub fn new(selection: Selection, retracted: Retracted) -> Self {
         let days = Days::utc();
-        Self { selection, members: Members::default(), days, position: Position::START }
+        Self { selection, retracted, members: Members::default(), days, position: Position::START }
     }
 
     /// A builder that goes on from what was folded up to a position.
-    pub(crate) fn from_parts(selection: Selection, members: Members, days: Days, position: Position) -> Self {
-        Self { selection, members, days, position }
+    pub(crate) fn from_parts(
+        (members, days): (Members, Days),
+        retracted: Retracted,
+        position: Position,
+    ) -> Self {
+        Self { selection: Selection::default(), retracted, members, days, position }
     }
 
     /// Folds one fact in, unless it is out of the selection's bounds.
@@ -194,10 +215,13 @@ impl ViewsBuilder {
     /// # Panics
     /// If a position is 2^56 or greater: no store gets there.
     pub fn apply(&mut self, fact: &Fact) {
-        if self.selection.keeps(fact) {
+        if !self.selection.keeps(fact) {
+            return;
+        }
+        self.position = self.position.max(fact.position);
+        if !self.retracted.has(fact) {
             let change = self.members.fold(fact, self.selection.counted());
             follow(&mut self.days, &self.members.roster, (fact, &change), self.selection.counted());
-            self.position = self.position.max(fact.position);
         }
     }
 
@@ -228,6 +252,7 @@ impl ViewsBuilder {
             days: self.days,
             recent: Recent::after(self.position),
             selection: self.selection,
+            retracted: self.retracted,
             members: self.members,
             position: self.position,
         }

@@ -7,7 +7,8 @@ use chrono::{DateTime, NaiveDate};
 use chrono_tz::Tz;
 use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, TenantOrdinal, UtcInstant};
 use lastseen_projections::{
-    Calendar, Cohort, Day, DayRow, DaysBuilder, Period, PeriodRow, Scope, Selection, Views, ViewsBuilder,
+    Calendar, Cohort, Day, DayRow, DaysBuilder, Period, PeriodRow, Retracted, Scope, Selection, Views,
+    ViewsBuilder,
 };
 use proptest::prelude::*;
 
@@ -209,7 +210,7 @@ proptest! {
         for fact in &disorder {
             live.apply(fact);
         }
-        let mut builder = ViewsBuilder::new(Selection::default());
+        let mut builder = ViewsBuilder::new(Selection::default(), Retracted::default());
         for fact in &facts {
             builder.apply(fact);
         }
@@ -242,7 +243,7 @@ proptest! {
     ) {
         let facts = spread(facts, &places, start);
         let (zone, days): (Tz, _) = (name.parse().unwrap(), around(start));
-        let mut builder = DaysBuilder::new(choice.selection(), Calendar::of_zone(zone));
+        let mut builder = DaysBuilder::new(choice.selection(), Retracted::default(), Calendar::of_zone(zone));
         for fact in &facts {
             builder.apply(fact);
         }
@@ -269,7 +270,7 @@ proptest! {
         }
         let (before, position) = (views.days(Scope::All, days.clone()).by_day(), views.position());
         let chosen = |facts: &[Fact]| {
-            let mut builder = DaysBuilder::new(choice.selection(), Calendar::utc());
+            let mut builder = DaysBuilder::new(choice.selection(), Retracted::default(), Calendar::utc());
             for fact in facts {
                 builder.apply(fact);
             }

@@ -2,7 +2,7 @@
 
 use lastseen_event::{EventType, Fact, MemberRef, Position, Provenance, UtcInstant};
 use lastseen_projections::{
-    Condition, MemberState, Scope, Selection, Status, Summary, TypeSet, Views, ViewsBuilder,
+    Condition, MemberState, Retracted, Scope, Selection, Status, Summary, TypeSet, Views, ViewsBuilder,
 };
 
 use crate::history::{event_id, member};
@@ -84,6 +84,7 @@ fn given(all: impl IntoIterator<Item = Told>) -> Given {
         member,
         event_type,
         created_confirmed,
+        batch: None,
     };
     Given((1..).zip(all).map(place).collect())
 }
@@ -107,7 +108,7 @@ impl Given {
     }
 
     fn selecting(&self, selection: Selection) -> Views {
-        let mut builder = ViewsBuilder::new(selection);
+        let mut builder = ViewsBuilder::new(selection, Retracted::default());
         for fact in &self.0 {
             builder.apply(fact);
         }

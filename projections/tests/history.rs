@@ -95,6 +95,7 @@ pub(crate) fn history(events: usize) -> impl Strategy<Value = Vec<Fact>> {
                 member: told.member,
                 event_type: told.event_type,
                 created_confirmed: told.confirmed,
+                batch: None,
             }
         };
         all.into_iter().map(place).collect()
@@ -111,6 +112,7 @@ pub(crate) fn told_on_days(days: &[(i64, EventType)]) -> Vec<Fact> {
         member: member(0, 0),
         event_type: *event_type,
         created_confirmed: false,
+        batch: None,
     };
     days.iter().enumerate().map(fact).collect()
 }

@@ -2,7 +2,9 @@
 //! numbers fit each other.
 
 use lastseen_event::{Fact, MemberOrdinal, TenantOrdinal, UtcInstant};
-use lastseen_projections::{AsOf, Condition, MemberState, Scope, Selection, Summary, Views, ViewsBuilder};
+use lastseen_projections::{
+    AsOf, Condition, MemberState, Retracted, Scope, Selection, Summary, Views, ViewsBuilder,
+};
 use proptest::prelude::*;
 
 use crate::history::{Choice, TENANTS, choice, disorder, edges, history};
@@ -25,7 +27,7 @@ fn live(facts: &[Fact], small_tenants_up_to: u64) -> Views {
 }
 
 fn built(facts: &[Fact], selection: Selection, small_tenants_up_to: u64) -> Views {
-    let mut builder = ViewsBuilder::new(selection);
+    let mut builder = ViewsBuilder::new(selection, Retracted::default());
     for fact in facts {
         builder.apply(fact);
     }
@@ -41,7 +43,7 @@ fn states(views: &Views) -> Vec<(MemberOrdinal, MemberState)> {
 }
 
 /// Every answer against the recount.
-fn agrees(views: &Views, naive: &Naive, edges: &[UtcInstant]) -> Result<(), TestCaseError> {
+pub(crate) fn agrees(views: &Views, naive: &Naive, edges: &[UtcInstant]) -> Result<(), TestCaseError> {
     prop_assert_eq!(views.position(), naive.position);
     for (&member, known) in &naive.members {
         prop_assert_eq!(views.member(member), Some(known.state), "{:?}", member);
@@ -64,6 +66,23 @@ fn agrees(views: &Views, naive: &Naive, edges: &[UtcInstant]) -> Result<(), Test
         }
     }
     Ok(())
+}
+
+/// The numbers as of `at` from live views and the facts at the ends of the window.
+pub(crate) fn as_of(
+    views: &Views,
+    facts: &[Fact],
+    scope: Scope,
+    (since, at): (UtcInstant, UtcInstant),
+) -> Summary {
+    let mut as_of = AsOf::new(views, scope, (since, at));
+    let parts = as_of.parts();
+    for fact in facts.iter().filter(|fact| parts.iter().any(|part| part.contains(&fact.occurred_at))) {
+        as_of.see(fact);
+    }
+    as_of.put_together();
+    while as_of.step(views) {}
+    as_of.finish()
 }
 
 fn small_tenants() -> impl Strategy<Value = u64> {
@@ -214,16 +233,8 @@ proptest! {
                 let (since, at) = (UtcInstant::from_micros(at - window), UtcInstant::from_micros(at));
                 let naive = Naive::choosing(&facts, &Choice { occurred_until: Some(at), ..Choice::default() });
                 for scope in [Scope::All, Scope::Tenant(TenantOrdinal::new(1)), Scope::Tenant(TenantOrdinal::new(9))] {
-                    let mut as_of = AsOf::new(&views, scope, (since, at));
-                    let parts = as_of.parts();
-                    for fact in &facts {
-                        if parts.iter().any(|part| part.contains(&fact.occurred_at)) {
-                            as_of.see(fact);
-                        }
-                    }
-                    as_of.put_together();
-                    while as_of.step(&views) {}
-                    prop_assert_eq!(as_of.finish(), naive.summary(scope, since), "{:?} {} {}", scope, since, at);
+                    let found = as_of(&views, &facts, scope, (since, at));
+                    prop_assert_eq!(found, naive.summary(scope, since), "{:?} {} {}", scope, since, at);
                 }
             }
         }

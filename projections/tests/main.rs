@@ -8,5 +8,6 @@ mod fold_spec;
 mod history;
 mod laws;
 mod naive;
+mod retraction;
 mod scale;
 mod snapshots;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use lastseen_event::{
     EventType, Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, Provenance, TenantOrdinal, UtcInstant,
 };
-use lastseen_projections::{Condition, Overall, Scope, Selection, Summary, Views, ViewsBuilder};
+use lastseen_projections::{Condition, Overall, Retracted, Scope, Selection, Summary, Views, ViewsBuilder};
 
 use crate::history::event_id;
 
@@ -52,6 +52,7 @@ fn fact(position: u64) -> Fact {
         },
         event_type,
         created_confirmed: false,
+        batch: None,
     }
 }
 
@@ -105,7 +106,7 @@ fn large_and_small_tenants_are_counted_alike() {
         if position % 5000 != 0 {
             continue;
         }
-        let mut builder = ViewsBuilder::new(Selection::default());
+        let mut builder = ViewsBuilder::new(Selection::default(), Retracted::default());
         // Another order, every fact twice.
         (1..=position).rev().chain(1..=position).for_each(|position| builder.apply(&fact(position)));
         let built = builder.finish();

@@ -3,15 +3,23 @@
 use std::ops::RangeInclusive;
 
 use lastseen_event::{Fact, TenantOrdinal, UtcInstant};
-use lastseen_projections::{BadPart, Day, Restoring, Scope, Taking, Views, ViewsBuilder};
+use lastseen_projections::{BadPart, Day, Restoring, Scope, Selection, Taking, Views, ViewsBuilder};
 use proptest::prelude::*;
 
 use crate::history::{TENANTS, edges, history};
+use crate::retraction::{batched, retracted};
 
 /// A snapshot that was begun after `before` facts, with `between` facts folded between two parts.
-fn taken(facts: &[Fact], (before, between, part_members): (usize, usize, usize)) -> (Taking, Vec<Vec<u8>>) {
+fn taken(facts: &[Fact], steps: (usize, usize, usize)) -> (Taking, Vec<Vec<u8>>) {
+    taken_of(Views::new(), facts, steps)
+}
+
+fn taken_of(
+    mut views: Views,
+    facts: &[Fact],
+    (before, between, part_members): (usize, usize, usize),
+) -> (Taking, Vec<Vec<u8>>) {
     let mut rest = facts.iter();
-    let mut views = Views::new();
     for fact in rest.by_ref().take(before) {
         views.apply(fact);
     }
@@ -112,6 +120,18 @@ proptest! {
         let is_same = states(&fewer) == states(&all)
             && fewer.days(Scope::All, days()).by_day() == all.days(Scope::All, days()).by_day();
         prop_assert!(is_same || found > 0);
+    }
+
+    #[test]
+    fn what_is_left_out_stays_left_out(facts in batched(60), retracted in retracted(), before in 0_usize..60) {
+        let views = |retracted| ViewsBuilder::new(Selection::default(), retracted).finish();
+        let (taking, parts) = taken_of(views(retracted.clone()), &facts, (before, 1, 2));
+        let mut restored = restored(&facts, &taking, &parts).unwrap();
+        restored.apply_all(&facts);
+        let (restored, mut expected) = (restored.finish(), views(retracted.clone()));
+        expected.apply_all(&facts);
+        prop_assert_eq!(restored.retracted(), &retracted);
+        assert_same(&restored, &expected, &edges(&facts))?;
     }
 
     #[test]

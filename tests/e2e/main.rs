@@ -23,6 +23,7 @@ mod positions;
 mod replay;
 mod replay_command;
 mod retention;
+mod retraction;
 mod routes;
 mod seed_cases;
 mod shutdown;

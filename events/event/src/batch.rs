@@ -1,6 +1,6 @@
 //! A validated request in one text buffer and arrays: what travels from the wire to the writer.
 
-use crate::{Event, EventId, EventRows, Refusal, TenantId, UserId};
+use crate::{BatchName, Event, EventId, EventRows, Refusal, TenantId, UserId};
 
 /// Valid events in the order of their request. A few allocations, however many events.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +85,14 @@ impl EventBatch {
         self.events.names(row)
     }
 
+    /// The backfill that the event at `row` comes with.
+    ///
+    /// # Panics
+    /// If `row` is not below [`EventBatch::len`].
+    pub fn batch_name(&self, row: usize) -> Option<BatchName<'_>> {
+        self.events.batch_name(row)
+    }
+
     /// The id of the event at `row` and a fingerprint of all its other content: equal content has equal
     /// fingerprints; different content has the same with probability 2^-64. Stable across processes.
     ///
@@ -118,7 +126,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{BatchName, EventType, FaultCode, SessionId, UtcInstant};
+    use crate::{EventType, FaultCode, SessionId, UtcInstant};
 
     fn event(event_type: EventType) -> Event<'static> {
         Event::new(
@@ -144,6 +152,7 @@ mod tests {
         }
         assert_eq!(batch.iter().collect::<Vec<_>>(), [full, created]);
         assert_eq!(batch.names(0), (full.tenant_id, full.user_id));
+        assert_eq!([0, 1].map(|row| batch.batch_name(row)), [full.batch, None]);
         assert_eq!(
             batch.iter().map(|event| event.fingerprint()).collect::<Vec<_>>(),
             [0, 1].map(|row| batch.identity(row).1)

@@ -90,6 +90,9 @@ impl<'a> Event<'a> {
         if self.from_tenant_id.is_some() && event_type != EventType::TenantSwitch {
             refuse(field::FROM_TENANT_ID, misplaced(event_type, "tenant_switch"));
         }
+        if event_type == EventType::BackfillRetracted {
+            refuse(field::TYPE, Refusal::new(FaultCode::TypeNotPublishable, "it is about no member"));
+        }
         match (event_type == EventType::UserCreated, self.confirmed.is_some()) {
             (true, false) => refuse(field::CONFIRMED, missing("true or false, required on user_created")),
             (false, true) => refuse(field::CONFIRMED, misplaced(event_type, "user_created")),

@@ -26,6 +26,8 @@ pub enum EventType {
     UserRestored = 9,
     /// A guess, made from older data, of when a confirmed member was last seen.
     EstimatedActivity = 10,
+    /// A backfill batch was taken back. About no member, and written by Lastseen alone.
+    BackfillRetracted = 11,
 }
 
 /// Where a last-seen value comes from.
@@ -49,7 +51,7 @@ impl Provenance {
 
 impl EventType {
     /// Every type, in the order of its discriminants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Login,
         Self::TokenRefresh,
         Self::TenantSwitch,
@@ -60,10 +62,14 @@ impl EventType {
         Self::UserDeleted,
         Self::UserRestored,
         Self::EstimatedActivity,
+        Self::BackfillRetracted,
     ];
 
+    /// Those that are published: each is about a member.
+    pub const PUBLISHABLE: &[Self] = Self::ALL.split_at(10).0;
+
     /// The name on the wire.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Login => "login",
             Self::TokenRefresh => "token_refresh",
@@ -75,6 +81,7 @@ impl EventType {
             Self::UserDeleted => "user_deleted",
             Self::UserRestored => "user_restored",
             Self::EstimatedActivity => "estimated_activity",
+            Self::BackfillRetracted => "backfill_retracted",
         }
     }
 
@@ -104,7 +111,8 @@ impl EventType {
             | Self::UserConfirmed
             | Self::UserChanged
             | Self::UserDeleted
-            | Self::UserRestored => None,
+            | Self::UserRestored
+            | Self::BackfillRetracted => None,
         }
     }
 }
@@ -126,7 +134,7 @@ mod tests {
             assert_eq!(EventType::from_code(event_type.code()), Some(event_type));
         }
         assert_eq!(EventType::from_code(0), None);
-        assert_eq!(EventType::from_code(11), None);
+        assert_eq!(EventType::from_code(12), None);
         assert_eq!(EventType::parse("logout"), None);
     }
 }

@@ -69,7 +69,12 @@ macro_rules! index {
         }
     )*};
 }
-index!(MemberOrdinal, TenantOrdinal, PersonOrdinal);
+index!(MemberOrdinal, TenantOrdinal, PersonOrdinal, BatchOrdinal);
+
+number! {
+    /// The dense number of a backfill batch, in order of first appearance.
+    BatchOrdinal, u32
+}
 
 /// A member with the tenant and the person it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,4 +104,21 @@ pub struct Fact {
     pub event_type: EventType,
     /// Whether `user_created` said `confirmed: true`; false on every other type.
     pub created_confirmed: bool,
+    /// The backfill it came with.
+    pub batch: Option<BatchOrdinal>,
+}
+
+/// That a batch was taken back, as it is recorded among the events: from then on its name is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retraction {
+    /// Its place in the order.
+    pub position: Position,
+    /// [`EventId::of_retraction`].
+    pub id: EventId,
+    /// When it was asked for.
+    pub occurred_at: UtcInstant,
+    /// The store's clock when it was recorded.
+    pub recorded_at: UtcInstant,
+    /// Which batch.
+    pub batch: BatchOrdinal,
 }

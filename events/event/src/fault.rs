@@ -36,6 +36,8 @@ pub enum FaultCode {
     InvalidJson,
     /// The id is stored already, with other content.
     IdConflict,
+    /// The batch was taken back: its name is dead.
+    BatchRetracted,
 }
 
 impl FaultCode {
@@ -56,6 +58,7 @@ impl FaultCode {
             Self::Placeholder => "placeholder",
             Self::InvalidJson => "invalid_json",
             Self::IdConflict => "id_conflict",
+            Self::BatchRetracted => "batch_retracted",
         }
     }
 }

@@ -54,14 +54,24 @@ impl EventId {
         (event_type, occurred_at): (EventType, UtcInstant),
         confirmed: Option<bool>,
     ) -> Self {
-        const NAMESPACE: Uuid = uuid!("d6768efc-a8dd-5c9c-9cf4-7540d260961e");
         let at = DateTime::from_timestamp_micros(occurred_at.as_micros())
             .map(|at| at.to_rfc3339_opts(SecondsFormat::Micros, true));
         let names = (batch.as_str(), tenant_id.as_str(), user_id.as_str());
         let row = serde_json::to_vec(&(names.0, names.1, names.2, event_type.as_str(), at, confirmed));
+        Self::of_json(row)
+    }
+
+    /// The id of the event that takes a batch back: whoever does, and however often, it is one event. A `UUIDv5` over the
+    /// compact JSON array `[batch, "backfill_retracted"]`, in the namespace of [`EventId::of_backfill`].
+    pub fn of_retraction(batch: BatchName<'_>) -> Self {
+        Self::of_json(serde_json::to_vec(&(batch.as_str(), EventType::BackfillRetracted.as_str())))
+    }
+
+    fn of_json(json: serde_json::Result<Vec<u8>>) -> Self {
+        const NAMESPACE: Uuid = uuid!("d6768efc-a8dd-5c9c-9cf4-7540d260961e");
         Self(Uuid::new_v5(
             &NAMESPACE,
-            &row.unwrap_or_else(|_| unreachable!("strings and a boolean are JSON")),
+            &json.unwrap_or_else(|_| unreachable!("strings and a boolean are JSON")),
         ))
     }
 
@@ -90,6 +100,16 @@ mod tests {
         }
         for bad in [Uuid::nil(), Uuid::max()] {
             assert_eq!(EventId::new(bad), Err(InvalidEventId::Placeholder));
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_retraction_follows_from_the_name() {
+        for (batch, id) in [
+            ("users 2026", "8280ee12-a303-5d79-bf68-ad975fe398e7"),
+            ("b\"\\", "5e190cbb-caf9-5fd8-95e5-aff997f0d4d0"),
+        ] {
+            assert_eq!(EventId::of_retraction(BatchName::new(batch).unwrap()).to_string(), id);
         }
     }
 

@@ -25,7 +25,9 @@ pub mod wire;
 pub use batch::EventBatch;
 pub use event::Event;
 pub use event_type::{EventType, Provenance};
-pub use fact::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, TenantOrdinal};
+pub use fact::{
+    BatchOrdinal, Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, Retraction, TenantOrdinal,
+};
 pub use fault::{EventFault, FaultCode, Refusal};
 pub use id::{EventId, InvalidEventId};
 pub use instant::{InvalidInstant, UtcInstant};

@@ -147,6 +147,15 @@ impl EventRows {
         self.rows[row].id
     }
 
+    /// The batch of the event at `row`.
+    pub(crate) fn batch_name(&self, row: usize) -> Option<BatchName<'_>> {
+        let Row { text_start, name_lens: [tenant, user, session, from_tenant, batch], .. } = self.rows[row];
+        let before: usize = [tenant, user, session, from_tenant].map(usize::from).iter().sum();
+        let start = text_start as usize + before;
+        let name = &self.text[start..start + usize::from(batch)];
+        (!name.is_empty()).then(|| BatchName::checked_before(name))
+    }
+
     /// Keeps the events for which `keep(row)` holds, in order. The text stays as it is.
     pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         let mut row = 0;

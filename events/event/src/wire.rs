@@ -10,7 +10,7 @@ mod validate;
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-pub use self::encode::{encode_ndjson, encode_published};
+pub use self::encode::{encode_ndjson, encode_published, encode_retraction};
 use self::validate::Validator;
 use crate::limits::REQUEST_EVENTS_MAX;
 use crate::{EventBatch, EventFault, UtcInstant};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use lastseen_event::Position;
-use lastseen_store::Scan;
+use lastseen_store::{Batches, Scan};
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
@@ -28,11 +28,12 @@ impl ReadOnlyLog {
     /// # Errors
     /// [`OpenError`]; damage is refused with its place.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
-        let Looked { log_id, places, last_position, members } = look(&disk)?;
+        let Looked { log_id, places, last_position, members, batches } = look(&disk)?;
         let shared = Shared {
             disk,
             log_id,
             members: RwLock::new(members),
+            batches: RwLock::new(batches),
             places: RwLock::new(places),
             dictionary: Due::new(usize::MAX, 0),
             recent_from: AtomicU64::new(0),
@@ -49,6 +50,11 @@ impl ReadOnlyLog {
     /// The member dictionary.
     pub fn members(&self) -> RwLockReadGuard<'_, Members> {
         self.shared.members.read()
+    }
+
+    /// The backfill batches.
+    pub fn batches(&self) -> RwLockReadGuard<'_, Batches> {
+        self.shared.batches.read()
     }
 
     /// A cursor over what `scan` chooses.

@@ -10,6 +10,7 @@
 //! FORMAT.md describes every byte on disk, and what recovery makes of bytes that are not as they should be.
 
 mod backup;
+mod batches;
 mod dictionary;
 mod disk;
 mod error;

@@ -6,8 +6,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
-use lastseen_event::{EventBatch, MemberRef, Position};
-use lastseen_store::{AppendError, Appended, Clock, EventStore, OnConflict, Scan, StoreFault, Tail};
+use lastseen_event::{BatchName, EventBatch, MemberRef, Position};
+use lastseen_store::{AppendError, Appended, Batches, Clock, EventStore, OnRefused, Scan, StoreFault, Tail};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -18,7 +18,7 @@ use crate::reader::LogReader;
 use crate::recovery::{TornTail, recover};
 use crate::seal::{Requests, Sealer};
 use crate::thread::{Builder, JoinHandle};
-use crate::writer::{Answer, Commit, EndError, Message, Request, Shared, Writer};
+use crate::writer::{Answer, Commit, EndError, Message, Request, Retract, Shared, Writer};
 use crate::{LogOptions, OpenError, SealError, Sealing};
 
 /// The embedded event store over one directory. Positions are dense, from 1.
@@ -58,6 +58,7 @@ impl Log {
             disk,
             log_id: recovered.log_id,
             members: RwLock::new(recovered.members),
+            batches: RwLock::new(recovered.batches),
             places: RwLock::new(recovered.places),
             dictionary: recovered.dictionary,
             recent_from: AtomicU64::new(recovered.recent.first().get()),
@@ -93,6 +94,7 @@ impl Log {
             file: None,
             undefined: Vec::new(),
             payload: crate::wal::payload::PayloadBuffer::default(),
+            numbering: crate::batches::Numbering::default(),
             failed: false,
         };
         let spawned =
@@ -227,12 +229,26 @@ impl Drop for Log {
     }
 }
 
+/// Puts a message into the writer's queue.
+async fn queue(requests: mpsc::Sender<Message>, message: Message) -> Result<(), AppendError> {
+    /// A request waits this long for room in the queue before it is told to come back.
+    const QUEUE_WAIT: Duration = Duration::from_secs(5);
+    match tokio::time::timeout(QUEUE_WAIT, requests.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(AppendError::Closed),
+        Err(_) => Err(AppendError::Overloaded),
+    }
+}
+
+fn lost() -> AppendError {
+    let lost = std::io::Error::other("the group was dropped before it was acknowledged");
+    AppendError::Indeterminate(lost.into())
+}
+
 impl EventStore for Log {
     type Reader = LogReader;
 
-    async fn append(&self, batch: EventBatch, on_conflict: OnConflict) -> Result<Appended, AppendError> {
-        /// A request waits this long for room in the queue before it is told to come back.
-        const QUEUE_WAIT: Duration = Duration::from_secs(5);
+    async fn append(&self, batch: EventBatch, on_refused: OnRefused) -> Result<Appended, AppendError> {
         assert!(batch.len() <= REQUEST_EVENTS_MAX, "the port's bound on a batch, which bounds a frame");
         let mut batch = batch;
         loop {
@@ -243,27 +259,26 @@ impl EventStore for Log {
             let recent_from = Position::new(self.shared.recent_from.load(Ordering::Acquire));
             let members = self.find_members(&batch).await;
             let (looked_up, known) = self.look_up(batch, &members, recent_from).await?;
-            let request = Request {
-                batch: looked_up,
-                members,
-                on_conflict,
-                known,
-                looked_up_until: recent_from,
-                reply,
-            };
-            match tokio::time::timeout(QUEUE_WAIT, requests.send(Message::Append(request))).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(AppendError::Closed),
-                Err(_) => return Err(AppendError::Overloaded),
-            }
-            drop(requests);
-            let lost = || std::io::Error::other("the group was dropped before it was acknowledged");
+            let request =
+                Request { batch: looked_up, members, on_refused, known, looked_up_until: recent_from, reply };
+            queue(requests, Message::Append(request)).await?;
             match answer.await {
                 Ok(Answer::Done(result)) => return result,
                 Ok(Answer::LookAgain(same)) => batch = same,
-                Err(_) => return Err(AppendError::Indeterminate(lost().into())),
+                Err(_) => return Err(lost()),
             }
         }
+    }
+
+    async fn retract(&self, batch: BatchName<'_>) -> Result<Option<Position>, AppendError> {
+        let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        queue(requests, Message::Retract(Retract { batch: batch.as_str().into(), reply })).await?;
+        answer.await.map_err(|_| lost())?
+    }
+
+    fn with_batches<T>(&self, look: impl FnOnce(&Batches) -> T) -> T {
+        look(&self.shared.batches.read())
     }
 
     fn scan(&self, scan: Scan) -> LogReader {

@@ -5,10 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_store::Corruption;
+use lastseen_store::{Batches, Corruption};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::batches::BatchEntry;
 use crate::disk::{Access, Disk, SyncSite, create_anew, read_all};
 use crate::segment;
 use crate::wal::file::NEW_SUFFIX;
@@ -50,6 +51,9 @@ pub(crate) struct Entry {
     pub(crate) members: Piece,
     /// The segment, cut into what is read as one, from its first byte to its last.
     pub(crate) pieces: Vec<Piece>,
+    /// The batches that its events name, in order of first appearance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) batches: Vec<BatchEntry>,
 }
 
 /// A run of bytes: `[length, crc32c]`.
@@ -100,6 +104,7 @@ impl Entry {
             days,
             members,
             pieces: encoded.pieces.clone(),
+            batches: encoded.batches.clone(),
         }
     }
 
@@ -176,6 +181,16 @@ impl Manifest {
         Some(crc32c::crc32c(&segments))
     }
 
+    /// The batches that sealed events name. `None`: not what the log writes.
+    pub(crate) fn batches(&self) -> Option<Batches> {
+        let mut batches = Batches::default();
+        self.segments
+            .iter()
+            .flat_map(|entry| &entry.batches)
+            .try_for_each(|entry| entry.add_to(&mut batches))?;
+        Some(batches)
+    }
+
     /// The manifest with one more segment.
     pub(crate) fn with(&self, entry: Entry, wal_from: u64) -> Self {
         let mut more = Self { wal_from, ..self.clone() };
@@ -221,6 +236,9 @@ impl Manifest {
                         return Err(corrupt("segments without a gap between their positions"));
                     }
                     next = entry.positions[1] + 1;
+                }
+                if manifest.batches().is_none() {
+                    return Err(corrupt("batches by name and type"));
                 }
                 Ok(manifest)
             })
@@ -300,6 +318,7 @@ mod tests {
                 days,
                 members: piece,
                 pieces: vec![piece; 3],
+                batches: serde_json::from_str(r#"[["users",[[5,2],[10,1]],null],["old",[],6]]"#).unwrap(),
             })
         };
         Manifest {

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_store::Corruption;
+use lastseen_store::{Batches, Corruption};
 
 pub use self::scan::TornTail;
 use self::scan::{FileScan, Scanner};
@@ -31,6 +31,7 @@ pub(crate) struct Recovered {
     pub(crate) last_position: Position,
     pub(crate) last_recorded_at: UtcInstant,
     pub(crate) members: Members,
+    pub(crate) batches: Batches,
     pub(crate) dictionary: Due,
     pub(crate) recent: RecentIds,
     pub(crate) torn: Option<TornTail>,
@@ -97,6 +98,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Reco
         last_position: scanner.last_position,
         last_recorded_at: scanner.last_recorded_at,
         members: scanner.members,
+        batches: scanner.batches,
         dictionary,
         recent: scanner.recent.take().expect("it was given one"),
         torn,
@@ -193,6 +195,7 @@ pub(crate) fn look(disk: &Arc<dyn Disk>) -> Result<Looked, OpenError> {
                     places: Places { manifest: Arc::new(manifest), files },
                     last_position: scanner.last_position,
                     members: scanner.members,
+                    batches: scanner.batches,
                 });
             }
         }
@@ -205,6 +208,7 @@ pub(crate) struct Looked {
     pub(crate) places: Places,
     pub(crate) last_position: Position,
     pub(crate) members: Members,
+    pub(crate) batches: Batches,
 }
 
 /// Removes files that were never finished being made.

@@ -314,7 +314,9 @@ impl Check {
                 (*lost || is_new && found.member == new.member).then_some(())
             })?;
             payload.for_each_event(|event| {
-                members.member_ref(event.member).map(drop).or(lost.then_some(()))?;
+                if event.is_of_member()? {
+                    members.member_ref(event.member).map(drop).or(lost.then_some(()))?;
+                }
                 ids.see(event.id, position, (path, offset));
                 position = next(position);
                 Some(())

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
-use lastseen_event::{Event, EventBatch, Fact, MemberRef, Position, UtcInstant};
-use lastseen_store::{AppendError, Appended, Clock, OnConflict, ReadError, StoreFault};
+use lastseen_event::{BatchName, Event, EventBatch, Fact, MemberRef, Position, UtcInstant};
+use lastseen_store::{AppendError, Appended, Batches, Clock, OnRefused, ReadError, StoreFault};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::group::Group;
 use crate::LogOptions;
+use crate::batches::Numbering;
 use crate::dictionary::Due;
 use crate::disk::Disk;
 use crate::manifest::{BadManifest, Manifest};
@@ -24,14 +25,14 @@ use crate::recent::RecentIds;
 use crate::segment::file::damaged;
 use crate::wal::file::WalFile;
 use crate::wal::frame::{FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId, PAYLOAD_LEN_MAX};
-use crate::wal::payload::{EVENT_LEN_MAX, NEW_MEMBER_LEN_MAX, NewMember, PayloadBuffer};
+use crate::wal::payload::{EVENT_LEN_MAX, NEW_MEMBER_LEN_MAX, NewMember, PayloadBuffer, StoredEvent};
 
 /// An append on its way to the writer.
 pub(crate) struct Request {
     pub(crate) batch: EventBatch,
     /// The members that were known when it set out, one a row.
     pub(crate) members: Vec<Option<MemberRef>>,
-    pub(crate) on_conflict: OnConflict,
+    pub(crate) on_refused: OnRefused,
     /// The rows that are kept already, as far as the segments tell: of the positions below `looked_up_until`.
     pub(crate) known: Vec<bool>,
     pub(crate) looked_up_until: Position,
@@ -41,8 +42,16 @@ pub(crate) struct Request {
 /// What the writer is asked for.
 pub(crate) enum Message {
     Append(Request),
+    /// Takes a batch back.
+    Retract(Retract),
     /// Ends the file that is being written, so that it can be sealed.
     EndFile(oneshot::Sender<Result<(), EndError>>),
+}
+
+/// A batch that is to be taken back; the answer is the position of the record, `None` where no event names the batch.
+pub(crate) struct Retract {
+    pub(crate) batch: Box<str>,
+    pub(crate) reply: oneshot::Sender<Result<Option<Position>, AppendError>>,
 }
 
 type Reply = oneshot::Sender<Answer>;
@@ -70,6 +79,8 @@ pub(crate) enum Answer {
 pub struct Commit {
     /// The new events of the group in order; empty where all were duplicates.
     pub facts: Vec<Fact>,
+    /// Whether it is that a batch was taken back, and nothing else.
+    pub retracted: bool,
     answers: Vec<(Reply, Appended)>,
 }
 
@@ -88,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) log_id: LogId,
     pub(crate) members: RwLock<Members>,
+    /// As of the tail, and never behind it.
+    pub(crate) batches: RwLock<Batches>,
     pub(crate) places: RwLock<Places>,
     pub(crate) dictionary: Due,
     /// Events below this position are looked up in segments: they may not be in the recent window.
@@ -140,6 +153,8 @@ pub(crate) struct Writer {
     /// Members that no durable frame defines yet.
     pub(crate) undefined: Vec<MemberRef>,
     pub(crate) payload: PayloadBuffer,
+    /// The batches of the group that is being written.
+    pub(crate) numbering: Numbering,
     /// Set by a failed write or sync: what is on disk is not known any more.
     pub(crate) failed: bool,
 }
@@ -184,7 +199,7 @@ impl Writer {
     /// Serves requests until all senders are gone, then ends the file.
     pub(crate) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         while let Some(first) = messages.blocking_recv() {
-            let (mut group, mut events, mut ends) = (Vec::new(), 0, Vec::new());
+            let (mut group, mut events, mut retractions, mut ends) = (Vec::new(), 0, Vec::new(), Vec::new());
             let mut next = Some(first);
             while let Some(message) = next {
                 match message {
@@ -192,6 +207,7 @@ impl Writer {
                         events += request.batch.len();
                         group.push(request);
                     }
+                    Message::Retract(retract) => retractions.push(retract),
                     Message::EndFile(reply) => ends.push(reply),
                 }
                 let full = events >= self.options.group_events.min(GROUP_EVENTS_MAX);
@@ -203,6 +219,9 @@ impl Writer {
                 }
             } else if !group.is_empty() {
                 self.serve(group);
+            }
+            for Retract { batch, reply } in retractions {
+                let _ = reply.send(self.retract(&batch));
             }
             for reply in ends {
                 let _ = reply.send(self.end_file());
@@ -245,7 +264,7 @@ impl Writer {
     /// Writes one group and hands it on.
     fn serve(&mut self, requests: Vec<Request>) {
         let recorded_at = self.clock.now().max(self.last_recorded_at);
-        let mut group = Group::check(requests, &mut self.recent);
+        let mut group = Group::check(requests, &mut self.recent, &self.shared.batches.read());
         if group.new_events() > 0
             && self.undefined.len() > UNDEFINED_MAX
             && let Err(error) = self.define(recorded_at)
@@ -257,12 +276,48 @@ impl Writer {
             if let Err(error) = self.write(recorded_at) {
                 return self.refuse(group, error);
             }
-            self.commit_recent();
-            self.tail.send_replace(last.position);
-            self.shared.dictionary.mark(&self.shared.members.read(), next(last.position));
+            self.committed(last.position);
         }
         let answers = group.answers(self.last_position());
-        (self.on_commit)(Commit { facts, answers });
+        (self.on_commit)(Commit { facts, retracted: false, answers });
+    }
+
+    /// What was written up to a position is durable: from now on readers see it.
+    fn committed(&mut self, last: Position) {
+        self.commit_recent();
+        self.numbering.tally.add_to(&mut self.shared.batches.write());
+        self.tail.send_replace(last);
+        self.shared.dictionary.mark(&self.shared.members.read(), next(last));
+    }
+
+    /// Records that a batch is taken back, in a frame of its own.
+    fn retract(&mut self, name: &str) -> Result<Option<Position>, AppendError> {
+        if self.failed {
+            return Err(AppendError::Closed);
+        }
+        let known = {
+            let batches = self.shared.batches.read();
+            let Some(batch) = batches.find(name).and_then(|batch| batches.get(batch)) else {
+                return Ok(None);
+            };
+            batch.retracted
+        };
+        let (Ok(name), None) = (BatchName::new(name), known) else { return Ok(known) };
+        let recorded_at = self.clock.now().max(self.last_recorded_at);
+        let event = StoredEvent::retraction(name, recorded_at);
+        let position = next(self.last_position());
+        self.payload.clear();
+        self.payload.push(&event);
+        self.numbering.clear();
+        self.numbering.tally.count(name, event.event_type, position);
+        self.recent.stage(event.id, event.fingerprint);
+        if let Err(error) = self.write(recorded_at) {
+            self.recent.unstage(1);
+            return Err(self.refusal(error));
+        }
+        self.committed(position);
+        (self.on_commit)(Commit { facts: Vec::new(), retracted: true, answers: Vec::new() });
+        Ok(Some(position))
     }
 
     /// Lets ids leave the window. Requests look in segments for what is below `recent_from` and then come here, so ids leave
@@ -280,12 +335,17 @@ impl Writer {
     fn encode(&mut self, group: &Group, recorded_at: UtcInstant) -> Vec<Fact> {
         let mut facts = Vec::with_capacity(group.new_events());
         self.payload.clear();
+        self.numbering.clear();
         let mut position = self.last_position();
+        let shared = self.shared.clone();
+        let batches = shared.batches.read();
         for (batch, row, known) in group.new_rows() {
             let event = batch.get(row);
             let member = known.unwrap_or_else(|| self.resolve_new(&event));
-            self.payload.push(&event, batch.identity(row).1, member.member);
+            self.payload.push(&StoredEvent::of(&event, batch.identity(row).1, member.member));
             position = next(position);
+            let batch =
+                event.batch.map(|name| self.numbering.count(&batches, (name, event.event_type), position));
             facts.push(Fact {
                 position,
                 id: event.id,
@@ -294,6 +354,7 @@ impl Writer {
                 member,
                 event_type: event.event_type,
                 created_confirmed: event.confirmed == Some(true),
+                batch,
             });
         }
         facts
@@ -379,7 +440,11 @@ impl Writer {
 
     fn refuse(&mut self, group: Group, error: WriteError) {
         self.recent.unstage(group.new_events());
-        let error = match error {
+        group.refuse(&self.refusal(error));
+    }
+
+    fn refusal(&mut self, error: WriteError) -> AppendError {
+        match error {
             WriteError::NoSpace(fault) => {
                 tracing::warn!(error = %fault, "append refused: no space for the log");
                 AppendError::NoSpace(fault)
@@ -389,8 +454,7 @@ impl Writer {
                 tracing::error!(error = %fault, "writing the log failed; it takes no more events until restart");
                 AppendError::Indeterminate(fault)
             }
-        };
-        group.refuse(&error);
+        }
     }
 }
 

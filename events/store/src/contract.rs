@@ -32,6 +32,8 @@ macro_rules! contract_tests {
             facts_are_events_without_names,
             concurrent_appends_are_each_there_once_and_in_order,
             a_subscription_sees_everything_once_from_history_to_live,
+            the_events_of_a_batch_are_counted,
+            a_retracted_name_is_dead,
         );
     };
     (@rules $fresh:expr, $($rule:ident),* $(,)?) => {$(

@@ -3,16 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::RefusedRows;
+
 /// Why an append did not succeed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// Nothing was written. These rows of the batch carry ids that are stored already with other content, or
-    /// stand twice in the batch with different content. Mend them and send again.
-    #[error("{} events carry ids that are already used for other content", rows.len())]
-    Conflicts {
-        /// Ascending rows of the batch.
-        rows: Vec<usize>,
-    },
+    /// Nothing was written. These rows of the batch are refused. Mend them and send again.
+    #[error("{} events are refused", .0.len())]
+    Refused(RefusedRows),
     /// Nothing was written. More appends are waiting than the store accepts; try again later.
     #[error("too many appends are waiting")]
     Overloaded,

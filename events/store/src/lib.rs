@@ -8,6 +8,7 @@
 //! [`MemoryStore`] is the reference: the shortest code that keeps the promise. `contract` (feature `contract`)
 //! is the suite that it and every other store must pass.
 
+mod batches;
 mod clock;
 mod error;
 mod memory;
@@ -18,9 +19,10 @@ mod subscription;
 #[cfg(feature = "contract")]
 pub mod contract;
 
+pub use batches::{Batch, Batches, TypeCounts};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{AppendError, Corruption, ReadError, StoreFault};
 pub use memory::MemoryStore;
-pub use port::{Appended, Detail, EventReader, EventStore, OnConflict, RecordedBatch, Tail};
+pub use port::{Appended, Detail, EventReader, EventStore, OnRefused, RecordedBatch, RefusedRows, Tail};
 pub use scan::{EventTypes, Filter, Scan};
 pub use subscription::Subscription;

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lastseen_event::{
-    EventBatch, EventId, Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, TenantOrdinal, UtcInstant,
+    BatchName, EventBatch, EventId, Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, Retraction,
+    TenantOrdinal, UtcInstant,
 };
 use tokio::sync::watch;
 
 use crate::{
-    AppendError, Appended, Clock, Detail, EventReader, EventStore, OnConflict, ReadError, RecordedBatch,
-    Scan, Tail,
+    AppendError, Appended, Batches, Clock, Detail, EventReader, EventStore, OnRefused, ReadError,
+    RecordedBatch, RefusedRows, Scan, Tail,
 };
 
 /// Keeps everything in memory; idempotent for ever.
@@ -25,6 +26,8 @@ pub struct MemoryStore {
 struct State {
     facts: Vec<Fact>,
     events: EventBatch,
+    batches: Batches,
+    retractions: Vec<Retraction>,
     fingerprints: HashMap<EventId, u64>,
     tenants: HashMap<String, TenantOrdinal>,
     persons: HashMap<String, PersonOrdinal>,
@@ -37,6 +40,7 @@ enum Standing {
     New,
     Duplicate,
     Conflict,
+    Retracted,
 }
 
 impl MemoryStore {
@@ -45,25 +49,42 @@ impl MemoryStore {
         Self { clock, state: Arc::default(), tail: watch::channel(Position::START).0 }
     }
 
-    fn append_now(&self, batch: &EventBatch, on_conflict: OnConflict) -> Result<Appended, AppendError> {
+    fn append_now(&self, batch: &EventBatch, on_refused: OnRefused) -> Result<Appended, AppendError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let standings = state.standings(batch);
         let rows = |wanted: Standing| {
             standings.iter().enumerate().filter(move |(_, found)| **found == wanted).map(|(row, _)| row)
         };
-        let conflicts: Vec<usize> = rows(Standing::Conflict).collect();
-        if on_conflict.refuses(&conflicts) {
-            return Err(AppendError::Conflicts { rows: conflicts });
+        let refused = RefusedRows {
+            conflicts: rows(Standing::Conflict).collect(),
+            retracted: rows(Standing::Retracted).collect(),
+        };
+        if on_refused.refuses(&refused) {
+            return Err(AppendError::Refused(refused));
         }
-        let before = state.last_recorded_at();
-        let recorded_at = before.map_or(self.clock.now(), |before| before.max(self.clock.now()));
+        let recorded_at = state.record_at(self.clock.now());
         for row in rows(Standing::New) {
             state.add(batch, row, recorded_at);
         }
-        let position = state.facts.last().map_or(Position::START, |fact| fact.position);
+        let position = state.last_position();
         self.tail.send_replace(position);
         let (stored, duplicates) = (rows(Standing::New).count(), rows(Standing::Duplicate).count());
-        Ok(Appended { stored, duplicates, conflicts, position })
+        Ok(Appended { stored, duplicates, refused, position })
+    }
+
+    fn retract_now(&self, name: BatchName<'_>) -> Option<Position> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let batch = state.batches.find(name.as_str())?;
+        if let Some(retracted) = state.batches.get(batch).and_then(|batch| batch.retracted) {
+            return Some(retracted);
+        }
+        let (now, position) = (self.clock.now(), state.next_position());
+        let recorded_at = state.record_at(now);
+        let id = EventId::of_retraction(name);
+        state.retractions.push(Retraction { position, id, occurred_at: now, recorded_at, batch });
+        state.batches.retract(batch, position);
+        self.tail.send_replace(position);
+        Some(position)
     }
 }
 
@@ -73,6 +94,9 @@ impl State {
         let mut within = HashMap::new();
         (0..batch.len())
             .map(|row| {
+                if batch.batch_name(row).is_some_and(|name| self.batches.is_retracted(name)) {
+                    return Standing::Retracted;
+                }
                 let (id, fingerprint) = batch.identity(row);
                 match self.fingerprints.get(&id).or_else(|| within.get(&id)) {
                     Some(known) if *known == fingerprint => Standing::Duplicate,
@@ -86,8 +110,18 @@ impl State {
             .collect()
     }
 
-    fn last_recorded_at(&self) -> Option<UtcInstant> {
-        self.facts.last().map(|fact| fact.recorded_at)
+    fn last_position(&self) -> Position {
+        Position::new((self.facts.len() + self.retractions.len()) as u64)
+    }
+
+    fn next_position(&self) -> Position {
+        Position::new(self.last_position().get() + 1)
+    }
+
+    /// `recorded_at` of what is recorded now.
+    fn record_at(&self, now: UtcInstant) -> UtcInstant {
+        let fact = self.facts.last().map_or(now, |fact| fact.recorded_at.max(now));
+        self.retractions.last().map_or(fact, |retraction| retraction.recorded_at.max(fact))
     }
 
     fn add(&mut self, batch: &EventBatch, row: usize, recorded_at: UtcInstant) {
@@ -96,14 +130,19 @@ impl State {
         let tenant = number(&mut self.tenants, event.tenant_id.as_str().to_owned(), TenantOrdinal::new);
         let person = number(&mut self.persons, event.user_id.as_str().to_owned(), PersonOrdinal::new);
         let member = number(&mut self.members, (tenant, person), MemberOrdinal::new);
+        let batch = event.batch.map(|name| self.batches.resolve(name));
+        if let Some(batch) = batch {
+            self.batches.add(batch, event.event_type, 1);
+        }
         self.facts.push(Fact {
-            position: Position::new(self.facts.len() as u64 + 1),
+            position: self.next_position(),
             id,
             occurred_at: event.occurred_at,
             recorded_at,
             member: MemberRef { member, tenant, person },
             event_type: event.event_type,
             created_confirmed: event.confirmed == Some(true),
+            batch,
         });
         self.events.push(&event).expect("the event comes from a valid batch");
         self.fingerprints.insert(id, fingerprint);
@@ -119,8 +158,16 @@ fn number<K: Eq + std::hash::Hash, N: Copy>(map: &mut HashMap<K, N>, key: K, new
 impl EventStore for MemoryStore {
     type Reader = MemoryReader;
 
-    async fn append(&self, batch: EventBatch, on_conflict: OnConflict) -> Result<Appended, AppendError> {
-        self.append_now(&batch, on_conflict)
+    async fn append(&self, batch: EventBatch, on_refused: OnRefused) -> Result<Appended, AppendError> {
+        self.append_now(&batch, on_refused)
+    }
+
+    async fn retract(&self, batch: BatchName<'_>) -> Result<Option<Position>, AppendError> {
+        Ok(self.retract_now(batch))
+    }
+
+    fn with_batches<T>(&self, look: impl FnOnce(&Batches) -> T) -> T {
+        look(&self.state.lock().unwrap_or_else(PoisonError::into_inner).batches)
     }
 
     fn scan(&self, scan: Scan) -> MemoryReader {
@@ -141,17 +188,22 @@ pub struct MemoryReader {
 
 impl EventReader for MemoryReader {
     fn next_batch(&mut self) -> Result<Option<RecordedBatch>, ReadError> {
-        const EVENTS_MAX: usize = 1_000;
+        const EVENTS_MAX: u64 = 1_000;
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Scan { after, until, detail, filter } = self.scan;
+        let tail = state.last_position();
+        let end = until.map_or(tail, |until| until.min(tail));
+        if after >= end {
+            return Ok(None);
+        }
+        let reached = end.min(Position::new(after.get() + EVENTS_MAX));
+        self.scan.after = reached;
+        let wanted = |position: Position| position > after && position <= reached;
+        let mut batch = RecordedBatch { reached, ..RecordedBatch::default() };
+        let retractions = state.retractions.iter().filter(|retraction| wanted(retraction.position));
+        batch.retractions.extend(retractions.filter(|retraction| filter.keeps_retraction(retraction)));
         let start = state.facts.partition_point(|fact| fact.position <= after);
-        let end = until.map_or(state.facts.len(), |until| {
-            state.facts.partition_point(|fact| fact.position <= until).max(start)
-        });
-        let rows = start..end.min(start + EVENTS_MAX);
-        let Some(last) = state.facts[rows.clone()].last() else { return Ok(None) };
-        self.scan.after = last.position;
-        let mut batch = RecordedBatch { reached: last.position, ..RecordedBatch::default() };
+        let rows = start..state.facts.partition_point(|fact| fact.position <= reached);
         for row in rows.filter(|row| filter.keeps(&state.facts[*row])) {
             batch.facts.push(state.facts[row]);
             if detail == Detail::Events {

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use lastseen_event::{EventBatch, EventRows, Fact, Position};
+use lastseen_event::{BatchName, EventBatch, EventRows, Fact, Position, Retraction};
 use tokio::sync::watch;
 
-use crate::{AppendError, ReadError, Scan};
+use crate::{AppendError, Batches, ReadError, Scan};
 
 /// An append-only store of events in one total order.
 ///
@@ -28,8 +28,10 @@ use crate::{AppendError, ReadError, Scan};
 ///   the store's); beyond it the second one is kept as an event of its own. Both hold within one batch too.
 /// - **Ordered.** Readers see events by strictly increasing position and only up to the durable tail, so an
 ///   event never appears below one that was already read. `recorded_at` never decreases.
-/// - **Numbered.** Members, tenants and persons have dense ordinals, the same for the same names for as long as
-///   the store exists.
+/// - **Numbered.** Members, tenants, persons and batches have dense ordinals, the same for the same names for as long
+///   as the store exists.
+/// - **Retracted for good.** Once [`retract`](Self::retract) has succeeded, an event that names the batch is refused
+///   before its id is looked at.
 pub trait EventStore: Send + Sync {
     /// What [`read`](Self::read) returns.
     type Reader: EventReader;
@@ -43,8 +45,22 @@ pub trait EventStore: Send + Sync {
     fn append(
         &self,
         batch: EventBatch,
-        on_conflict: OnConflict,
+        on_refused: OnRefused,
     ) -> impl Future<Output = Result<Appended, AppendError>> + Send;
+
+    /// Takes a backfill batch back: records that from now on its name is dead. Its events stay in the history, and whoever folds
+    /// it leaves them out. The position of the record; that of the first one where it was taken back before. `None`: no
+    /// event names the batch, and nothing is recorded.
+    ///
+    /// # Errors
+    /// [`AppendError`], but not that events are refused.
+    fn retract(
+        &self,
+        batch: BatchName<'_>,
+    ) -> impl Future<Output = Result<Option<Position>, AppendError>> + Send;
+
+    /// Looks at the batches of all durable events. Briefly: appends wait for it.
+    fn with_batches<T>(&self, look: impl FnOnce(&Batches) -> T) -> T;
 
     /// A cursor over what `scan` chooses. It may be made before there is anything to read.
     fn scan(&self, scan: Scan) -> Self::Reader;
@@ -69,38 +85,59 @@ pub trait EventReader: Send {
     fn next_batch(&mut self) -> Result<Option<RecordedBatch>, ReadError>;
 }
 
-/// What to do with a batch in which some ids conflict.
+/// What to do with a batch of which some events are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnConflict {
+pub enum OnRefused {
     /// Refuse the whole batch.
     RefuseBatch,
-    /// Append the others and name the conflicting ones.
+    /// Append the others and name the refused ones.
     Skip,
-    /// Append nothing, whatever is found, and answer [`AppendError::Conflicts`] with the conflicting rows, which
-    /// may be none: for a batch that is refused for other reasons and wants a full report.
+    /// Append nothing, whatever is found, and answer [`AppendError::Refused`] with the rows, which may be none: for a
+    /// batch that is refused for other reasons and wants a full report.
     ReportOnly,
 }
 
-impl OnConflict {
-    /// Whether a batch with these conflicting rows is refused as a whole.
-    pub fn refuses(self, conflicts: &[usize]) -> bool {
+impl OnRefused {
+    /// Whether a batch with these rows is refused as a whole.
+    pub fn refuses(self, rows: &RefusedRows) -> bool {
         match self {
-            Self::RefuseBatch => !conflicts.is_empty(),
+            Self::RefuseBatch => !rows.is_empty(),
             Self::Skip => false,
             Self::ReportOnly => true,
         }
     }
 }
 
-/// What a successful append did; `stored + duplicates + conflicts.len()` is the size of the batch.
+/// The rows of a batch that a store refuses, each in one list only, ascending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RefusedRows {
+    /// Their ids are stored already with other content, or stand twice in the batch with different content.
+    pub conflicts: Vec<usize>,
+    /// They name a batch that was taken back.
+    pub retracted: Vec<usize>,
+}
+
+impl RefusedRows {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.conflicts.len() + self.retracted.len()
+    }
+}
+
+/// What a successful append did; `stored + duplicates + refused.len()` is the size of the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Events that are new.
     pub stored: usize,
     /// Events that were there already, in the store or earlier in the batch.
     pub duplicates: usize,
-    /// Ascending rows that were skipped under [`OnConflict::Skip`].
-    pub conflicts: Vec<usize>,
+    /// The rows that were skipped under [`OnRefused::Skip`].
+    pub refused: RefusedRows,
     /// At or above every event of the batch, new or duplicate.
     pub position: Position,
 }
@@ -114,13 +151,16 @@ pub enum Detail {
     Events,
 }
 
-/// A run of recorded events in order. `events.len()` is `facts.len()` under [`Detail::Events`], else 0.
+/// A run of recorded events in order. `events.len()` is `facts.len()` under [`Detail::Events`], else 0. Retractions are events
+/// of no member: they stand apart.
 #[derive(Clone, Debug, Default)]
 pub struct RecordedBatch {
     /// What a fold sees, one a event.
     pub facts: Vec<Fact>,
     /// The events as they were appended.
     pub events: EventRows,
+    /// The batches that were taken back, in order.
+    pub retractions: Vec<Retraction>,
     /// Everything up to here was read or left out, inclusive: a scan after this position goes on without gap or repeat.
     pub reached: Position,
 }

@@ -1,6 +1,8 @@
 //! Which part of a history a reader goes over.
 
-use lastseen_event::{EventType, Fact, MemberOrdinal, PersonOrdinal, Position, TenantOrdinal, UtcInstant};
+use lastseen_event::{
+    EventType, Fact, MemberOrdinal, PersonOrdinal, Position, Retraction, TenantOrdinal, UtcInstant,
+};
 
 use crate::Detail;
 
@@ -54,6 +56,16 @@ impl Filter {
             && self.types.is_none_or(|types| types.contains(fact.event_type))
             && within(fact.occurred_at, self.occurred_since, self.occurred_until)
             && within(fact.recorded_at, self.recorded_since, self.recorded_until)
+    }
+
+    /// Whether the retraction meets every condition; it is about no member.
+    pub fn keeps_retraction(&self, retraction: &Retraction) -> bool {
+        self.tenant.is_none()
+            && self.member.is_none()
+            && self.person.is_none()
+            && self.types.is_none_or(|types| types.contains(EventType::BackfillRetracted))
+            && within(retraction.occurred_at, self.occurred_since, self.occurred_until)
+            && within(retraction.recorded_at, self.recorded_since, self.recorded_until)
     }
 
     /// Whether an event that occurred between these instants, both inclusive, may meet the conditions on that.

@@ -11,10 +11,10 @@ use roaring::RoaringBitmap;
 
 use super::membership::Turns;
 use super::{Book, ByDay, DaySets, insert};
-use crate::Selection;
 use crate::calendar::{Calendar, Day};
 use crate::decisions::Decision;
 use crate::paged::Paged;
+use crate::{Retracted, Selection};
 
 /// Facts whose memory is read at once.
 const GROUP: usize = 64;
@@ -24,6 +24,7 @@ const GROUP: usize = 64;
 #[derive(Debug)]
 pub struct DaysBuilder {
     selection: Selection,
+    retracted: Retracted,
     calendar: Calendar,
     observed: ByDay,
     estimated: ByDay,
@@ -62,10 +63,11 @@ impl Least {
 }
 
 impl DaysBuilder {
-    /// A builder that folds what `selection` chooses.
-    pub fn new(selection: Selection, calendar: Calendar) -> Self {
+    /// A builder that folds what `selection` chooses and did not come with a batch that was taken back.
+    pub fn new(selection: Selection, retracted: Retracted, calendar: Calendar) -> Self {
         Self {
             selection,
+            retracted,
             calendar,
             observed: ByDay::default(),
             estimated: ByDay::default(),
@@ -77,7 +79,7 @@ impl DaysBuilder {
 
     /// Folds one fact in, unless it is out of the selection's bounds.
     pub fn apply(&mut self, fact: &Fact) {
-        if !self.selection.keeps(fact) {
+        if !self.selection.keeps(fact) || self.retracted.has(fact) {
             return;
         }
         let (member, at) = (fact.member.member, fact.occurred_at);

@@ -7,7 +7,7 @@ use std::io::{BufRead, stdin};
 use lastseen_event::{
     EventId, EventType, Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, TenantOrdinal, UtcInstant,
 };
-use lastseen_projections::{Scope, Selection, ViewsBuilder};
+use lastseen_projections::{Retracted, Scope, Selection, ViewsBuilder};
 
 const TENANTS: u32 = 1_000;
 const STEPS: u32 = 1_000;
@@ -16,7 +16,7 @@ const HOUR_US: i64 = 3_600_000_000;
 const NOW_US: i64 = 1_767_715_200_000_000;
 
 pub(crate) fn run(members: u32) {
-    let mut builder = ViewsBuilder::new(Selection::default());
+    let mut builder = ViewsBuilder::new(Selection::default(), Retracted::default());
     for member in 0..members {
         // Seen in the last ninety days, in no order.
         let hours = i64::from(mixed(member) % (90 * 24));
@@ -62,6 +62,7 @@ fn login(member: u32, members: u32, (position, at_us): (u64, i64)) -> Fact {
         },
         event_type: EventType::Login,
         created_confirmed: false,
+        batch: None,
     }
 }
 

@@ -64,7 +64,11 @@ fn fold(log: &ReadOnlyLog, args: &ReplayArgs, tenant: Option<TenantOrdinal>) -> 
     let filter = Filter { tenant, occurred_until: args.as_of, ..Filter::default() };
     let mut reader =
         log.scan(Scan { after: Position::START, until: Some(end), detail: Detail::Facts, filter });
-    let mut folded = Folded { builder: ViewsBuilder::new(selection), events: 0, position: end };
+    let mut folded = Folded {
+        builder: ViewsBuilder::new(selection, log.batches().retracted().collect()),
+        events: 0,
+        position: end,
+    };
     let mut progress = Progress::of_events();
     while let Some(batch) = reader.next_batch()? {
         batch.facts.iter().for_each(|fact| folded.builder.apply(fact));

@@ -3,28 +3,30 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_log::{Log, LogOptions, OpenError, OsDisk};
+use lastseen_log::{Commit, Log, LogOptions, OpenError, OsDisk};
 use lastseen_projections::{Selection, Views, ViewsBuilder};
 use lastseen_store::{Clock, Detail, EventReader, EventStore, ReadError, RecordedBatch, StoreFault};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::fold::{self, Fold, Work};
 use crate::query::span::Calendars;
+use crate::rebuilds::{Rebuilds, retracted_in};
 use crate::replay::{REPLAYS_MAX, Replays};
 use crate::rows::KeptRows;
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::snapshots::Snapshots;
-use crate::{fold, tasks};
+use crate::tasks;
 
 /// A running store with its views.
 pub(crate) struct Engine {
     pub(crate) log: Arc<Log>,
-    pub(crate) views: Arc<RwLock<Views>>,
+    live: Arc<Live>,
     /// The last position that the views reflect.
     pub(crate) folded: watch::Receiver<Position>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -42,6 +44,30 @@ pub(crate) struct Engine {
     fold_thread: Mutex<Option<JoinHandle<()>>>,
     /// The thread that takes snapshots, and what it runs for.
     snapshots: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+    /// The thread that rebuilds the views without batches that were taken back; it is nudged, and ends when nobody can.
+    rebuilds: Mutex<Option<(SyncSender<()>, JoinHandle<()>)>>,
+}
+
+/// Views that are shared: read by many, changed by the fold thread alone.
+pub(crate) type SharedViews = Arc<RwLock<Views>>;
+
+/// The views that questions are asked of now. They are replaced as a whole: whoever has some goes on with them, so that no
+/// answer is made of two.
+pub(crate) struct Live(RwLock<SharedViews>);
+
+impl Live {
+    pub(crate) fn new(views: Views) -> Self {
+        Self(RwLock::new(Arc::new(RwLock::new(views))))
+    }
+
+    pub(crate) fn get(&self) -> SharedViews {
+        self.0.read().clone()
+    }
+
+    /// Puts others in their place; those before.
+    pub(crate) fn replace(&self, views: SharedViews) -> SharedViews {
+        std::mem::replace(&mut self.0.write(), views)
+    }
 }
 
 /// Why the store could not be brought up.
@@ -82,10 +108,17 @@ impl Engine {
     ) -> Result<(Self, oneshot::Receiver<()>), EngineError> {
         let started = Instant::now();
         let disk = OsDisk::new(data).map_err(|error| EngineError::Directory(error.into()))?;
-        let (sender, commits) = sync_channel(fold::QUEUE_GROUPS);
-        let on_commit = move |commit| {
+        let (sender, work) = sync_channel(fold::QUEUE_GROUPS);
+        let replacing = sender.clone();
+        let (nudge, nudges) = sync_channel(1);
+        let rebuild = nudge.clone();
+        let on_commit = move |commit: Commit| {
+            if commit.retracted {
+                // One that waits already will do.
+                let _ = rebuild.try_send(());
+            }
             // Refused only when the fold thread is gone: the appends then learn that their outcome is unknown.
-            let _ = sender.send(commit);
+            let _ = sender.send(Work::Commit(commit));
         };
         // The snapshot is read while the log is opened: neither needs the other until both are there.
         let open = || Log::open(Arc::new(disk), options, clock.clone(), on_commit);
@@ -96,18 +129,19 @@ impl Engine {
         }
         let (views, events) = fold_history(snapshot, &log, progress).map_err(EngineError::Read)?;
         let (folded_sender, folded) = watch::channel(log.tail().position());
-        let views = Arc::new(RwLock::new(views));
-        let (log, live) = (Arc::new(log), views.clone());
+        let (log, live) = (Arc::new(log), Arc::new(Live::new(views)));
         // What was folded behind the last snapshot makes the next one due as well.
         let folded_events = Arc::new(AtomicU64::new(events));
         let counted = folded_events.clone();
         let thread_error = |error: std::io::Error| EngineError::Thread(error.into());
-        let fold = move || fold::run(&commits, &live, &folded_sender, &counted);
+        let fold =
+            Fold { log: log.clone(), live: live.clone(), folded: folded_sender, folded_events: counted };
+        let fold = move || fold.run(&work);
         let (fold_thread, ended) = tasks::thread("fold", fold).map_err(thread_error)?;
         let snapshots = Snapshots {
             data: data.to_owned(),
             log: log.clone(),
-            views: views.clone(),
+            live: live.clone(),
             folded: folded_events,
             every: snapshot_events,
             kept: 0,
@@ -115,6 +149,11 @@ impl Engine {
         let (stop, stopped) = channel();
         let (snapshot_thread, _) =
             tasks::thread("snapshots", move || snapshots.run(&stopped)).map_err(thread_error)?;
+        let rebuilds = Rebuilds { log: log.clone(), live: live.clone(), fold: replacing };
+        // What was taken back before the last stop may still be in the views.
+        let _ = nudge.try_send(());
+        let (rebuild_thread, _) =
+            tasks::thread("rebuilds", move || rebuilds.run(&nudges)).map_err(thread_error)?;
         tracing::info!(
             events,
             members = log.members().len(),
@@ -123,7 +162,7 @@ impl Engine {
         );
         let engine = Self {
             log,
-            views,
+            live,
             folded,
             clock,
             scans: Arc::new(Semaphore::new(SCANS_MAX)),
@@ -134,6 +173,7 @@ impl Engine {
             decodes: Arc::new(Semaphore::new(DECODES_MAX)),
             fold_thread: Mutex::new(Some(fold_thread)),
             snapshots: Mutex::new(Some((stop, snapshot_thread))),
+            rebuilds: Mutex::new(Some((nudge, rebuild_thread))),
         };
         Ok((engine, ended))
     }
@@ -141,6 +181,11 @@ impl Engine {
     /// The present instant.
     pub(crate) fn now(&self) -> UtcInstant {
         self.clock.now()
+    }
+
+    /// The views of now.
+    pub(crate) fn live(&self) -> SharedViews {
+        self.live.get()
     }
 
     /// The last position that the views reflect.
@@ -158,6 +203,13 @@ impl Engine {
     /// Takes no more events, makes durable and folds what waits, ends the log. Blocks.
     pub(crate) fn close(&self) {
         self.log.close();
+        // It lets go of the fold thread, which ends with the last who may send to it.
+        if let Some((nudge, thread)) = self.rebuilds.lock().take() {
+            drop(nudge);
+            if thread.join().is_err() {
+                tracing::error!("the thread that rebuilds the views panicked");
+            }
+        }
         if let Some(thread) = self.fold_thread.lock().take()
             && thread.join().is_err()
         {
@@ -187,11 +239,11 @@ fn fold_history(
     });
     let (mut builder, checkpoint) = match restored {
         Ok(Some(restored)) => restored,
-        Ok(None) => (ViewsBuilder::new(Selection::default()), Position::START),
+        Ok(None) => (ViewsBuilder::new(Selection::default(), retracted_in(log)), Position::START),
         Err(error) => {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "the snapshot of the views is of no use: rebuilding them from the log");
-            (ViewsBuilder::new(Selection::default()), Position::START)
+            (ViewsBuilder::new(Selection::default(), retracted_in(log)), Position::START)
         }
     };
     let mut reader = log.read(checkpoint, Detail::Facts);

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use lastseen_event::{EventType, Position, TenantOrdinal, UtcInstant};
 use lastseen_projections::{
-    AsOf, Calendar, Day, DaySets, DaysBuilder, Scope, Selection, Summary, TypeSet, Views, ViewsBuilder,
+    AsOf, Calendar, Day, DaySets, DaysBuilder, Retracted, Scope, Selection, Summary, TypeSet, Views,
+    ViewsBuilder,
 };
 use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, ReadError, RecordedBatch, Scan};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, SharedViews};
 use crate::problem::Problem;
 use crate::query::span::Span;
 use crate::tasks;
@@ -21,23 +22,29 @@ pub(crate) struct Folded {
     pub(crate) position: Position,
 }
 
-/// Folds what `selection` chooses of the log up to its present tail, as far as the members of `scope` need it.
+/// Folds what `selection` chooses of the log up to its present tail, as far as the members of `scope` need it, without the
+/// batches that the live views leave out.
 ///
 /// # Errors
 /// A [`Problem`] where the log cannot be read.
 pub(crate) async fn fold(
     engine: &Arc<Engine>,
+    live: &SharedViews,
     scope: Scope,
     selection: Selection,
 ) -> Result<Folded, Problem> {
     let permit = engine.scans.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
-    let engine = engine.clone();
+    let (engine, retracted) = (engine.clone(), live.read().retracted().clone());
     let folded = tasks::blocking(move || {
         let _permit = permit;
         match (scope, selection.recorded_until) {
             // Which position was the last one by then, all events tell.
-            (Scope::All, _) | (_, Some(_)) => scan(&engine, selection),
-            (Scope::Tenant(tenant), None) => scan_tenant(&engine, tenant, selection),
+            (Scope::All, _) | (_, Some(_)) => {
+                scan(&engine, ViewsBuilder::new(selection, retracted), &selection)
+            }
+            (Scope::Tenant(tenant), None) => {
+                scan_tenant(&engine, tenant, ViewsBuilder::new(selection, retracted), &selection)
+            }
         }
     });
     folded.await.map_err(|error| Problem::unreadable(&error))
@@ -53,15 +60,16 @@ const AS_OF_TRIES: usize = 3;
 /// A [`Problem`] where the log cannot be read.
 pub(crate) async fn as_of(
     engine: &Arc<Engine>,
+    live: &SharedViews,
     scope: Scope,
     window: (UtcInstant, UtcInstant),
 ) -> Result<Option<(Summary, Position)>, Problem> {
     let permit = engine.counts.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
-    let engine = engine.clone();
+    let (engine, live) = (engine.clone(), live.clone());
     let counted = tasks::blocking(move || {
         let _permit = permit;
         for _ in 0..AS_OF_TRIES {
-            if let Some(counted) = count_as_of(&engine, scope, window)? {
+            if let Some(counted) = count_as_of((&engine, &live), scope, window)? {
                 return Ok(Some(counted));
             }
         }
@@ -71,12 +79,12 @@ pub(crate) async fn as_of(
 }
 
 fn count_as_of(
-    engine: &Engine,
+    (engine, live): (&Engine, &SharedViews),
     scope: Scope,
     (since, at): (UtcInstant, UtcInstant),
 ) -> Result<Option<(Summary, Position)>, ReadError> {
     let (mut as_of, before) = {
-        let views = engine.views.read();
+        let views = live.read();
         (AsOf::new(&views, scope, (since, at)), views.position())
     };
     let activity = EventType::ALL.into_iter().filter(|of| of.activity().is_some());
@@ -84,7 +92,7 @@ fn count_as_of(
     for part in as_of.parts() {
         let (first, last) = part.into_inner();
         // What was folded behind this position occurred later.
-        let until = engine.views.read().reach_of(last).min(before);
+        let until = live.read().reach_of(last).min(before);
         let filter = Filter {
             tenant: tenant_of(scope),
             types,
@@ -104,7 +112,7 @@ fn count_as_of(
     }
     as_of.put_together();
     loop {
-        let views = engine.views.read();
+        let views = live.read();
         if !as_of.step(&views) {
             let is_whole = views.reach_of(at) <= before;
             return Ok(is_whole.then(|| (as_of.finish(), views.position())));
@@ -120,13 +128,13 @@ pub(crate) async fn days(
     engine: &Arc<Engine>,
     scope: Scope,
     (span, days): (Arc<Span>, RangeInclusive<Day>),
-    until: Position,
+    (until, retracted): (Position, Retracted),
 ) -> Result<DaySets, Problem> {
     let permit = engine.scans.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
     let engine = engine.clone();
     let folded = tasks::blocking(move || {
         let _permit = permit;
-        scan_days(&engine, scope, (&span, days), until)
+        scan_days(&engine, scope, (&span, days), (until, retracted))
     });
     folded.await.map_err(|error| Problem::unreadable(&error))
 }
@@ -135,7 +143,7 @@ fn scan_days(
     engine: &Engine,
     scope: Scope,
     (span, days): (&Span, RangeInclusive<Day>),
-    until: Position,
+    (until, retracted): (Position, Retracted),
 ) -> Result<DaySets, ReadError> {
     let last = *span.period.around(*days.end()).end();
     let counted = span.selection.counted();
@@ -149,19 +157,18 @@ fn scan_days(
         occurred_until: Some(span.calendar.end(last)),
         ..Filter::default()
     };
-    let mut builder = DaysBuilder::new(span.selection, Calendar::clone(&span.calendar));
+    let mut builder = DaysBuilder::new(span.selection, retracted, Calendar::clone(&span.calendar));
     each_half(engine, until, filter, |batch| builder.apply_all(&batch.facts))?;
     Ok(builder.finish(days))
 }
 
-fn scan(engine: &Engine, selection: Selection) -> Result<Folded, ReadError> {
-    let until = engine.log.tail().position();
-    let (mut builder, mut position) = (ViewsBuilder::new(selection), Position::START);
+fn scan(engine: &Engine, mut builder: ViewsBuilder, selection: &Selection) -> Result<Folded, ReadError> {
+    let (until, mut position) = (engine.log.tail().position(), Position::START);
     let mut reader =
         engine.log.scan(Scan { until: Some(until), ..Scan::after(Position::START, Detail::Facts) });
     let fold = |batch: RecordedBatch| {
         builder.apply_all(&batch.facts);
-        let last = batch.facts.iter().rev().find(|fact| known(&selection, fact));
+        let last = batch.facts.iter().rev().find(|fact| known(selection, fact));
         position = last.map_or(position, |fact| fact.position);
     };
     tasks::gathered([|| reader.next_batch()], fold)?;
@@ -169,12 +176,16 @@ fn scan(engine: &Engine, selection: Selection) -> Result<Folded, ReadError> {
 }
 
 /// The members of one tenant alone: their rows are found first, then the rest of them is read.
-fn scan_tenant(engine: &Engine, tenant: TenantOrdinal, selection: Selection) -> Result<Folded, ReadError> {
+fn scan_tenant(
+    engine: &Engine,
+    tenant: TenantOrdinal,
+    mut builder: ViewsBuilder,
+    selection: &Selection,
+) -> Result<Folded, ReadError> {
     let tail = engine.log.tail().position();
     let position = selection.position_until.map_or(tail, |until| until.min(tail));
     let filter =
         Filter { tenant: Some(tenant), occurred_until: selection.occurred_until, ..Filter::default() };
-    let mut builder = ViewsBuilder::new(selection);
     each_half(engine, position, filter, |batch| builder.apply_all(&batch.facts))?;
     Ok(Folded { views: builder.finish(), position })
 }

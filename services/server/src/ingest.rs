@@ -11,7 +11,7 @@ use axum::response::Response;
 use lastseen_event::limits::REQUEST_BYTES_MAX;
 use lastseen_event::wire::{self, Decoded};
 use lastseen_event::{EventBatch, EventFault, FaultCode, UtcInstant};
-use lastseen_store::{Appended, EventStore, OnConflict};
+use lastseen_store::{Appended, EventStore, OnRefused, RefusedRows};
 use serde::Serialize;
 
 use self::decompress::Encoding;
@@ -109,21 +109,21 @@ async fn decode(
 
 async fn append(engine: &Engine, decoded: Decoded, on_invalid: OnInvalid) -> Result<Published, Problem> {
     let Decoded { batch, faults } = decoded;
-    let on_conflict = match (on_invalid, faults.is_empty()) {
-        (OnInvalid::Skip, _) => OnConflict::Skip,
-        (OnInvalid::Refuse, true) => OnConflict::RefuseBatch,
-        // Refused for its faults already; the conflicts belong into the same answer.
-        (OnInvalid::Refuse, false) => OnConflict::ReportOnly,
+    let on_refused = match (on_invalid, faults.is_empty()) {
+        (OnInvalid::Skip, _) => OnRefused::Skip,
+        (OnInvalid::Refuse, true) => OnRefused::RefuseBatch,
+        // Refused for its faults already; what the log refuses belongs into the same answer.
+        (OnInvalid::Refuse, false) => OnRefused::ReportOnly,
     };
     let Some(rows) = Rows::of(&batch) else {
         return nothing_valid(engine, faults, on_invalid);
     };
-    match engine.log.append(batch, on_conflict).await {
-        Ok(Appended { stored, duplicates, conflicts, position }) => {
-            let refused = merged(faults, rows.faults(&conflicts));
+    match engine.log.append(batch, on_refused).await {
+        Ok(Appended { stored, duplicates, refused, position }) => {
+            let refused = merged(faults, rows.faults(&refused));
             Ok(Published { stored, duplicates, refused, position: position.get() })
         }
-        Err(error) => Err(Problem::append(&error, |conflicts| merged(faults, rows.faults(conflicts)))),
+        Err(error) => Err(Problem::append(&error, |refused| merged(faults, rows.faults(refused)))),
     }
 }
 
@@ -151,23 +151,23 @@ impl Rows {
         (!batch.is_empty()).then(|| Self((0..batch.len()).map(rows).collect()))
     }
 
-    fn faults(&self, conflicts: &[usize]) -> Vec<EventFault> {
-        conflicts
-            .iter()
-            .filter_map(|row| self.0.get(*row))
-            .map(|(index, id)| EventFault {
-                index: *index,
-                id: Some(id.to_string()),
-                field: Some("id".to_owned()),
-                code: FaultCode::IdConflict,
-                detail: "expected a new id: this one is stored with other content".to_owned(),
-            })
-            .collect()
+    fn faults(&self, refused: &RefusedRows) -> Vec<EventFault> {
+        let id = "expected a new id: this one is stored with other content";
+        let batch = "expected another name: this batch was taken back";
+        let fault = |row: &usize, (field, code, detail): (&str, FaultCode, &str)| {
+            let (index, id) = self.0.get(*row)?;
+            let (field, id, detail) = (Some(field.to_owned()), Some(id.to_string()), detail.to_owned());
+            Some(EventFault { index: *index, id, field, code, detail })
+        };
+        let conflicts = refused.conflicts.iter().map(|row| fault(row, ("id", FaultCode::IdConflict, id)));
+        let retracted =
+            refused.retracted.iter().map(|row| fault(row, ("batch", FaultCode::BatchRetracted, batch)));
+        conflicts.chain(retracted).flatten().collect()
     }
 }
 
-fn merged(mut faults: Vec<EventFault>, conflicts: Vec<EventFault>) -> Vec<EventFault> {
-    faults.extend(conflicts);
+fn merged(mut faults: Vec<EventFault>, refused: Vec<EventFault>) -> Vec<EventFault> {
+    faults.extend(refused);
     faults.sort_by_key(|fault| fault.index);
     faults
 }

@@ -8,6 +8,7 @@
 //! 5. `problem` is the only place that turns errors into HTTP; `routes` lists every route.
 
 mod app;
+mod backfills;
 mod body;
 mod config;
 mod engine;
@@ -17,6 +18,7 @@ mod history;
 mod ingest;
 mod problem;
 mod query;
+mod rebuilds;
 mod replay;
 mod routes;
 mod rows;

@@ -6,9 +6,9 @@ use std::fmt;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use lastseen_event::EventFault;
 use lastseen_event::wire::BodyError;
-use lastseen_store::{AppendError, ReadError};
+use lastseen_event::{EventFault, FaultCode};
+use lastseen_store::{AppendError, ReadError, RefusedRows};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -108,6 +108,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "unknown_user", "No such user", detail).field("user_id")
     }
 
+    pub(crate) fn unknown_batch() -> Self {
+        let detail = "no event names this batch";
+        Self::new(StatusCode::NOT_FOUND, "unknown_batch", "No such batch", detail).field("batch")
+    }
+
     pub(crate) fn unknown_parameter(name: &str, known: &[&str]) -> Self {
         let detail = if known.is_empty() {
             "this route takes no parameters".to_owned()
@@ -179,12 +184,14 @@ impl Problem {
         indexes.dedup();
         let events = if indexes.len() == 1 { "event" } else { "events" };
         let detail = format_args!("{} bad {events}; nothing of the request was stored", indexes.len());
-        let mut problem = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_events",
-            "Some events are not valid",
-            detail,
-        );
+        // What is wrong with none of them, but with the batch that they name, is for its publisher to know at once.
+        let is_dead = errors.iter().all(|fault| fault.code == FaultCode::BatchRetracted);
+        let (status, code, title) = if is_dead {
+            (StatusCode::CONFLICT, "batch_retracted", "The batch was taken back")
+        } else {
+            (StatusCode::UNPROCESSABLE_ENTITY, "invalid_events", "Some events are not valid")
+        };
+        let mut problem = Self::new(status, code, title, detail);
         problem.0.errors = errors;
         problem
     }
@@ -220,10 +227,10 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail).retry_after(1)
     }
 
-    /// What an append's error is to its caller. `conflicts` makes the faults of conflicting rows.
-    pub(crate) fn append(error: &AppendError, conflicts: impl FnOnce(&[usize]) -> Vec<EventFault>) -> Self {
+    /// What an append's error is to its caller. `faults` makes those of refused rows.
+    pub(crate) fn append(error: &AppendError, faults: impl FnOnce(&RefusedRows) -> Vec<EventFault>) -> Self {
         match error {
-            AppendError::Conflicts { rows } => Self::invalid_events(conflicts(rows)),
+            AppendError::Refused(rows) => Self::invalid_events(faults(rows)),
             AppendError::Overloaded => Self::unavailable(
                 "overloaded",
                 "Too many requests are waiting",

@@ -19,7 +19,7 @@ pub(crate) mod user_events;
 pub(crate) mod users;
 
 /// How many rows of a list, from 1 to `MAX`.
-fn limit<const MAX: usize>(text: &str) -> Result<usize, String> {
+pub(crate) fn limit<const MAX: usize>(text: &str) -> Result<usize, String> {
     let limit = text.parse().ok().filter(|limit| (1..=MAX).contains(limit));
     limit.ok_or_else(|| format!("expected an integer from 1 to {MAX}"))
 }

@@ -9,14 +9,14 @@ use axum::extract::{RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use lastseen_event::wire::encode_ndjson;
-use lastseen_event::{EventType, Position};
+use lastseen_event::wire::{encode_ndjson, encode_retraction};
+use lastseen_event::{BatchName, EventType, Position, Retraction};
 use lastseen_log::LogReader;
 use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, ReadError, RecordedBatch, Scan};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::app::AppState;
-use crate::engine::Engine;
+use crate::engine::{Engine, SharedViews};
 use crate::problem::Problem;
 use crate::query::params::{self, Params};
 use crate::query::scope;
@@ -47,16 +47,16 @@ const PIECE_BYTES: usize = 256 * 1024;
 pub(crate) async fn events(State(app): AppState, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let params = Params::parse(query.as_deref(), &PARAMS)?;
     let engine = app.engine()?;
-    scope::wait_for_min_position(engine, &params).await?;
+    let live = scope::live(engine, &params).await?;
     let tail = engine.position();
     let after = params.get("after", params::position)?.unwrap_or(Position::START);
     let until = params.get("until", params::position)?.map_or(tail, |until| until.min(tail));
     let limit = params.get("limit", limit)?.unwrap_or(u64::MAX);
-    let filter = filter(engine, &params)?;
+    let filter = filter((engine, &live), &params)?;
     let permit = engine.replays.clone().try_acquire_owned().map_err(|_| Problem::too_many_replays())?;
     let reader = engine.log.scan(Scan { after, until: Some(until), detail: Detail::Events, filter });
     let (pieces, received) = mpsc::channel(1);
-    tasks::task(send(Replay { reader, until, left: limit }, pieces, permit));
+    tasks::task(send(Replay { engine: engine.clone(), reader, until, left: limit }, pieces, permit));
     let body = stream::unfold(Some(received), |received| async {
         let mut received = received?;
         match received.recv().await {
@@ -73,7 +73,7 @@ pub(crate) async fn events(State(app): AppState, RawQuery(query): RawQuery) -> R
     Ok((headers, Body::from_stream(body)).into_response())
 }
 
-fn filter(engine: &Engine, params: &Params) -> Result<Filter, Problem> {
+fn filter((engine, live): (&Engine, &SharedViews), params: &Params) -> Result<Filter, Problem> {
     let mut filter = Filter {
         types: params.get("type", types)?,
         occurred_since: params.get("occurred_since", params::instant)?,
@@ -86,11 +86,11 @@ fn filter(engine: &Engine, params: &Params) -> Result<Filter, Problem> {
     let (tenant_id, user_id) = (params.get("tenant_id", name)?, params.get("user_id", name)?);
     match (tenant_id, user_id) {
         (Some(tenant_id), Some(user_id)) => {
-            tenant(engine, &tenant_id)?;
+            tenant((engine, live), &tenant_id)?;
             let member = engine.log.members().find(&tenant_id, &user_id).ok_or_else(Problem::unknown_user)?;
             filter.member = Some(member.member);
         }
-        (Some(tenant_id), None) => filter.tenant = Some(tenant(engine, &tenant_id)?),
+        (Some(tenant_id), None) => filter.tenant = Some(tenant((engine, live), &tenant_id)?),
         (None, Some(user_id)) => {
             filter.person =
                 Some(engine.log.members().find_person(&user_id).ok_or_else(Problem::unknown_user)?);
@@ -113,6 +113,7 @@ fn limit(text: &str) -> Result<u64, &'static str> {
 
 /// A replay on its way.
 struct Replay {
+    engine: Arc<Engine>,
     reader: LogReader,
     until: Position,
     /// Events that may still be sent.
@@ -156,18 +157,38 @@ impl Replay {
     fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         let mut text = Vec::new();
         while self.left > 0 && text.len() < PIECE_BYTES {
-            let Some(RecordedBatch { facts, events, reached }) = self.reader.next_batch()? else { break };
-            for (fact, event) in
-                facts.iter().zip(events.iter()).take(usize::try_from(self.left).unwrap_or(usize::MAX))
-            {
+            let Some(batch) = self.reader.next_batch()? else { break };
+            let RecordedBatch { facts, events, retractions, reached } = &batch;
+            let mut retractions = retractions.iter().peekable();
+            for (fact, event) in facts.iter().zip(events.iter()) {
+                while let Some(retraction) = retractions.next_if(|it| it.position < fact.position) {
+                    self.retraction(retraction, &mut text);
+                }
+                if self.left == 0 {
+                    break;
+                }
                 encode_ndjson(&event, fact.position, fact.recorded_at, &mut text);
+                self.left -= 1;
             }
-            self.left -= (facts.len() as u64).min(self.left);
-            if reached >= self.until {
+            retractions.for_each(|retraction| self.retraction(retraction, &mut text));
+            if *reached >= self.until {
                 break;
             }
         }
         Ok((!text.is_empty()).then(|| text.into()))
+    }
+
+    fn retraction(&mut self, retraction: &Retraction, text: &mut Vec<u8>) {
+        if self.left > 0 {
+            self.engine.log.with_batches(|batches| {
+                if let Some(Ok(name)) =
+                    batches.get(retraction.batch).map(|batch| BatchName::new(batch.name()))
+                {
+                    encode_retraction(retraction, name, text);
+                }
+            });
+            self.left -= 1;
+        }
     }
 }
 

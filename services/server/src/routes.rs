@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 use crate::problem::Problem;
-use crate::{health, ingest, query, replay, unread};
+use crate::{backfills, health, ingest, query, replay, unread};
 
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -32,6 +32,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         )
         .route("/v1/tenants/{tenant_id}/users/{user_id}", get(query::user::one))
         .route("/v1/tenants/{tenant_id}/users/{user_id}/events", get(query::user_events::list))
+        .route("/v1/backfills", get(backfills::list))
+        .route("/v1/backfills/{batch}", get(backfills::one).delete(backfills::retract))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .fallback(async |uri: Uri| Problem::unknown_route(uri.path()))

@@ -53,6 +53,13 @@ pub(crate) struct Kept {
     pub(crate) position: Position,
 }
 
+/// Whose rows, and how many batches are left out of them: rows from before a batch was taken back are none of now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Whose {
+    pub(crate) scope: Scope,
+    pub(crate) left_out: u64,
+}
+
 /// Who was active before the day that is going on, and the position that this reflects.
 type KeptBefore = (Arc<Before>, Position);
 
@@ -67,7 +74,7 @@ pub(crate) struct KeptRows(Mutex<Inner>);
 struct Inner {
     series: HashMap<Key, Series>,
     /// Of the scopes that were asked for last, the latest first.
-    before: VecDeque<(Scope, KeptBefore)>,
+    before: VecDeque<(Whose, KeptBefore)>,
     rows: usize,
     /// Counts the questions.
     asked: u64,
@@ -76,7 +83,7 @@ struct Inner {
 /// Which series a row is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    scope: Scope,
+    whose: Whose,
     period: Period,
     zone: Tz,
     counted: TypeSet,
@@ -90,42 +97,42 @@ struct Series {
 }
 
 impl Key {
-    fn of(scope: Scope, span: &Span) -> Self {
-        Self { scope, period: span.period, zone: span.zone, counted: span.selection.counted() }
+    fn of(whose: Whose, span: &Span) -> Self {
+        Self { whose, period: span.period, zone: span.zone, counted: span.selection.counted() }
     }
 }
 
 impl KeptRows {
     /// What is kept of a span, by first day.
-    pub(crate) fn kept(&self, scope: Scope, span: &Span) -> BTreeMap<Day, Kept> {
+    pub(crate) fn kept(&self, whose: Whose, span: &Span) -> BTreeMap<Day, Kept> {
         let mut inner = self.0.lock();
         inner.asked += 1;
         let asked = inner.asked;
         let first = *span.period.around(*span.days.start()).start();
-        let Some(series) = inner.series.get_mut(&Key::of(scope, span)) else { return BTreeMap::new() };
+        let Some(series) = inner.series.get_mut(&Key::of(whose, span)) else { return BTreeMap::new() };
         series.asked = asked;
         series.rows.range(first..=*span.days.end()).map(|(day, kept)| (*day, kept.clone())).collect()
     }
 
     /// What is kept of the days before the one that is going on.
-    pub(crate) fn before(&self, scope: Scope) -> Option<KeptBefore> {
+    pub(crate) fn before(&self, whose: Whose) -> Option<KeptBefore> {
         let inner = self.0.lock();
-        inner.before.iter().find(|(of, _)| *of == scope).map(|(_, before)| before.clone())
+        inner.before.iter().find(|(of, _)| *of == whose).map(|(_, before)| before.clone())
     }
 
     /// Keeps that.
-    pub(crate) fn keep_before(&self, scope: Scope, before: KeptBefore) {
+    pub(crate) fn keep_before(&self, whose: Whose, before: KeptBefore) {
         let mut inner = self.0.lock();
-        inner.before.retain(|(of, _)| *of != scope);
-        inner.before.push_front((scope, before));
+        inner.before.retain(|(of, _)| *of != whose);
+        inner.before.push_front((whose, before));
         inner.before.truncate(BEFORE_MAX);
     }
 
     /// Keeps rows in place of those that were counted before.
-    pub(crate) fn keep(&self, scope: Scope, span: &Span, rows: impl Iterator<Item = Kept>) {
+    pub(crate) fn keep(&self, whose: Whose, span: &Span, rows: impl Iterator<Item = Kept>) {
         let mut inner = self.0.lock();
         let Inner { series, rows: count, asked, .. } = &mut *inner;
-        let of = series.entry(Key::of(scope, span)).or_default();
+        let of = series.entry(Key::of(whose, span)).or_default();
         of.asked = *asked;
         for kept in rows {
             *count += usize::from(of.rows.insert(*kept.row.days().start(), kept).is_none());

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use lastseen_event::{MemberOrdinal, MemberRef, Position};
 use lastseen_log::parts::{self, BadParts, Parts};
 use lastseen_projections::{BadPart, Restoring, SNAPSHOT_VERSION, Taking, Views, ViewsBuilder};
-use lastseen_store::{Detail, EventReader, Filter, ReadError, Scan, StoreFault};
+use lastseen_store::{Detail, EventReader, Filter, ReadError, RecordedBatch, Scan, StoreFault};
 use parking_lot::RwLock;
 
 const MAGIC: [u8; 8] = *b"LSNVIEWS";
@@ -75,8 +75,12 @@ fn identity_at<R: EventReader>(
     let after = Position::new(at.get().saturating_sub(1));
     let mut reader = scan(Scan { after, until: Some(at), detail: Detail::Facts, filter: Filter::default() });
     let batch = reader.next_batch()?;
-    let fact = batch.and_then(|batch| batch.facts.into_iter().find(|fact| fact.position == at));
-    Ok(fact.map(|fact| (*fact.id.as_uuid().as_bytes(), fact.recorded_at.as_micros())))
+    let found = batch.and_then(|RecordedBatch { facts, retractions, .. }| {
+        let fact = facts.iter().map(|fact| (fact.position, fact.id, fact.recorded_at));
+        let retraction = retractions.iter().map(|it| (it.position, it.id, it.recorded_at));
+        fact.chain(retraction).find(|(position, ..)| *position == at)
+    });
+    Ok(found.map(|(_, id, recorded_at)| (*id.as_uuid().as_bytes(), recorded_at.as_micros())))
 }
 
 /// Where the snapshot of a data directory is.

@@ -11,6 +11,7 @@ use lastseen_projections::Views;
 use lastseen_store::EventStore;
 use parking_lot::RwLock;
 
+use crate::engine::Live;
 use crate::snapshot;
 
 /// How often it is looked whether one is due.
@@ -24,7 +25,7 @@ const PAUSE: u32 = 9;
 pub(crate) struct Snapshots {
     pub(crate) data: PathBuf,
     pub(crate) log: Arc<Log>,
-    pub(crate) views: Arc<RwLock<Views>>,
+    pub(crate) live: Arc<Live>,
     /// Events folded since the start.
     pub(crate) folded: Arc<AtomicU64>,
     /// How many events make one due.
@@ -37,13 +38,21 @@ impl Snapshots {
     /// Until the other side of `stop` is gone; then takes a last one.
     pub(crate) fn run(mut self, stop: &Receiver<()>) {
         let (mut ended, mut took) = (Instant::now(), Duration::ZERO);
+        let mut left_out = self.live.get().read().retracted().len();
         loop {
             let stopped = stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Disconnected);
             let new = self.folded.load(Ordering::Acquire) - self.kept;
-            let is_due = new >= self.every || (new > 0 && ended.elapsed() >= AGE_MAX);
-            if (stopped && new > 0) || (is_due && ended.elapsed() >= took * PAUSE) {
+            // Without a batch that was taken back, the views were replaced.
+            let replaced = self.live.get().read().retracted().len() != left_out;
+            let is_new = new > 0 || replaced;
+            let is_due = new >= self.every || replaced || (new > 0 && ended.elapsed() >= AGE_MAX);
+            if (stopped && is_new) || (is_due && ended.elapsed() >= took * PAUSE) {
                 let start = Instant::now();
-                let taken = self.take(self.kept + new);
+                let views = self.live.get();
+                let taken = self.take(&views, self.kept + new);
+                if taken {
+                    left_out = views.read().retracted().len();
+                }
                 // What did not go will not go a moment later.
                 took = if taken { start.elapsed() } else { AGE_MAX / PAUSE };
                 ended = Instant::now();
@@ -55,9 +64,9 @@ impl Snapshots {
     }
 
     /// Whether it went well.
-    fn take(&mut self, folded: u64) -> bool {
+    fn take(&mut self, views: &RwLock<Views>, folded: u64) -> bool {
         let start = Instant::now();
-        match snapshot::write(&self.data, &self.views, |scan| self.log.scan(scan)) {
+        match snapshot::write(&self.data, views, |scan| self.log.scan(scan)) {
             Ok(Some(checkpoint)) => {
                 self.kept = folded;
                 let seconds = start.elapsed().as_secs_f64();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lastseen_event::{EventId, Fact, Position, UtcInstant};
 use lastseen_log::{Commit, FaultDisk, Log, LogOptions, Sealing};
 use lastseen_store::contract::Source;
-use lastseen_store::{Detail, EventReader, EventStore, ManualClock, OnConflict, RecordedBatch};
+use lastseen_store::{Detail, EventReader, EventStore, ManualClock, OnRefused, RecordedBatch};
 use parking_lot::RwLock;
 use shuttle::future::block_on;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
@@ -59,7 +59,7 @@ fn publish(log: &Log, view: &View, applied: &watch::Receiver<Position>, series: 
     for batch in 0..BATCHES {
         let start = batch * BATCH_EVENTS;
         let events = || Source { series }.batch(start..start + BATCH_EVENTS);
-        let appended = block_on(log.append(events(), OnConflict::RefuseBatch)).expect("the append succeeds");
+        let appended = block_on(log.append(events(), OnRefused::RefuseBatch)).expect("the append succeeds");
         assert_eq!(appended.stored + appended.duplicates, events().len());
         assert!(twice || appended.duplicates == 0);
         assert!(log.tail().position() >= appended.position, "acknowledged before it was durable");
@@ -125,7 +125,7 @@ fn close_while_publishing() {
             let (log, stored) = (log.clone(), stored.clone());
             thread::spawn(move || {
                 let batch = Source { series }.batch(0..BATCH_EVENTS);
-                if let Ok(appended) = block_on(log.append(batch, OnConflict::RefuseBatch)) {
+                if let Ok(appended) = block_on(log.append(batch, OnRefused::RefuseBatch)) {
                     stored.fetch_add(appended.stored as u64, Ordering::SeqCst);
                 }
             })

@@ -3,7 +3,7 @@
 
 use memchr::memchr2_iter;
 
-use crate::{BatchName, Event, Position, SessionId, TenantId, UtcInstant};
+use crate::{BatchName, Event, EventId, EventType, Position, Retraction, SessionId, TenantId, UtcInstant};
 
 /// Adds an event as a line: the fields it was published with, `position` and `recorded_at`. Absent fields are left out.
 /// Without those two, the line can be published again.
@@ -19,6 +19,22 @@ pub fn encode_ndjson(event: &Event<'_>, position: Position, recorded_at: UtcInst
     optional(event, out);
 }
 
+/// Adds the record that a batch was taken back as a line.
+pub fn encode_retraction(retraction: &Retraction, batch: BatchName<'_>, out: &mut Vec<u8>) {
+    let Retraction { position, id, occurred_at, recorded_at, batch: _ } = *retraction;
+    out.extend_from_slice(b"{\"position\":");
+    decimal(position.get(), out);
+    out.push(b',');
+    identity(id, EventType::BackfillRetracted, out);
+    out.extend_from_slice(b",\"occurred_at\":\"");
+    occurred_at.encode(out);
+    out.extend_from_slice(b"\",\"recorded_at\":\"");
+    recorded_at.encode(out);
+    out.extend_from_slice(b"\",\"batch\":");
+    text(batch.as_str(), out);
+    out.extend_from_slice(b"}\n");
+}
+
 /// Adds an event as a line that can be published. Absent fields are left out.
 pub fn encode_published(event: &Event<'_>, out: &mut Vec<u8>) {
     out.reserve(FIXED_BYTES);
@@ -32,17 +48,22 @@ const FIXED_BYTES: usize = 240;
 
 /// The fields that every event has.
 fn required(event: &Event<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\"id\":\"");
-    let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-    out.extend_from_slice(event.id.as_uuid().as_hyphenated().encode_lower(&mut id).as_bytes());
-    out.extend_from_slice(b"\",\"type\":\"");
-    out.extend_from_slice(event.event_type.as_str().as_bytes());
-    out.extend_from_slice(b"\",\"tenant_id\":");
+    identity(event.id, event.event_type, out);
+    out.extend_from_slice(b",\"tenant_id\":");
     text(event.tenant_id.as_str(), out);
     out.extend_from_slice(b",\"user_id\":");
     text(event.user_id.as_str(), out);
     out.extend_from_slice(b",\"occurred_at\":\"");
     event.occurred_at.encode(out);
+    out.push(b'"');
+}
+
+fn identity(id: EventId, event_type: EventType, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"id\":\"");
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    out.extend_from_slice(id.as_uuid().as_hyphenated().encode_lower(&mut text).as_bytes());
+    out.extend_from_slice(b"\",\"type\":\"");
+    out.extend_from_slice(event_type.as_str().as_bytes());
     out.push(b'"');
 }
 
@@ -99,7 +120,31 @@ mod tests {
 
     use super::*;
     use crate::wire::decode_ndjson;
-    use crate::{EventId, EventType, UserId};
+    use crate::{BatchOrdinal, UserId};
+
+    #[test]
+    fn a_retraction_is_a_line_of_its_own() {
+        let batch = BatchName::new("users \"old\"").unwrap();
+        let retraction = Retraction {
+            position: Position::new(7),
+            id: EventId::of_retraction(batch),
+            occurred_at: UtcInstant::from_micros(1_767_715_200_000_000),
+            recorded_at: UtcInstant::from_micros(1_767_715_200_000_001),
+            batch: BatchOrdinal::new(0),
+        };
+        let mut line = Vec::new();
+        encode_retraction(&retraction, batch, &mut line);
+        let read: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        let expected = serde_json::json!({
+            "position": 7,
+            "id": retraction.id.to_string(),
+            "type": "backfill_retracted",
+            "occurred_at": "2026-01-06T16:00:00Z",
+            "recorded_at": "2026-01-06T16:00:00.000001Z",
+            "batch": "users \"old\"",
+        });
+        assert_eq!(read, expected);
+    }
 
     proptest! {
         /// serde_json reads back what was written, and so does the decoder of what is published.

@@ -10,8 +10,8 @@ use crate::{
     TenantId, UserId, UtcInstant,
 };
 
-/// Types that exist in the store but are written by their own routes only.
-const NOT_PUBLISHABLE: [&str; 2] = ["backfill_retracted", "user_erased"];
+/// Types that are written by their own routes only.
+const NOT_PUBLISHABLE: [&str; 2] = [EventType::BackfillRetracted.as_str(), "user_erased"];
 
 /// Collects the events of one request.
 pub(super) struct Validator {
@@ -147,7 +147,8 @@ fn publishable_type(name: &str) -> Result<EventType, Refusal> {
         return Err(Refusal::new(FaultCode::TypeNotPublishable, detail));
     }
     EventType::parse(name).ok_or_else(|| {
-        let known = EventType::ALL.map(EventType::as_str).join(", ");
+        let known: Vec<_> = EventType::PUBLISHABLE.iter().map(|event_type| event_type.as_str()).collect();
+        let known = known.join(", ");
         Refusal::new(FaultCode::UnknownType, format_args!("expected one of {known}"))
     })
 }

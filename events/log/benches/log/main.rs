@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use lastseen_event::{Event, EventBatch, EventId, EventType, SessionId, TenantId, UserId, UtcInstant};
 use lastseen_log::{Commit, Log, LogOptions, OsDisk, Sealing};
-use lastseen_store::{EventStore, OnConflict, SystemClock};
+use lastseen_store::{EventStore, OnRefused, SystemClock};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -107,7 +107,7 @@ fn unsealed() -> LogOptions {
 fn warm(runtime: &Runtime, dir: &Path, options: LogOptions) -> Log {
     let log = open(dir, options);
     for start in (0..MEMBERS).step_by(10_000) {
-        runtime.block_on(log.append(known_members(start), OnConflict::RefuseBatch)).expect("appended");
+        runtime.block_on(log.append(known_members(start), OnRefused::RefuseBatch)).expect("appended");
     }
     log
 }
@@ -130,7 +130,7 @@ fn publish(runtime: &Runtime, log: &Log, (size, events): (usize, usize), seed: &
         for queue in queues {
             scope.spawn(|| {
                 for batch in queue {
-                    runtime.block_on(log.append(batch, OnConflict::RefuseBatch)).expect("appended");
+                    runtime.block_on(log.append(batch, OnRefused::RefuseBatch)).expect("appended");
                 }
             });
         }
@@ -222,7 +222,7 @@ fn singles(runtime: &Runtime, length: Duration) {
             runtime.spawn(async move {
                 let mut generator = Generator((task + 1) << 32, START_US);
                 while !stop.load(Ordering::Relaxed) {
-                    log.append(generator.batch(1), OnConflict::RefuseBatch).await.expect("appended");
+                    log.append(generator.batch(1), OnRefused::RefuseBatch).await.expect("appended");
                     appended.fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -261,7 +261,7 @@ fn recovery(runtime: &Runtime) {
     while log_frames(dir.path()).iter().sum::<usize>() < usize::try_from(WAL_BYTES).expect("fits") {
         for _ in 0..20 {
             events += 10_000;
-            runtime.block_on(log.append(generator.batch(10_000), OnConflict::RefuseBatch)).expect("appended");
+            runtime.block_on(log.append(generator.batch(10_000), OnRefused::RefuseBatch)).expect("appended");
         }
     }
     log.close();

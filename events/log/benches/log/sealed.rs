@@ -8,7 +8,7 @@ use lastseen_event::{
     Event, EventBatch, EventId, EventType, Position, SessionId, TenantId, UserId, UtcInstant,
 };
 use lastseen_log::{Commit, Log, LogOptions, OsDisk};
-use lastseen_store::{Detail, EventReader, EventStore, OnConflict, SystemClock};
+use lastseen_store::{Detail, EventReader, EventStore, OnRefused, SystemClock};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -69,7 +69,7 @@ pub(super) fn history(runtime: &Runtime, total: u64) {
     let append = |log: &Log, number| {
         let batch = batch(number);
         let start = Instant::now();
-        let appended = runtime.block_on(log.append(batch, OnConflict::RefuseBatch)).expect("appended");
+        let appended = runtime.block_on(log.append(batch, OnRefused::RefuseBatch)).expect("appended");
         (appended, start.elapsed())
     };
     let (mut appending, mut sealing) = (Duration::ZERO, Duration::ZERO);

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
 use crate::disk::Disk;
 use crate::manifest::Entry;
 use crate::segment::file::{GroupBounds, SegmentFile};
-use crate::segment::rows::{Checked, Rows};
+use crate::segment::rows::{Checked, Read, Rows};
 use crate::segment::schema::Column;
 use crate::writer::{Shared, next};
 
@@ -175,25 +175,32 @@ impl OpenSegment {
         let batch = batch.map_err(|error| self.file.undecodable(group, &error))?;
         let rows = self.rows(&batch, group, &mut reading.checked)?;
         let mut read = RecordedBatch { reached: reading.last, ..RecordedBatch::default() };
+        let mut last = reading.first;
         read.facts.reserve(rows.len());
+        let numbers = rows.numbers(&shared.batches.read());
         for from in (0..rows.len()).step_by(LOCKED_ROWS) {
             let members = shared.members.read();
             for row in from..rows.len().min(from + LOCKED_ROWS) {
-                let fact = reading
-                    .next_row()
-                    .and_then(|at| rows.fact(row, Position::new(reading.first.get() + at as u64), &members));
-                read.facts.push(fact.ok_or_else(|| self.unexpected(group))?);
+                let found = reading.next_row().and_then(|at| {
+                    last = Position::new(reading.first.get() + at as u64);
+                    rows.read(row, last, (&members, &numbers))
+                });
+                match found.ok_or_else(|| self.unexpected(group))? {
+                    Read::Fact(fact) => read.facts.push(fact),
+                    Read::Retraction(retraction) => read.retractions.push(retraction),
+                }
             }
         }
         if scan.detail == Detail::Events {
-            read.events = EventRows::with_capacity(rows.len());
-            for (row, fact) in read.facts.iter().enumerate() {
+            read.events = EventRows::with_capacity(read.facts.len());
+            let of_members = (0..rows.len()).filter(|row| !rows.is_of_nobody(*row));
+            for (row, fact) in of_members.zip(&read.facts) {
                 let event = rows.event_of(fact, row).ok_or_else(|| self.unexpected(group))?;
                 read.events.push_recorded(&event);
             }
         }
-        if let (Some(last), false) = (read.facts.last(), reading.rows.is_empty()) {
-            read.reached = last.position;
+        if !reading.rows.is_empty() {
+            read.reached = last;
         }
         Ok(read)
     }

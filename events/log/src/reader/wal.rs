@@ -2,8 +2,8 @@
 
 use std::io;
 
-use lastseen_event::{Event, Fact, Position};
-use lastseen_store::{Detail, ReadError, RecordedBatch, Scan};
+use lastseen_event::{Event, Fact, Position, Retraction};
+use lastseen_store::{Batches, Detail, ReadError, RecordedBatch, Scan};
 
 use crate::disk::{Access, Disk, DiskFile, read_exact_at};
 use crate::members::Members;
@@ -114,11 +114,17 @@ impl OpenFile {
         let last = Position::new(header.first_position.get() + u64::from(header.events) - 1);
         let mut batch = RecordedBatch { reached: last.min(end), ..RecordedBatch::default() };
         batch.facts.reserve(header.events as usize);
-        let members = shared.members.read();
+        let (members, batches) = (shared.members.read(), shared.batches.read());
         let mut position = header.first_position;
         payload.for_each_event(|stored| {
             if position > reached && position <= end {
-                let fact = fact(position, header, &stored, &members)?;
+                if !stored.is_of_member()? {
+                    let retraction = retraction(position, header, &stored, &batches)?;
+                    batch.retractions.extend(Some(retraction).filter(|it| scan.filter.keeps_retraction(it)));
+                    position = next(position);
+                    return Some(());
+                }
+                let fact = fact((position, header), &stored, (&members, &batches))?;
                 if scan.filter.keeps(&fact) {
                     batch.facts.push(fact);
                     if scan.detail == Detail::Events {
@@ -142,12 +148,30 @@ impl OpenFile {
     }
 }
 
-fn fact(
+fn retraction(
     position: Position,
     header: &FrameHeader,
     stored: &StoredEvent<'_>,
-    members: &Members,
+    batches: &Batches,
+) -> Option<Retraction> {
+    Some(Retraction {
+        position,
+        id: stored.id,
+        occurred_at: stored.occurred_at,
+        recorded_at: header.recorded_at,
+        batch: batches.find(stored.batch?.as_str())?,
+    })
+}
+
+fn fact(
+    (position, header): (Position, &FrameHeader),
+    stored: &StoredEvent<'_>,
+    (members, batches): (&Members, &Batches),
 ) -> Option<Fact> {
+    let batch = match stored.batch {
+        Some(name) => Some(batches.find(name.as_str())?),
+        None => None,
+    };
     Some(Fact {
         position,
         id: stored.id,
@@ -156,6 +180,7 @@ fn fact(
         member: members.member_ref(stored.member)?,
         event_type: stored.event_type,
         created_confirmed: stored.confirmed == Some(true),
+        batch,
     })
 }
 

@@ -5,8 +5,9 @@ use std::fmt;
 use std::ops::Range;
 
 use lastseen_event::{EventId, Position, UtcInstant};
-use lastseen_store::Corruption;
+use lastseen_store::{Batches, Corruption};
 
+use crate::batches::Tally;
 use crate::manifest::Manifest;
 use crate::members::Members;
 use crate::recent::RecentIds;
@@ -44,6 +45,9 @@ impl fmt::Display for TornTail {
 /// What the files so far add up to.
 pub(super) struct Scanner {
     pub(super) members: Members,
+    pub(super) batches: Batches,
+    /// Those of one frame; kept for its memory.
+    tally: Tally,
     /// `None` where nothing will be appended.
     pub(super) recent: Option<RecentIds>,
     /// Those of one frame; kept for its memory.
@@ -69,6 +73,8 @@ impl Scanner {
     pub(super) fn new(members: Members, recent: Option<RecentIds>, manifest: &Manifest) -> Self {
         Self {
             members,
+            batches: manifest.batches().expect("it was read as one of the log's"),
+            tally: Tally::default(),
             recent,
             ids: Vec::new(),
             unsealed: next(manifest.last()),
@@ -131,16 +137,25 @@ impl Scanner {
             let (found, is_new) = self.members.resolve(new.tenant_id, new.user_id);
             (is_new && found.member == new.member).then_some(())
         })?;
-        let Self { members, ids, .. } = self;
+        let Self { members, ids, tally, last_position, .. } = self;
         ids.clear();
+        tally.clear();
+        let mut position = *last_position;
         let count = payload.for_each_event(|event| {
-            members.member_ref(event.member)?;
+            if event.is_of_member()? {
+                members.member_ref(event.member)?;
+            }
+            position = next(position);
+            if let Some(batch) = event.batch {
+                tally.count(batch, event.event_type, position);
+            }
             ids.push((event.id, event.fingerprint));
             Some(())
         })?;
         if count != header.events {
             return None;
         }
+        self.tally.add_to(&mut self.batches);
         if let Some(recent) = &mut self.recent {
             recent.take(&self.ids, self.unsealed);
         }

@@ -7,12 +7,13 @@ use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicr
 use arrow_array::{Array, ArrayRef, BooleanArray, DictionaryArray, RecordBatch, StringArray};
 use arrow_buffer::NullBuffer;
 use lastseen_event::{
-    BatchName, EventId, EventType, Fact, MemberOrdinal, Position, RecordedEvent, SessionId, TenantId, UserId,
-    UtcInstant,
+    BatchName, BatchOrdinal, EventId, EventType, Fact, MemberOrdinal, Position, RecordedEvent, Retraction,
+    SessionId, TenantId, UserId, UtcInstant,
 };
-use lastseen_store::Filter;
+use lastseen_store::{Batches, Filter};
 
 use super::schema::Column;
+use crate::batches::NOBODY;
 use crate::members::Members;
 
 /// A batch of a segment whose columns have the types they should have: those that were read.
@@ -27,7 +28,14 @@ pub(crate) struct Rows<'a> {
     occurred_at: Option<&'a [i64]>,
     recorded_at: Option<&'a [i64]>,
     confirmed: Option<&'a BooleanArray>,
+    batches: Text<'a>,
     names: Option<Names<'a>>,
+}
+
+/// What a reader sees of a row.
+pub(crate) enum Read {
+    Fact(Fact),
+    Retraction(Retraction),
 }
 
 /// The columns of names, in the order of their fields.
@@ -36,7 +44,6 @@ struct Names<'a> {
     users: Text<'a>,
     sessions: Text<'a>,
     from_tenants: Text<'a>,
-    batches: Text<'a>,
 }
 
 impl<'a> Rows<'a> {
@@ -60,6 +67,7 @@ impl<'a> Rows<'a> {
             occurred_at: instants(Column::OccurredAt),
             recorded_at: instants(Column::RecordedAt),
             confirmed: column(batch, Column::Confirmed).and_then(|confirmed| confirmed.as_boolean_opt()),
+            batches: Text::new(batch, Column::Batch, checked, |name| BatchName::new(name).is_ok())?,
             names: match column(batch, Column::UserId) {
                 Some(_) => Some(Names::new(batch, checked)?),
                 None => None,
@@ -115,7 +123,11 @@ impl<'a> Rows<'a> {
             return Some(false);
         }
         if filter.tenant.is_some() || filter.person.is_some() {
-            let member = members.member_ref(self.member(row)?)?;
+            let member = self.member(row)?;
+            if member == NOBODY {
+                return Some(false);
+            }
+            let member = members.member_ref(member)?;
             if filter.tenant.is_some_and(|tenant| member.tenant != tenant)
                 || filter.person.is_some_and(|person| member.person != person)
             {
@@ -135,17 +147,39 @@ impl<'a> Rows<'a> {
         Some(true)
     }
 
-    /// What a fold sees of a row.
-    pub(crate) fn fact(&self, row: usize, position: Position, members: &Members) -> Option<Fact> {
-        Some(Fact {
-            position,
-            id: self.id(row)?,
-            occurred_at: self.occurred_at(row)?,
-            recorded_at: self.recorded_at(row)?,
-            member: members.member_ref(self.member(row)?)?,
-            event_type: self.event_type(row)?,
-            created_confirmed: self.confirmed(row) == Some(true),
-        })
+    /// The numbers of the batches that rows name, by key of the dictionary.
+    pub(crate) fn numbers(&self, batches: &Batches) -> Vec<Option<BatchOrdinal>> {
+        let names = self.batches.0.iter().flat_map(|Keyed { values, .. }| values.iter());
+        names.map(|name| batches.find(name?)).collect()
+    }
+
+    /// What a reader sees of a row, given the numbers of the batches.
+    pub(crate) fn read(
+        &self,
+        row: usize,
+        position: Position,
+        (members, numbers): (&Members, &[Option<BatchOrdinal>]),
+    ) -> Option<Read> {
+        let (id, event_type, member) = (self.id(row)?, self.event_type(row)?, self.member(row)?);
+        let (occurred_at, recorded_at) = (self.occurred_at(row)?, self.recorded_at(row)?);
+        let batch = match self.batches.key(row) {
+            Some(key) => Some((*numbers.get(key)?)?),
+            None => None,
+        };
+        if event_type == EventType::BackfillRetracted {
+            let retraction = Retraction { position, id, occurred_at, recorded_at, batch: batch? };
+            return (member == NOBODY).then_some(Read::Retraction(retraction));
+        }
+        let member = members.member_ref(member)?;
+        let created_confirmed = self.confirmed(row) == Some(true);
+        let fact =
+            Fact { position, id, occurred_at, recorded_at, member, event_type, created_confirmed, batch };
+        Some(Read::Fact(fact))
+    }
+
+    /// Whether a row is about no member.
+    pub(crate) fn is_of_nobody(&self, row: usize) -> bool {
+        self.member(row) == Some(NOBODY)
     }
 
     /// A row as it was appended.
@@ -170,8 +204,12 @@ impl<'a> Rows<'a> {
             names.users.get(row)?,
             names.sessions.get(row)?,
             names.from_tenants.get(row)?,
-            names.batches.get(row)?,
+            self.batches.get(row)?,
         ];
+        let is_of_nobody = event_type == EventType::BackfillRetracted;
+        if names[..2].iter().any(|name| name.is_empty() != is_of_nobody) {
+            return None;
+        }
         Some(RecordedEvent { id, event_type, occurred_at, confirmed, names })
     }
 }
@@ -180,13 +218,17 @@ impl<'a> Names<'a> {
     /// `None`: a column is not of its type, or holds a name that breaks the rule.
     fn new(batch: &'a RecordBatch, checked: &mut Checked) -> Option<Self> {
         Some(Self {
-            tenants: Text::new(batch, Column::TenantId, checked, |name| TenantId::new(name).is_ok())?,
-            users: Text::new(batch, Column::UserId, checked, |name| UserId::new(name).is_ok())?,
+            // A retraction is about nobody.
+            tenants: Text::new(batch, Column::TenantId, checked, |name| {
+                name.is_empty() || TenantId::new(name).is_ok()
+            })?,
+            users: Text::new(batch, Column::UserId, checked, |name| {
+                name.is_empty() || UserId::new(name).is_ok()
+            })?,
             sessions: Text::new(batch, Column::SessionId, checked, |name| SessionId::new(name).is_ok())?,
             from_tenants: Text::new(batch, Column::FromTenantId, checked, |name| {
                 TenantId::new(name).is_ok()
             })?,
-            batches: Text::new(batch, Column::Batch, checked, |name| BatchName::new(name).is_ok())?,
         })
     }
 }
@@ -240,14 +282,18 @@ impl<'a> Text<'a> {
         })))
     }
 
+    /// The key of the name of a row, which the dictionary may lack. `None`: the row has no name.
+    fn key(&self, row: usize) -> Option<usize> {
+        let Keyed { keys, nulls, .. } = self.0.as_ref()?;
+        let is_there = nulls.is_none_or(|nulls| nulls.is_valid(row));
+        is_there.then(|| usize::try_from(keys[row]).unwrap_or(usize::MAX))
+    }
+
     /// The name of a row, empty where it has none.
     fn get(&self, row: usize) -> Option<&'a str> {
-        match &self.0 {
-            Some(Keyed { keys, nulls, values }) if nulls.is_none_or(|nulls| nulls.is_valid(row)) => {
-                let key = usize::try_from(keys[row]).ok()?;
-                (key < values.len()).then(|| values.value(key))
-            }
-            Some(_) | None => Some(""),
+        match (&self.0, self.key(row)) {
+            (Some(Keyed { values, .. }), Some(key)) => (key < values.len()).then(|| values.value(key)),
+            _ => Some(""),
         }
     }
 }

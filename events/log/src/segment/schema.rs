@@ -42,9 +42,16 @@ impl Column {
         Self::Batch,
     ];
 
-    /// What a fold needs: no names.
-    pub(crate) const FACT: &[Self] =
-        &[Self::Id, Self::Type, Self::Member, Self::OccurredAt, Self::RecordedAt, Self::Confirmed];
+    /// What a fold needs: no names but that of the batch, which few events have.
+    pub(crate) const FACT: &[Self] = &[
+        Self::Id,
+        Self::Type,
+        Self::Member,
+        Self::OccurredAt,
+        Self::RecordedAt,
+        Self::Confirmed,
+        Self::Batch,
+    ];
 
     /// What an event consists of: its position follows from its place.
     pub(crate) const EVENT: &[Self] = Self::ALL.split_at(1).1;

@@ -18,6 +18,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use super::schema::{ROW_GROUP_ROWS, properties, schema};
+use crate::batches::{BatchEntry, NOBODY, Tally};
 use crate::manifest::{Piece, Span};
 use crate::members::Members;
 use crate::wal::payload::StoredEvent;
@@ -31,6 +32,8 @@ pub(crate) struct Encoded {
     pub(crate) recorded: Span,
     /// Days since 1970 in UTC on which an event occurred, ascending.
     pub(crate) days: Vec<i32>,
+    /// The batches that its events name.
+    pub(crate) batches: Vec<BatchEntry>,
 }
 
 /// Takes events in order.
@@ -45,6 +48,7 @@ pub(crate) struct SegmentWriter {
     days: BTreeSet<i32>,
     /// The last one that was added to `days`.
     day: Option<i32>,
+    batches: Tally,
 }
 
 impl SegmentWriter {
@@ -60,6 +64,7 @@ impl SegmentWriter {
             recorded: None,
             days: BTreeSet::new(),
             day: None,
+            batches: Tally::default(),
         })
     }
 
@@ -80,6 +85,9 @@ impl SegmentWriter {
             self.flush()?;
         }
         self.group.push(event, (self.next, recorded_at), members);
+        if let Some(batch) = event.batch {
+            self.batches.count(batch, event.event_type, self.next);
+        }
         self.next = Position::new(self.next.get() + 1);
         self.rows += 1;
         let widen = |span: &mut Option<Span>, at| span.get_or_insert(Span::at(at)).include(at);
@@ -111,7 +119,8 @@ impl SegmentWriter {
         let bytes = std::mem::take(self.writer.inner_mut());
         let pieces = pieces(&metadata, &bytes);
         let days = self.days.into_iter().collect();
-        Ok(Some(Encoded { bytes, pieces, rows: self.rows, occurred, recorded, days }))
+        let batches = self.batches.entries();
+        Ok(Some(Encoded { bytes, pieces, rows: self.rows, occurred, recorded, days, batches }))
     }
 }
 
@@ -199,12 +208,17 @@ impl RowGroup {
         (position, recorded_at): (Position, UtcInstant),
         members: &Members,
     ) {
-        let member = members.member_ref(event.member).expect("the frame's members are known");
         self.positions.push(i64::try_from(position.get()).expect("positions are far below 2^63"));
         self.ids.extend_from_slice(event.id.as_uuid().as_bytes());
         self.types.push(i32::from(event.event_type.code()) - 1);
-        self.tenants.push(member.tenant, |tenant| members.tenant_id(tenant).as_str());
-        self.users.push(member.person, |person| members.user_id(person).as_str());
+        if event.member == NOBODY {
+            self.tenants.push(None, || "");
+            self.users.push(None, || "");
+        } else {
+            let member = members.member_ref(event.member).expect("the frame's members are known");
+            self.tenants.push(Some(member.tenant), || members.tenant_id(member.tenant).as_str());
+            self.users.push(Some(member.person), || members.user_id(member.person).as_str());
+        }
         self.members.push(event.member.get());
         self.occurred_at.push(event.occurred_at.as_micros());
         self.recorded_at.push(recorded_at.as_micros());
@@ -240,7 +254,8 @@ impl RowGroup {
 
 /// A column of names that are known by number: each name stands once.
 struct Names<N> {
-    numbers: HashMap<N, i32>,
+    /// `None`: no name, which is an empty one.
+    numbers: HashMap<Option<N>, i32>,
     values: StringBuilder,
     keys: Vec<i32>,
 }
@@ -250,11 +265,11 @@ impl<N: Copy + Eq + Hash> Names<N> {
         Self { numbers: HashMap::new(), values: StringBuilder::new(), keys: Vec::with_capacity(rows) }
     }
 
-    fn push<'a>(&mut self, number: N, name: impl FnOnce(N) -> &'a str) {
+    fn push<'a>(&mut self, number: Option<N>, name: impl FnOnce() -> &'a str) {
         let next = i32::try_from(self.numbers.len()).expect("a row group has fewer rows");
         let values = &mut self.values;
         let key = *self.numbers.entry(number).or_insert_with(|| {
-            values.append_value(name(number));
+            values.append_value(name());
             next
         });
         self.keys.push(key);

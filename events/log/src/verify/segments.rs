@@ -4,10 +4,11 @@
 use std::io;
 use std::sync::Arc;
 
-use lastseen_event::Position;
+use lastseen_event::{BatchName, EventType, Position, RecordedEvent};
 use lastseen_store::{Corruption, ReadError};
 
 use super::{Check, FindingKind, VerifyError, failed, size};
+use crate::batches::Tally;
 use crate::dictionary::{self, Fault};
 use crate::disk::{Access, Disk, read_all};
 use crate::manifest::{BadManifest, Entry, Manifest, PATH, Piece, VERSION};
@@ -154,7 +155,7 @@ impl Check {
     fn read_rows(&mut self, disk: &dyn Disk, entry: &Arc<Entry>) -> Result<(), ReadError> {
         const BATCH_ROWS: usize = 8_192;
         let file = SegmentFile::open(disk, entry)?;
-        let mut position = entry.first();
+        let (mut position, mut batches) = (entry.first(), Tally::default());
         for group in 0..file.row_groups() {
             let mut checked = Checked::default();
             let unexpected =
@@ -163,13 +164,19 @@ impl Check {
                 let batch = batch.map_err(|error| file.undecodable(group, &error))?;
                 let rows = Rows::new(&batch, &mut checked).ok_or_else(unexpected)?;
                 for row in 0..rows.len() {
-                    self.row(&rows, row, (entry, position)).ok_or_else(unexpected)?;
+                    let event = self.row(&rows, row, (entry, position)).ok_or_else(unexpected)?;
+                    if let Ok(batch) = BatchName::new(event.names[4]) {
+                        batches.count(batch, event.event_type, position);
+                    }
                     if position > self.verified.last_position {
                         self.ids.see(rows.id(row).ok_or_else(unexpected)?, position, (file.path(), 0));
                     }
                     position = next(position);
                 }
             }
+        }
+        if batches.entries() != entry.batches {
+            return Err(file.damaged(0, "the batches that the manifest counts", "others"));
         }
         if position == next(entry.last()) {
             Ok(())
@@ -178,14 +185,23 @@ impl Check {
         }
     }
 
-    /// Whether a row is what it should be at its place.
-    fn row(&mut self, rows: &Rows<'_>, row: usize, (entry, position): (&Entry, Position)) -> Option<()> {
+    /// A row that is what it should be at its place.
+    fn row<'a>(
+        &mut self,
+        rows: &Rows<'a>,
+        row: usize,
+        (entry, position): (&Entry, Position),
+    ) -> Option<RecordedEvent<'a>> {
         let event = rows.event(row)?;
         let (occurred_at, recorded_at) = (rows.occurred_at(row)?, rows.recorded_at(row)?);
         let (first, last) = entry.recorded.bounds();
-        let member = self.members.find(event.names[0], event.names[1]);
-        // After a loss the dictionary may lack members.
-        let known = self.lost || member.map(|member| member.member) == rows.member(row);
+        let known = if event.event_type == EventType::BackfillRetracted {
+            rows.is_of_nobody(row)
+        } else {
+            let member = self.members.find(event.names[0], event.names[1]);
+            // After a loss the dictionary may lack members.
+            self.lost || member.map(|member| member.member) == rows.member(row)
+        };
         let ordered = recorded_at >= self.recorded_at || position <= self.verified.last_position;
         self.recorded_at = self.recorded_at.max(recorded_at);
         (known
@@ -193,6 +209,6 @@ impl Check {
             && rows.position(row)? == position
             && entry.may_hold(occurred_at)
             && (first..=last).contains(&recorded_at))
-        .then_some(())
+        .then_some(event)
     }
 }

@@ -3,11 +3,13 @@
 
 use lastseen_event::limits::NAME_BYTES_MAX;
 use lastseen_event::{
-    BatchName, Event, EventId, EventType, MemberOrdinal, SessionId, TenantId, UserId, UtcInstant,
+    BatchName, Event, EventId, EventType, MemberOrdinal, RecordedEvent, SessionId, TenantId, UserId,
+    UtcInstant,
 };
 
 use super::bytes::{Cursor, put_text};
 use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN};
+use crate::batches::NOBODY;
 
 /// `id [16] | occurred_at i64 | fingerprint u64 | member u32 | type u8 | flags u8`, then the names that the
 /// flags announce.
@@ -37,6 +39,49 @@ pub(crate) struct StoredEvent<'a> {
     pub(crate) from_tenant_id: Option<TenantId<'a>>,
     pub(crate) confirmed: Option<bool>,
     pub(crate) batch: Option<BatchName<'a>>,
+}
+
+impl<'a> StoredEvent<'a> {
+    pub(crate) fn of(event: &Event<'a>, fingerprint: u64, member: MemberOrdinal) -> Self {
+        Self {
+            id: event.id,
+            fingerprint,
+            occurred_at: event.occurred_at,
+            member,
+            event_type: event.event_type,
+            session_id: event.session_id,
+            from_tenant_id: event.from_tenant_id,
+            confirmed: event.confirmed,
+            batch: event.batch,
+        }
+    }
+
+    /// That a batch is taken back.
+    pub(crate) fn retraction(batch: BatchName<'a>, occurred_at: UtcInstant) -> Self {
+        let (id, event_type) = (EventId::of_retraction(batch), EventType::BackfillRetracted);
+        let names = ["", "", "", "", batch.as_str()];
+        let recorded = RecordedEvent { id, event_type, occurred_at, confirmed: None, names };
+        Self {
+            id,
+            fingerprint: recorded.fingerprint(),
+            occurred_at,
+            member: NOBODY,
+            event_type,
+            session_id: None,
+            from_tenant_id: None,
+            confirmed: None,
+            batch: Some(batch),
+        }
+    }
+
+    /// Whether it is about a member, as all are but retractions, which name a batch instead. `None`: neither holds.
+    pub(crate) fn is_of_member(&self) -> Option<bool> {
+        match (self.event_type, self.member, self.batch) {
+            (EventType::BackfillRetracted, NOBODY, Some(_)) => Some(false),
+            (EventType::BackfillRetracted, ..) | (_, NOBODY, _) => None,
+            _ => Some(true),
+        }
+    }
 }
 
 /// A member defined by a frame.
@@ -72,7 +117,7 @@ impl PayloadBuffer {
         self.events
     }
 
-    pub(crate) fn push(&mut self, event: &Event<'_>, fingerprint: u64, member: MemberOrdinal) {
+    pub(crate) fn push(&mut self, event: &StoredEvent<'_>) {
         let mut flags = 0;
         for (present, flag) in [
             (event.session_id.is_some(), HAS_SESSION),
@@ -88,8 +133,8 @@ impl PayloadBuffer {
         let frame = &mut self.frame;
         frame.extend_from_slice(event.id.as_uuid().as_bytes());
         frame.extend_from_slice(&event.occurred_at.as_micros().to_le_bytes());
-        frame.extend_from_slice(&fingerprint.to_le_bytes());
-        frame.extend_from_slice(&member.get().to_le_bytes());
+        frame.extend_from_slice(&event.fingerprint.to_le_bytes());
+        frame.extend_from_slice(&event.member.get().to_le_bytes());
         frame.extend_from_slice(&[event.event_type.code(), flags]);
         if let Some(session) = event.session_id {
             put_text(frame, session.as_str());
@@ -210,7 +255,8 @@ mod tests {
         let mut buffer = PayloadBuffer::default();
         buffer.clear();
         for (row, event) in batch.iter().enumerate() {
-            buffer.push(&event, batch.identity(row).1, MemberOrdinal::new(u32::try_from(row).unwrap()));
+            let member = MemberOrdinal::new(u32::try_from(row).unwrap());
+            buffer.push(&StoredEvent::of(&event, batch.identity(row).1, member));
         }
         let members: Vec<_> = batch
             .iter()

@@ -2,7 +2,7 @@
 //! it is durable.
 
 use lastseen_event::{EventBatch, MemberRef, Position};
-use lastseen_store::{AppendError, Appended};
+use lastseen_store::{AppendError, Appended, Batches, RefusedRows};
 
 use super::{Answer, Reply, Request};
 use crate::recent::{RecentIds, Standing};
@@ -20,25 +20,24 @@ struct Checked {
     /// Ascending rows that are new.
     new: Vec<u32>,
     duplicates: usize,
-    conflicts: Vec<usize>,
+    refused: RefusedRows,
 }
 
 impl Group {
     /// Sorts out every row of every request, in order. A later request sees the ids of the earlier ones: those that are
     /// to be written are staged in `recent`.
-    pub(super) fn check(requests: Vec<Request>, recent: &mut RecentIds) -> Self {
+    pub(super) fn check(requests: Vec<Request>, recent: &mut RecentIds, batches: &Batches) -> Self {
         let mut group = Self { requests: Vec::with_capacity(requests.len()), new_events: 0 };
         for request in requests {
             if request.looked_up_until < recent.first() {
                 let _ = request.reply.send(Answer::LookAgain(request.batch));
                 continue;
             }
-            let on_conflict = request.on_conflict;
-            let checked = Checked::new(request, recent);
-            if on_conflict.refuses(&checked.conflicts) {
+            let on_refused = request.on_refused;
+            let checked = Checked::new(request, recent, batches);
+            if on_refused.refuses(&checked.refused) {
                 recent.unstage(checked.new.len());
-                let _ =
-                    checked.reply.send(Answer::Done(Err(AppendError::Conflicts { rows: checked.conflicts })));
+                let _ = checked.reply.send(Answer::Done(Err(AppendError::Refused(checked.refused))));
             } else {
                 group.new_events += checked.new.len();
                 group.requests.push(checked);
@@ -62,8 +61,8 @@ impl Group {
     /// The success of every request; `position` is that of the log's last event.
     pub(super) fn answers(&mut self, position: Position) -> Vec<(Reply, Appended)> {
         let answer = |request: Checked| {
-            let Checked { new, duplicates, conflicts, reply, .. } = request;
-            (reply, Appended { stored: new.len(), duplicates, conflicts, position })
+            let Checked { new, duplicates, refused, reply, .. } = request;
+            (reply, Appended { stored: new.len(), duplicates, refused, position })
         };
         self.requests.drain(..).map(answer).collect()
     }
@@ -77,15 +76,20 @@ impl Group {
 }
 
 impl Checked {
-    fn new(request: Request, recent: &mut RecentIds) -> Self {
+    fn new(request: Request, recent: &mut RecentIds, batches: &Batches) -> Self {
         /// Rows whose places are read at once.
         const AT_ONCE: usize = 64;
         let Request { batch, members, known, reply, .. } = request;
-        let (mut new, mut duplicates, mut conflicts) = (Vec::with_capacity(batch.len()), 0, Vec::new());
+        let (mut new, mut duplicates) = (Vec::with_capacity(batch.len()), 0);
+        let mut refused = RefusedRows::default();
         for start in (0..batch.len()).step_by(AT_ONCE) {
             let rows = start..batch.len().min(start + AT_ONCE);
             recent.touch(rows.clone().map(|row| batch.identity(row).0));
             for row in rows {
+                if batch.batch_name(row).is_some_and(|name| batches.is_retracted(name)) {
+                    refused.retracted.push(row);
+                    continue;
+                }
                 let (id, fingerprint) = batch.identity(row);
                 if known.get(row).copied().unwrap_or(false) {
                     duplicates += 1;
@@ -93,7 +97,7 @@ impl Checked {
                 }
                 match recent.standing(id, fingerprint) {
                     Standing::Duplicate => duplicates += 1,
-                    Standing::Conflict => conflicts.push(row),
+                    Standing::Conflict => refused.conflicts.push(row),
                     Standing::New => {
                         recent.stage(id, fingerprint);
                         new.push(u32::try_from(row).expect("a request has at most 10,000 events"));
@@ -101,6 +105,6 @@ impl Checked {
                 }
             }
         }
-        Self { batch, members, reply, new, duplicates, conflicts }
+        Self { batch, members, reply, new, duplicates, refused }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lastseen_event::Position;
 use lastseen_log::{BackedUp, BackupError, Disk, FaultDisk, Log, LogOptions, backup};
-use lastseen_store::{AppendError, EventStore, OnConflict, RecordedBatch};
+use lastseen_store::{AppendError, EventStore, OnRefused, RecordedBatch};
 
 use crate::history::{Item, batch, check_verified, read_above};
 use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
@@ -23,7 +23,7 @@ fn publish(log: &Log, chance: &mut Chance) {
         }
         let items: Vec<Item> = (sent..sent + 1 + chance.below(6)).map(Item::new).collect();
         sent += items.len() as u64;
-        match wait(log.append(batch(&items), OnConflict::RefuseBatch)) {
+        match wait(log.append(batch(&items), OnRefused::RefuseBatch)) {
             Ok(_) => {}
             Err(AppendError::Indeterminate(_) | AppendError::NoSpace(_) | AppendError::Closed) => return,
             Err(error) => panic!("an append ended otherwise: {}", chain(&error)),

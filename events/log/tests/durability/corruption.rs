@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastseen_event::Position;
 use lastseen_log::{FaultDisk, OpenError};
-use lastseen_store::{Detail, EventReader, EventStore, OnConflict, ReadError};
+use lastseen_store::{Detail, EventReader, EventStore, OnRefused, ReadError};
 
 use crate::history::{History, Item, batch, check, check_verified};
 use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
@@ -33,7 +33,7 @@ fn samples(name: &'static str, batches: &[u64], wal_file_bytes: u64) -> [Sample;
     for events in batches {
         let start = history.items.len() as u64;
         let items: Vec<Item> = (start..start + events).map(Item::new).collect();
-        wait(log.append(batch(&items), OnConflict::RefuseBatch)).expect("appends");
+        wait(log.append(batch(&items), OnRefused::RefuseBatch)).expect("appends");
         history.items.extend(items);
     }
     history = History { facts: Vec::new(), ..history }.compare(&log, None).expect("is the history");

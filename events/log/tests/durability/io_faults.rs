@@ -8,7 +8,7 @@ use lastseen_log::{
     Commit, Fault, FaultDisk, Log, LogOptions, OpenError, Operation, OsDisk, SealError, SyncSite,
 };
 use lastseen_store::contract::event_id;
-use lastseen_store::{AppendError, Detail, EventReader, EventStore, OnConflict, ReadError, SystemClock};
+use lastseen_store::{AppendError, Detail, EventReader, EventStore, OnRefused, ReadError, SystemClock};
 use tempfile::TempDir;
 
 use crate::history::{History, InDoubt, Item, batch, check, check_verified, drain};
@@ -127,7 +127,7 @@ impl Life {
             }
             let log = self.log.as_ref().expect("opened above");
             let new = self.history.new_of(items);
-            match wait(log.append(batch(items), OnConflict::RefuseBatch)) {
+            match wait(log.append(batch(items), OnRefused::RefuseBatch)) {
                 Ok(appended) => {
                     check(appended.stored == new.len(), || format!("{appended:?}"))?;
                     self.history.items.extend(new);
@@ -153,7 +153,7 @@ impl Life {
         let in_doubt = InDoubt { items, recorded_at };
         let log = self.log.take().expect("it is open");
         for _ in 0..2 {
-            let again = wait(log.append(batch(&in_doubt.items), OnConflict::RefuseBatch));
+            let again = wait(log.append(batch(&in_doubt.items), OnRefused::RefuseBatch));
             check(matches!(again, Err(AppendError::Closed)), || format!("it should be closed: {again:?}"))?;
         }
         self.compare(&log, None)?;
@@ -239,7 +239,7 @@ fn a_refused_append_never_appears_however_much_of_it_was_written() {
             // The zeros ahead are written already; this is the frame itself.
             life.disk.fail(Operation::Write, 0, 1, (Fault::NoSpace, written));
             let log = life.log.take().expect("it is open");
-            let refused = wait(log.append(batch(&[Item::new(number)]), OnConflict::RefuseBatch));
+            let refused = wait(log.append(batch(&[Item::new(number)]), OnRefused::RefuseBatch));
             assert!(matches!(refused, Err(AppendError::NoSpace(_))), "{refused:?}");
             let log = open(&life.disk.after_kill(), &life.options, clock(NOW_US)).expect("recovers");
             life.history
@@ -259,13 +259,13 @@ fn a_full_disk_refuses_appends_and_answers_queries_until_there_is_space() {
     let log = life.log.as_ref().expect("it is open");
     let items: Vec<Item> = (2..12).map(Item::new).collect();
     for _ in 0..3 {
-        let refused = wait(log.append(batch(&items), OnConflict::RefuseBatch));
+        let refused = wait(log.append(batch(&items), OnRefused::RefuseBatch));
         assert!(matches!(refused, Err(AppendError::NoSpace(_))), "{refused:?}");
         life.history.compare(log, None).expect("reading goes on");
     }
     assert_eq!(life.disk.files().len(), 1, "what was reserved is given back");
     // Repeats need no space.
-    let repeat = wait(log.append(batch(&[Item::new(1)]), OnConflict::RefuseBatch)).expect("a duplicate");
+    let repeat = wait(log.append(batch(&[Item::new(1)]), OnRefused::RefuseBatch)).expect("a duplicate");
     assert_eq!((repeat.stored, repeat.duplicates), (0, 1));
     life.disk.limit(None);
     life.append(&items).expect("there is space again");
@@ -282,7 +282,7 @@ fn a_full_file_that_cannot_be_ended_for_lack_of_space_is_ended_later() {
         // Does not fit: the first write is that of the end frame.
         let items: Vec<Item> = (2..8).map(Item::new).collect();
         life.disk.fail(Operation::Write, 0, 1, (Fault::NoSpace, written));
-        let refused = wait(log.append(batch(&items), OnConflict::RefuseBatch));
+        let refused = wait(log.append(batch(&items), OnRefused::RefuseBatch));
         assert!(matches!(refused, Err(AppendError::NoSpace(_))), "{refused:?}");
         assert_eq!((life.disk.failures(), life.disk.syncs(SyncSite::EndFrame)), (1, 0));
         for seed in 0..6 {
@@ -334,12 +334,12 @@ fn a_full_disk_may_stay_full_while_new_members_keep_coming() {
     let log = open(&disk, &LogOptions::default(), clock(NOW_US)).expect("opens");
     disk.limit(Some(1_000));
     for round in 0..ROUNDS {
-        let refused = wait(log.append(new_members(round), OnConflict::RefuseBatch));
+        let refused = wait(log.append(new_members(round), OnRefused::RefuseBatch));
         assert!(matches!(refused, Err(AppendError::NoSpace(_))), "{refused:?}");
     }
     disk.limit(None);
     for round in (0..ROUNDS).rev() {
-        let appended = wait(log.append(new_members(round), OnConflict::RefuseBatch)).expect("there is space");
+        let appended = wait(log.append(new_members(round), OnRefused::RefuseBatch)).expect("there is space");
         assert_eq!(appended.stored, 10_000);
     }
     check_verified(&disk, None).expect("sound");

@@ -3,7 +3,7 @@
 
 use lastseen_event::Position;
 use lastseen_log::{FaultDisk, Log, LogOptions};
-use lastseen_store::{AppendError, EventStore, OnConflict, Subscription};
+use lastseen_store::{AppendError, EventStore, OnRefused, RefusedRows, Subscription};
 use proptest::prelude::*;
 
 use crate::history::{History, Item, batch, read_above};
@@ -11,7 +11,7 @@ use crate::support::{clock, multiplier, open, options, wait};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append(Vec<Item>, OnConflict),
+    Append(Vec<Item>, OnRefused),
     Read(u64),
     /// Everything so far becomes a segment.
     Seal,
@@ -23,13 +23,13 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let item = (0_u64..60, prop_oneof![6 => Just(0), 1 => Just(1), 1 => Just(2)])
         .prop_map(|(number, shift_us)| Item { number, shift_us });
-    let on_conflict = prop_oneof![
-        3 => Just(OnConflict::RefuseBatch),
-        3 => Just(OnConflict::Skip),
-        1 => Just(OnConflict::ReportOnly),
+    let on_refused = prop_oneof![
+        3 => Just(OnRefused::RefuseBatch),
+        3 => Just(OnRefused::Skip),
+        1 => Just(OnRefused::ReportOnly),
     ];
     let step = prop_oneof![
-        12 => (prop::collection::vec(item, 0..9), on_conflict).prop_map(|(items, on)| Step::Append(items, on)),
+        12 => (prop::collection::vec(item, 0..9), on_refused).prop_map(|(items, on)| Step::Append(items, on)),
         3 => (0_u64..90).prop_map(Step::Read),
         2 => Just(Step::Seal),
         1 => Just(Step::Reopen),
@@ -38,12 +38,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..50)
 }
 
-/// What an append has to say: stored, duplicates, conflicts.
+/// What an append has to say: stored, duplicates, refused.
 #[derive(Debug, Default)]
 struct Expected {
     new: Vec<Item>,
     duplicates: usize,
-    conflicts: Vec<usize>,
+    refused: RefusedRows,
 }
 
 /// The rule of idempotency in its shortest form: what is stored with the same content, however long ago, is a duplicate;
@@ -55,7 +55,7 @@ fn expect(history: &[Item], window: usize, items: &[Item]) -> Expected {
         if history.contains(item) || expected.new.contains(item) {
             expected.duplicates += 1;
         } else if recent.iter().chain(&expected.new).any(|known| known.number == item.number) {
-            expected.conflicts.push(row);
+            expected.refused.conflicts.push(row);
         } else {
             expected.new.push(*item);
         }
@@ -78,20 +78,20 @@ impl Pair {
         Self { disk, options, log, history: History::default() }
     }
 
-    fn append(&mut self, items: &[Item], on_conflict: OnConflict) {
+    fn append(&mut self, items: &[Item], on_refused: OnRefused) {
         let expected = expect(&self.history.items, self.options.recent_ids, items);
-        match wait(self.log.append(batch(items), on_conflict)) {
+        match wait(self.log.append(batch(items), on_refused)) {
             Ok(appended) => {
-                assert!(!on_conflict.refuses(&expected.conflicts));
+                assert!(!on_refused.refuses(&expected.refused));
                 self.history.items.extend(&expected.new);
                 assert_eq!(
-                    (appended.stored, appended.duplicates, &appended.conflicts, appended.position),
-                    (expected.new.len(), expected.duplicates, &expected.conflicts, self.history.position())
+                    (appended.stored, appended.duplicates, &appended.refused, appended.position),
+                    (expected.new.len(), expected.duplicates, &expected.refused, self.history.position())
                 );
             }
-            Err(AppendError::Conflicts { rows }) => {
-                assert!(on_conflict.refuses(&expected.conflicts));
-                assert_eq!(rows, expected.conflicts);
+            Err(AppendError::Refused(rows)) => {
+                assert!(on_refused.refuses(&expected.refused));
+                assert_eq!(rows, expected.refused);
             }
             Err(error) => panic!("{error}"),
         }
@@ -134,7 +134,7 @@ proptest! {
         let mut pair = Pair::new(LogOptions { recent_ids: window, ..options(wal_file_bytes) });
         for step in steps {
             match step {
-                Step::Append(items, on_conflict) => pair.append(&items, on_conflict),
+                Step::Append(items, on_refused) => pair.append(&items, on_refused),
                 Step::Read(after) => pair.read(after),
                 Step::Seal => pair.log.seal().expect("seals"),
                 Step::Reopen => pair.reopen(pair.options.recent_ids),
@@ -152,29 +152,29 @@ fn an_id_is_known_until_exactly_the_window_is_behind_it() {
     let changed = Item { number: 0, shift_us: 1 };
     for reopened in [false, true] {
         let mut pair = Pair::new(LogOptions { recent_ids: 5, ..options(400) });
-        pair.append(&items(0..WINDOW), OnConflict::RefuseBatch);
+        pair.append(&items(0..WINDOW), OnRefused::RefuseBatch);
         if reopened {
             pair.reopen(5);
         }
         // The last N events: 0 is the oldest of them.
         let again =
-            wait(pair.log.append(batch(&[Item::new(0)]), OnConflict::RefuseBatch)).expect("a duplicate");
+            wait(pair.log.append(batch(&[Item::new(0)]), OnRefused::RefuseBatch)).expect("a duplicate");
         assert_eq!((again.stored, again.duplicates), (0, 1));
-        let conflict = wait(pair.log.append(batch(&[changed]), OnConflict::RefuseBatch));
-        assert!(matches!(conflict, Err(AppendError::Conflicts { rows }) if rows == [0]));
+        let conflict = wait(pair.log.append(batch(&[changed]), OnRefused::RefuseBatch));
+        assert!(matches!(conflict, Err(AppendError::Refused(rows)) if rows.conflicts == [0]));
         // One more, and 0 is outside: taken for new, with whatever content.
-        pair.append(&items(WINDOW..WINDOW + 1), OnConflict::RefuseBatch);
+        pair.append(&items(WINDOW..WINDOW + 1), OnRefused::RefuseBatch);
         if reopened {
             pair.reopen(5);
         }
-        let stored = wait(pair.log.append(batch(&[changed]), OnConflict::RefuseBatch)).expect("is new");
+        let stored = wait(pair.log.append(batch(&[changed]), OnRefused::RefuseBatch)).expect("is new");
         assert_eq!((stored.stored, stored.position.get()), (1, WINDOW + 2));
         pair.history.items.push(changed);
         // A larger window from now on sees both: each is known by its content, and a third is a conflict.
         pair.reopen(100);
-        pair.append(&[changed], OnConflict::RefuseBatch);
-        pair.append(&[Item::new(0)], OnConflict::RefuseBatch);
-        pair.append(&[Item { number: 0, shift_us: 2 }], OnConflict::RefuseBatch);
+        pair.append(&[changed], OnRefused::RefuseBatch);
+        pair.append(&[Item::new(0)], OnRefused::RefuseBatch);
+        pair.append(&[Item { number: 0, shift_us: 2 }], OnRefused::RefuseBatch);
         assert_eq!(pair.history.position().get(), WINDOW + 2);
     }
 }
@@ -189,7 +189,7 @@ fn what_is_stored_is_a_duplicate_for_ever() {
         let mut pair =
             Pair::new(LogOptions { recent_ids: window, segment_events, ..options(wal_file_bytes) });
         for number in 0..EVENTS {
-            pair.append(&[Item::new(number)], OnConflict::RefuseBatch);
+            pair.append(&[Item::new(number)], OnRefused::RefuseBatch);
             if number % 31 == 30 {
                 pair.log.seal().expect("seals");
             }
@@ -200,15 +200,15 @@ fn what_is_stored_is_a_duplicate_for_ever() {
         let all: Vec<Item> = (0..EVENTS).map(Item::new).collect();
         for step in [1, 13, 120] {
             for items in all.chunks(step) {
-                pair.append(items, OnConflict::RefuseBatch);
+                pair.append(items, OnRefused::RefuseBatch);
             }
         }
         assert_eq!(pair.history.position().get(), EVENTS);
         // Beyond the window another content is an event of its own, and known from then on.
         let changed = Item { number: 0, shift_us: 1 };
-        pair.append(&[changed], OnConflict::RefuseBatch);
+        pair.append(&[changed], OnRefused::RefuseBatch);
         pair.log.seal().expect("seals");
-        pair.append(&[changed, Item::new(0)], OnConflict::RefuseBatch);
+        pair.append(&[changed, Item::new(0)], OnRefused::RefuseBatch);
         assert_eq!(pair.history.position().get(), EVENTS + 1);
         pair.compare();
     }
@@ -219,10 +219,10 @@ fn a_subscription_ends_when_the_log_is_closed_and_everything_was_read() {
     let mut pair = Pair::new(options(400));
     let mut subscription = Subscription::new(&pair.log, Position::START, lastseen_store::Detail::Facts);
     for number in 0..20 {
-        pair.append(&[Item::new(number)], OnConflict::RefuseBatch);
+        pair.append(&[Item::new(number)], OnRefused::RefuseBatch);
     }
     pair.log.close();
-    let refused = wait(pair.log.append(batch(&[Item::new(99)]), OnConflict::RefuseBatch));
+    let refused = wait(pair.log.append(batch(&[Item::new(99)]), OnRefused::RefuseBatch));
     assert!(matches!(refused, Err(AppendError::Closed)));
     let mut seen = 0;
     while let Some(batch) = wait(subscription.next()).expect("readable") {

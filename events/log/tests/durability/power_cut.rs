@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lastseen_event::UtcInstant;
 use lastseen_log::{Fault, FaultDisk, Log, LogOptions, OpenError, Operation, SyncSite};
-use lastseen_store::{AppendError, EventStore, OnConflict};
+use lastseen_store::{AppendError, EventStore, OnRefused};
 
 use crate::history::{History, InDoubt, Item, batch, check, check_verified};
 use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
     /// Whether the power is still on.
     fn append(&mut self, log: &Log, items: &[Item]) -> Result<bool, String> {
         let new = self.history.new_of(items);
-        match wait(log.append(batch(items), OnConflict::RefuseBatch)) {
+        match wait(log.append(batch(items), OnRefused::RefuseBatch)) {
             Ok(appended) => {
                 self.history.items.extend(&new);
                 let expected = (new.len(), items.len() - new.len(), self.history.position());
@@ -296,7 +296,7 @@ impl Found<'_> {
         let doubt = self.in_doubt.map(|doubt| doubt.items.clone()).unwrap_or_default();
         for items in [doubt, history.items.clone(), vec![Item::new(next), Item::new(next + 1)]] {
             let new = history.new_of(&items);
-            let appended = wait(log.append(batch(&items), OnConflict::RefuseBatch));
+            let appended = wait(log.append(batch(&items), OnRefused::RefuseBatch));
             let appended = appended.map_err(|error| format!("does not go on: {error}"))?;
             history.items.extend(&new);
             let expected = (new.len(), items.len() - new.len());

@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use lastseen_event::{EventId, Fact, Position};
 use lastseen_log::{Commit, FaultDisk, Log, OpenError};
 use lastseen_store::contract::{Source, event_id};
-use lastseen_store::{AppendError, Detail, EventStore, OnConflict, Subscription};
+use lastseen_store::{AppendError, Detail, EventStore, OnRefused, Subscription};
 
 use crate::history::read_above;
 use crate::support::{Chance, clock, multiplier, on_all_cores, options, wait};
@@ -74,7 +74,7 @@ fn publish(log: &Log, applied: &AtomicU64, (publisher, seed): (u32, u64)) -> u64
         let source = Source { series: publisher / 2 };
         loop {
             hold_up(chance);
-            match wait(log.append(source.batch(numbers(batch)), OnConflict::RefuseBatch)) {
+            match wait(log.append(source.batch(numbers(batch)), OnRefused::RefuseBatch)) {
                 Ok(appended) => {
                     // Durable, readable and applied before it is acknowledged.
                     assert_eq!((appended.stored + appended.duplicates) as u64, 1 + batch % 4);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastseen_event::Position;
 use lastseen_log::{FaultDisk, LogOptions, OpenError};
-use lastseen_store::{AppendError, Detail, EventReader, EventStore, OnConflict, ReadError};
+use lastseen_store::{AppendError, Detail, EventReader, EventStore, OnRefused, ReadError};
 
 use crate::history::{History, Item, batch, check, check_verified};
 use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
@@ -28,7 +28,7 @@ fn sample(batches: &[u64]) -> (Files, History) {
     for (at, events) in batches.iter().enumerate() {
         let start = history.items.len() as u64;
         let items: Vec<Item> = (start..start + events).map(Item::new).collect();
-        wait(log.append(batch(&items), OnConflict::RefuseBatch)).expect("appends");
+        wait(log.append(batch(&items), OnRefused::RefuseBatch)).expect("appends");
         history.items.extend(items);
         if at == batches.len() / 3 || at == batches.len() * 2 / 3 {
             log.seal().expect("seals");
@@ -70,7 +70,7 @@ fn judge(files: &Files, history: &History, damaged: &BTreeSet<&str>) -> Result<(
         }
     }
     // What may be stored already is refused where that cannot be told.
-    match wait(log.append(batch(&history.items), OnConflict::RefuseBatch)) {
+    match wait(log.append(batch(&history.items), OnRefused::RefuseBatch)) {
         Ok(appended) => check(appended.stored == 0, || format!("{} events twice", appended.stored)),
         Err(AppendError::Unreadable(ReadError::Corrupt(corruption))) => named(&corruption),
         Err(error) => Err(chain(&error)),
@@ -183,7 +183,7 @@ fn the_dictionary_is_worth_only_time() {
         let log = open(&disk, &small(), clock(1)).expect("opens");
         let mut history = history.compare(&log, None).expect("is the history");
         let items: Vec<Item> = (500..540).map(Item::new).collect();
-        wait(log.append(batch(&items), OnConflict::RefuseBatch)).expect("appends");
+        wait(log.append(batch(&items), OnRefused::RefuseBatch)).expect("appends");
         history.items.extend(&items);
         // Made anew with those who came.
         log.seal().expect("seals");
@@ -247,9 +247,9 @@ fn what_is_live_asks_no_segment() {
     for number in count..count + 50 {
         // Of members that are known, and later than all that is sealed.
         let live = Item { number, shift_us: LATER_US };
-        let appended = wait(log.append(batch(&[live]), OnConflict::RefuseBatch)).expect("appends");
+        let appended = wait(log.append(batch(&[live]), OnRefused::RefuseBatch)).expect("appends");
         assert_eq!(appended.stored, 1);
     }
-    let old = wait(log.append(batch(&[history.items[0]]), OnConflict::RefuseBatch));
+    let old = wait(log.append(batch(&[history.items[0]]), OnRefused::RefuseBatch));
     assert!(matches!(old, Err(AppendError::Unreadable(ReadError::Corrupt(_)))), "{old:?}");
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lastseen_event::{Fact, Position, UtcInstant};
 use lastseen_log::{Commit, FaultDisk, Log, LogOptions, Sealing};
-use lastseen_store::{Detail, EventStore, ManualClock, OnConflict, Subscription};
+use lastseen_store::{Detail, EventStore, ManualClock, OnRefused, Subscription};
 
 use crate::history::{Item, batch};
 use crate::support::{Chance, clock, multiplier, open, options, wait};
@@ -30,7 +30,7 @@ fn a_tail_that_is_cut_anywhere_goes_on_from_its_last_position() {
         for _ in 0..=chance.below(4) {
             let events = 1 + chance.below(12);
             let items: Vec<Item> = (published..published + events).map(Item::new).collect();
-            wait(log.append(batch(&items), OnConflict::RefuseBatch)).expect("appends");
+            wait(log.append(batch(&items), OnRefused::RefuseBatch)).expect("appends");
             published += events;
             // Also under an open subscription.
             if chance.one_in(6) {
@@ -67,7 +67,7 @@ fn what_is_old_is_sealed_however_little_it_is() {
         LogOptions { segment_age: Duration::from_millis(40), sealing: Sealing::Background, ..options(3_000) };
     let log = Log::open(Arc::new(FaultDisk::default()), options, clock.clone(), Commit::acknowledge)
         .expect("opens");
-    wait(log.append(batch(&[Item::new(1), Item::new(2)]), OnConflict::RefuseBatch)).expect("appends");
+    wait(log.append(batch(&[Item::new(1), Item::new(2)]), OnRefused::RefuseBatch)).expect("appends");
     assert_eq!(log.parts(), [Position::START], "nothing is old yet");
     clock.set(UtcInstant::from_micros(NOW_US + 50_000));
     let start = Instant::now();

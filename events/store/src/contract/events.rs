@@ -37,8 +37,8 @@ impl Source {
     /// Never: the names are valid by construction.
     pub fn push(self, batch: &mut EventBatch, number: u64, shift_us: i64) {
         const BASE_US: i64 = 1_700_000_000_000_000;
-        let kinds = EventType::ALL.len() as u64;
-        let event_type = EventType::ALL[usize::try_from(number % kinds).expect("below 10")];
+        let kinds = EventType::PUBLISHABLE.len() as u64;
+        let event_type = EventType::PUBLISHABLE[usize::try_from(number % kinds).expect("below 10")];
         let tenant = format!("tenant {}", number % 5);
         let user = format!("usr_{}é", number % 37);
         let (session, from, run) =

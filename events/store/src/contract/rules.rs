@@ -2,18 +2,24 @@
 
 use std::collections::HashMap;
 
-use lastseen_event::{EventBatch, EventId, EventType, Fact, MemberRef, Position};
+use lastseen_event::{
+    BatchName, Event, EventBatch, EventId, EventType, Fact, MemberRef, Position, TenantId, UserId, UtcInstant,
+};
 
-use super::Source;
+use super::{Source, event_id};
 use crate::{
-    AppendError, Appended, Detail, EventReader, EventStore, EventTypes, Filter, OnConflict, RecordedBatch,
-    Scan, Subscription,
+    AppendError, Appended, Detail, EventReader, EventStore, EventTypes, Filter, OnRefused, RecordedBatch,
+    RefusedRows, Scan, Subscription, TypeCounts,
 };
 
 const SOURCE: Source = Source { series: 0 };
 
 async fn append<S: EventStore>(store: &S, batch: EventBatch) -> Appended {
-    store.append(batch, OnConflict::RefuseBatch).await.expect("the append succeeds")
+    store.append(batch, OnRefused::RefuseBatch).await.expect("the append succeeds")
+}
+
+fn conflicts<const N: usize>(rows: [usize; N]) -> RefusedRows {
+    RefusedRows { conflicts: rows.to_vec(), ..RefusedRows::default() }
 }
 
 /// Everything above `after`.
@@ -24,11 +30,11 @@ fn read_from<S: EventStore>(store: &S, after: Position, detail: Detail) -> Recor
 fn drain(reader: &mut impl EventReader) -> RecordedBatch {
     let mut all = RecordedBatch::default();
     while let Some(batch) = reader.next_batch().expect("history is readable") {
-        assert!(!batch.facts.is_empty(), "a batch is never empty");
         for event in batch.events.iter() {
             all.events.push(&event);
         }
         all.facts.extend(batch.facts);
+        all.retractions.extend(batch.retractions);
     }
     all
 }
@@ -45,6 +51,9 @@ fn assert_history<S: EventStore>(store: &S, expected: &EventBatch) {
             (event.id, event.occurred_at, event.event_type)
         );
         assert_eq!(fact.created_confirmed, event.confirmed == Some(true));
+        let name =
+            fact.batch.map(|batch| store.with_batches(|all| all.get(batch).map(|of| of.name().to_owned())));
+        assert_eq!(name.flatten().as_deref(), event.batch.map(BatchName::as_str));
     }
     assert!(found.facts.windows(2).all(|pair| pair[0].position < pair[1].position));
     assert!(found.facts.first().is_none_or(|first| first.position > Position::START));
@@ -97,8 +106,8 @@ pub async fn the_same_id_for_something_else_refuses_the_batch<S: EventStore>(sto
     SOURCE.push(&mut batch, 2, 1);
     SOURCE.push(&mut batch, 9, 0);
     SOURCE.push(&mut batch, 4, 1);
-    match store.append(batch, OnConflict::RefuseBatch).await {
-        Err(AppendError::Conflicts { rows }) => assert_eq!(rows, [3, 5]),
+    match store.append(batch, OnRefused::RefuseBatch).await {
+        Err(AppendError::Refused(rows)) => assert_eq!(rows, conflicts([3, 5])),
         other => panic!("expected conflicts, got {other:?}"),
     }
     assert_history(store, &SOURCE.batch(0..5));
@@ -113,8 +122,8 @@ pub async fn skipping_conflicts_stores_the_others<S: EventStore>(store: &S) {
     let mut batch = SOURCE.batch(1..2);
     SOURCE.push(&mut batch, 0, 1);
     SOURCE.push(&mut batch, 2, 0);
-    let appended = store.append(batch, OnConflict::Skip).await.expect("the append succeeds");
-    assert_eq!((appended.stored, appended.duplicates, appended.conflicts), (1, 1, vec![1]));
+    let appended = store.append(batch, OnRefused::Skip).await.expect("the append succeeds");
+    assert_eq!((appended.stored, appended.duplicates, appended.refused), (1, 1, conflicts([1])));
     assert_history(store, &SOURCE.batch(0..3));
 }
 
@@ -122,9 +131,9 @@ pub async fn skipping_conflicts_stores_the_others<S: EventStore>(store: &S) {
 pub async fn a_report_appends_nothing<S: EventStore>(store: &S) {
     append(store, SOURCE.batch(0..2)).await;
     let mut batch = SOURCE.batch(2..4);
-    for expected in [vec![], vec![2]] {
-        match store.append(batch.clone(), OnConflict::ReportOnly).await {
-            Err(AppendError::Conflicts { rows }) => assert_eq!(rows, expected),
+    for expected in [conflicts([]), conflicts([2])] {
+        match store.append(batch.clone(), OnRefused::ReportOnly).await {
+            Err(AppendError::Refused(rows)) => assert_eq!(rows, expected),
             other => panic!("expected a report, got {other:?}"),
         }
         SOURCE.push(&mut batch, 0, 1);
@@ -136,8 +145,8 @@ pub async fn a_report_appends_nothing<S: EventStore>(store: &S) {
 pub async fn other_content_twice_in_a_batch_is_a_conflict<S: EventStore>(store: &S) {
     let mut batch = SOURCE.batch(0..2);
     SOURCE.push(&mut batch, 0, 1);
-    match store.append(batch, OnConflict::RefuseBatch).await {
-        Err(AppendError::Conflicts { rows }) => assert_eq!(rows, [2]),
+    match store.append(batch, OnRefused::RefuseBatch).await {
+        Err(AppendError::Refused(rows)) => assert_eq!(rows, conflicts([2])),
         other => panic!("expected conflicts, got {other:?}"),
     }
     assert_history(store, &EventBatch::default());
@@ -347,4 +356,88 @@ fn assert_each_once_and_in_order(facts: &[Fact]) {
             .collect();
         assert!(places.is_sorted(), "series {series} is out of order");
     }
+}
+
+/// Events of `batch` with these ids.
+fn events_of(batch: &str, ids: std::ops::Range<u64>) -> EventBatch {
+    let mut events = EventBatch::default();
+    for id in ids {
+        let member = (TenantId::new("acme").expect("valid"), UserId::new("ada").expect("valid"));
+        let event = Event::new(
+            event_id(1 << 40 | id),
+            EventType::UserChanged,
+            member,
+            UtcInstant::from_micros(1_700_000_000_000_000),
+        );
+        let batch = Some(BatchName::new(batch).expect("valid"));
+        events.push(&Event { batch, ..event }).expect("the fields belong to the type");
+    }
+    events
+}
+
+/// The store counts what names a batch, by type, once each.
+pub async fn the_events_of_a_batch_are_counted<S: EventStore>(store: &S) {
+    append(store, SOURCE.batch(0..200)).await;
+    append(store, SOURCE.batch(150..250)).await;
+    append(store, events_of("run", 0..3)).await;
+    append(store, events_of("run", 1..5)).await;
+    let mut expected: HashMap<String, TypeCounts> = HashMap::new();
+    for event in read_from(store, Position::START, Detail::Events).events.iter() {
+        if let Some(batch) = event.batch {
+            expected.entry(batch.as_str().to_owned()).or_default().add(event.event_type, 1);
+        }
+    }
+    assert_eq!(expected["run"].total(), 5);
+    let found: HashMap<_, _> = store.with_batches(|batches| {
+        batches.iter().map(|(_, batch)| (batch.name().to_owned(), batch.events)).collect()
+    });
+    assert_eq!(found, expected);
+}
+
+/// From its retraction on, no event of a batch gets in, whether its id is known or not; all that were in stay.
+pub async fn a_retracted_name_is_dead<S: EventStore>(store: &S) {
+    let name = |name| BatchName::new(name).expect("valid");
+    assert_eq!(store.retract(name("never")).await.expect("it is answered"), None);
+    append(store, events_of("kept", 0..2)).await;
+    append(store, events_of("dead", 10..12)).await;
+    let before = store.tail().position();
+    let position = store.retract(name("dead")).await.expect("it is recorded").expect("the batch is known");
+    assert!(position > before && store.tail().position() == position);
+    assert_eq!(store.retract(name("dead")).await.expect("it is answered"), Some(position));
+    let mut mixed = events_of("dead", 11..13);
+    for event in events_of("kept", 1..4).iter() {
+        mixed.push(&event).expect("it was valid");
+    }
+    let retracted = RefusedRows { retracted: vec![0, 1], ..RefusedRows::default() };
+    match store.append(mixed.clone(), OnRefused::RefuseBatch).await {
+        Err(AppendError::Refused(rows)) => assert_eq!(rows, retracted),
+        other => panic!("expected to be refused, got {other:?}"),
+    }
+    let appended = store.append(mixed, OnRefused::Skip).await.expect("the others are appended");
+    assert_eq!((appended.stored, appended.duplicates, appended.refused), (2, 1, retracted));
+
+    let all = read_from(store, Position::START, Detail::Events);
+    assert_eq!(all.facts.len(), 6);
+    let [retraction] = all.retractions[..] else { panic!("expected one, got {:?}", all.retractions) };
+    assert_eq!((retraction.position, retraction.id), (position, EventId::of_retraction(name("dead"))));
+    let dead = store.with_batches(|batches| {
+        let [dead] = batches.retracted().collect::<Vec<_>>()[..] else { panic!("expected one") };
+        let batch = batches.get(dead).expect("it is there");
+        assert_eq!((batch.name(), batch.events.total(), batch.retracted), ("dead", 2, Some(position)));
+        dead
+    });
+    assert_eq!(retraction.batch, dead);
+    assert_eq!(all.facts.iter().filter(|fact| fact.batch == Some(dead)).count(), 2);
+    // A scan finds it by its type, and not among the events of anybody.
+    let scan = |filter| {
+        drain(&mut store.scan(Scan { filter, ..Scan::after(Position::START, Detail::Facts) })).retractions
+    };
+    let types = |event_type| Some(EventTypes::from_iter([event_type]));
+    assert_eq!(
+        scan(Filter { types: types(EventType::BackfillRetracted), ..Filter::default() }),
+        [retraction]
+    );
+    assert_eq!(scan(Filter { types: types(EventType::UserChanged), ..Filter::default() }), []);
+    let tenant = Some(all.facts[0].member.tenant);
+    assert_eq!(scan(Filter { tenant, ..Filter::default() }), []);
 }

@@ -97,7 +97,8 @@ pub(super) fn compare(data: &Path, disk: Arc<dyn Disk>) -> anyhow::Result<Compar
     };
     compared.checkpoint = Some(checkpoint.get());
     let restored = fold(&log, builder, checkpoint)?;
-    let rebuilt = fold(&log, ViewsBuilder::new(Selection::default()), Position::START)?;
+    let rebuilt =
+        fold(&log, ViewsBuilder::new(Selection::default(), restored.retracted().clone()), Position::START)?;
     restored.differences(&rebuilt, |difference| {
         compared.differences.push(NamedDifference::new(&difference, &members));
     });

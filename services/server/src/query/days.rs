@@ -16,9 +16,9 @@ use super::scope;
 use super::span::{self, Dates, Span};
 use super::tenant::ScopePath;
 use crate::app::AppState;
-use crate::engine::Engine;
+use crate::engine::{Engine, SharedViews};
 use crate::problem::Problem;
-use crate::rows::{Kept, Row};
+use crate::rows::{Kept, Row, Whose};
 use crate::{history, tasks};
 
 #[derive(Serialize)]
@@ -105,10 +105,10 @@ pub(crate) async fn answer(
     let params = Params::parse(query.as_deref(), &span::PARAMS)?;
     let dates = Dates::parse(&params, Period::Day)?;
     let engine = app.engine()?;
-    let scope = scope::of(engine, &params, tenant_id.as_deref()).await?;
+    let (scope, live) = scope::of(engine, &params, tenant_id.as_deref()).await?;
     let now = engine.now();
     let span = Arc::new(dates.at(now, &engine.calendars)?);
-    let (rows, position) = rows(engine, scope, &span, now).await?;
+    let (rows, position) = rows((engine, &live), scope, &span, now).await?;
     let partial = |last: Day| span.calendar.end(last) >= now;
     let periods = |rows: &[Row]| {
         let periods = rows.iter().filter_map(Row::period);
@@ -128,16 +128,18 @@ pub(crate) async fn answer(
 
 /// The rows of a span: those that were counted before and still hold, and the others.
 async fn rows(
-    engine: &Arc<Engine>,
+    (engine, live): (&Arc<Engine>, &SharedViews),
     scope: Scope,
     span: &Arc<Span>,
     now: UtcInstant,
 ) -> Result<(Vec<Row>, Position), Problem> {
     let wanted = span.period.covering(&span.days);
-    let kept = engine.rows.kept(scope, span);
-    let before = engine.rows.before(scope);
+    let retracted = live.read().retracted().clone();
+    let of = Whose { scope, left_out: retracted.len() };
+    let kept = engine.rows.kept(of, span);
+    let before = engine.rows.before(of);
     let (mut rows, missing, position, sets) = {
-        let views = engine.views.read();
+        let views = live.read();
         let holds = |days: &RangeInclusive<Day>, kept: &Kept| {
             let changed = match (span.is_live(), span.period) {
                 (true, Period::Day) => views.day_changed_at(*days.end()),
@@ -169,7 +171,7 @@ async fn rows(
     let Some((missing, days)) = missing else { return Ok((rows.into_iter().flatten().collect(), position)) };
     let sets = match sets {
         Some(sets) => sets,
-        None => history::days(engine, scope, (span.clone(), days.clone()), position).await?,
+        None => history::days(engine, scope, (span.clone(), days.clone()), (position, retracted)).await?,
     };
     let permit = engine.counts.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
     let period = span.period;
@@ -181,7 +183,7 @@ async fn rows(
         let mut sets = sets;
         if is_one_day && !sets.has_before() {
             let before = sets.before();
-            asking.rows.keep_before(scope, (before.clone(), position));
+            asking.rows.keep_before(of, (before.clone(), position));
             sets.set_before(before);
         }
         match period {
@@ -191,7 +193,7 @@ async fn rows(
     });
     let counted = counted.await;
     let closed = counted.iter().filter(|row| span.calendar.end(*row.days().end()) < now);
-    engine.rows.keep(scope, span, closed.map(|row| Kept { row: row.clone(), position }));
+    engine.rows.keep(of, span, closed.map(|row| Kept { row: row.clone(), position }));
     rows.splice(missing, counted.into_iter().map(Some));
     Ok((rows.into_iter().flatten().collect(), position))
 }

@@ -46,14 +46,14 @@ pub(crate) async fn lookup(
     let window = params.get("window", params::window)?.unwrap_or_default();
     let engine = app.engine()?;
     let Lookup { user_ids } = read(request).await?;
-    scope::wait_for_min_position(engine, &params).await?;
-    tenant(engine, &tenant_id)?;
+    let live = scope::live(engine, &params).await?;
+    tenant((engine, &live), &tenant_id)?;
     let since = engine.now().saturating_sub(window.span);
     let found: Vec<_> = {
         let members = engine.log.members();
         user_ids.iter().map(|user_id| (user_id.as_str(), members.find(&tenant_id, user_id))).collect()
     };
-    let views = engine.views.read();
+    let views = live.read();
     let mut users = Vec::with_capacity(found.len());
     let mut unknown = Vec::new();
     for (user_id, member) in found {

@@ -56,16 +56,18 @@ pub(crate) async fn answer(
     let params = Params::parse(query.as_deref(), &span::PARAMS)?;
     let dates = Dates::parse(&params, Period::Week)?;
     let engine = app.engine()?;
-    let scope = scope::of(engine, &params, tenant_id.as_deref()).await?;
+    let (scope, live) = scope::of(engine, &params, tenant_id.as_deref()).await?;
     let now = engine.now();
     let span = Arc::new(dates.at(now, &engine.calendars)?);
-    let (live, position) = {
-        let views = engine.views.read();
-        (span.is_live().then(|| views.days(scope, span.days.clone())), views.position())
+    let (sets, told) = {
+        let views = live.read();
+        let sets = span.is_live().then(|| views.days(scope, span.days.clone()));
+        (sets, (views.position(), views.retracted().clone()))
     };
-    let sets = match live {
+    let position = told.0;
+    let sets = match sets {
         Some(sets) => sets,
-        None => history::days(engine, scope, (span.clone(), span.days.clone()), position).await?,
+        None => history::days(engine, scope, (span.clone(), span.days.clone()), told).await?,
     };
     let permit = engine.counts.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
     let period = span.period;

@@ -11,7 +11,7 @@ use parking_lot::RwLockReadGuard;
 
 use super::params::{self, KnownAt, Params};
 use super::tenant::tenant;
-use crate::engine::Engine;
+use crate::engine::{Engine, SharedViews};
 use crate::history::{self, Folded};
 use crate::problem::Problem;
 
@@ -62,17 +62,17 @@ impl Question {
     /// A [`Problem`] where history cannot be read.
     pub(crate) async fn summary(
         &self,
-        engine: &Arc<Engine>,
+        (engine, live): (&Arc<Engine>, &SharedViews),
         scope: Scope,
         at: UtcInstant,
     ) -> Result<(Summary, Position), Problem> {
         let since = self.since(at);
         if self.is_as_of()
-            && let Some(counted) = history::as_of(engine, scope, (since, at)).await?
+            && let Some(counted) = history::as_of(engine, live, scope, (since, at)).await?
         {
             return Ok(counted);
         }
-        let views = Answering::question(engine, scope, self).await?;
+        let views = Answering::question((engine, live), scope, self).await?;
         Ok((views.summary(scope, since), views.position()))
     }
 
@@ -106,14 +106,16 @@ impl<'a> Answering<'a> {
     /// # Errors
     /// A [`Problem`] where history cannot be read.
     pub(crate) async fn question(
-        engine: &'a Arc<Engine>,
+        (engine, live): (&Arc<Engine>, &'a SharedViews),
         scope: Scope,
         question: &Question,
     ) -> Result<Self, Problem> {
         if question.is_live() {
-            return Ok(Self::Live(engine.views.read()));
+            return Ok(Self::Live(live.read()));
         }
-        history::fold(engine, scope, question.selection).await.map(|folded| Self::Folded(Box::new(folded)))
+        history::fold(engine, live, scope, question.selection)
+            .await
+            .map(|folded| Self::Folded(Box::new(folded)))
     }
 
     /// Lets the fold go on, if it waits.
@@ -143,21 +145,21 @@ impl Deref for Answering<'_> {
     }
 }
 
-/// Waits until the views reflect the position the caller asks for.
+/// The views to ask, once they reflect the position the caller asks for. One answer comes from these alone.
 ///
 /// # Errors
 /// `invalid_parameter`, `position_not_reached`.
-pub(crate) async fn wait_for_min_position(engine: &Engine, params: &Params) -> Result<(), Problem> {
+pub(crate) async fn live(engine: &Engine, params: &Params) -> Result<SharedViews, Problem> {
     const PATIENCE: Duration = Duration::from_secs(2);
     match params.get("min_position", params::position)? {
         Some(position) if !engine.reach(position, PATIENCE).await => {
             Err(Problem::position_not_reached(engine.position().get()))
         }
-        _ => Ok(()),
+        _ => Ok(engine.live()),
     }
 }
 
-/// Whose members are asked about, once the views reflect the position that the caller asks for.
+/// Whose members are asked about, and the views to ask, once they reflect the position that the caller asks for.
 ///
 /// # Errors
 /// `unknown_tenant`, `invalid_parameter`, `position_not_reached`.
@@ -165,10 +167,11 @@ pub(crate) async fn of(
     engine: &Arc<Engine>,
     params: &Params,
     tenant_id: Option<&str>,
-) -> Result<Scope, Problem> {
-    wait_for_min_position(engine, params).await?;
-    match tenant_id {
-        Some(tenant_id) => Ok(Scope::Tenant(tenant(engine, tenant_id)?)),
-        None => Ok(Scope::All),
-    }
+) -> Result<(Scope, SharedViews), Problem> {
+    let live = live(engine, params).await?;
+    let scope = match tenant_id {
+        Some(tenant_id) => Scope::Tenant(tenant((engine, &live), tenant_id)?),
+        None => Scope::All,
+    };
+    Ok((scope, live))
 }

@@ -57,17 +57,17 @@ pub(crate) async fn answer(
     let compare =
         params.get("compare", |value| if value == "previous" { Ok(()) } else { Err("expected previous") })?;
     let engine = app.engine()?;
-    let scope = scope::of(engine, &params, tenant_id.as_deref()).await?;
+    let (scope, live) = scope::of(engine, &params, tenant_id.as_deref()).await?;
     let at = question.at(engine.now());
     let previous = match compare {
         Some(()) => {
             let earlier = question.previous(at);
-            let (summary, _) = earlier.summary(engine, scope, earlier.at(at)).await?;
+            let (summary, _) = earlier.summary((engine, &live), scope, earlier.at(at)).await?;
             Some(Counts::of(&summary, app.persons))
         }
         None => None,
     };
-    let (summary, position) = question.summary(engine, scope, at).await?;
+    let (summary, position) = question.summary((engine, &live), scope, at).await?;
     Ok(json(&Answer {
         tenant_id: tenant_id.as_deref(),
         window: &question.window.text,

@@ -5,7 +5,7 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use lastseen_event::TenantOrdinal;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, SharedViews};
 use crate::problem::Problem;
 
 /// The tenant in a route's path.
@@ -27,7 +27,10 @@ impl<S: Send + Sync> FromRequestParts<S> for ScopePath {
 ///
 /// # Errors
 /// `unknown_tenant`.
-pub(crate) fn tenant(engine: &Engine, tenant_id: &str) -> Result<TenantOrdinal, Problem> {
+pub(crate) fn tenant(
+    (engine, live): (&Engine, &SharedViews),
+    tenant_id: &str,
+) -> Result<TenantOrdinal, Problem> {
     let tenant = engine.log.members().tenant(tenant_id).ok_or_else(Problem::unknown_tenant)?;
-    if engine.views.read().knows_tenant(tenant) { Ok(tenant) } else { Err(Problem::unknown_tenant()) }
+    if live.read().knows_tenant(tenant) { Ok(tenant) } else { Err(Problem::unknown_tenant()) }
 }

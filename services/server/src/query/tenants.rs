@@ -14,7 +14,7 @@ use super::cursor::{Cursor, Place};
 use super::params::Params;
 use super::scope::{self, Answering, Question};
 use crate::app::AppState;
-use crate::engine::Engine;
+use crate::engine::{Engine, SharedViews};
 use crate::problem::Problem;
 use crate::tasks;
 
@@ -113,9 +113,9 @@ pub(crate) async fn list(State(app): AppState, RawQuery(query): RawQuery) -> Res
         None => ListQuery::parse(&params)?,
     };
     let engine = app.engine()?;
-    scope::wait_for_min_position(engine, &params).await?;
+    let live = scope::live(engine, &params).await?;
     let at = list.question.at(cursor.as_ref().map_or_else(|| engine.now(), |cursor| cursor.at));
-    let (rows, position) = rows(engine, &list.question, at).await?;
+    let (rows, position) = rows((engine, &live), &list.question, at).await?;
     let sort = list.sort;
     let place = |row: &TenantRow| (sort.key(row), row.tenant_id.clone());
     let mut rows: Vec<((Option<i64>, String), TenantRow)> =
@@ -142,24 +142,24 @@ pub(crate) async fn list(State(app): AppState, RawQuery(query): RawQuery) -> Res
 
 /// Every tenant that the live views know, in no order. Each row is of one moment; the position is that of the first.
 async fn rows(
-    engine: &Arc<Engine>,
+    (engine, live): (&Arc<Engine>, &SharedViews),
     question: &Question,
     at: UtcInstant,
 ) -> Result<(Vec<TenantRow>, u64), Problem> {
     let since = question.since(at);
-    let folded = match Answering::question(engine, Scope::All, question).await? {
+    let folded = match Answering::question((engine, live), Scope::All, question).await? {
         Answering::Folded(folded) => Some(folded),
         Answering::Live(_) => None,
     };
-    let engine = engine.clone();
+    let (engine, shared) = (engine.clone(), live.clone());
     let counted = tasks::blocking(move || {
-        let live = engine.views.read();
+        let live = shared.read();
         let (tenants, position) = (u32::try_from(live.tenants()).unwrap_or(u32::MAX), live.position());
         drop(live);
         let mut rows = Vec::new();
         for first in (0..tenants).step_by(LOCKED_TENANTS as usize) {
             let part = (first..tenants.min(first + LOCKED_TENANTS)).map(TenantOrdinal::new);
-            let live = engine.views.read();
+            let live = shared.read();
             let views = folded.as_ref().map_or(&*live, |folded| &folded.views);
             let part = part.filter(|tenant| live.knows_tenant(*tenant));
             let part: Vec<_> =

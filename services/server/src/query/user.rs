@@ -46,11 +46,11 @@ async fn answer(app: &App, tenant_id: &str, user_id: &str, query: Option<&str>) 
     let params = Params::parse(query, &["window", "min_position"])?;
     let window = params.get("window", params::window)?.unwrap_or_default();
     let engine = app.engine()?;
-    scope::wait_for_min_position(engine, &params).await?;
-    tenant(engine, tenant_id)?;
+    let live = scope::live(engine, &params).await?;
+    tenant((engine, &live), tenant_id)?;
     let member = engine.log.members().find(tenant_id, user_id).ok_or_else(Problem::unknown_user)?;
     let since = engine.now().saturating_sub(window.span);
-    let views = engine.views.read();
+    let views = live.read();
     let state = views.member(member.member).ok_or_else(Problem::unknown_user)?;
     Ok(json(&Answer {
         user: UserRow::new((tenant_id, user_id), &state, (since, &window)),

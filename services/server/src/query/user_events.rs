@@ -10,6 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use lastseen_event::wire::encode_ndjson;
 use lastseen_event::{MemberOrdinal, Position};
+use lastseen_projections::Retracted;
 use lastseen_store::{Detail, EventReader, EventStore, Filter, ReadError, Scan};
 
 use super::answer::DEFINITION;
@@ -35,14 +36,15 @@ pub(crate) async fn list(
     let limit = params.get("limit", super::limit::<LIMIT_MAX>)?.unwrap_or(LIMIT_DEFAULT);
     let cursor = params.get("cursor", cursor)?;
     let engine = app.engine()?;
-    scope::wait_for_min_position(engine, &params).await?;
-    tenant(engine, &tenant_id)?;
+    let live = scope::live(engine, &params).await?;
+    tenant((engine, &live), &tenant_id)?;
     let member = engine.log.members().find(&tenant_id, &user_id).ok_or_else(Problem::unknown_user)?;
-    engine.views.read().member(member.member).ok_or_else(Problem::unknown_user)?;
+    live.read().member(member.member).ok_or_else(Problem::unknown_user)?;
     let position = engine.position();
     let before = cursor.map_or(position, |before| before.min(position));
     let reading = engine.clone();
-    let found = tasks::blocking(move || newest(&reading, (member.member, before), limit));
+    let left_out = live.read().retracted().clone();
+    let found = tasks::blocking(move || newest(&reading, (member.member, before), &left_out, limit));
     let lines = found.await.map_err(|error| Problem::unreadable(&error))?;
     Ok(answer(&lines, limit, position))
 }
@@ -71,6 +73,7 @@ type Line = (Position, Vec<u8>);
 fn newest(
     engine: &Arc<Engine>,
     (member, before): (MemberOrdinal, Position),
+    left_out: &Retracted,
     limit: usize,
 ) -> Result<Vec<Line>, ReadError> {
     let filter = Filter { member: Some(member), ..Filter::default() };
@@ -87,6 +90,11 @@ fn newest(
                 }
                 let mut line = Vec::new();
                 encode_ndjson(&event, fact.position, fact.recorded_at, &mut line);
+                if left_out.has(fact) {
+                    // It stays on record, and counts no more.
+                    line.truncate(line.trim_ascii_end().len() - 1);
+                    line.extend_from_slice(b",\"retracted\":true}");
+                }
                 part.push_back((fact.position, line));
             }
         }

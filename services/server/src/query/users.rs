@@ -18,7 +18,7 @@ use super::row::UserRow;
 use super::scope::{self, Answering, Question};
 use super::tenant::{TenantPath, tenant};
 use crate::app::AppState;
-use crate::engine::Engine;
+use crate::engine::{Engine, SharedViews};
 use crate::problem::Problem;
 
 const LIMIT_DEFAULT: usize = 100;
@@ -106,23 +106,23 @@ pub(crate) async fn list(
         None => ListQuery::parse(&params)?,
     };
     let engine = app.engine()?;
-    scope::wait_for_min_position(engine, &params).await?;
+    let live = scope::live(engine, &params).await?;
     match list.format {
-        Format::Json => page(engine, &tenant_id, &list, cursor).await,
-        Format::Csv => csv::answer(engine, tenant_id, &list).await,
+        Format::Json => page((engine, &live), &tenant_id, &list, cursor).await,
+        Format::Csv => csv::answer((engine, &live), tenant_id, &list).await,
     }
 }
 
 async fn page(
-    engine: &Arc<Engine>,
+    (engine, live): (&Arc<Engine>, &SharedViews),
     tenant_id: &str,
     list: &ListQuery,
     cursor: Option<Cursor>,
 ) -> Result<Response, Problem> {
-    let tenant = tenant(engine, tenant_id)?;
+    let tenant = tenant((engine, live), tenant_id)?;
     let at = list.question.at(cursor.as_ref().map_or_else(|| engine.now(), |cursor| cursor.at));
     let filter = list.filter(at);
-    let mut views = Answering::question(engine, Scope::Tenant(tenant), &list.question).await?;
+    let mut views = Answering::question((engine, live), Scope::Tenant(tenant), &list.question).await?;
     let position = views.position().get();
     let lister = Lister { log: &engine.log, tenant, filter: &filter, sort: list.sort };
     let (shown, more) = lister.page(&mut views, cursor.as_ref().map(|cursor| &cursor.after), list.limit);

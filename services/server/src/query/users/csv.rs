@@ -9,7 +9,7 @@ use lastseen_event::UtcInstant;
 use lastseen_projections::{MemberState, Scope, Window};
 
 use super::ListQuery;
-use crate::engine::Engine;
+use crate::engine::{Engine, SharedViews};
 use crate::problem::Problem;
 use crate::query::page::{Lister, compare_places};
 use crate::query::row::UserRow;
@@ -22,15 +22,15 @@ const PIECE_ROWS: usize = 1_000;
 
 /// The list as `text/csv` with a header row; `Lastseen-Position` is the position it reflects.
 pub(super) async fn answer(
-    engine: &Arc<Engine>,
+    (engine, live): (&Arc<Engine>, &SharedViews),
     tenant_id: String,
     list: &ListQuery,
 ) -> Result<Response, Problem> {
-    let tenant = tenant(engine, &tenant_id)?;
+    let tenant = tenant((engine, live), &tenant_id)?;
     let at = list.question.at(engine.now());
     let filter = list.filter(at);
     let (mut users, position) = {
-        let mut views = Answering::question(engine, Scope::Tenant(tenant), &list.question).await?;
+        let mut views = Answering::question((engine, live), Scope::Tenant(tenant), &list.question).await?;
         let position = views.position();
         let lister = Lister { log: &engine.log, tenant, filter: &filter, sort: list.sort };
         let mut users: Vec<(Box<str>, MemberState)> = Vec::new();

@@ -1,0 +1,136 @@
+//! Counting events by the batch they name: what a group, a frame or a segment adds to the batches of the log.
+
+use std::collections::HashMap;
+
+use lastseen_event::{BatchName, BatchOrdinal, EventType, MemberOrdinal, Position};
+use lastseen_store::{Batches, TypeCounts};
+use serde::{Deserialize, Serialize};
+
+/// In the place of a member where an event is about none: a retraction.
+pub(crate) const NOBODY: MemberOrdinal = MemberOrdinal::new(u32::MAX);
+
+/// What some events that follow each other add to each batch that they name, in order of first appearance. In the manifest a
+/// batch is `[name, [[code of a type, events], ...], position of its retraction or null]`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    batches: Vec<Tallied>,
+    places: HashMap<String, usize>,
+    /// The batch that was named last.
+    last: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Tallied {
+    name: String,
+    events: TypeCounts,
+    retracted: Option<Position>,
+}
+
+impl Tally {
+    pub(crate) fn clear(&mut self) {
+        self.batches.clear();
+        self.places.clear();
+    }
+
+    /// Counts an event; a retraction is none of its batch. The place of the batch among those of the tally.
+    pub(crate) fn count(&mut self, batch: BatchName<'_>, event_type: EventType, position: Position) -> usize {
+        let place = self.place(batch.as_str());
+        let batch = &mut self.batches[place];
+        if event_type == EventType::BackfillRetracted {
+            batch.retracted.get_or_insert(position);
+        } else {
+            batch.events.add(event_type, 1);
+        }
+        place
+    }
+
+    fn place(&mut self, name: &str) -> usize {
+        // Events of one batch come one after the other.
+        if self.batches.get(self.last).is_none_or(|last| last.name != name) {
+            self.last = self.places.get(name).copied().unwrap_or_else(|| {
+                let events = TypeCounts::default();
+                self.batches.push(Tallied { name: name.to_owned(), events, retracted: None });
+                self.places.insert(name.to_owned(), self.batches.len() - 1);
+                self.batches.len() - 1
+            });
+        }
+        self.last
+    }
+
+    /// Adds it to the batches of the log; those that are new get their numbers in order.
+    pub(crate) fn add_to(&self, batches: &mut Batches) {
+        for Tallied { name, events, retracted } in &self.batches {
+            let batch = batches.resolve(BatchName::new(name).expect("it was counted as one"));
+            for (event_type, events) in events.iter() {
+                batches.add(batch, event_type, events);
+            }
+            if let Some(position) = retracted {
+                batches.retract(batch, *position);
+            }
+        }
+    }
+
+    /// As it stands in the manifest.
+    pub(crate) fn entries(&self) -> Vec<BatchEntry> {
+        let entry = |Tallied { name, events, retracted }: &Tallied| {
+            let events = events.iter().map(|(event_type, events)| (event_type.code(), events));
+            BatchEntry(name.clone(), events.collect(), retracted.map(Position::get))
+        };
+        self.batches.iter().map(entry).collect()
+    }
+}
+
+/// The numbers of the batches that a group names, while it may still be refused: new ones follow those of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Numbering {
+    pub(crate) tally: Tally,
+    /// By place in the tally.
+    numbers: Vec<BatchOrdinal>,
+    new: u32,
+}
+
+impl Numbering {
+    pub(crate) fn clear(&mut self) {
+        self.tally.clear();
+        self.numbers.clear();
+        self.new = 0;
+    }
+
+    /// Counts an event of a batch; the number of the batch.
+    pub(crate) fn count(
+        &mut self,
+        batches: &Batches,
+        (batch, event_type): (BatchName<'_>, EventType),
+        position: Position,
+    ) -> BatchOrdinal {
+        let place = self.tally.count(batch, event_type, position);
+        if place == self.numbers.len() {
+            let known = batches.find(batch.as_str());
+            self.numbers.push(known.unwrap_or_else(|| {
+                self.new += 1;
+                let before = u32::try_from(batches.len()).expect("batches have numbers of 32 bits");
+                BatchOrdinal::new(before + self.new - 1)
+            }));
+        }
+        self.numbers[place]
+    }
+}
+
+/// A batch as it stands in the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BatchEntry(String, Vec<(u8, u64)>, Option<u64>);
+
+impl BatchEntry {
+    /// Adds it to the batches of the log. `None`: it is not one that the log writes.
+    pub(crate) fn add_to(&self, batches: &mut Batches) -> Option<()> {
+        let Self(name, events, retracted) = self;
+        let batch = batches.resolve(BatchName::new(name).ok()?);
+        for (code, events) in events {
+            batches.add(batch, EventType::from_code(*code)?, *events);
+        }
+        if let Some(position) = retracted {
+            batches.retract(batch, Position::new(*position));
+        }
+        Some(())
+    }
+}

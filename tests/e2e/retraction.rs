@@ -1,0 +1,338 @@
+//! Taking a backfill back: its name is dead, and every number is as if it had never been, with no answer in between.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use lastseen_tests::instant::{self, DAY, MINUTE};
+use lastseen_tests::{Client, Events, Model, Process, Question, Seeded, Server, eventually, git_activity};
+use serde_json::{Value, json};
+
+use crate::BINARY;
+use crate::answers::{array, sealing_server, text};
+
+const WITHIN: Duration = Duration::from_mins(1);
+
+fn backfill(server: &Server, arguments: &[&str]) {
+    let mut command = Command::new(BINARY);
+    command.args(["backfill", "--server", server.url()]).args(arguments);
+    let ended = Process::start(command).wait(WITHIN);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+fn publish(server: &Server, lines: &[String]) {
+    for lines in lines.chunks(5_000) {
+        server.client().post("/v1/events", "application/x-ndjson", lines.join("\n").as_bytes()).ok("a batch");
+    }
+}
+
+fn delete(client: &Client, batch: &str) -> lastseen_tests::Answer {
+    client.send("DELETE", &format!("/v1/backfills/{batch}"), &[], &[]).unwrap()
+}
+
+fn state(client: &Client, batch: &str) -> String {
+    client.ask(&format!("/v1/backfills/{batch}"))["state"].as_str().unwrap().to_owned()
+}
+
+fn retract(client: &Client, batch: &str) {
+    assert_eq!(delete(client, batch).status, 202);
+    let retracted = eventually(WITHIN, || (state(client, batch) == "retracted").then_some(()));
+    assert!(retracted.is_some(), "{batch} is still {}", state(client, batch));
+}
+
+/// Answers of every kind: from the live views, kept rows, scans, pieces of both.
+fn answers(client: &Client) -> Vec<Value> {
+    let tenant = "230287431257595797";
+    [
+        "/v1/summary?window=36500d".to_owned(),
+        "/v1/summary?window=3650d&provenance=observed".to_owned(),
+        "/v1/summary?as_of=2016-05-05T05:05:05Z&compare=previous".to_owned(),
+        "/v1/summary?as_of=2016-05-05T05:05:05Z&types=login".to_owned(),
+        "/v1/tenants?window=3650d&sort=tenant_id".to_owned(),
+        "/v1/active-users?from=2019-01-01&to=2019-03-01".to_owned(),
+        "/v1/active-users?from=2010-01-01&to=2012-03-01&tz=Europe/Berlin".to_owned(),
+        format!("/v1/tenants/{tenant}/active-users?from=2016-01-01&to=2016-12-31&period=month"),
+        format!("/v1/tenants/{tenant}/retention?from=2015-01-01&to=2015-12-31&period=month"),
+        format!("/v1/tenants/{tenant}/users?limit=1000"),
+        format!("/v1/tenants/{tenant}/users?limit=1000&as_of=2015-01-01T00:00:00Z&status=active,inactive"),
+        format!("/v1/tenants/{tenant}/summary?window=3650d"),
+    ]
+    .iter()
+    .map(|path| without_positions(client.ask(path)))
+    .collect()
+}
+
+/// Positions go on; that of what a user was last seen by stays.
+fn without_positions(mut answer: Value) -> Value {
+    let map = answer.as_object_mut().unwrap();
+    map.remove("position").unwrap();
+    map.remove("next_cursor");
+    answer
+}
+
+#[test]
+fn all_numbers_are_as_if_the_batch_had_never_been() {
+    let users = git_activity::path("users.csv");
+    let lines = git_activity::lines();
+    let (server, data) = sealing_server("20000");
+    let client = server.client().clone();
+    publish(&server, &lines[..50_000]);
+    backfill(&server, &[text(&users), "--batch", "kept"]);
+    let kept = answers(&client);
+    // Another table under another name, some of it in segments, some behind them.
+    backfill(&server, &[text(&users), "--batch", "mistake", "--modified-column", "created_at"]);
+    let logins = ["--logins", text(&users), "--login-column", "created_at", "--batch", "mistake"];
+    backfill(&server, &logins);
+    let mistaken = answers(&client);
+    let changed = kept.iter().zip(&mistaken).filter(|(before, with)| before != with).count();
+    assert!(changed >= kept.len() / 2, "the batch changes {changed} answers");
+    let list = client.ask("/v1/backfills");
+    let names: Vec<_> = array(&list, "backfills").iter().map(|batch| batch["batch"].clone()).collect();
+    assert_eq!(names, ["mistake", "kept"], "the latest first");
+    let [mistake, of_kept] = ["mistake", "kept"].map(|name| client.ask(&format!("/v1/backfills/{name}")));
+    assert_eq!(mistake["types"]["login"], 3_954);
+    assert_eq!(
+        (&of_kept["events"], &of_kept["types"]),
+        (&json!(5_925), &json!({"user_created": 3_954, "user_deleted": 89, "estimated_activity": 1_882}))
+    );
+
+    let answer = delete(&client, "mistake");
+    assert_eq!((answer.status, &answer.json()["events"]), (202, &mistake["events"]));
+    retract(&client, "mistake");
+    assert_eq!(answers(&client), kept);
+    // It is on record, and its events are.
+    assert_eq!(client.ask("/v1/backfills/mistake")["events"], mistake["events"]);
+    let records = client.get("/v1/events?type=backfill_retracted").text();
+    let record: Value = serde_json::from_str(&records).unwrap();
+    assert_eq!((&record["type"], &record["batch"]), (&json!("backfill_retracted"), &json!("mistake")));
+    let position = client.ask("/v1/summary")["position"].as_u64().unwrap();
+    assert!(position >= record["position"].as_u64().unwrap());
+    let replayed = client.get("/v1/events").text();
+    assert_eq!(replayed.lines().filter(|line| line.contains("\"batch\":\"mistake\"")).count() as u64, {
+        mistake["events"].as_u64().unwrap() + 1
+    });
+
+    // However it is started again.
+    let server = server.restart();
+    assert_eq!(answers(server.client()), kept);
+    assert_eq!(state(server.client(), "mistake"), "retracted");
+    server.kill9();
+    std::fs::remove_dir_all(data.path().join("snapshots")).unwrap();
+    let server = Server::start(BINARY, data.path());
+    assert_eq!(answers(server.client()), kept);
+    publish(&server, &lines[50_000..]);
+    let server = server.restart();
+    let all = answers(server.client());
+    drop(server);
+    let mut command = Command::new(BINARY);
+    command.args(["verify", "--projections", "--data", text(data.path())]);
+    let sound = Process::start(command).wait(WITHIN);
+    assert_eq!(sound.code, Some(0), "{}{}", sound.stdout, sound.stderr);
+    let mut command = Command::new(BINARY);
+    command.args(["replay", "--window", "36500d", "--format", "json", "--data", text(data.path())]);
+    let replayed = Process::start(command).wait(WITHIN);
+    let replayed: Value = serde_json::from_str(&replayed.stdout).unwrap();
+    for name in ["total_users", "active_users", "estimated_only", "deleted_users"] {
+        assert_eq!(replayed[name], all[0][name], "{name}");
+    }
+}
+
+#[test]
+fn a_dead_name_is_refused_before_the_id_is_looked_at() {
+    let (server, _data) = sealing_server("1000");
+    let client = server.client();
+    let mut events = Events::seeded(71);
+    let now = instant::now();
+    let mut of_batch = |batch: &str| {
+        let mut event = events.login(("acme", "ada"), now - DAY);
+        event["batch"] = batch.into();
+        event
+    };
+    let [dead, kept, other] = ["dead", "kept", "kept"].map(&mut of_batch);
+    client.publish(&[dead.clone(), kept.clone()]);
+    delete(client, "unheard").problem(404, "unknown_batch", "a name that no event has");
+    client.get("/v1/backfills/unheard").problem(404, "unknown_batch", "a name that no event has");
+    retract(client, "dead");
+    assert_eq!(delete(client, "dead").status, 202, "again");
+
+    let new = of_batch("dead");
+    for refused in [&dead, &new] {
+        let problem = client.post_json("/v1/events", refused).problem(409, "batch_retracted", "a dead name");
+        let [fault] = &array(&problem, "errors")[..] else { panic!("{problem}") };
+        assert_eq!((&fault["field"], &fault["code"]), (&json!("batch"), &json!("batch_retracted")));
+    }
+    // With anything else wrong it is one fault of several.
+    let mut bad = other.clone();
+    bad["type"] = "backfill_retracted".into();
+    let problem =
+        client.post_json("/v1/events", &json!([new, bad])).problem(422, "invalid_events", "two faults");
+    let codes: Vec<_> = array(&problem, "errors").iter().map(|fault| fault["code"].clone()).collect();
+    assert_eq!(codes, ["batch_retracted", "type_not_publishable"]);
+    let skipped = client.post_json("/v1/events?on_invalid=skip", &json!([new, dead, kept, other])).ok("skip");
+    assert_eq!((&skipped["stored"], &skipped["duplicates"]), (&json!(1), &json!(1)));
+    let refused: Vec<_> = array(&skipped, "refused").iter().map(|fault| fault["index"].clone()).collect();
+    assert_eq!(refused, [0, 1]);
+
+    let history = client.ask("/v1/tenants/acme/users/ada/events");
+    let marks: Vec<_> =
+        array(&history, "events").iter().map(|event| event["retracted"] == json!(true)).collect();
+    assert_eq!(marks, [false, false, true], "newest first; what was taken back stays on record");
+    // Whom only a dead batch names is not known.
+    let mut alone = Events::seeded(72).login(("beta", "bob"), now);
+    alone["batch"] = "gone".into();
+    client.publish(&[alone]);
+    retract(client, "gone");
+    client.get("/v1/tenants/beta/summary").problem(404, "unknown_tenant", "of a dead batch");
+}
+
+/// Batches, retractions and observed events in random order, with restarts in between: the answers are those of the events
+/// that are left.
+#[test]
+fn any_interleaving_gives_what_the_surviving_events_give() {
+    const BATCHES: u64 = 4;
+    const TENANTS: [&str; 2] = ["acme", "beta"];
+    const USERS: [&str; 6] = ["ada", "bob", "cyd", "dan", "eve", "fay"];
+    const TYPES: [&str; 5] =
+        ["login", "token_refresh", "user_deleted", "user_restored", "estimated_activity"];
+    let now = instant::now();
+    for seed in 0..3 {
+        let (mut server, data) = sealing_server("150");
+        let mut random = Seeded::new(seed);
+        let (mut events, mut all, mut dead) = (Events::seeded(80 + seed), Vec::<Value>::new(), Vec::new());
+        for _ in 0..40 {
+            match random.below(10) {
+                0 => {
+                    let batch = format!("b{}", random.below(BATCHES));
+                    match delete(server.client(), &batch).status {
+                        202 => dead.push(batch),
+                        404 => assert!(all.iter().all(|event| event["batch"] != *batch)),
+                        other => panic!("{other}"),
+                    }
+                }
+                1 => server = server.restart(),
+                2 => {
+                    server.kill9();
+                    server = Server::start(BINARY, data.path());
+                }
+                _ => {
+                    let mut one = || {
+                        let member = (*random.pick(&TENANTS), *random.pick(&USERS));
+                        let at = now - MINUTE - random.below((60 * DAY).unsigned_abs()).cast_signed();
+                        let mut event = match random.below(8) {
+                            0 => events.invited(member, at),
+                            1 => events.created_confirmed(member, at),
+                            _ => events.of(random.pick::<&str>(&TYPES), member, at),
+                        };
+                        if event["type"] == "estimated_activity" || random.below(2) == 0 {
+                            event["batch"] = format!("b{}", random.below(BATCHES)).into();
+                        }
+                        event
+                    };
+                    let batch: Vec<_> = (0..25).map(|_| one()).collect();
+                    let body = Value::from(batch.clone());
+                    server.client().post_json("/v1/events?on_invalid=skip", &body).ok("events");
+                    all.extend(batch);
+                }
+            }
+        }
+        for batch in &dead {
+            retract(server.client(), batch);
+        }
+        let survives = |event: &&Value| dead.iter().all(|batch| event["batch"] != **batch);
+        let mut model = Model::default();
+        model.publish(all.iter().filter(survives));
+        compare(server.client(), &model, now);
+    }
+}
+
+fn compare(client: &Client, model: &Model, now: i64) {
+    let window = 30 * DAY;
+    for (at, parameters) in [(None, "window=30d"), (Some(now - 20 * DAY), "window=30d")] {
+        for (types, filter) in [(None, ""), (Some(vec!["login".to_owned()]), "&types=login")] {
+            let as_of = at.map(|at| format!("&as_of={}", instant::rfc3339(at))).unwrap_or_default();
+            for tenant in [None, Some("acme"), Some("beta")] {
+                let path = tenant.map_or("/v1".to_owned(), |tenant| format!("/v1/tenants/{tenant}"));
+                let found = client.get(&format!("{path}/summary?{parameters}{as_of}{filter}"));
+                let question = Question {
+                    at: at.unwrap_or(now),
+                    as_of: at.is_some(),
+                    window,
+                    types: types.clone(),
+                    observed_only: false,
+                };
+                if found.status == 404 {
+                    assert!(model.users(tenant, &Question { as_of: false, ..question }).is_empty());
+                    continue;
+                }
+                let found = found.ok("a summary");
+                for (name, count) in model.summary(tenant, &question) {
+                    assert_eq!(found[&name], count, "{name} of {path} {parameters}{as_of}{filter}");
+                }
+            }
+        }
+    }
+}
+
+/// While the views are rebuilt, every answer is the one before or the one after, and none before comes after one after.
+#[test]
+fn no_answer_mixes_before_and_after() {
+    let users = git_activity::path("users.csv");
+    let (server, _data) = sealing_server("30000");
+    publish(&server, &git_activity::lines());
+    // What is published meanwhile changes no answer: it says the same of the same user again and again.
+    let (mut events, other) = (Events::seeded(73), ("230287431257595797", "another"));
+    let mut again = || events.of("user_changed", other, instant::now());
+    server.client().publish(&[again()]);
+    let before = answers(server.client());
+    for round in 0..5 {
+        let batch = format!("round {round}");
+        let path = format!("round%20{round}");
+        backfill(&server, &["--logins", text(&users), "--login-column", "created_at", "--batch", &batch]);
+        let with = answers(server.client());
+        assert_ne!(before, with);
+        let stop = AtomicBool::new(false);
+        let asked = thread::scope(|scope| {
+            let asking: Vec<_> = (0..3)
+                .map(|_| {
+                    let (stop, client) = (&stop, server.client().clone());
+                    scope.spawn(move || {
+                        let mut asked = Vec::new();
+                        while !stop.load(Ordering::Relaxed) {
+                            asked.push(answers(&client));
+                        }
+                        asked.push(answers(&client));
+                        asked
+                    })
+                })
+                .collect();
+            let writing = scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    server.client().publish(&[again()]);
+                }
+            });
+            retract(server.client(), &path);
+            stop.store(true, Ordering::Relaxed);
+            writing.join().unwrap();
+            asking.into_iter().map(|asking| asking.join().unwrap()).collect::<Vec<_>>()
+        });
+        for asked in asked {
+            for question in 0..before.len() {
+                let states: Vec<bool> = asked
+                    .iter()
+                    .map(|answers| {
+                        let found = &answers[question];
+                        let [is_before, is_with] = [&before, &with].map(|all| all[question] == *found);
+                        assert!(is_before || is_with, "{found} is neither");
+                        is_before
+                    })
+                    .collect();
+                assert!(
+                    states.is_sorted(),
+                    "question {question}: what was taken back came again: {states:?}"
+                );
+                assert!(states.last().unwrap());
+            }
+        }
+    }
+}
