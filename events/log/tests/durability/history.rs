@@ -4,17 +4,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lastseen_event::{EventBatch, Fact, Position, UtcInstant};
+use lastseen_event::{BatchName, EventBatch, Fact, Position, UtcInstant};
 use lastseen_log::{Disk, FaultDisk, Log, verify};
 use lastseen_store::contract::Source;
-use lastseen_store::{Detail, EventReader, EventStore, RecordedBatch};
+use lastseen_store::{AppendError, Batch, Detail, EventReader, EventStore, RecordedBatch, TypeCounts};
 
 use crate::support::chain;
 
 const SOURCE: Source = Source { series: 0 };
 
 /// The event with this number, this much later than by default: equal items, equal events; equal numbers, equal
-/// ids.
+/// ids. Or the retraction of its batch, which has no other event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) number: u64,
@@ -25,11 +25,35 @@ impl Item {
     pub(crate) fn new(number: u64) -> Self {
         Self { number, shift_us: 0 }
     }
+
+    pub(crate) fn retraction(number: u64) -> Self {
+        Self { number, shift_us: i64::MIN }
+    }
+
+    pub(crate) fn is_retraction(self) -> bool {
+        self.shift_us == i64::MIN
+    }
+
+    /// The batch of the event with this number.
+    pub(crate) fn batch_name(self) -> String {
+        format!("run {}", self.number)
+    }
+
+    /// Whether the event with this number has a batch.
+    pub(crate) fn has_batch(self) -> bool {
+        batch(&[Item::new(self.number)]).batch_name(0).is_some()
+    }
+}
+
+/// Takes the batch of this event back.
+pub(crate) fn retract(log: &Log, item: Item) -> Result<Option<Position>, AppendError> {
+    let name = item.batch_name();
+    crate::support::wait(log.retract(BatchName::new(&name).expect("valid")))
 }
 
 pub(crate) fn batch(items: &[Item]) -> EventBatch {
     let mut batch = EventBatch::default();
-    for item in items {
+    for item in items.iter().filter(|item| !item.is_retraction()) {
         SOURCE.push(&mut batch, item.number, item.shift_us);
     }
     batch
@@ -53,7 +77,31 @@ pub(crate) struct InDoubt {
 
 impl History {
     pub(crate) fn contains(&self, number: u64) -> bool {
-        self.items.iter().any(|item| item.number == number)
+        self.items.iter().any(|item| item.number == number && !item.is_retraction())
+    }
+
+    /// Where the batch of this event was taken back.
+    pub(crate) fn retracted(&self, number: u64) -> Option<Position> {
+        let at = self.items.iter().position(|item| *item == Item::retraction(number))?;
+        Some(Position::new(at as u64 + 1))
+    }
+
+    /// The events whose batch is not taken back.
+    pub(crate) fn alive(&self, items: &[Item]) -> Vec<Item> {
+        let is_alive = |item: &&Item| !item.is_retraction() && self.retracted(item.number).is_none();
+        items.iter().filter(is_alive).copied().collect()
+    }
+
+    /// What taking the batch of an event back has to say; then that is in the history.
+    pub(crate) fn retract(&mut self, item: Item) -> Option<Position> {
+        if !(self.contains(item.number) && item.has_batch()) {
+            return None;
+        }
+        let before = self.retracted(item.number);
+        if before.is_none() {
+            self.items.push(Item::retraction(item.number));
+        }
+        before.or(Some(self.position()))
     }
 
     /// The items that are new, each once.
@@ -82,37 +130,72 @@ impl History {
     pub(crate) fn compare(&self, log: &Log, in_doubt: Option<&InDoubt>) -> Result<Self, String> {
         let found = read_above(log, Position::START).map_err(|error| format!("cannot be read: {error}"))?;
         let mut items = self.items.clone();
-        if found.facts.len() > items.len() {
-            let doubt =
-                in_doubt.ok_or_else(|| format!("{} events too many", found.facts.len() - items.len()))?;
+        let count = found.facts.len() + found.retractions.len();
+        if count > items.len() {
+            let doubt = in_doubt.ok_or_else(|| format!("{} events too many", count - items.len()))?;
             items.extend(&doubt.items);
             let recorded =
                 found.facts[self.facts.len()..].iter().all(|fact| fact.recorded_at == doubt.recorded_at);
             check(recorded, || "recorded_at of the last group changed".to_owned())?;
         }
         let expected = batch(&items);
-        check(found.facts.len() == items.len(), || {
-            format!("{} events, acknowledged were {}", found.facts.len(), self.items.len())
-        })?;
+        check(count == items.len(), || format!("{count} events, acknowledged were {}", self.items.len()))?;
+        check(found.facts.len() == expected.len(), || "a retraction is taken for an event".to_owned())?;
+        let places = |retractions: bool| {
+            let places = items.iter().zip(1..).filter(move |(item, _)| item.is_retraction() == retractions);
+            places.map(|(_, position)| Position::new(position))
+        };
         for (at, (event, expected)) in found.events.iter().zip(expected.iter()).enumerate() {
             check(event == expected, || format!("event {at} is not the one that was appended"))?;
         }
         check(found.facts.starts_with(&self.facts), || "a fact changed".to_owned())?;
         let members = log.members();
-        for (at, (fact, event)) in found.facts.iter().zip(found.events.iter()).enumerate() {
+        let places_of_events = places(false);
+        for ((at, place), (fact, event)) in
+            places_of_events.enumerate().zip(found.facts.iter().zip(found.events.iter()))
+        {
             let names = (event.tenant_id.as_str(), event.user_id.as_str());
-            let same = fact.position.get() == at as u64 + 1
+            let same = fact.position == place
                 && (fact.id, fact.occurred_at, fact.event_type)
                     == (event.id, event.occurred_at, event.event_type)
                 && members.find(names.0, names.1) == Some(fact.member);
             check(same, || format!("fact {at} does not belong to its event"))?;
         }
         drop(members);
+        let found_at = found.retractions.iter().map(|retraction| retraction.position);
+        check(found_at.eq(places(true)), || "a retraction stands elsewhere".to_owned())?;
+        check(batches(log) == expected_batches(&items), || "the batches are counted otherwise".to_owned())?;
         check(log.tail().position() == Position::new(items.len() as u64), || {
             "the tail is elsewhere".to_owned()
         })?;
         Ok(Self { items, facts: found.facts })
     }
+}
+
+/// Name, events by type and retraction of every batch of a log, in the order of their numbers.
+type BatchList = Vec<(String, TypeCounts, Option<Position>)>;
+
+fn batches(log: &Log) -> BatchList {
+    let as_listed = |batch: &Batch| (batch.name().to_owned(), batch.events, batch.retracted);
+    log.with_batches(|batches| batches.iter().map(|(_, batch)| as_listed(batch)).collect())
+}
+
+fn expected_batches(items: &[Item]) -> BatchList {
+    let mut list = BatchList::new();
+    for (item, position) in items.iter().zip(1..) {
+        let name = item.batch_name();
+        let known = list.iter().position(|(other, ..)| *other == name);
+        if item.is_retraction() {
+            list[known.expect("a batch that is taken back is known")].2 = Some(Position::new(position));
+        } else if item.has_batch() {
+            let at = known.unwrap_or_else(|| {
+                list.push((name, TypeCounts::default(), None));
+                list.len() - 1
+            });
+            list[at].1.add(batch(&[*item]).get(0).event_type, 1);
+        }
+    }
+    list
 }
 
 /// The check that writes nothing finds something exactly where opening finds damage: in one of `damaged`, or nowhere.
@@ -151,6 +234,7 @@ pub(crate) fn drain(reader: &mut impl EventReader) -> Result<RecordedBatch, last
             all.events.push(&event);
         }
         all.facts.extend(batch.facts);
+        all.retractions.extend(batch.retractions);
     }
     Ok(all)
 }

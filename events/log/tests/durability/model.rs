@@ -6,12 +6,14 @@ use lastseen_log::{FaultDisk, Log, LogOptions};
 use lastseen_store::{AppendError, EventStore, OnRefused, RefusedRows, Subscription};
 use proptest::prelude::*;
 
-use crate::history::{History, Item, batch, read_above};
+use crate::history::{History, Item, batch, read_above, retract};
 use crate::support::{clock, multiplier, open, options, wait};
 
 #[derive(Clone, Debug)]
 enum Step {
     Append(Vec<Item>, OnRefused),
+    /// Takes the batch of this event back.
+    Retract(u64),
     Read(u64),
     /// Everything so far becomes a segment.
     Seal,
@@ -30,6 +32,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let step = prop_oneof![
         12 => (prop::collection::vec(item, 0..9), on_refused).prop_map(|(items, on)| Step::Append(items, on)),
+        1 => (0_u64..60).prop_map(Step::Retract),
         3 => (0_u64..90).prop_map(Step::Read),
         2 => Just(Step::Seal),
         1 => Just(Step::Reopen),
@@ -47,14 +50,22 @@ struct Expected {
 }
 
 /// The rule of idempotency in its shortest form: what is stored with the same content, however long ago, is a duplicate;
-/// an id among the last `window` events, or above in its own batch, that stands for something else is a conflict.
-fn expect(history: &[Item], window: usize, items: &[Item]) -> Expected {
+/// an id among the last `window` events, or above in its own batch, that stands for something else is a conflict. Before all that, what
+/// came with a batch that was taken back is refused.
+fn expect(whole: &History, window: usize, items: &[Item]) -> Expected {
+    let history = &whole.items;
     let recent = &history[history.len().saturating_sub(window)..];
     let mut expected = Expected::default();
     for (row, item) in items.iter().enumerate() {
-        if history.contains(item) || expected.new.contains(item) {
+        if whole.retracted(item.number).is_some() {
+            expected.refused.retracted.push(row);
+        } else if history.contains(item) || expected.new.contains(item) {
             expected.duplicates += 1;
-        } else if recent.iter().chain(&expected.new).any(|known| known.number == item.number) {
+        } else if recent
+            .iter()
+            .chain(&expected.new)
+            .any(|known| known.number == item.number && !known.is_retraction())
+        {
             expected.refused.conflicts.push(row);
         } else {
             expected.new.push(*item);
@@ -79,7 +90,7 @@ impl Pair {
     }
 
     fn append(&mut self, items: &[Item], on_refused: OnRefused) {
-        let expected = expect(&self.history.items, self.options.recent_ids, items);
+        let expected = expect(&self.history, self.options.recent_ids, items);
         match wait(self.log.append(batch(items), on_refused)) {
             Ok(appended) => {
                 assert!(!on_refused.refuses(&expected.refused));
@@ -114,11 +125,13 @@ impl Pair {
     fn read(&self, after: u64) {
         let after = after.min(self.history.position().get());
         let found = read_above(&self.log, Position::new(after)).expect("readable");
-        let items = &self.history.items[usize::try_from(after).expect("small")..];
-        assert!(found.events.iter().eq(batch(items).iter()));
-        assert!(
-            found.facts.iter().map(|fact| fact.position.get()).eq(after + 1..=self.history.position().get())
-        );
+        let rest = &self.history.items[usize::try_from(after).expect("small")..];
+        assert!(found.events.iter().eq(batch(rest).iter()));
+        let positions = found.facts.iter().map(|fact| fact.position);
+        let retractions = found.retractions.iter().map(|retraction| retraction.position);
+        let mut all: Vec<_> = positions.chain(retractions).map(Position::get).collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(after + 1..=self.history.position().get()));
     }
 }
 
@@ -135,6 +148,11 @@ proptest! {
         for step in steps {
             match step {
                 Step::Append(items, on_refused) => pair.append(&items, on_refused),
+                Step::Retract(number) => {
+                    let item = Item::new(number);
+                    let found = retract(&pair.log, item).expect("it is recorded");
+                    assert_eq!(found, pair.history.retract(item));
+                }
                 Step::Read(after) => pair.read(after),
                 Step::Seal => pair.log.seal().expect("seals"),
                 Step::Reopen => pair.reopen(pair.options.recent_ids),

@@ -6,13 +6,15 @@ use lastseen_event::UtcInstant;
 use lastseen_log::{Fault, FaultDisk, Log, LogOptions, OpenError, Operation, SyncSite};
 use lastseen_store::{AppendError, EventStore, OnRefused};
 
-use crate::history::{History, InDoubt, Item, batch, check, check_verified};
+use crate::history::{History, InDoubt, Item, batch, check, check_verified, retract};
 use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
 
 /// What a workload does, one after the other.
 #[derive(Debug)]
 enum Step {
     Append(Vec<Item>),
+    /// Takes the batch of an event back, if it has one.
+    Retract(Item),
     /// The same, but one of the writes it takes ends for lack of space after so many bytes: it is refused.
     NoSpace(Vec<Item>, u64, usize),
     /// Makes a segment of everything so far.
@@ -36,7 +38,8 @@ impl Workload {
         let options = options(WAL_FILE_BYTES[chance.index(WAL_FILE_BYTES.len())]);
         let mut sent = 0;
         let steps = (0..8 + chance.below(8))
-            .map(|_| match chance.below(16) {
+            .map(|_| match chance.below(18) {
+                16.. => Step::Retract(Item::new(chance.below(sent.max(1)))),
                 0..2 => Step::Reopen,
                 2 => Step::Kill,
                 14..16 => Step::Seal,
@@ -109,6 +112,12 @@ impl<'a> Run<'a> {
                     }
                     continue;
                 }
+                Step::Retract(item) => {
+                    if !self.retract(&log, *item)? {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 Step::NoSpace(items, nth, written) => {
                     self.disk.fail(Operation::Write, *nth, 1, (Fault::NoSpace, *written));
                     let powered = self.append(&log, items)?;
@@ -170,7 +179,9 @@ impl<'a> Run<'a> {
 
     /// Whether the power is still on.
     fn append(&mut self, log: &Log, items: &[Item]) -> Result<bool, String> {
+        let items = &self.history.alive(items);
         let new = self.history.new_of(items);
+        let before = self.history.position();
         match wait(log.append(batch(items), OnRefused::RefuseBatch)) {
             Ok(appended) => {
                 self.history.items.extend(&new);
@@ -178,8 +189,7 @@ impl<'a> Run<'a> {
                 check((appended.stored, appended.duplicates, appended.position) == expected, || {
                     format!("the log says {appended:?}, the model {expected:?}")
                 })?;
-                let after = lastseen_event::Position::new(self.history.facts.len() as u64);
-                match crate::history::read_above(log, after) {
+                match crate::history::read_above(log, before) {
                     Ok(read) => self.history.facts.extend(read.facts),
                     Err(_) if self.power_is_off() => return Err("acknowledged without power".to_owned()),
                     Err(error) => return Err(format!("cannot be read: {error}")),
@@ -199,6 +209,25 @@ impl<'a> Run<'a> {
             }
             Err(error) => Err(format!("refused: {error}")),
         }
+    }
+}
+
+impl Run<'_> {
+    /// Whether the power is still on.
+    fn retract(&mut self, log: &Log, item: Item) -> Result<bool, String> {
+        let before = self.history.clone();
+        let expected = self.history.retract(item);
+        match retract(log, item) {
+            Ok(found) => check(found == expected, || format!("taken back at {found:?}, not {expected:?}"))?,
+            Err(_) if self.power_is_off() => {
+                let recorded_at = UtcInstant::from_micros(self.now_us);
+                self.history = before;
+                self.in_doubt = Some(InDoubt { items: vec![Item::retraction(item.number)], recorded_at });
+                return Ok(false);
+            }
+            Err(error) => return Err(format!("not taken back: {error}")),
+        }
+        Ok(true)
     }
 }
 
@@ -295,6 +324,11 @@ impl Found<'_> {
         let next = next.max().map_or(0, |last| last + 1);
         let doubt = self.in_doubt.map(|doubt| doubt.items.clone()).unwrap_or_default();
         for items in [doubt, history.items.clone(), vec![Item::new(next), Item::new(next + 1)]] {
+            for item in items.iter().filter(|item| item.is_retraction()) {
+                let found = retract(&log, *item).map_err(|error| format!("does not go on: {error}"))?;
+                check(found == history.retract(*item), || format!("taken back at {found:?}"))?;
+            }
+            let items = history.alive(&items);
             let new = history.new_of(&items);
             let appended = wait(log.append(batch(&items), OnRefused::RefuseBatch));
             let appended = appended.map_err(|error| format!("does not go on: {error}"))?;
