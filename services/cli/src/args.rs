@@ -47,6 +47,9 @@ pub(crate) enum Command {
     /// changed in the table. A row without a deletion whose user this batch had deleted comes back. Rows that are refused are
     /// written to a file with their reasons, and the others are stored (exit code 3).
     ///
+    /// A PostgreSQL database is read in one snapshot of it, with --table or --query; the command asks for TLS unless the database is on
+    /// this machine or the URL says ?sslmode=disable, and trusts whom this machine trusts (the variable `SSL_CERT_FILE` names others).
+    ///
     /// Instants are RFC 3339, or as databases print them (2026-01-06 16:00:00+00); without an offset they are UTC. In CSV an empty
     /// field and \N are null.
     Backfill(Box<BackfillArgs>),
@@ -126,21 +129,30 @@ pub(crate) struct ImportArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct BackfillArgs {
-    /// The users table as CSV with a header or as NDJSON, plain or gzipped; - is stdin
+    #[command(subcommand)]
+    pub(crate) command: Option<BackfillCommand>,
+    /// The users table: a file as CSV with a header, NDJSON or Parquet, - for stdin, or `postgres://USER@HOST/DATABASE`
     #[arg(value_name = "SOURCE", required_unless_present = "logins")]
     pub(crate) source: Option<PathBuf>,
     /// The name of this run: all of its events bear it
-    #[arg(long, value_name = "NAME", value_parser = batch_name)]
-    pub(crate) batch: String,
-    /// A table of logins or sessions, each a row: real activity
+    #[arg(long, value_name = "NAME", value_parser = batch_name, required = true)]
+    pub(crate) batch: Option<String>,
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
+    /// A file with a table of logins or sessions, each a row: real activity
     #[arg(long, value_name = "FILE")]
     pub(crate) logins: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) columns: ColumnArgs,
-    /// What the files are, where their names do not say it (.csv, .ndjson, .jsonl, each also with .gz)
-    #[arg(long, value_name = "FORMAT")]
-    pub(crate) format: Option<TableFormat>,
+    /// The table of logins in the database that SOURCE names
+    #[arg(long, value_name = "NAME", conflicts_with = "logins_query")]
+    pub(crate) logins_table: Option<String>,
+    /// A SELECT whose rows are the table of logins
+    #[arg(long, value_name = "SQL")]
+    pub(crate) logins_query: Option<String>,
+    /// The column of the instant in a table of logins
+    #[arg(long, value_name = "NAME", default_value = "occurred_at", value_parser = column_name)]
+    pub(crate) login_column: String,
     /// Send nothing; say what would be sent, and of how many users the server knows better already
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -151,20 +163,76 @@ pub(crate) struct BackfillArgs {
     pub(crate) send: SendArgs,
 }
 
-/// What the columns of a table are called.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackfillCommand {
+    /// Compare a users table with what the server says of its users
+    ///
+    /// Prints every difference with its cause. Those that the rules explain, such as an observation that beats an estimate, are no
+    /// findings; of the others (exit code 3) the cause says what mends them: mostly the same backfill once more.
+    Verify(Box<BackfillVerifyArgs>),
+    /// Take a batch back: all numbers are then as if it had never been, and its name is dead
+    ///
+    /// Its events stay on record and count no more. The server rebuilds its numbers beside those it answers with; the command
+    /// waits until they are in place.
+    Retract(RetractArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackfillVerifyArgs {
+    /// The users table, as for `backfill`
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: PathBuf,
+    /// List also the users who were really seen, which beats any estimate: mostly many
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RetractArgs {
+    /// The name of the batch
+    #[arg(value_name = "NAME", value_parser = batch_name)]
+    pub(crate) batch: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Where a users table is and what its columns are called.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TableArgs {
+    /// The users table in the database that SOURCE names, such as users or app.users
+    #[arg(long, value_name = "NAME", conflicts_with = "query")]
+    pub(crate) table: Option<String>,
+    /// A SELECT whose rows are the users table
+    #[arg(long, value_name = "SQL")]
+    pub(crate) query: Option<String>,
+    /// The password of the database, where its URL has none
+    #[arg(long, value_name = "PASSWORD", env = "PGPASSWORD", hide_env_values = true)]
+    pub(crate) postgres_password: Option<String>,
+    /// What the files are, where their names do not say it (.csv, .ndjson, .jsonl, each also with .gz; .parquet)
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<TableFormat>,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
+}
+
+/// What the columns of a users table are called.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ColumnArgs {
     /// The column of the tenant
-    #[arg(long = "tenant-column", value_name = "NAME", default_value = "tenant_id")]
+    #[arg(long = "tenant-column", value_name = "NAME", default_value = "tenant_id", value_parser = column_name)]
     pub(crate) tenant: String,
     /// The column of the user
-    #[arg(long = "user-column", value_name = "NAME", default_value = "user_id")]
+    #[arg(long = "user-column", value_name = "NAME", default_value = "user_id", value_parser = column_name)]
     pub(crate) user: String,
     /// The column that says whether the user is confirmed: true or false, t or f, 1 or 0, yes or no
-    #[arg(long = "confirmed-column", value_name = "NAME", default_value = "email_confirmed")]
+    #[arg(long = "confirmed-column", value_name = "NAME", default_value = "email_confirmed", value_parser = column_name)]
     pub(crate) confirmed: String,
     /// The column of the instant of creation
-    #[arg(long = "created-column", value_name = "NAME", default_value = "created_at")]
+    #[arg(long = "created-column", value_name = "NAME", default_value = "created_at", value_parser = column_name)]
     pub(crate) created: String,
     /// The column of the instant of the last change; empty: there is none
     #[arg(long = "modified-column", value_name = "NAME", default_value = "modified_at")]
@@ -173,11 +241,8 @@ pub(crate) struct ColumnArgs {
     #[arg(long = "deleted-column", value_name = "NAME", default_value = "deleted_at")]
     pub(crate) deleted: String,
     /// The column of the last real login, if there is one, such as `last_login_at`
-    #[arg(long = "observed-column", value_name = "NAME")]
+    #[arg(long = "observed-column", value_name = "NAME", value_parser = column_name)]
     pub(crate) observed: Option<String>,
-    /// The column of the instant in a table of logins
-    #[arg(long = "login-column", value_name = "NAME", default_value = "occurred_at")]
-    pub(crate) login: String,
 }
 
 /// What `backfill --format` takes.
@@ -187,23 +252,32 @@ pub(crate) enum TableFormat {
     Csv,
     /// A JSON object a line
     Ndjson,
+    /// Columns; a file only
+    Parquet,
 }
 
-/// Where events go and how; of every command that sends some.
+/// The server that a command talks to.
 #[derive(Debug, clap::Args)]
-pub(crate) struct SendArgs {
-    /// The server to send to
+pub(crate) struct ServerArgs {
+    /// The server to talk to
     #[arg(long, value_name = "URL", env = "LASTSEEN_SERVER", default_value = "http://127.0.0.1:8080", value_parser = server_url)]
     pub(crate) server: String,
     /// API key, where the server asks for one
     #[arg(long, value_name = "KEY", env = "LASTSEEN_KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,
-    /// Most events in one request
-    #[arg(long, value_name = "N", env = "LASTSEEN_BATCH_EVENTS", default_value = "5000", value_parser = batch_events())]
-    pub(crate) batch_events: usize,
     /// How long to go on trying while the server is away, busy or not ready, such as 30s or 5m
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_RETRY_FOR", default_value = "30s", value_parser = span)]
     pub(crate) retry_for: Duration,
+}
+
+/// Where events go and how; of every command that sends some.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SendArgs {
+    #[command(flatten)]
+    pub(crate) to: ServerArgs,
+    /// Most events in one request
+    #[arg(long, value_name = "N", env = "LASTSEEN_BATCH_EVENTS", default_value = "5000", value_parser = batch_events())]
+    pub(crate) batch_events: usize,
 }
 
 #[derive(Debug, clap::Args)]
@@ -301,6 +375,10 @@ fn position(text: &str) -> Result<Position, &'static str> {
 
 fn batch_name(text: &str) -> Result<String, String> {
     BatchName::new(text).map(|name| name.as_str().to_owned()).map_err(|error| error.to_string())
+}
+
+fn column_name(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("expected the name of a column") } else { Ok(text.to_owned()) }
 }
 
 fn segment_events() -> RangedU64ValueParser<u64> {

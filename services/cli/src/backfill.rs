@@ -4,87 +4,108 @@
 //! event's id follows from its row, so a second run adds only what has changed in the table.
 
 mod columns;
-mod deleted;
+mod database;
+mod decisions;
 mod instant;
+mod parquet;
 mod reader;
 mod rejects;
 mod report;
+mod retract;
 mod row;
 mod source;
+mod table;
+mod verify;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::mpsc::Receiver;
 
 use anyhow::Context;
 use lastseen_event::limits::FUTURE_TOLERANCE;
 use lastseen_store::{Clock, SystemClock};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use self::columns::{Column, Names};
-use self::deleted::Deleted;
-use self::reader::{Batch, Job, Kind, Source};
+use self::decisions::Decisions;
+use self::reader::{Batch, Job};
 use self::rejects::Rejects;
 use self::report::Report;
+use self::table::{Kind, Tables};
 use crate::Outcome;
 use crate::ahead::{self, Ended, Message};
-use crate::args::{BackfillArgs, ColumnArgs};
-use crate::input;
+use crate::args::{BackfillArgs, BackfillCommand};
 use crate::signals::Interrupt;
-use crate::upload::{Sent, Uploader};
+use crate::upload::{Found, Sent, Uploader};
 
-/// Reads all sources, in order, and sends what their rows stand for.
-pub(crate) fn run(args: BackfillArgs) -> anyhow::Result<Outcome> {
+/// Brings tables in, compares one, or takes a batch back.
+pub(crate) fn run(mut args: BackfillArgs) -> anyhow::Result<Outcome> {
+    match args.command.take() {
+        None => bring_in(args),
+        Some(BackfillCommand::Verify(args)) => verify::run(&args),
+        Some(BackfillCommand::Retract(args)) => retract::run(&args),
+    }
+}
+
+/// Reads all tables, in order, and sends what their rows stand for.
+fn bring_in(args: BackfillArgs) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
-    let uploader = Uploader::new(&args.send, interrupt.clone());
-    let sources = sources(&args);
-    let files: Vec<_> = sources.iter().map(|source| source.file.clone()).collect();
-    let bytes_total = input::total_bytes(&files)?;
+    let uploader = Uploader::new(&args.send.to, interrupt.clone());
+    let tables = Tables::of_backfill(&args)?;
+    let size = tables.size()?;
+    let batch = args.batch.context("--batch names the run")?;
     let now = SystemClock.now();
-    let deleted = if args.source.is_some() && !args.columns.deleted.is_empty() {
-        Deleted::ask(&uploader, &args.batch)?
+    let has_users = tables.iter().any(|table| table.kind == Kind::Users);
+    let decisions = if has_users && !args.table.columns.deleted.is_empty() {
+        let Some(decisions) = Decisions::ask(&uploader)? else { return Ok(Outcome::Interrupted) };
+        decisions
     } else {
-        Deleted::default()
+        Decisions::default()
     };
-    let rejects = Rejects::new(args.rejects, &args.batch);
-    let names = files.iter().map(|file| report::name_of(file)).collect();
-    let report = Report::new(names, bytes_total, (rejects, args.dry_run));
+    let rejects = Rejects::new(args.rejects, &batch);
+    let names = tables.iter().map(ToString::to_string).collect();
+    let report = Report::new(names, size, (rejects, args.dry_run));
     let job = Job {
-        sources,
-        format: args.format,
-        batch: args.batch,
+        tables,
+        batch,
         batch_events: args.send.batch_events,
-        deleted,
+        decisions,
         now,
         latest: now.saturating_add(FUTURE_TOLERANCE),
     };
     let messages = reader::start(job).context("cannot start a thread")?;
-    let mut backfill =
-        Backfill { uploader, report, interrupt, is_dry: args.dry_run, has_users: args.source.is_some() };
+    let mut backfill = Backfill { uploader, report, interrupt, is_dry: args.dry_run, has_users };
     let ended = backfill.send_all(&messages);
-    backfill.report.finish(&ended)?;
-    Ok(ended?.outcome(backfill.report.refused()))
+    let told = backfill.report.finish(&ended);
+    let outcome = ended?.outcome(backfill.report.refused());
+    told.map(|()| outcome)
 }
 
-/// The tables that are named, users first.
-fn sources(args: &BackfillArgs) -> Vec<Source> {
-    let ColumnArgs { tenant, user, confirmed, created, modified, deleted, observed, login } = &args.columns;
-    let member = [(Column::Tenant, tenant), (Column::User, user)];
-    let row = [
-        (Column::Confirmed, confirmed),
-        (Column::Created, created),
-        (Column::Modified, modified),
-        (Column::Deleted, deleted),
-    ];
-    let users = member.into_iter().chain(row).chain(observed.iter().map(|name| (Column::Observed, name)));
-    let users = Names::new(users);
-    let logins = Names::new(member.into_iter().chain([(Column::Observed, login)]));
-    let source =
-        |file: &Path, names: &Names, kind| Source { file: file.to_owned(), names: names.clone(), kind };
-    let tables = args.source.iter().map(|file| source(file, &users, Kind::Users));
-    tables.chain(args.logins.iter().map(|file| source(file, &logins, Kind::Logins))).collect()
+/// What the server says of users of one tenant; none if it does not know the tenant. `None`: a signal came first.
+fn look_up<T: DeserializeOwned>(
+    uploader: &Uploader,
+    tenant_id: &str,
+    user_ids: &[&str],
+    notice: impl FnMut(&str),
+) -> anyhow::Result<Option<Vec<T>>> {
+    #[derive(Serialize)]
+    struct Lookup<'a> {
+        user_ids: &'a [&'a str],
+    }
+    #[derive(Deserialize)]
+    struct Users<T> {
+        users: Vec<T>,
+    }
+    let path = format!("/v1/tenants/{}/users/lookup", utf8_percent_encode(tenant_id, NON_ALPHANUMERIC));
+    match uploader.post::<Users<T>>(&path, &Lookup { user_ids }, notice)? {
+        Found::Answer(found) => Ok(Some(found.users)),
+        Found::Unknown => Ok(Some(Vec::new())),
+        Found::Interrupted => Ok(None),
+    }
 }
+
+/// As many as are looked up at once.
+const LOOKUP_USERS_MAX: usize = 1_000;
 
 struct Backfill {
     uploader: Uploader,
@@ -110,7 +131,7 @@ impl Backfill {
 
     fn deal(&mut self, batch: &Batch) -> anyhow::Result<Ended> {
         if self.is_dry {
-            let observed = self.observed(batch)?;
+            let Some(observed) = self.observed(batch)? else { return Ok(Ended::Interrupted) };
             self.report.observed(observed);
         } else if let Ended::Interrupted = self.send(batch)? {
             return Ok(Ended::Interrupted);
@@ -130,37 +151,26 @@ impl Backfill {
         Ok(Ended::AtTheEnd)
     }
 
-    /// How many users of a batch the server has seen.
-    fn observed(&self, batch: &Batch) -> anyhow::Result<u64> {
-        /// As many as are answered at once.
-        const USERS_MAX: usize = 1_000;
-        #[derive(Serialize)]
-        struct Lookup<'a> {
-            user_ids: &'a [&'a str],
-        }
-        #[derive(Deserialize)]
-        struct Found {
-            users: Vec<User>,
-        }
+    /// How many users of a batch the server has seen. `None`: a signal came first.
+    fn observed(&self, batch: &Batch) -> anyhow::Result<Option<u64>> {
         #[derive(Deserialize)]
         struct User {
             provenance: Option<String>,
         }
         let mut by_tenant: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for row in batch.rows.iter().filter(|row| self.has_users && row.source == 0) {
+        for row in batch.rows.iter().filter(|row| self.has_users && row.table == 0) {
             by_tenant.entry(&row.tenant_id).or_default().push(&row.user_id);
         }
         let mut observed = 0;
         for (tenant, users) in by_tenant {
-            for user_ids in users.chunks(USERS_MAX) {
-                let path =
-                    format!("/v1/tenants/{}/users/lookup", utf8_percent_encode(tenant, NON_ALPHANUMERIC));
-                let found: Option<Found> = self.uploader.post(&path, &Lookup { user_ids })?;
-                let users = found.into_iter().flat_map(|found| found.users);
-                let seen = users.filter(|user| user.provenance.as_deref() == Some("observed"));
+            for user_ids in users.chunks(LOOKUP_USERS_MAX) {
+                let users =
+                    look_up::<User>(&self.uploader, tenant, user_ids, |notice| self.report.notice(notice))?;
+                let Some(users) = users else { return Ok(None) };
+                let seen = users.iter().filter(|user| user.provenance.as_deref() == Some("observed"));
                 observed += seen.count() as u64;
             }
         }
-        Ok(observed)
+        Ok(Some(observed))
     }
 }

@@ -45,6 +45,15 @@ impl Progress {
         progress.ticking(bytes)
     }
 
+    /// Of so many rows, about; `None` if that is not known. Redraws itself while nothing comes.
+    pub(crate) fn of_rows(rows: Option<u64>) -> Self {
+        let progress = match rows {
+            Some(_) => Self::new("rows", "{bar:30} {human_pos}/{human_len} {eta} left  {msg}"),
+            None => Self::new("rows", "{spinner} {msg}"),
+        };
+        progress.ticking(rows)
+    }
+
     /// Of a span of so many milliseconds of simulated time.
     pub(crate) fn of_span(ms: u64) -> Self {
         Self::new("ms", "{bar:30} {percent}% {eta} left  {msg}").ticking(Some(ms))

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body, Error, RequestBuilder};
 
-use crate::args::SendArgs;
+use crate::args::ServerArgs;
 use crate::signals::Interrupt;
 
 /// Longer than any answer to a batch of the largest size takes on a server that works.
@@ -75,6 +75,22 @@ pub(crate) enum Sent {
     Interrupted,
 }
 
+/// What asking led to, failures apart.
+pub(crate) enum Found<T> {
+    Answer(T),
+    /// The server does not know what was asked about.
+    Unknown,
+    /// A signal came first.
+    Interrupted,
+}
+
+/// How JSON is asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Method {
+    Get,
+    Delete,
+}
+
 /// A connection to one server.
 pub(crate) struct Uploader {
     agent: Agent,
@@ -86,14 +102,14 @@ pub(crate) struct Uploader {
 }
 
 /// What one attempt led to, failures apart.
-enum Attempt {
-    Answered(Answer),
+enum Attempt<T> {
+    Answered(T),
     /// Not now: why, and how long the server asks to wait.
     Later(String, Option<Duration>),
 }
 
 impl Uploader {
-    pub(crate) fn new(args: &SendArgs, interrupt: Interrupt) -> Self {
+    pub(crate) fn new(args: &ServerArgs, interrupt: Interrupt) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
@@ -110,12 +126,98 @@ impl Uploader {
     }
 
     /// Sends `body` until it is answered. `notice` is told once that the server makes us wait.
-    pub(crate) fn send(&self, body: &[u8], mut notice: impl FnMut(&str)) -> anyhow::Result<Sent> {
+    pub(crate) fn send(&self, body: &[u8], notice: impl FnMut(&str)) -> anyhow::Result<Sent> {
+        let answered = self.until_answered(notice, || {
+            let request = self.agent.post(&self.url).header(header::CONTENT_TYPE, "application/x-ndjson");
+            Self::whole(self.authorized(request).send(body), &self.url)
+        })?;
+        match answered {
+            Some((StatusCode::OK, text)) => Ok(Sent::Answered(decoded(&self.url, &text)?)),
+            Some((status, text)) => bail!("{} answered {}", self.url, describe(status, &text)),
+            None => Ok(Sent::Interrupted),
+        }
+    }
+
+    /// Asks until there is an answer; its body, as long as it may be. `None`: a signal came first.
+    ///
+    /// # Errors
+    /// Where there is no answer for too long, or it is not 200.
+    pub(crate) fn get(
+        &self,
+        path: &str,
+        notice: &dyn Fn(&str),
+    ) -> anyhow::Result<Option<impl Read + Send + use<>>> {
+        let url = format!("{}{path}", self.server);
+        self.until_answered(notice, || {
+            let request = self.agent.get(&url).config().timeout_global(None).build();
+            let mut response = match self.authorized(request).call() {
+                Ok(response) => response,
+                Err(error) => return later(error, &url),
+            };
+            if response.status() == StatusCode::OK {
+                return Ok(Attempt::Answered(response.into_body().into_reader()));
+            }
+            let (status, wait) = (response.status(), retry_after(&response));
+            let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
+            if is_passing(status) {
+                return Ok(Attempt::Later(format!("the server answered {}", describe(status, &text)), wait));
+            }
+            bail!("{url} answered {}", describe(status, &text))
+        })
+    }
+
+    /// Asks with a body of JSON until there is an answer; `Unknown` for what the server does not know.
+    ///
+    /// # Errors
+    /// Where there is no answer for too long, or it is neither 200 nor 404.
+    pub(crate) fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        notice: impl FnMut(&str),
+    ) -> anyhow::Result<Found<T>> {
+        let url = format!("{}{path}", self.server);
+        let body = serde_json::to_vec(body)?;
+        let answered = self.until_answered(notice, || {
+            let request = self.agent.post(&url).header(header::CONTENT_TYPE, "application/json");
+            Self::whole(self.authorized(request).send(&body), &url)
+        })?;
+        found(&url, answered)
+    }
+
+    /// Asks for JSON with GET or DELETE, until there is an answer.
+    ///
+    /// # Errors
+    /// Where there is no answer for too long, or it is neither 200, 202 nor 404.
+    pub(crate) fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        notice: impl FnMut(&str),
+    ) -> anyhow::Result<Found<T>> {
+        let url = format!("{}{path}", self.server);
+        let answered = self.until_answered(notice, || {
+            let request = match method {
+                Method::Get => self.agent.get(&url),
+                Method::Delete => self.agent.delete(&url),
+            };
+            Self::whole(self.authorized(request).call(), &url)
+        })?;
+        found(&url, answered)
+    }
+
+    /// Tries until there is an answer that is not to come later; `None` if a signal comes first. `notice` is told once that
+    /// the server makes us wait.
+    fn until_answered<T>(
+        &self,
+        mut notice: impl FnMut(&str),
+        mut attempt: impl FnMut() -> anyhow::Result<Attempt<T>>,
+    ) -> anyhow::Result<Option<T>> {
         let mut waiting: Option<Instant> = None;
         let mut pause = PAUSE_MIN;
         loop {
-            let (reason, asked) = match self.attempt(body)? {
-                Attempt::Answered(answer) => return Ok(Sent::Answered(answer)),
+            let (reason, asked) = match attempt()? {
+                Attempt::Answered(answer) => return Ok(Some(answer)),
                 Attempt::Later(reason, asked) => (reason, asked),
             };
             let first = waiting.is_none();
@@ -128,51 +230,9 @@ impl Uploader {
             }
             // At least one more attempt at the very end, whatever the server asked for.
             if self.interrupt.sleep(asked.unwrap_or(pause).min(left)) {
-                return Ok(Sent::Interrupted);
+                return Ok(None);
             }
             pause = (pause * 2).min(PAUSE_MAX);
-        }
-    }
-
-    /// Asks once; the body of the answer, as long as it may be.
-    ///
-    /// # Errors
-    /// Where there is no answer, or it is not 200.
-    pub(crate) fn get(&self, path: &str) -> anyhow::Result<impl Read + use<>> {
-        let url = format!("{}{path}", self.server);
-        let request = self.agent.get(&url).config().timeout_global(None).build();
-        let mut response =
-            self.authorized(request).call().with_context(|| format!("no answer from {url}"))?;
-        if response.status() != StatusCode::OK {
-            let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
-            bail!("{url} answered {}", describe(&response, &text));
-        }
-        Ok(response.into_body().into_reader())
-    }
-
-    /// Asks once with a body of JSON; `None` for what the server does not know.
-    ///
-    /// # Errors
-    /// Where there is no answer, or it is neither 200 nor 404.
-    pub(crate) fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-    ) -> anyhow::Result<Option<T>> {
-        let url = format!("{}{path}", self.server);
-        let no_answer = || format!("no answer from {url}");
-        let request = self.agent.post(&url).header(header::CONTENT_TYPE, "application/json");
-        let body = serde_json::to_vec(body)?;
-        let mut response = self.authorized(request).send(&body).with_context(no_answer)?;
-        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        let text = text.with_context(no_answer)?;
-        match response.status() {
-            StatusCode::OK => {
-                let answer = serde_json::from_slice(&text);
-                answer.map(Some).with_context(|| format!("{url} did not answer as Lastseen does"))
-            }
-            StatusCode::NOT_FOUND => Ok(None),
-            _ => bail!("{url} answered {}", describe(&response, &text)),
         }
     }
 
@@ -183,39 +243,61 @@ impl Uploader {
         }
     }
 
-    fn attempt(&self, body: &[u8]) -> anyhow::Result<Attempt> {
-        let request = self.agent.post(&self.url).header(header::CONTENT_TYPE, "application/x-ndjson");
-        let mut response = match self.authorized(request).send(body) {
+    /// Status and body of an answer, unless it is one that passes.
+    fn whole(
+        response: Result<Response<Body>, Error>,
+        url: &str,
+    ) -> anyhow::Result<Attempt<(StatusCode, Vec<u8>)>> {
+        let mut response = match response {
             Ok(response) => response,
-            Err(error) => return later(error, &self.url),
+            Err(error) => return later(error, url),
         };
         let text = match response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec() {
             Ok(text) => text,
-            Err(error) => return later(error, &self.url),
+            Err(error) => return later(error, url),
         };
-        match response.status() {
-            StatusCode::OK => {
-                let answer = serde_json::from_slice(&text)
-                    .with_context(|| format!("{} did not answer as Lastseen does", self.url))?;
-                Ok(Attempt::Answered(answer))
-            }
-            StatusCode::REQUEST_TIMEOUT
+        let status = response.status();
+        if is_passing(status) {
+            let reason = format!("the server answered {}", describe(status, &text));
+            return Ok(Attempt::Later(reason, retry_after(&response)));
+        }
+        Ok(Attempt::Answered((status, text)))
+    }
+}
+
+/// What an answer in JSON is to who asked.
+fn found<T: DeserializeOwned>(
+    url: &str,
+    answered: Option<(StatusCode, Vec<u8>)>,
+) -> anyhow::Result<Found<T>> {
+    match answered {
+        Some((StatusCode::OK | StatusCode::ACCEPTED, text)) => Ok(Found::Answer(decoded(url, &text)?)),
+        Some((StatusCode::NOT_FOUND, _)) => Ok(Found::Unknown),
+        Some((status, text)) => bail!("{url} answered {}", describe(status, &text)),
+        None => Ok(Found::Interrupted),
+    }
+}
+
+fn decoded<T: DeserializeOwned>(url: &str, text: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(text).with_context(|| format!("{url} did not answer as Lastseen does"))
+}
+
+/// Whether another answer may come later.
+fn is_passing(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT
             | StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT
             // A full disk: space may return.
-            | StatusCode::INSUFFICIENT_STORAGE => {
-                let reason = format!("the server answered {}", describe(&response, &text));
-                Ok(Attempt::Later(reason, retry_after(&response)))
-            }
-            _ => bail!("{} answered {}", self.url, describe(&response, &text)),
-        }
-    }
+            | StatusCode::INSUFFICIENT_STORAGE
+    )
 }
 
 /// Sorts the failures of the transport into those that time may heal and the others.
-fn later(error: Error, url: &str) -> anyhow::Result<Attempt> {
+fn later<T>(error: Error, url: &str) -> anyhow::Result<Attempt<T>> {
     match error {
         Error::Io(_) | Error::Timeout(_) | Error::ConnectionFailed | Error::Protocol(_) => {
             Ok(Attempt::Later(format!("no answer from {url} ({error})"), None))
@@ -231,14 +313,13 @@ fn retry_after(response: &Response<Body>) -> Option<Duration> {
 }
 
 /// Status, code and detail of a problem; the beginning of the body if it is none.
-fn describe(response: &Response<Body>, body: &[u8]) -> String {
+fn describe(status: StatusCode, body: &[u8]) -> String {
     const QUOTED_CHARS_MAX: usize = 200;
     #[derive(Deserialize)]
     struct Problem {
         code: String,
         detail: String,
     }
-    let status = response.status();
     if let Ok(Problem { code, detail }) = serde_json::from_slice(body) {
         return format!("{status}, {code}: {detail}");
     }

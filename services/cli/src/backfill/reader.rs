@@ -1,7 +1,6 @@
 //! The thread that reads ahead: rows in, batches of events out. It ends when nobody takes its batches any more.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
@@ -10,12 +9,12 @@ use anyhow::Context;
 use lastseen_event::wire::encode_published;
 use lastseen_event::{BatchName, Event, EventType, UtcInstant};
 
-use super::columns::{Column, Names, Record};
-use super::deleted::Deleted;
+use super::columns::{Column, Record};
+use super::decisions::Decisions;
 use super::row::{self, Fault, Row};
-use super::source::{Next, Rows};
+use super::source::Next;
+use super::table::{Kind, Tables};
 use crate::ahead::{self, Batches, Message, Stop};
-use crate::args::TableFormat;
 use crate::upload::BODY_BYTES_MAX;
 
 /// More than the events of one row take.
@@ -25,31 +24,14 @@ const ROW_EVENTS: usize = 5;
 
 /// What is read.
 pub(super) struct Job {
-    /// Users tables, then tables of logins.
-    pub(super) sources: Vec<Source>,
-    pub(super) format: Option<TableFormat>,
+    pub(super) tables: Tables,
     pub(super) batch: String,
     pub(super) batch_events: usize,
-    pub(super) deleted: Deleted,
+    pub(super) decisions: Decisions,
     /// When the run began.
     pub(super) now: UtcInstant,
     /// No event may have occurred later.
     pub(super) latest: UtcInstant,
-}
-
-/// A file and what its rows are.
-pub(super) struct Source {
-    pub(super) file: PathBuf,
-    pub(super) names: Names,
-    pub(super) kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A user each.
-    Users,
-    /// A login each.
-    Logins,
 }
 
 /// The events of one request, the rows they come from, and what the rows were.
@@ -69,8 +51,8 @@ pub(super) struct Batch {
 /// Whose row it is, and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
-    /// Which source, from 0.
-    pub(super) source: usize,
+    /// Which table, from 0.
+    pub(super) table: usize,
     pub(super) line: u64,
     pub(super) tenant_id: String,
     pub(super) user_id: String,
@@ -130,23 +112,23 @@ struct Reader {
 
 impl Reader {
     fn read_all(mut self) -> Result<(), Stop> {
-        let read = (0..self.job.sources.len()).try_for_each(|source| self.read(source));
+        let tables = self.job.tables.iter().len();
+        let read = (0..tables).try_for_each(|table| self.read(table));
         // Also what was read before a failure.
         self.flush()?;
         read
     }
 
-    fn read(&mut self, source: usize) -> Result<(), Stop> {
-        let Source { file, names, .. } = &self.job.sources[source];
-        let cannot_read = format!("cannot read {}", file.display());
-        let mut rows = Rows::open(file, self.job.format, names, &self.bytes_read)?;
+    fn read(&mut self, table: usize) -> Result<(), Stop> {
+        let cannot_read = format!("cannot read {}", self.job.tables.get(table));
+        let mut rows = self.job.tables.rows(table, &self.bytes_read)?;
         let mut record = Record::default();
         loop {
             match rows.next(&mut record).with_context(|| cannot_read.clone())? {
                 Next::End => return Ok(()),
-                Next::Row => self.row(source, &record),
+                Next::Row => self.row(table, &record),
                 Next::Bad(reason) => {
-                    self.refuse(source, &Record::at(record.line), Fault { field: "", reason });
+                    self.refuse(table, &Record::at(record.line), Fault { field: "", reason });
                 }
             }
             let Batch { origins, rejects, body, .. } = &self.batch;
@@ -158,16 +140,16 @@ impl Reader {
         }
     }
 
-    fn row(&mut self, source: usize, record: &Record) {
-        let Job { batch: name, deleted, now, latest, .. } = &self.job;
-        let name = BatchName::new(name).expect("it was checked");
-        let read = match self.job.sources[source].kind {
+    fn row(&mut self, table: usize, record: &Record) {
+        let Job { batch: of, decisions, now, latest, .. } = &self.job;
+        let name = BatchName::new(of).expect("it was checked");
+        let read = match self.job.tables.get(table).kind {
             Kind::Users => Row::read(record, *latest).map(|row| {
                 let member = (row.tenant_id.as_str(), row.user_id.as_str());
                 let restored_at = row
                     .deleted_at
                     .is_none()
-                    .then(|| deleted.restored_at(member, row.modified_at, *now))
+                    .then(|| decisions.restored_at(of, member, (row.modified_at, *now)))
                     .flatten();
                 self.batch.push(&row.events(name, restored_at).collect::<Vec<_>>());
                 let tally = &mut self.batch.read;
@@ -182,13 +164,13 @@ impl Reader {
             }),
         };
         match read {
-            Ok(()) => self.batch.rows.push(Key::of(source, record)),
-            Err(fault) => self.refuse(source, record, fault),
+            Ok(()) => self.batch.rows.push(Key::of(table, record)),
+            Err(fault) => self.refuse(table, record, fault),
         }
     }
 
-    fn refuse(&mut self, source: usize, record: &Record, fault: Fault) {
-        self.batch.rejects.push((Key::of(source, record), fault));
+    fn refuse(&mut self, table: usize, record: &Record, fault: Fault) {
+        self.batch.rejects.push((Key::of(table, record), fault));
     }
 
     fn flush(&mut self) -> Result<(), Stop> {
@@ -207,9 +189,9 @@ fn login<'a>(record: &'a Record, batch: BatchName<'a>, latest: UtcInstant) -> Re
 }
 
 impl Key {
-    fn of(source: usize, record: &Record) -> Self {
+    fn of(table: usize, record: &Record) -> Self {
         let name = |column| record.get(column).unwrap_or_default().to_owned();
-        Self { source, line: record.line, tenant_id: name(Column::Tenant), user_id: name(Column::User) }
+        Self { table, line: record.line, tenant_id: name(Column::Tenant), user_id: name(Column::User) }
     }
 }
 

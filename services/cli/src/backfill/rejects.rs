@@ -27,11 +27,16 @@ impl Rejects {
         &self.path
     }
 
+    /// Whether there is one.
+    pub(super) fn is_written(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Adds a row; `field` is empty where it is about the row as a whole.
     ///
     /// # Errors
     /// What the operating system says.
-    pub(super) fn add(&mut self, source: &Path, key: &Key, fault: (&str, &str)) -> anyhow::Result<()> {
+    pub(super) fn add(&mut self, source: &str, key: &Key, fault: (&str, &str)) -> anyhow::Result<()> {
         let cannot_write = || format!("cannot write {}", self.path.display());
         let file = match &mut self.file {
             Some(file) => file,
@@ -42,8 +47,8 @@ impl Rejects {
                 none.insert(file)
             }
         };
-        let (source, line) = (source.to_string_lossy(), key.line.to_string());
-        let row = [&source, line.as_str(), &key.tenant_id, &key.user_id, fault.0, fault.1];
+        let line = key.line.to_string();
+        let row = [source, line.as_str(), &key.tenant_id, &key.user_id, fault.0, fault.1];
         file.write_record(row).with_context(cannot_write)
     }
 

@@ -1,13 +1,16 @@
 //! What a backfill tells its user: a bar on a terminal, plain lines elsewhere, the first refused rows, and the result. The result
 //! goes to stdout, everything else to stderr.
 
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::bail;
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
+
+use lastseen_event::FaultCode;
 
 use super::reader::{Batch, Key, Tally as Rows};
 use super::rejects::Rejects;
+use super::table::Size;
 use crate::ahead::Ended;
 use crate::progress::{Progress, time_left};
 use crate::tally::{Tally, rate};
@@ -18,11 +21,13 @@ const PRINTED_FAULTS_MAX: u64 = 10;
 
 /// Counts and tells.
 pub(super) struct Report {
-    sources: Vec<PathBuf>,
+    /// What the tables are called.
+    tables: Vec<String>,
     rejects: Rejects,
     /// Whether nothing is sent.
     is_dry: bool,
-    bytes: (u64, Option<u64>),
+    bytes_read: u64,
+    size: Size,
     rows: Rows,
     refused: u64,
     events: Tally,
@@ -33,22 +38,22 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(
-        sources: Vec<PathBuf>,
-        bytes_total: Option<u64>,
-        (rejects, is_dry): (Rejects, bool),
-    ) -> Self {
+    pub(super) fn new(tables: Vec<String>, size: Size, (rejects, is_dry): (Rejects, bool)) -> Self {
         Self {
-            sources,
+            tables,
             rejects,
             is_dry,
-            bytes: (0, bytes_total),
+            bytes_read: 0,
+            size,
             rows: Rows::default(),
             refused: 0,
             events: Tally::default(),
             observed: 0,
             started: Instant::now(),
-            progress: Progress::of_stream(bytes_total),
+            progress: match size {
+                Size::Bytes(total) => Progress::of_stream(total),
+                Size::Rows(total) => Progress::of_rows(total),
+            },
         }
     }
 
@@ -64,11 +69,14 @@ impl Report {
     /// The server has dealt with the events of `batch`; a row of which it refused any is refused.
     ///
     /// # Errors
-    /// Where the rejects cannot be written.
+    /// Where the rejects cannot be written, or the name of the batch is dead.
     pub(super) fn answered(&mut self, batch: &Batch, answer: &Answer) -> anyhow::Result<()> {
         self.events.add(answer);
         let mut last = None;
         for refused in &answer.refused {
+            if refused.fault.code == FaultCode::BatchRetracted.as_str() {
+                bail!("this batch was taken back, and its name is dead: --batch names another one");
+            }
             let Some(row) = batch.origins.get(refused.index).copied() else { continue };
             if last.replace(row) != Some(row) {
                 let field = refused.fault.field.as_deref().unwrap_or_default();
@@ -88,30 +96,37 @@ impl Report {
         for (key, fault) in &batch.rejects {
             self.refuse(key, (fault.field, &fault.reason))?;
         }
-        self.bytes.0 = batch.bytes_read;
+        self.bytes_read = batch.bytes_read;
         self.tick();
         Ok(())
     }
 
     fn refuse(&mut self, key: &Key, (field, reason): (&str, &str)) -> anyhow::Result<()> {
-        let source = &self.sources[key.source];
+        let table = &self.tables[key.table];
         self.refused += 1;
         if self.refused <= PRINTED_FAULTS_MAX {
             let space = if field.is_empty() { "" } else { ": " };
-            self.progress.notice(&format!("{}:{}: {field}{space}{reason}", source.display(), key.line));
+            self.progress.notice(&format!("{table}:{}: {field}{space}{reason}", key.line));
         }
-        self.rejects.add(source, key, (field, reason))
+        self.rejects.add(table, key, (field, reason))
     }
 
     /// Shows the progress if it is time to.
     pub(super) fn tick(&mut self) {
-        let (done, total) = self.bytes;
         let (rows, elapsed) = (self.rows.rows() + self.refused, self.started.elapsed());
+        let (done, total) = match self.size {
+            Size::Bytes(total) => (self.bytes_read, total),
+            Size::Rows(total) => (rows, total),
+        };
+        let shown = |amount| match self.size {
+            Size::Bytes(_) => HumanBytes(amount).to_string(),
+            Size::Rows(_) => HumanCount(amount).to_string(),
+        };
         let message = || format!("{} rows, {} rows/s", HumanCount(rows), HumanCount(rate(rows, elapsed)));
         self.progress.tell(done, message, || match total.filter(|total| done > 0 && done < *total) {
             Some(total) => {
                 let left = HumanDuration(time_left(elapsed, done, total));
-                format!("{}, {} of {}, {left} left", message(), HumanBytes(done), HumanBytes(total))
+                format!("{}, {} of {}, {left} left", message(), shown(done), shown(total))
             }
             None => message(),
         });
@@ -129,7 +144,7 @@ impl Report {
     #[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
     pub(super) fn finish(&mut self, ended: &anyhow::Result<Ended>) -> anyhow::Result<()> {
         self.progress.finish();
-        self.rejects.finish()?;
+        let written = self.rejects.finish();
         let Rows { users, confirmed, deleted, restored, logins, events, span } = &self.rows;
         if self.is_dry {
             for (name, count) in [
@@ -156,7 +171,7 @@ impl Report {
                 "users {users} (confirmed {confirmed}, deleted {deleted}, back {restored}), logins {logins}, refused rows {refused}"
             );
         }
-        if self.refused > 0 {
+        if self.refused > 0 && self.rejects.is_written() {
             let refused = HumanCount(self.refused);
             eprintln!("{refused} refused rows with their reasons: {}", self.rejects.path().display());
         }
@@ -165,11 +180,6 @@ impl Report {
                 "not done: the same command goes on from here; what is stored will count as duplicates"
             );
         }
-        Ok(())
+        written
     }
-}
-
-/// What stdout and messages call a source.
-pub(super) fn name_of(file: &Path) -> PathBuf {
-    if file.as_os_str() == "-" { PathBuf::from("stdin") } else { file.to_owned() }
 }

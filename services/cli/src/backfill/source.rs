@@ -1,15 +1,16 @@
-//! Where rows come from: files and stdin, CSV or NDJSON, plain or gzipped.
+//! Rows, wherever they come from: CSV and NDJSON of files and stdin, plain or gzipped, CSV of a database, Parquet.
 
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use csv::ByteRecord;
 use serde_json::{Map, Value};
 
 use super::columns::{COLUMNS, Column, Names, Record};
+use super::parquet::ParquetRows;
 use crate::args::TableFormat;
 use crate::input;
 use crate::lines::{Line, Lines};
@@ -28,27 +29,47 @@ pub(super) enum Next {
 pub(super) enum Rows {
     Csv(CsvRows),
     Ndjson(NdjsonRows),
+    Parquet(Box<ParquetRows>),
 }
 
 impl Rows {
+    /// What a file is, by its name if nothing else says it.
+    ///
+    /// # Errors
+    /// Where its name does not say it either.
+    pub(super) fn format(file: &Path, format: Option<TableFormat>) -> anyhow::Result<TableFormat> {
+        format
+            .or_else(|| format_of(file))
+            .with_context(|| format!("--format says whether {} is csv, ndjson or parquet", file.display()))
+    }
+
+    /// CSV with a header.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or lacks a column.
+    pub(super) fn of_csv(input: Input, names: &Names) -> anyhow::Result<Self> {
+        CsvRows::new(input, names).map(Self::Csv)
+    }
+
     /// Opens a file and finds the columns in it.
     ///
     /// # Errors
     /// Where it cannot be read, or lacks a column.
-    pub(super) fn open(
+    pub(super) fn of_file(
         file: &Path,
         format: Option<TableFormat>,
         names: &Names,
         bytes_read: &Arc<AtomicU64>,
     ) -> anyhow::Result<Self> {
-        let Some(format) = format.or_else(|| format_of(file)) else {
-            bail!("--format says whether {} is csv or ndjson", file.display());
-        };
+        let format = Self::format(file, format)?;
+        if format == TableFormat::Parquet {
+            return ParquetRows::open(file, names).map(Box::new).map(Self::Parquet);
+        }
         let cannot_read = || format!("cannot read {}", file.display());
         let input = input::open(file, bytes_read).with_context(cannot_read)?;
         match format {
-            TableFormat::Csv => CsvRows::new(input, names).map(Self::Csv).with_context(cannot_read),
-            TableFormat::Ndjson => Ok(Self::Ndjson(NdjsonRows {
+            TableFormat::Csv => Self::of_csv(input, names).with_context(cannot_read),
+            _ => Ok(Self::Ndjson(NdjsonRows {
                 lines: Lines::new(input),
                 names: names.clone(),
                 line: Vec::new(),
@@ -64,6 +85,7 @@ impl Rows {
         match self {
             Self::Csv(rows) => rows.next(record),
             Self::Ndjson(rows) => rows.next(record),
+            Self::Parquet(rows) => rows.next(record),
         }
     }
 }
@@ -75,11 +97,12 @@ fn format_of(file: &Path) -> Option<TableFormat> {
     match name.rsplit_once('.')?.1 {
         "csv" => Some(TableFormat::Csv),
         "ndjson" | "jsonl" => Some(TableFormat::Ndjson),
+        "parquet" => Some(TableFormat::Parquet),
         _ => None,
     }
 }
 
-type Input = Box<dyn BufRead + Send>;
+pub(super) type Input = Box<dyn BufRead + Send>;
 
 /// A header and rows; an empty field, or `\N`, is null.
 pub(super) struct CsvRows {

@@ -1,7 +1,8 @@
-//! Who is deleted because this batch said so: their rows come back if the table has them without a deletion.
+//! Who is deleted or came back, by which event: a row without a deletion restores whom its own batch had deleted.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
+use std::sync::Arc;
 
 use anyhow::Context;
 use lastseen_event::{EventId, EventType, UtcInstant};
@@ -11,15 +12,20 @@ use crate::upload::Uploader;
 
 /// Members whose deletion or restoration was told, by tenant and user, with what decides.
 #[derive(Debug, Default)]
-pub(super) struct Deleted(HashMap<String, HashMap<String, Decision>>);
+pub(super) struct Decisions {
+    by_member: HashMap<String, HashMap<String, Decision>>,
+    /// The batch that was named last: most name the same.
+    batch: Option<Arc<str>>,
+}
 
 /// Ordered as the server decides: the greatest holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Decision {
-    at: UtcInstant,
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Decision {
+    pub(super) at: UtcInstant,
     id: EventId,
-    /// Whether it is a deletion of this batch.
-    is_ours: bool,
+    pub(super) deletes: bool,
+    /// The backfill that told it.
+    pub(super) batch: Option<Arc<str>>,
 }
 
 /// What is needed of an event.
@@ -34,45 +40,68 @@ struct Told {
     batch: Option<String>,
 }
 
-impl Deleted {
-    /// Asks the server for all deletions and restorations.
+impl Decision {
+    #[cfg(test)]
+    pub(super) fn of_test(at: UtcInstant, deletes: bool, batch: Option<&str>) -> Self {
+        let id = EventId::parse("0199a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b").unwrap();
+        Self { at, id, deletes, batch: batch.map(Arc::from) }
+    }
+}
+
+impl Decisions {
+    /// Asks the server for all deletions and restorations. `None`: a signal came first.
     ///
     /// # Errors
     /// Where it does not answer as Lastseen does.
-    pub(super) fn ask(uploader: &Uploader, batch: &str) -> anyhow::Result<Self> {
-        let mut deleted = Self::default();
-        let events = uploader.get("/v1/events?type=user_deleted,user_restored")?;
-        for line in BufReader::new(events).lines() {
-            let line = line.context("the answer about deletions was cut short")?;
-            let told: Told = serde_json::from_str(&line).context("the server told of no event")?;
-            deleted.add(told, batch)?;
-        }
-        Ok(deleted)
+    pub(super) fn ask(uploader: &Uploader) -> anyhow::Result<Option<Self>> {
+        let path = "/v1/events?type=user_deleted,user_restored";
+        let events = uploader.get(path, &|notice| eprintln!("{notice}"))?;
+        events.map(Self::read).transpose()
     }
 
-    fn add(&mut self, told: Told, batch: &str) -> anyhow::Result<()> {
-        let deletes = told.event_type == EventType::UserDeleted.as_str();
+    fn read(events: impl Read) -> anyhow::Result<Self> {
+        let mut decisions = Self::default();
+        for line in BufReader::new(events).lines() {
+            let line = line.context("the answer about deletions was cut short")?;
+            decisions.add(serde_json::from_str(&line).context("the server told of no event")?)?;
+        }
+        Ok(decisions)
+    }
+
+    fn add(&mut self, told: Told) -> anyhow::Result<()> {
+        if self.batch.as_deref() != told.batch.as_deref() {
+            self.batch = told.batch.map(Arc::from);
+        }
         let decision = Decision {
             at: UtcInstant::parse(&told.occurred_at)?,
             id: EventId::parse(&told.id)?,
-            is_ours: deletes && told.batch.as_deref() == Some(batch),
+            deletes: told.event_type == EventType::UserDeleted.as_str(),
+            batch: self.batch.clone(),
         };
-        let of_tenant = self.0.entry(told.tenant_id).or_default();
-        let decides = of_tenant.entry(told.user_id).or_insert(decision);
-        *decides = decision.max(*decides);
+        let of_tenant = self.by_member.entry(told.tenant_id).or_default();
+        let decides = of_tenant.entry(told.user_id).or_insert_with(|| decision.clone());
+        if decision > *decides {
+            *decides = decision;
+        }
         Ok(())
+    }
+
+    /// What decides whether a member is deleted; `None` if nothing was told.
+    pub(super) fn of(&self, (tenant, user): (&str, &str)) -> Option<&Decision> {
+        self.by_member.get(tenant)?.get(user)
     }
 
     /// When a member came back whose row was modified then and has no deletion; `None` if this batch has not deleted it. `now` is
     /// when the run began.
     pub(super) fn restored_at(
         &self,
+        batch: &str,
         member: (&str, &str),
-        modified_at: Option<UtcInstant>,
-        now: UtcInstant,
+        (modified_at, now): (Option<UtcInstant>, UtcInstant),
     ) -> Option<UtcInstant> {
-        let decides = self.0.get(member.0)?.get(member.1)?;
-        decides.is_ours.then(|| modified_at.filter(|at| *at > decides.at).unwrap_or(now))
+        let decides = self.of(member)?;
+        let is_ours = decides.deletes && decides.batch.as_deref() == Some(batch);
+        is_ours.then(|| modified_at.filter(|at| *at > decides.at).unwrap_or(now))
     }
 }
 
@@ -94,11 +123,12 @@ mod tests {
     }
 
     fn restored_at(all: Vec<Told>, modified_at: Option<&str>) -> Option<UtcInstant> {
-        let mut deleted = Deleted::default();
+        let mut decisions = Decisions::default();
         for told in all {
-            deleted.add(told, "users").unwrap();
+            decisions.add(told).unwrap();
         }
-        deleted.restored_at(("t", "u"), modified_at.map(|at| UtcInstant::parse(at).unwrap()), NOW)
+        let modified_at = modified_at.map(|at| UtcInstant::parse(at).unwrap());
+        decisions.restored_at("users", ("t", "u"), (modified_at, NOW))
     }
 
     #[test]

@@ -1,0 +1,205 @@
+//! Tables in PostgreSQL, all read in one snapshot of the database: as CSV that it copies out, row by row as it is asked for.
+
+use std::fmt;
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use bytes::{Buf, Bytes};
+use futures_util::StreamExt as _;
+use futures_util::stream::ReadyChunks;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{Client, Config, CopyOutStream, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::columns::Names;
+use super::source::Input;
+
+/// Messages of the database taken at once, where they are there; most are a row each.
+const MESSAGES: usize = 1_024;
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// A connection in a transaction that reads one snapshot.
+pub(super) struct Database {
+    runtime: Arc<Runtime>,
+    client: Client,
+}
+
+/// What a table is in a database.
+#[derive(Clone, Debug)]
+pub(super) enum Relation {
+    Table(String),
+    Query(String),
+}
+
+/// What messages call it.
+impl fmt::Display for Relation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table(name) => f.write_str(name),
+            Self::Query(_) => f.write_str("query"),
+        }
+    }
+}
+
+impl Relation {
+    /// `None`: neither is named.
+    pub(super) fn of(table: Option<&String>, query: Option<&String>) -> Option<Self> {
+        table.cloned().map(Self::Table).or_else(|| query.cloned().map(Self::Query))
+    }
+
+    /// As it stands behind FROM.
+    fn from(&self) -> String {
+        match self {
+            Self::Table(name) => name.clone(),
+            Self::Query(sql) => format!("({}) AS source", sql.trim_end().trim_end_matches(';')),
+        }
+    }
+}
+
+impl Database {
+    /// Connects and begins the transaction. `password` is that of a URL without one.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(super) fn open(url: &str, password: Option<&str>) -> anyhow::Result<Self> {
+        /// Rows are printed in one form, whatever the settings of the user and the database.
+        const SETTINGS: &str = "SET datestyle TO 'ISO'; SET timezone TO 'UTC'";
+        const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let mut config: Config =
+            url.parse().context("expected a URL such as postgres://user@host/database")?;
+        if let (None, Some(password)) = (config.get_password(), password) {
+            config.password(password);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("lastseen");
+        }
+        let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+        let client = runtime.block_on(async {
+            let client = connect(&config).await?;
+            client.batch_execute(SETTINGS).await?;
+            client.batch_execute(BEGIN).await?;
+            anyhow::Ok(client)
+        });
+        let client = client.with_context(|| format!("cannot use the database {}", name_of(&config)))?;
+        Ok(Self { runtime: Arc::new(runtime), client })
+    }
+
+    /// About how many rows a table has, by the database's own reckoning.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(super) fn about_rows(&self, relation: &Relation) -> anyhow::Result<u64> {
+        let sql = format!("EXPLAIN (FORMAT JSON) SELECT * FROM {}", relation.from());
+        let explained = self.runtime.block_on(self.client.simple_query(&sql));
+        let explained = explained.with_context(|| format!("cannot read {relation}"))?;
+        let text: String = explained
+            .iter()
+            .filter_map(|message| match message {
+                tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+                _ => None,
+            })
+            .collect();
+        let plan: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        Ok(plan[0]["Plan"]["Plan Rows"].as_u64().unwrap_or_default())
+    }
+
+    /// The rows of a table as CSV with a header: the columns that are named, no others.
+    ///
+    /// # Errors
+    /// Where the database refuses, or the table lacks a column.
+    pub(super) fn copy(&self, relation: &Relation, names: &Names) -> anyhow::Result<Input> {
+        let cannot_read = || format!("cannot read {relation}");
+        let from = relation.from();
+        let all = self.runtime.block_on(self.client.prepare(&format!("SELECT * FROM {from}")));
+        let all = all.with_context(cannot_read)?;
+        let there: Vec<&str> = all.columns().iter().map(tokio_postgres::Column::name).collect();
+        names.places(&there).with_context(cannot_read)?;
+        let columns: Vec<String> = names.used().map(|(_, name)| quoted(name)).collect();
+        let sql = format!(
+            "COPY (SELECT {} FROM {from}) TO STDOUT WITH (FORMAT csv, HEADER true)",
+            columns.join(", ")
+        );
+        let stream = self.runtime.block_on(self.client.copy_out(&sql)).with_context(cannot_read)?;
+        let reader = CopyReader {
+            runtime: self.runtime.clone(),
+            messages: Box::pin(stream).ready_chunks(MESSAGES),
+            waiting: Vec::new().into_iter(),
+            message: Bytes::new(),
+        };
+        Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, reader)))
+    }
+}
+
+/// An identifier as it stands, whatever is in it.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Host and database, without a password.
+fn name_of(config: &Config) -> String {
+    let host = match config.get_hosts().first() {
+        Some(Host::Tcp(host)) => host.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => String::new(),
+    };
+    format!("{} on {host}", config.get_dbname().or(config.get_user()).unwrap_or_default())
+}
+
+/// Connects, with TLS unless the database is on this machine or the URL says otherwise.
+async fn connect(config: &Config) -> anyhow::Result<Client> {
+    let is_plain = match config.get_ssl_mode() {
+        SslMode::Disable => true,
+        SslMode::Prefer => config.get_hosts().iter().all(is_here),
+        _ => false,
+    };
+    if is_plain {
+        let (client, connection) = config.connect(NoTls).await?;
+        // It ends with the client; what goes wrong, the client is told.
+        drop(Handle::current().spawn(connection));
+        return Ok(client);
+    }
+    let trusted = MakeRustlsConnect::with_native_certs();
+    // Of those of this machine that cannot be read it is enough that others can.
+    let (connect, _) = trusted.map_err(|errors| anyhow!("no certificates to trust: {errors:?}"))?;
+    let (client, connection) = config.connect(connect).await?;
+    drop(Handle::current().spawn(connection));
+    Ok(client)
+}
+
+fn is_here(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    }
+}
+
+/// What a COPY sends, as it is read.
+struct CopyReader {
+    runtime: Arc<Runtime>,
+    messages: ReadyChunks<std::pin::Pin<Box<CopyOutStream>>>,
+    waiting: std::vec::IntoIter<Result<Bytes, tokio_postgres::Error>>,
+    message: Bytes,
+}
+
+impl Read for CopyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.message.is_empty() {
+            match self.waiting.next() {
+                Some(message) => self.message = message.map_err(io::Error::other)?,
+                None => match self.runtime.block_on(self.messages.next()) {
+                    Some(messages) => self.waiting = messages.into_iter(),
+                    None => return Ok(0),
+                },
+            }
+        }
+        let length = buffer.len().min(self.message.len());
+        self.message.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}

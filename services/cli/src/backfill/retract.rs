@@ -1,0 +1,65 @@
+//! `lastseen backfill retract`: takes a batch back and waits until the server's numbers are without it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use indicatif::HumanCount;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+
+use crate::Outcome;
+use crate::args::RetractArgs;
+use crate::progress::Progress;
+use crate::signals::Interrupt;
+use crate::upload::{Found, Method, Uploader};
+
+/// How often the server is asked whether it is done.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// A batch as the server tells of it.
+#[derive(Deserialize)]
+struct Backfill {
+    state: String,
+    events: u64,
+}
+
+pub(super) fn run(args: &RetractArgs) -> anyhow::Result<Outcome> {
+    let interrupt = Interrupt::listen().context("cannot listen for signals")?;
+    let uploader = Uploader::new(&args.server, interrupt.clone());
+    let batch = &args.batch;
+    let path = format!("/v1/backfills/{}", utf8_percent_encode(batch, NON_ALPHANUMERIC));
+    let started = Instant::now();
+    let mut progress = Progress::endless();
+    let mut method = Method::Delete;
+    let events = loop {
+        let found = uploader.ask::<Backfill>(method, &path, |notice| progress.notice(notice))?;
+        match found {
+            Found::Answer(Backfill { state, events }) if state == "retracted" => break events,
+            Found::Answer(Backfill { events, .. }) => {
+                let message = || format!("taking back {} events of {batch}", HumanCount(events));
+                progress.tell(0, message, message);
+            }
+            Found::Unknown => bail!("no event names the batch {batch:?}"),
+            Found::Interrupted => return Ok(interrupted(batch)),
+        }
+        // From here on it is recorded: asking is enough.
+        method = Method::Get;
+        if interrupt.sleep(ASK_EVERY) {
+            return Ok(interrupted(batch));
+        }
+    };
+    progress.finish();
+    print(batch, events, started.elapsed());
+    Ok(Outcome::Done)
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
+fn print(batch: &str, events: u64, took: Duration) {
+    let events = HumanCount(events);
+    println!("took back {batch} with {events} events in {:.1} s; its name is dead", took.as_secs_f64());
+}
+
+fn interrupted(batch: &str) -> Outcome {
+    eprintln!("what the server has recorded it goes on with; the same command says when {batch} is gone");
+    Outcome::Interrupted
+}

@@ -1,0 +1,191 @@
+//! The tables that a command reads: which there are, where they are, how much there is of them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use anyhow::Context;
+
+use super::columns::{Column, Names};
+use super::database::{Database, Relation};
+use super::parquet;
+use super::source::Rows;
+use crate::args::{self, BackfillArgs, ColumnArgs, TableArgs, TableFormat};
+use crate::input;
+
+/// Tables, users first.
+pub(super) struct Tables {
+    tables: Vec<Table>,
+    /// Where some of them are.
+    database: Option<Database>,
+}
+
+/// A table and what its rows are.
+pub(super) struct Table {
+    place: Place,
+    names: Names,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone)]
+enum Place {
+    File(PathBuf, Option<TableFormat>),
+    Relation(Relation),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A user each.
+    Users,
+    /// A login each.
+    Logins,
+}
+
+/// How much there is to read, as far as that is known before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    Bytes(Option<u64>),
+    Rows(Option<u64>),
+}
+
+/// What messages call a table.
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::File(file, _) if input::is_stdin(file) => f.write_str("stdin"),
+            Place::File(file, _) => file.display().fmt(f),
+            Place::Relation(relation) => relation.fmt(f),
+        }
+    }
+}
+
+impl Tables {
+    /// What a backfill reads. Ends the process where the arguments make no sense together.
+    ///
+    /// # Errors
+    /// Where the database cannot be reached.
+    pub(super) fn of_backfill(args: &BackfillArgs) -> anyhow::Result<Self> {
+        let BackfillArgs { table, login_column, .. } = args;
+        let logins = Names::new(member(&table.columns).into_iter().chain([(Column::Observed, login_column)]));
+        let of_logins = |place| Table { place, names: logins.clone(), kind: Kind::Logins };
+        let from = [&table.table, &table.query, &args.logins_table, &args.logins_query];
+        let is_in_database = from.iter().any(|from| from.is_some());
+        let url = args.source.as_deref().and_then(url);
+        if url.is_some() && !is_in_database {
+            args::refuse("backfill", "a database needs --table, --query, --logins-table or --logins-query");
+        }
+        if url.is_none() && is_in_database {
+            args::refuse("backfill", "--table and --query are of a database: SOURCE is postgres://...");
+        }
+        let users = match (args.source.as_deref(), url) {
+            (Some(file), None) => Some(Place::File(file.to_owned(), table.format)),
+            _ => Relation::of(table.table.as_ref(), table.query.as_ref()).map(Place::Relation),
+        };
+        let users = users.map(|place| users_table(place, table));
+        let relation = Relation::of(args.logins_table.as_ref(), args.logins_query.as_ref());
+        let files = args.logins.iter().map(|file| Place::File(file.clone(), table.format));
+        let logins = relation.map(Place::Relation).into_iter().chain(files).map(of_logins);
+        Self::open(users.into_iter().chain(logins).collect(), url, table)
+    }
+
+    /// A users table alone. Ends the process where the arguments make no sense together.
+    ///
+    /// # Errors
+    /// Where the database cannot be reached.
+    pub(super) fn of_users(source: &Path, args: &TableArgs) -> anyhow::Result<Self> {
+        let relation = Relation::of(args.table.as_ref(), args.query.as_ref());
+        let url = url(source);
+        let place = match (url, relation) {
+            (Some(_), Some(relation)) => Place::Relation(relation),
+            (None, None) => Place::File(source.to_owned(), args.format),
+            (Some(_), None) => args::refuse("backfill", "a database needs --table or --query"),
+            (None, Some(_)) => {
+                args::refuse("backfill", "--table and --query are of a database: SOURCE is postgres://...")
+            }
+        };
+        Self::open(vec![users_table(place, args)], url, args)
+    }
+
+    fn open(tables: Vec<Table>, url: Option<&str>, args: &TableArgs) -> anyhow::Result<Self> {
+        let database = url.map(|url| Database::open(url, args.postgres_password.as_deref())).transpose()?;
+        Ok(Self { tables, database })
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Table> {
+        self.tables.iter()
+    }
+
+    pub(super) fn get(&self, at: usize) -> &Table {
+        &self.tables[at]
+    }
+
+    /// How much there is of all tables together: in bytes if they are files of lines, else in rows. A file that is not there
+    /// fails here, before anything is sent.
+    ///
+    /// # Errors
+    /// Where a table cannot be read.
+    pub(super) fn size(&self) -> anyhow::Result<Size> {
+        let is_of_lines = |table: &Table| {
+            matches!(&table.place, Place::File(file, format)
+                if Rows::format(file, *format).ok() != Some(TableFormat::Parquet))
+        };
+        let files = self.tables.iter().filter_map(|table| match &table.place {
+            Place::File(file, _) => Some(file.clone()),
+            Place::Relation(_) => None,
+        });
+        let bytes = input::total_bytes(&files.collect::<Vec<_>>())?;
+        if self.tables.iter().all(is_of_lines) {
+            return Ok(Size::Bytes(bytes));
+        }
+        let mut rows = Some(0);
+        for table in &self.tables {
+            let of_table = match &table.place {
+                _ if is_of_lines(table) => None,
+                Place::File(file, _) => Some(parquet::rows_in(file)?),
+                Place::Relation(relation) => Some(self.database()?.about_rows(relation)?),
+            };
+            rows = rows.zip(of_table).map(|(rows, more)| rows + more);
+        }
+        Ok(Size::Rows(rows))
+    }
+
+    /// Opens a table and finds the columns in it. `bytes_read` counts what is taken from files of lines.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or lacks a column.
+    pub(super) fn rows(&self, at: usize, bytes_read: &Arc<AtomicU64>) -> anyhow::Result<Rows> {
+        let Table { place, names, .. } = &self.tables[at];
+        match place {
+            Place::File(file, format) => Rows::of_file(file, *format, names, bytes_read),
+            Place::Relation(relation) => Rows::of_csv(self.database()?.copy(relation, names)?, names),
+        }
+    }
+
+    fn database(&self) -> anyhow::Result<&Database> {
+        self.database.as_ref().context("a table of a database without one")
+    }
+}
+
+/// A source that is no file.
+fn url(source: &Path) -> Option<&str> {
+    let text = source.to_str()?;
+    (text.starts_with("postgres://") || text.starts_with("postgresql://")).then_some(text)
+}
+
+fn member(columns: &ColumnArgs) -> [(Column, &String); 2] {
+    [(Column::Tenant, &columns.tenant), (Column::User, &columns.user)]
+}
+
+fn users_table(place: Place, args: &TableArgs) -> Table {
+    let ColumnArgs { confirmed, created, modified, deleted, observed, .. } = &args.columns;
+    let row = [
+        (Column::Confirmed, confirmed),
+        (Column::Created, created),
+        (Column::Modified, modified),
+        (Column::Deleted, deleted),
+    ];
+    let columns = member(&args.columns).into_iter().chain(row);
+    let names = Names::new(columns.chain(observed.iter().map(|name| (Column::Observed, name))));
+    Table { place, names, kind: Kind::Users }
+}

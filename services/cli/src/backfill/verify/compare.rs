@@ -1,0 +1,334 @@
+//! A row of a users table beside what the server says of the user: what differs, and why. Pure.
+
+use std::fmt;
+
+use lastseen_event::UtcInstant;
+use serde::Deserialize;
+
+use crate::backfill::decisions::Decision;
+use crate::backfill::row::Row;
+
+/// What is compared of a row.
+#[derive(Clone, Debug)]
+pub(super) struct OwnedRow {
+    pub(super) user_id: Box<str>,
+    confirmed: bool,
+    created_at: UtcInstant,
+    modified_at: Option<UtcInstant>,
+    deleted_at: Option<UtcInstant>,
+    observed_at: Option<UtcInstant>,
+}
+
+impl OwnedRow {
+    pub(super) fn of(row: &Row<'_>) -> Self {
+        Self {
+            user_id: row.user_id.as_str().into(),
+            confirmed: row.confirmed,
+            created_at: row.created_at,
+            modified_at: row.modified_at,
+            deleted_at: row.deleted_at,
+            observed_at: row.observed_at,
+        }
+    }
+}
+
+/// A user as the server answers.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Known {
+    pub(super) user_id: String,
+    #[serde(deserialize_with = "instant")]
+    last_seen_at: Option<UtcInstant>,
+    provenance: Option<String>,
+    #[serde(deserialize_with = "instant")]
+    created_at: Option<UtcInstant>,
+    confirmed: bool,
+    #[serde(deserialize_with = "instant")]
+    deleted_at: Option<UtcInstant>,
+}
+
+fn instant<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<UtcInstant>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| UtcInstant::parse(&text)).transpose().map_err(serde::de::Error::custom)
+}
+
+/// Why a row and the server differ. In the order in which they are summed up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cause {
+    /// Nothing of the row was brought in, or not under the same ids.
+    NotBroughtIn,
+    /// The row says more than what was brought in of it.
+    RowIsNewer,
+    /// A backfill deleted the user, and the row has no deletion any more.
+    CameBack { batch: String },
+    /// The server knows the user, and the table, which goes on beyond, does not.
+    NoRow,
+    /// The user is deleted on the server.
+    NoRowAndDeleted,
+    /// The user came after the rows of the table.
+    AfterTheTable,
+    /// An event deleted the user later than the table knows.
+    DeletedByEvent,
+    /// An event restored the user later than the row was deleted.
+    RestoredByEvent,
+    /// An event had occurred before the row says that the user was created.
+    EventBeforeCreation,
+    /// An event confirmed the user, or a row had done so before.
+    Confirmed,
+    /// A greater estimate came with a row that has changed since, or with another batch.
+    GreaterEstimate,
+    /// An observation beats an estimate.
+    Observed,
+}
+
+impl Cause {
+    /// Whether the rules do not explain it.
+    pub(super) fn is_finding(&self) -> bool {
+        matches!(self, Self::NotBroughtIn | Self::RowIsNewer | Self::CameBack { .. } | Self::NoRow)
+    }
+
+    /// Whether most users of a live server have it: these are counted, and listed where all are asked for.
+    pub(super) fn is_usual(&self) -> bool {
+        *self == Self::Observed
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotBroughtIn => "the row was not brought in: run the backfill",
+            Self::RowIsNewer => "the row has changed since it was brought in: run the backfill again",
+            Self::CameBack { batch } => {
+                return write!(f, "batch {batch} deleted the user and the row is back: run it again");
+            }
+            Self::NoRow => "the table has no row: publish user_deleted if the user is gone",
+            Self::NoRowAndDeleted => "the table has no row of a user that is deleted",
+            Self::AfterTheTable => "the user came after the last row of the table",
+            Self::DeletedByEvent => "an event deleted the user, and the table does not know it",
+            Self::RestoredByEvent => "an event restored the user after the row was deleted",
+            Self::EventBeforeCreation => "an event had occurred before the row was created",
+            Self::Confirmed => "an event confirmed the user, or a row did before",
+            Self::GreaterEstimate => "a row said later before, or another batch did",
+            Self::Observed => "the user was really seen then",
+        })
+    }
+}
+
+/// One thing that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    what: &'static str,
+    table: String,
+    server: String,
+    pub(super) cause: Cause,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, table, server, cause } = self;
+        write!(f, "{what}: table {table}, Lastseen {server}: {cause}")
+    }
+}
+
+fn text(at: Option<UtcInstant>) -> String {
+    at.map_or_else(|| "none".to_owned(), |at| at.to_string())
+}
+
+/// What differs between a row and what the server knows of the user, `None` if nothing; `decision` decides whether the user
+/// is deleted.
+pub(super) fn differences(
+    row: &OwnedRow,
+    known: Option<&Known>,
+    decision: Option<&Decision>,
+) -> Vec<Difference> {
+    let Some(known) = known else {
+        let (table, server) = (format!("created {}", row.created_at), "unknown".to_owned());
+        return vec![Difference { what: "user", table, server, cause: Cause::NotBroughtIn }];
+    };
+    let mut found = Vec::new();
+    let mut differ = |what, table: String, server: String, cause| {
+        found.push(Difference { what, table, server, cause });
+    };
+    if known.created_at != Some(row.created_at) {
+        let is_later = known.created_at.is_none_or(|created| created > row.created_at);
+        let cause = if is_later { Cause::NotBroughtIn } else { Cause::EventBeforeCreation };
+        differ("created", row.created_at.to_string(), text(known.created_at), cause);
+    }
+    if known.confirmed != row.confirmed {
+        let cause = if row.confirmed { Cause::RowIsNewer } else { Cause::Confirmed };
+        differ("confirmed", row.confirmed.to_string(), known.confirmed.to_string(), cause);
+    }
+    if let Some(cause) = deletion(row, known, decision) {
+        differ("deleted", text(row.deleted_at), text(known.deleted_at), cause);
+    }
+    if let Some((table, cause)) = last_seen(row, known) {
+        differ("last seen", text(table), text(known.last_seen_at), cause);
+    }
+    found
+}
+
+fn deletion(row: &OwnedRow, known: &Known, decision: Option<&Decision>) -> Option<Cause> {
+    if row.deleted_at == known.deleted_at {
+        return None;
+    }
+    Some(match (row.deleted_at, decision) {
+        (Some(at), Some(decision)) if decision.at >= at && decision.deletes => Cause::DeletedByEvent,
+        (Some(at), Some(decision)) if decision.at >= at => Cause::RestoredByEvent,
+        (Some(_), _) => Cause::RowIsNewer,
+        (None, Some(Decision { batch: Some(batch), .. })) => Cause::CameBack { batch: batch.to_string() },
+        (None, _) => Cause::DeletedByEvent,
+    })
+}
+
+/// What the table has for it and why the server answers otherwise, if it does.
+fn last_seen(row: &OwnedRow, known: &Known) -> Option<(Option<UtcInstant>, Cause)> {
+    let is_observed = known.provenance.as_deref() == Some("observed");
+    let estimate = row.confirmed.then_some(row.modified_at.unwrap_or(row.created_at));
+    let (expected, is_real) = match row.observed_at {
+        Some(at) => (Some(at), true),
+        None => (estimate, false),
+    };
+    let is_the_same = expected == known.last_seen_at && (is_observed || !is_real);
+    let cause = if is_the_same {
+        return None;
+    } else if is_observed && (!is_real || known.last_seen_at > expected) {
+        Cause::Observed
+    } else if is_real || expected > known.last_seen_at {
+        Cause::RowIsNewer
+    } else {
+        Cause::GreaterEstimate
+    };
+    Some((expected, cause))
+}
+
+/// A user that no row has; `newest` is the latest creation of a row.
+pub(super) fn without_row(known: &Known, newest: UtcInstant) -> Difference {
+    let cause = if known.deleted_at.is_some() {
+        Cause::NoRowAndDeleted
+    } else if known.created_at.is_some_and(|created| created > newest) {
+        Cause::AfterTheTable
+    } else {
+        Cause::NoRow
+    };
+    let server = format!("created {}", text(known.created_at));
+    Difference { what: "user", table: "no row".to_owned(), server, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Option<UtcInstant> {
+        (!text.is_empty()).then(|| UtcInstant::parse(&format!("2024-{text}T00:00:00Z")).unwrap())
+    }
+
+    /// Confirmed, created, modified, deleted, observed: months and days of 2024.
+    fn row((confirmed, created, modified): (bool, &str, &str), deleted: &str, observed: &str) -> OwnedRow {
+        OwnedRow {
+            user_id: "u".into(),
+            confirmed,
+            created_at: at(created).unwrap(),
+            modified_at: at(modified),
+            deleted_at: at(deleted),
+            observed_at: at(observed),
+        }
+    }
+
+    fn known((confirmed, created): (bool, &str), (seen, provenance): (&str, &str), deleted: &str) -> Known {
+        Known {
+            user_id: "u".to_owned(),
+            last_seen_at: at(seen),
+            provenance: Some(provenance.to_owned()).filter(|text| !text.is_empty()),
+            created_at: at(created),
+            confirmed,
+            deleted_at: at(deleted),
+        }
+    }
+
+    fn causes(row: &OwnedRow, known: &Known, decision: Option<&Decision>) -> Vec<(&'static str, Cause)> {
+        let found = differences(row, Some(known), decision);
+        found.into_iter().map(|difference| (difference.what, difference.cause)).collect()
+    }
+
+    #[test]
+    fn what_was_brought_in_is_the_same() {
+        let confirmed = row((true, "01-01", "03-01"), "", "");
+        assert_eq!(causes(&confirmed, &known((true, "01-01"), ("03-01", "estimated"), ""), None), []);
+        let invited = row((false, "01-01", "03-01"), "", "");
+        assert_eq!(causes(&invited, &known((false, "01-01"), ("", ""), ""), None), []);
+        let real = row((true, "01-01", "03-01"), "", "02-01");
+        assert_eq!(causes(&real, &known((true, "01-01"), ("02-01", "observed"), ""), None), []);
+        let gone = row((true, "01-01", ""), "02-01", "");
+        assert_eq!(causes(&gone, &known((true, "01-01"), ("01-01", "estimated"), "02-01"), None), []);
+    }
+
+    #[test]
+    fn every_difference_has_its_cause() {
+        let confirmed = row((true, "01-01", "03-01"), "", "");
+        for (seen, cause) in [
+            (("02-01", "observed"), Cause::Observed),
+            (("04-01", "observed"), Cause::Observed),
+            (("02-01", "estimated"), Cause::RowIsNewer),
+            (("04-01", "estimated"), Cause::GreaterEstimate),
+            (("", ""), Cause::RowIsNewer),
+        ] {
+            let known = known((true, "01-01"), seen, "");
+            assert_eq!(causes(&confirmed, &known, None), [("last seen", cause)], "{seen:?}");
+        }
+        let real = row((true, "01-01", "03-01"), "", "03-01");
+        for (seen, cause) in [
+            (("02-01", "observed"), Cause::RowIsNewer),
+            (("03-01", "estimated"), Cause::RowIsNewer),
+            (("04-01", "observed"), Cause::Observed),
+        ] {
+            let known = known((true, "01-01"), seen, "");
+            assert_eq!(causes(&real, &known, None), [("last seen", cause)], "{seen:?}");
+        }
+        let of = |created| known((true, created), ("03-01", "estimated"), "");
+        assert_eq!(causes(&confirmed, &of("02-01"), None), [("created", Cause::NotBroughtIn)]);
+        assert_eq!(
+            causes(&confirmed, &known((true, "01-01"), ("03-01", "estimated"), "02-01"), None),
+            [("deleted", Cause::DeletedByEvent)]
+        );
+        let invited = row((false, "01-05", ""), "", "");
+        let seen = known((true, "01-01"), ("02-01", "observed"), "");
+        assert_eq!(
+            causes(&invited, &seen, None),
+            [
+                ("created", Cause::EventBeforeCreation),
+                ("confirmed", Cause::Confirmed),
+                ("last seen", Cause::Observed)
+            ]
+        );
+        assert_eq!(differences(&invited, None, None)[0].cause, Cause::NotBroughtIn);
+    }
+
+    #[test]
+    fn a_deletion_is_explained_by_what_decides() {
+        let decision = |day: &str, deletes, batch: Option<&str>| {
+            Some(Decision::of_test(at(day).unwrap(), deletes, batch))
+        };
+        let gone = row((true, "01-01", ""), "02-01", "");
+        let there = row((true, "01-01", ""), "", "");
+        for (row, deleted, decision, cause) in [
+            (&gone, "", None, Cause::RowIsNewer),
+            (&gone, "", decision("03-01", false, None), Cause::RestoredByEvent),
+            (&gone, "", decision("01-10", false, None), Cause::RowIsNewer),
+            (&gone, "03-01", decision("03-01", true, None), Cause::DeletedByEvent),
+            (&gone, "01-10", decision("01-10", true, Some("users")), Cause::RowIsNewer),
+            (&there, "03-01", decision("03-01", true, None), Cause::DeletedByEvent),
+            (&there, "03-01", decision("03-01", true, Some("b")), Cause::CameBack { batch: "b".to_owned() }),
+        ] {
+            let known = known((true, "01-01"), ("01-01", "estimated"), deleted);
+            assert_eq!(causes(row, &known, decision.as_ref()), [("deleted", cause)]);
+        }
+    }
+
+    #[test]
+    fn a_user_without_a_row_came_later_or_is_missing() {
+        let newest = at("06-01").unwrap();
+        let cause = |created, deleted| without_row(&known((true, created), ("", ""), deleted), newest).cause;
+        assert_eq!(cause("05-01", ""), Cause::NoRow);
+        assert_eq!(cause("07-01", ""), Cause::AfterTheTable);
+        assert_eq!(cause("05-01", "05-02"), Cause::NoRowAndDeleted);
+    }
+}
