@@ -20,6 +20,7 @@ mod lookup;
 mod naive_recount;
 mod pages;
 mod positions;
+mod postgres;
 mod replay;
 mod replay_command;
 mod retention;

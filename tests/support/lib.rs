@@ -6,6 +6,7 @@
 //! - [`Model`]: what the answers must be, counted naively from the same JSON;
 //! - [`Recount`]: the same for days, weeks, months and cohorts, in any time zone;
 //! - [`wait_until_sealed`] and [`python_with`]: segments, and other tools that read them;
+//! - [`Postgres`]: a PostgreSQL server, where one is installed;
 //! - [`git_activity`]: real history with known answers.
 //!
 //! Everything here panics where it cannot go on: a test that uses it has failed then.
@@ -21,6 +22,7 @@ pub mod git_activity;
 mod http;
 pub mod instant;
 mod model;
+mod postgres;
 mod process;
 mod seeded;
 mod segments;
@@ -31,6 +33,7 @@ pub use days::{Counted, Period, Recount, Span, today};
 pub use events::Events;
 pub use http::{Answer, Client, path_segment};
 pub use model::{Model, Question};
+pub use postgres::Postgres;
 pub use process::{Ended, Process, Signal, eventually};
 pub use seeded::Seeded;
 pub use segments::{python_with, wait_until_sealed};

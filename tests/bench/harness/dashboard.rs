@@ -35,7 +35,8 @@ pub(crate) fn watch(address: &str, population: &Population, phase: u32, span: Du
     Watched { idle, busy, ingest: ingest.rate() * BATCH_EVENTS as f64 }
 }
 
-fn ask_until(address: &str, go_on: &impl Fn(Instant) -> bool) -> Load {
+/// Asks the server at `address` for the summary, now and then, until `go_on` says no.
+pub(crate) fn ask_until(address: &str, go_on: &impl Fn(Instant) -> bool) -> Load {
     let request = get("/v1/summary");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (mut all, started) = (Vec::new(), Instant::now());

@@ -138,13 +138,13 @@ fn replays(server: &Server) {
     let ours = rows as f64 / spent.as_secs_f64();
     println!("{:<52} {:>13}", format!("(6) GET /v1/events, {} rows", HumanCount(rows)), whole(ours));
     println!("    {} bytes a row", ndjson.len() as u64 / rows.max(1));
-    let Some(postgres) = postgres::Postgres::start() else {
+    let Some(postgres) = lastseen_tests::Postgres::start() else {
         println!("    no PostgreSQL here to compare with");
         return;
     };
-    postgres.load(&ndjson);
-    postgres.copy_out();
-    let (copied, spent) = postgres.copy_out();
+    postgres::load(&postgres, &ndjson);
+    postgres::copy_out(&postgres);
+    let (copied, spent) = postgres::copy_out(&postgres);
     assert_eq!(copied, rows);
     let theirs = copied as f64 / spent.as_secs_f64();
     println!("{:<52} {:>13}", "(7) PostgreSQL, COPY TO STDOUT of the same rows", whole(theirs));

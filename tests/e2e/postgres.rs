@@ -1,0 +1,178 @@
+//! A million users in PostgreSQL, brought in, compared and taken back, while the application goes on writing its table and
+//! publishing what its users do.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use lastseen_tests::{Ended, Events, Postgres, Process, Seeded, Server, instant};
+use serde_json::Value;
+
+use crate::BINARY;
+use crate::answers::{empty_server, numbers};
+
+const WITHIN: Duration = Duration::from_mins(10);
+
+/// Users of the table; one in fifty is deleted, one in ten not confirmed.
+const USERS: u64 = 1_000_000;
+
+/// Other names than the usual ones, types of a real application, and a column that is nobody's business.
+const TABLE: &str = "\
+    CREATE SCHEMA app; \
+    CREATE TABLE app.users (org integer, id bigint PRIMARY KEY, secret text DEFAULT repeat('x', 60), verified boolean, \
+        created timestamptz, changed timestamp NULL, gone timestamptz NULL); \
+    INSERT INTO app.users (org, id, verified, created, changed, gone) SELECT n % 500, 900000000000000000 + n, n % 10 <> 0, \
+        now() - interval '1 year' - n * interval '1 second', \
+        CASE WHEN n % 3 = 0 THEN NULL ELSE (now() AT TIME ZONE 'UTC') - (n % 60) * interval '1 day' - interval '1 hour' END, \
+        CASE WHEN n % 50 = 0 THEN now() - interval '2 days' END FROM generate_series(1, ROWS) AS n";
+
+const COLUMNS: [&str; 12] = [
+    "--tenant-column",
+    "org",
+    "--user-column",
+    "id",
+    "--confirmed-column",
+    "verified",
+    "--created-column",
+    "created",
+    "--modified-column",
+    "changed",
+    "--deleted-column",
+    "gone",
+];
+
+/// A server of PostgreSQL with the table, or that there is none here.
+fn application(rows: u64) -> Option<Postgres> {
+    let postgres = Postgres::start();
+    match &postgres {
+        Some(postgres) => drop(postgres.run(&TABLE.replace("ROWS", &rows.to_string()))),
+        // Not captured by the test runner.
+        None => writeln!(std::io::stderr(), "skipped: no PostgreSQL").unwrap(),
+    }
+    postgres
+}
+
+fn command(server: &Server, arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.arg("backfill").args(arguments).args(["--server", server.url()]);
+    command
+}
+
+fn run(server: &Server, arguments: &[&str]) -> Ended {
+    Process::start(command(server, arguments)).wait(WITHIN)
+}
+
+/// Stops the application when it is dropped.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the application goes on with until it is told to stop: the users it has logged in.
+fn go_on(postgres: &Postgres, server: &Server, stop: &AtomicBool) -> u64 {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = Seeded::new(7);
+            while !stop.load(Ordering::Relaxed) {
+                // Some rows change, some of the deleted come back, some are confirmed.
+                let from = random.below(USERS - 2_000);
+                postgres.run(&format!(
+                    "UPDATE app.users SET changed = now() AT TIME ZONE 'UTC', verified = verified OR id % 20 = 0, \
+                     gone = CASE WHEN id % 100 = 0 THEN NULL ELSE gone END \
+                     WHERE id BETWEEN 900000000000000000 + {from} AND 900000000000000000 + {}",
+                    from + 500
+                ));
+            }
+        });
+        let logins = scope.spawn(|| {
+            // Users that are confirmed and not deleted.
+            let mut users = (1..USERS / 4).filter(|user| user % 10 != 0).cycle();
+            let (mut events, mut logged_in) = (Events::seeded(91), BTreeSet::new());
+            while !stop.load(Ordering::Relaxed) {
+                let batch: Vec<Value> = users
+                    .by_ref()
+                    .take(200)
+                    .map(|user| {
+                        logged_in.insert(user);
+                        let id = (900_000_000_000_000_000_u64 + user).to_string();
+                        events.login(((user % 500).to_string().as_str(), &id), instant::now())
+                    })
+                    .collect();
+                server.client().publish(&batch);
+            }
+            logged_in.len() as u64
+        });
+        logins.join().unwrap()
+    })
+}
+
+#[test]
+fn a_million_users_are_brought_in_compared_and_taken_back() {
+    let Some(postgres) = application(USERS) else { return };
+    let (server, _data) = empty_server();
+    let (url, client) = (postgres.url(), server.client());
+    let source = [&[url.as_str(), "--table", "app.users"], COLUMNS.as_slice()].concat();
+    let backfill = [source.as_slice(), &["--batch", "users"]].concat();
+    let verify = [&["verify"], source.as_slice()].concat();
+    let stop = AtomicBool::new(false);
+    let logged_in = thread::scope(|scope| {
+        // Also where the test has failed.
+        let stopping = Stop(&stop);
+        let application = scope.spawn(|| go_on(&postgres, &server, &stop));
+        let ended = run(&server, &backfill);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stdout.contains("users 1,000,000 "), "{}", ended.stdout);
+        // While they go on, only what has changed meanwhile differs.
+        let ended = run(&server, &verify);
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        let lines: Vec<_> = ended.stdout.lines().filter(|line| line.starts_with("tenant ")).collect();
+        let causes = ["run the backfill again", "the row is back: run it again"];
+        let other = lines.iter().find(|line| causes.iter().all(|cause| !line.ends_with(cause)));
+        assert!(!lines.is_empty() && other.is_none(), "{other:?}");
+        drop(stopping);
+        application.join().unwrap()
+    });
+    // The table stands still: what has changed is brought in, and then nothing is left to find.
+    let ended = run(&server, &backfill);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let ended = run(&server, &verify);
+    assert_eq!(ended.code, Some(0), "{}{}", &ended.stdout[..ended.stdout.len().min(2_000)], ended.stderr);
+    assert!(ended.stdout.contains("findings 0, rows that cannot be read 0"), "{}", ended.stdout);
+
+    // The same by SQL, and by who was logged in.
+    let summary = client.ask("/v1/summary");
+    let rows =
+        |condition: &str| postgres.number(&format!("SELECT count(*) FROM app.users WHERE {condition}"));
+    let days = "(now() AT TIME ZONE 'UTC') - interval '30 days'";
+    for (name, expected) in [
+        ("total_users", rows("gone IS NULL")),
+        ("deleted_users", rows("gone IS NOT NULL")),
+        ("pending_users", rows("gone IS NULL AND NOT verified")),
+        ("observed", logged_in),
+    ] {
+        assert_eq!(summary[name], expected, "{name}");
+    }
+    let estimates = rows(&format!(
+        "gone IS NULL AND verified AND coalesce(changed, created AT TIME ZONE 'UTC') >= {days}"
+    ));
+    let [active, observed] = numbers(&summary, &["active_users", "observed"])[..] else { panic!("two") };
+    assert!(active >= estimates && active <= estimates + observed, "{active}, {estimates}, {observed}");
+
+    let ended = run(&server, &["retract", "users"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.starts_with("took back users with "), "{}", ended.stdout);
+    let summary = client.ask("/v1/summary");
+    let counts = numbers(&summary, &["total_users", "active_users", "observed", "deleted_users"]);
+    assert_eq!(counts, [logged_in, logged_in, logged_in, 0]);
+    let ended = run(&server, &backfill);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("its name is dead"), "{}", ended.stderr);
+    let ended = run(&server, &["retract", "nobody"]);
+    assert_eq!((ended.code, ended.stderr.contains("no event names the batch")), (Some(1), true));
+}
