@@ -1,13 +1,17 @@
 //! `lastseen backfill`: a users table becomes history, whatever the order, however often, however interrupted.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use lastseen_tests::{Ended, Process, Seeded, Server, eventually, git_activity};
+use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -18,7 +22,7 @@ const WITHIN: Duration = Duration::from_mins(2);
 
 fn command(server: &Server, arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
-    command.args(["backfill", "--server", server.url()]).args(arguments);
+    command.arg("backfill").args(arguments).args(["--server", server.url()]);
     command
 }
 
@@ -82,13 +86,50 @@ fn as_ndjson(directory: &TempDir) -> PathBuf {
     write(directory, "users.jsonl.gz", packed.finish().unwrap())
 }
 
+/// The same as Parquet: tenants as numbers, instants as such, in several batches.
+fn as_parquet(directory: &TempDir) -> PathBuf {
+    const BATCH_ROWS: usize = 1_000;
+    let mut rows = csv::Reader::from_path(git_activity::path("users.csv")).unwrap();
+    let rows: Vec<std::collections::BTreeMap<String, Option<String>>> =
+        rows.deserialize().collect::<Result<_, _>>().unwrap();
+    let path = directory.path().join("users.parquet");
+    let mut writer = None;
+    for rows in rows.chunks(BATCH_ROWS) {
+        let text = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+        let instants = |name: &str| -> ArrayRef {
+            let micros = text(name).into_iter().map(|at| at.map(|at| lastseen_tests::instant::micros(&at)));
+            Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("Europe/Berlin"))
+        };
+        let tenants: Int64Array = text("tenant_id").into_iter().map(|id| id?.parse::<i64>().ok()).collect();
+        let confirmed: BooleanArray =
+            text("email_confirmed").into_iter().map(|text| Some(text? == "true")).collect();
+        let batch = RecordBatch::try_from_iter([
+            ("created_at", instants("created_at")),
+            ("tenant_id", Arc::new(tenants) as ArrayRef),
+            ("more", Arc::new(StringArray::from(text("user_id"))) as ArrayRef),
+            ("user_id", Arc::new(StringArray::from(text("user_id"))) as ArrayRef),
+            ("deleted_at", instants("deleted_at")),
+            ("email_confirmed", Arc::new(confirmed) as ArrayRef),
+            ("modified_at", instants("modified_at")),
+        ]);
+        let batch = batch.unwrap();
+        let writer = writer.get_or_insert_with(|| {
+            ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap()
+        });
+        writer.write(&batch).unwrap();
+        writer.flush().unwrap();
+    }
+    writer.unwrap().close().unwrap();
+    path
+}
+
 #[test]
 fn the_real_users_table_gives_the_known_answers_in_any_order() {
     let truth = &git_activity::truth()["backfill"];
     let users = git_activity::path("users.csv");
     let events = events_since(truth["cutover"].as_str().unwrap());
     let directory = tempfile::tempdir().unwrap();
-    let renamed = as_ndjson(&directory);
+    let (renamed, parquet) = (as_ndjson(&directory), as_parquet(&directory));
     let renamed_columns = "--tenant-column org --user-column id --confirmed-column confirmed --created-column created \
                            --modified-column changed --deleted-column deleted";
     for order in 0..3 {
@@ -109,7 +150,14 @@ fn the_real_users_table_gives_the_known_answers_in_any_order() {
             .collect();
         let ended = backfill(&server, &again);
         assert!(ended.stdout.starts_with("stored 0, duplicates 5,925, refused 0 in "), "{}", ended.stdout);
+        let ended = backfill(&server, &[text(&parquet), "--batch", "users 2024"]);
+        assert!(ended.stdout.starts_with("stored 0, duplicates 5,925, refused 0 in "), "{}", ended.stdout);
         assert_truth(&server, truth);
+        let ended = backfill(&server, &["verify", text(&parquet)]);
+        let [rows, observed] =
+            ["rows 3,954 ", "the user was really seen then"].map(|words| ended.stdout.contains(words));
+        assert!(rows && observed, "{}", ended.stdout);
+        assert!(!ended.stdout.contains("the backfill"), "{}", ended.stdout);
     }
 }
 
@@ -277,6 +325,97 @@ fn the_table_goes_on_while_and_after_it_is_brought_in() {
 }
 
 #[test]
+fn a_table_is_compared_and_every_difference_has_its_cause() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let row = |user: &str, confirmed: bool, modified: &str, deleted: &str| {
+        format!("acme,{user},{confirmed},2023-01-01T00:00:00Z,{modified},{deleted}\n")
+    };
+    let [june, july] = ["2024-06-01T00:00:00Z", "2024-07-01T00:00:00Z"];
+    let old = [
+        row("same", true, june, ""),
+        row("seen", true, june, ""),
+        row("newer", true, june, ""),
+        row("invited", false, june, ""),
+        row("back", true, june, june),
+        row("gone", true, june, ""),
+        row("purged", true, june, ""),
+    ];
+    let table = write(&directory, "old.csv", format!("{HEADER}{}", old.concat()));
+    assert_eq!(backfill(&server, &[text(&table), "--batch", "users"]).code, Some(0));
+    let ended = backfill(&server, &["verify", text(&table)]);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(0), "rows 7 (without a difference 7), findings 0, rows that cannot be read 0\n")
+    );
+
+    let mut events = lastseen_tests::Events::seeded(63);
+    let login = lastseen_tests::instant::micros(july);
+    server.client().publish(&[
+        events.login(("acme", "seen"), login),
+        events.of("user_deleted", ("acme", "gone"), login),
+        events.login(("acme", "late"), login),
+    ]);
+    let new = [
+        row("same", true, june, ""),
+        row("seen", true, june, ""),
+        row("newer", true, july, ""),
+        row("invited", true, june, ""),
+        row("back", true, july, ""),
+        row("gone", true, june, ""),
+        row("added", true, june, ""),
+        row("bad", true, "soon", ""),
+    ];
+    let table = write(&directory, "new.csv", format!("{HEADER}{}", new.concat()));
+    let ended = backfill(&server, &["verify", text(&table)]);
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let causes = |stdout: &str| {
+        let lines = stdout.lines().filter_map(|line| line.strip_prefix("tenant acme, user "));
+        let mut causes: Vec<_> = lines
+            .map(|line| {
+                let (what, cause) = line.rsplit_once(": ").unwrap();
+                (what.split(": table").next().unwrap().to_owned(), cause.to_owned())
+            })
+            .collect();
+        causes.sort();
+        causes
+    };
+    let expected = [
+        ("added: user", "run the backfill"),
+        ("back: deleted", "run it again"),
+        ("back: last seen", "run the backfill again"),
+        ("gone: deleted", "an event deleted the user, and the table does not know it"),
+        ("invited: confirmed", "run the backfill again"),
+        ("invited: last seen", "run the backfill again"),
+        ("late: user", "the user came after the last row of the table"),
+        ("newer: last seen", "run the backfill again"),
+        ("purged: user", "publish user_deleted if the user is gone"),
+    ];
+    assert_eq!(causes(&ended.stdout), expected.map(|(what, cause)| (what.to_owned(), cause.to_owned())));
+    assert!(
+        ended.stdout.contains("row 9 cannot be read: modified_at: expected an instant"),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.ends_with("rows 7 (without a difference 1), findings 8, rows that cannot be read 1\n"),
+        "{}",
+        ended.stdout
+    );
+    let all = backfill(&server, &["verify", text(&table), "--all"]);
+    assert!(all.stdout.contains("user seen: last seen: table 2024-06-01T00:00:00Z, Lastseen 2024-07-01T00:00:00Z: the user was really seen then"));
+
+    // What a backfill mends is gone after it.
+    assert_eq!(
+        backfill(&server, &[text(&table), "--batch", "users", "--rejects", "/dev/null"]).code,
+        Some(3)
+    );
+    let ended = backfill(&server, &["verify", text(&table)]);
+    let left: Vec<_> = causes(&ended.stdout).into_iter().map(|(what, _)| what).collect();
+    assert_eq!(left, ["gone: deleted", "late: user", "purged: user"]);
+}
+
+#[test]
 fn what_cannot_be_read_is_said() {
     let (server, _data) = empty_server();
     let directory = tempfile::tempdir().unwrap();
@@ -297,6 +436,19 @@ fn what_cannot_be_read_is_said() {
         (vec![text(&table), "--batch", ""], 2, "found none"),
         (vec!["missing.csv", "--batch", "b"], 1, "cannot read missing.csv"),
         (vec!["users", "--batch", "b"], 1, "cannot read users"),
+        (vec![text(&table), "--batch", "b", "--user-column", ""], 2, "expected the name of a column"),
+        (vec![text(&table), "--batch", "b", "--table", "users"], 2, "SOURCE is postgres://"),
+        (vec!["postgres://127.0.0.1:1/x", "--batch", "b"], 2, "a database needs --table"),
+        (
+            vec!["postgres://u@127.0.0.1:1/x", "--batch", "b", "--table", "t"],
+            1,
+            "cannot use the database x on 127.0.0.1",
+        ),
+        (vec!["verify", "postgres://u@127.0.0.1:1/x"], 2, "a database needs --table or --query"),
+        (vec!["verify", text(&table)], 1, "no column user_id"),
+        (vec![text(&table), "--batch", "b", "--format", "parquet"], 1, "cannot read"),
+        (vec!["-", "--batch", "b", "--format", "parquet"], 1, "not from stdin"),
+        (vec!["retract", "b"], 1, "no event names the batch \"b\""),
     ] {
         let ended = backfill(&server, &arguments);
         assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
