@@ -324,13 +324,27 @@ fn the_table_goes_on_while_and_after_it_is_brought_in() {
     assert_eq!(user("bob")["last_seen_at"], "2024-03-01T00:00:00Z", "an observation beats a newer estimate");
 }
 
+/// A line of a users table.
+fn row(user: &str, confirmed: bool, modified: &str, deleted: &str) -> String {
+    format!("acme,{user},{confirmed},2023-01-01T00:00:00Z,{modified},{deleted}\n")
+}
+
+/// What differs of whom, with its cause, as a comparison printed it.
+fn causes(stdout: &str) -> Vec<(String, String)> {
+    let lines = stdout.lines().filter_map(|line| line.strip_prefix("tenant acme, user "));
+    let cause = |line: &str| {
+        let (what, cause) = line.rsplit_once(": ").unwrap();
+        (what.split(": table").next().unwrap().to_owned(), cause.to_owned())
+    };
+    let mut causes: Vec<_> = lines.map(cause).collect();
+    causes.sort();
+    causes
+}
+
 #[test]
 fn a_table_is_compared_and_every_difference_has_its_cause() {
     let (server, _data) = empty_server();
     let directory = tempfile::tempdir().unwrap();
-    let row = |user: &str, confirmed: bool, modified: &str, deleted: &str| {
-        format!("acme,{user},{confirmed},2023-01-01T00:00:00Z,{modified},{deleted}\n")
-    };
     let [june, july] = ["2024-06-01T00:00:00Z", "2024-07-01T00:00:00Z"];
     let old = [
         row("same", true, june, ""),
@@ -369,17 +383,6 @@ fn a_table_is_compared_and_every_difference_has_its_cause() {
     let table = write(&directory, "new.csv", format!("{HEADER}{}", new.concat()));
     let ended = backfill(&server, &["verify", text(&table)]);
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    let causes = |stdout: &str| {
-        let lines = stdout.lines().filter_map(|line| line.strip_prefix("tenant acme, user "));
-        let mut causes: Vec<_> = lines
-            .map(|line| {
-                let (what, cause) = line.rsplit_once(": ").unwrap();
-                (what.split(": table").next().unwrap().to_owned(), cause.to_owned())
-            })
-            .collect();
-        causes.sort();
-        causes
-    };
     let expected = [
         ("added: user", "run the backfill"),
         ("back: deleted", "run it again"),

@@ -336,3 +336,40 @@ fn no_answer_mixes_before_and_after() {
         }
     }
 }
+
+#[test]
+fn batches_are_listed_page_by_page_the_latest_first() {
+    let (server, _data) = sealing_server("10");
+    let client = server.client();
+    let mut events = Events::seeded(74);
+    for batch in 0..7 {
+        let mut event = events.login(("acme", "ada"), instant::now());
+        event["batch"] = format!("run {batch} of \"many\"").into();
+        client.publish(&[event]);
+    }
+    let (mut names, mut next) = (Vec::new(), "/v1/backfills?limit=3".to_owned());
+    loop {
+        let page = client.ask(&next);
+        names.extend(
+            array(&page, "backfills").iter().map(|batch| batch["batch"].as_str().unwrap().to_owned()),
+        );
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        next = format!("/v1/backfills?limit=3&cursor={cursor}");
+    }
+    let expected: Vec<_> = (0..7).rev().map(|batch| format!("run {batch} of \"many\"")).collect();
+    assert_eq!(names, expected);
+    // The numbers of batches are the same after a restart, from segments and from what is behind them.
+    let server = server.restart();
+    let again = array(&server.client().ask("/v1/backfills"), "backfills").clone();
+    assert!(again.iter().map(|batch| batch["batch"].as_str().unwrap()).eq(&expected));
+    for (path, code) in [
+        ("/v1/backfills?limit=0", "invalid_parameter"),
+        ("/v1/backfills?cursor=x", "invalid_parameter"),
+        ("/v1/backfills?state=active", "unknown_parameter"),
+        ("/v1/backfills/x?limit=1", "unknown_parameter"),
+    ] {
+        server.client().get(path).problem(400, code, path);
+    }
+    let one = format!("/v1/backfills/{}", lastseen_tests::path_segment("run 3 of \"many\""));
+    assert_eq!(server.client().ask(&one)["types"], json!({"login": 1}));
+}

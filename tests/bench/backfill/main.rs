@@ -30,7 +30,7 @@ use lastseen_tests::{Postgres, Process, Server};
 use tempfile::TempDir;
 
 use self::harness::dashboard::ask_until;
-use self::harness::figures::{mib, print_row, resident_bytes, whole};
+use self::harness::figures::{memory_bytes, mib, print_row, whole};
 use self::harness::load::{Load, lasting};
 use self::harness::{BINARY, arguments};
 use self::tables::Source;
@@ -112,16 +112,16 @@ fn take_back(csv: &Source, people: u32, users: f64) {
         server.client().ask("/v1/summary")["position"].as_u64().expect("a number"),
     );
     let idle = ask_until(&address, &lasting(IDLE));
-    let before = resident_bytes(server.id());
+    let before = memory_bytes(server.id(), "VmRSS");
     let stop = Arc::new(AtomicBool::new(false));
     let (stopped, to) = (stop.clone(), address.clone());
     let asking = thread::spawn(move || ask_until(&to, &|_| !stopped.load(Ordering::Relaxed)));
     let took = run(&server, &["backfill", "retract", "users"]);
-    let peak = resident_bytes(server.id());
+    let peak = memory_bytes(server.id(), "VmHWM");
     stop.store(true, Ordering::Relaxed);
     let meanwhile = asking.join().expect("the load does not panic");
     println!(
-        "backfill retract, {} events in the log: {:.2} s, {} events/s; memory {} MiB before, {} MiB after",
+        "backfill retract, {} events in the log: {:.2} s, {} events/s; memory {} MiB before, {} MiB at most",
         whole(position as f64),
         took.as_secs_f64(),
         whole(position as f64 / took.as_secs_f64()),

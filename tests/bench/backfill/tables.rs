@@ -25,8 +25,8 @@ impl Source {
     }
 }
 
-/// A user of the table; instants in microseconds.
-struct User {
+/// A row of the table; instants in microseconds.
+struct Row {
     tenant_id: String,
     user_id: String,
     confirmed: bool,
@@ -36,16 +36,16 @@ struct User {
 }
 
 /// One in ten is not confirmed, one in fifty deleted, one in three was never modified.
-fn user(number: u64, now: i64) -> User {
+fn row(number: u64, now: i64) -> Row {
     let days = |days: u64| i64::try_from(days).expect("few") * instant::DAY;
     let created_at = now - days(365) - days(number % 1_000);
-    User {
+    Row {
         tenant_id: format!("{}", 10_000 + number % 1_000),
         user_id: format!("usr_{number:012}"),
-        confirmed: number % 10 != 0,
+        confirmed: !number.is_multiple_of(10),
         created_at,
-        modified_at: (number % 3 != 0).then(|| now - days(number % 90)),
-        deleted_at: (number % 50 == 0).then(|| now - days(2)),
+        modified_at: (!number.is_multiple_of(3)).then(|| now - days(number % 90)),
+        deleted_at: number.is_multiple_of(50).then(|| now - days(2)),
     }
 }
 
@@ -54,13 +54,13 @@ pub(crate) fn write(directory: &Path, users: u64, postgres: Option<&Postgres>) -
     let now = instant::now();
     let (mut csv, mut ndjson) =
         ("tenant_id,user_id,email_confirmed,created_at,modified_at,deleted_at\n".to_owned(), String::new());
-    let all: Vec<User> = (0..users).map(|number| user(number, now)).collect();
+    let all: Vec<Row> = (0..users).map(|number| row(number, now)).collect();
     let at = |micros: Option<i64>| {
         micros.map(|micros| UtcInstant::from_micros(micros).to_string()).unwrap_or_default()
     };
     for of in &all {
         let [created, modified, deleted] = [Some(of.created_at), of.modified_at, of.deleted_at].map(at);
-        let User { tenant_id, user_id, confirmed, .. } = of;
+        let Row { tenant_id, user_id, confirmed, .. } = of;
         let _ = writeln!(csv, "{tenant_id},{user_id},{confirmed},{created},{modified},{deleted}");
         let json = serde_json::json!({
             "tenant_id": tenant_id, "user_id": user_id, "email_confirmed": confirmed, "created_at": created,
@@ -90,21 +90,21 @@ pub(crate) fn write(directory: &Path, users: u64, postgres: Option<&Postgres>) -
     sources
 }
 
-fn write_parquet(path: &str, users: &[User]) {
-    let instants = |of: fn(&User) -> Option<i64>| -> ArrayRef {
-        Arc::new(users.iter().map(of).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+fn write_parquet(path: &str, rows: &[Row]) {
+    let instants = |of: fn(&Row) -> Option<i64>| -> ArrayRef {
+        Arc::new(rows.iter().map(of).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
     };
-    let text = |of: fn(&User) -> &str| -> ArrayRef {
-        Arc::new(users.iter().map(|user| Some(of(user))).collect::<StringArray>())
+    let text = |of: fn(&Row) -> &str| -> ArrayRef {
+        Arc::new(rows.iter().map(|row| Some(of(row))).collect::<StringArray>())
     };
-    let confirmed: BooleanArray = users.iter().map(|user| Some(user.confirmed)).collect();
+    let confirmed: BooleanArray = rows.iter().map(|row| Some(row.confirmed)).collect();
     let batch = RecordBatch::try_from_iter([
-        ("tenant_id", text(|user| &user.tenant_id)),
-        ("user_id", text(|user| &user.user_id)),
+        ("tenant_id", text(|row| &row.tenant_id)),
+        ("user_id", text(|row| &row.user_id)),
         ("email_confirmed", Arc::new(confirmed) as ArrayRef),
-        ("created_at", instants(|user| Some(user.created_at))),
-        ("modified_at", instants(|user| user.modified_at)),
-        ("deleted_at", instants(|user| user.deleted_at)),
+        ("created_at", instants(|row| Some(row.created_at))),
+        ("modified_at", instants(|row| row.modified_at)),
+        ("deleted_at", instants(|row| row.deleted_at)),
     ]);
     let batch = batch.expect("columns of one length");
     let file = File::create(path).expect("a file");

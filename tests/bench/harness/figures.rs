@@ -10,10 +10,10 @@ pub(crate) fn whole(figure: f64) -> String {
     HumanCount(figure as u64).to_string()
 }
 
-/// Resident memory of a process in bytes, where the system tells it.
-pub(crate) fn resident_bytes(process: u32) -> u64 {
+/// Resident memory of a process in bytes, where the system tells it: `VmRSS`, or the most that it was, `VmHWM`.
+pub(crate) fn memory_bytes(process: u32, which: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 

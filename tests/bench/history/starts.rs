@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount};
 
-use crate::harness::figures::{mib, resident_bytes, whole};
+use crate::harness::figures::{memory_bytes, mib, whole};
 use crate::harness::latency::Latencies;
 use crate::past::History;
 use crate::serve;
@@ -60,10 +60,10 @@ fn start_without(path: &Path, data: &Path) -> Duration {
 fn memory(data: &Path) {
     let empty = tempfile::tempdir().expect("a directory for temporary files");
     let server = serve(empty.path(), &[]);
-    let without = resident_bytes(server.id());
+    let without = memory_bytes(server.id(), "VmRSS");
     server.kill9();
     let server = serve(data, &[]);
-    let with = resident_bytes(server.id());
+    let with = memory_bytes(server.id(), "VmRSS");
     let summary = server.client().ask("/v1/summary");
     server.kill9();
     let count = |name: &str| summary[name].as_u64().expect("a count");

@@ -32,7 +32,7 @@ use lastseen_tests::instant::now;
 
 use self::first::first_events;
 use self::harness::dashboard::{Watched, watch};
-use self::harness::figures::{mib, print_row, resident_bytes, whole};
+use self::harness::figures::{memory_bytes, mib, print_row, whole};
 use self::harness::latency::{Latencies, print_histogram};
 use self::harness::load::{Load, drive, lasting};
 use self::harness::workload::{BATCH_EVENTS, Population, Posts, Requests, Shape, batches, get, streams};
@@ -57,9 +57,9 @@ fn main() {
     println!("    (2) / (1) = {:.2}", singles.rate() / bare.rate());
     bench.batches_and_disk(&population, directory.path());
     bench.summaries(&population);
-    println!("memory of the server after that: {} MiB", mib(resident_bytes(server.id())));
+    println!("memory of the server after that: {} MiB", mib(memory_bytes(server.id(), "VmRSS")));
     replays(&server);
-    println!("memory of the server at the end: {} MiB", mib(resident_bytes(server.id())));
+    println!("memory of the server at the end: {} MiB", mib(memory_bytes(server.id(), "VmRSS")));
     restart(server, &data);
 }
 
@@ -96,7 +96,7 @@ fn population(users: u32) -> Population {
 /// Shows every member once.
 fn fill(server: &Server, population: &Population) {
     const BODY_EVENTS: usize = 10_000;
-    let before = mib(resident_bytes(server.id()));
+    let before = mib(memory_bytes(server.id(), "VmRSS"));
     let mut stored = 0;
     for body in first_events(population, BODY_EVENTS) {
         let answer = server.client().post("/v1/events", "application/x-ndjson", &body).ok("the first events");
@@ -105,7 +105,7 @@ fn fill(server: &Server, population: &Population) {
     let summary = server.client().ask("/v1/summary");
     assert_eq!(stored, population.len() as u64, "every id is new");
     assert_eq!(summary["total_users"], population.len(), "every member is new");
-    let after = mib(resident_bytes(server.id()));
+    let after = mib(memory_bytes(server.id(), "VmRSS"));
     println!(
         "{} members in {} tenants, {} active",
         HumanCount(stored),

@@ -1,14 +1,14 @@
 //! Who is deleted or came back, by which event: a row without a deletion restores whom its own batch had deleted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use lastseen_event::{EventId, EventType, UtcInstant};
 use serde::Deserialize;
 
-use crate::upload::Uploader;
+use crate::upload::{Found, Method, Uploader};
 
 /// Members whose deletion or restoration was told, by tenant and user, with what decides.
 #[derive(Debug, Default)]
@@ -49,21 +49,26 @@ impl Decision {
 }
 
 impl Decisions {
-    /// Asks the server for all deletions and restorations. `None`: a signal came first.
+    /// Asks the server for all deletions and restorations that count. `None`: a signal came first.
     ///
     /// # Errors
     /// Where it does not answer as Lastseen does.
     pub(super) fn ask(uploader: &Uploader) -> anyhow::Result<Option<Self>> {
         let path = "/v1/events?type=user_deleted,user_restored";
+        let Some(dead) = taken_back(uploader)? else { return Ok(None) };
         let events = uploader.get(path, &|notice| eprintln!("{notice}"))?;
-        events.map(Self::read).transpose()
+        events.map(|events| Self::read(events, &dead)).transpose()
     }
 
-    fn read(events: impl Read) -> anyhow::Result<Self> {
+    /// Reads events but those of batches that were taken back.
+    fn read(events: impl Read, dead: &HashSet<String>) -> anyhow::Result<Self> {
         let mut decisions = Self::default();
         for line in BufReader::new(events).lines() {
             let line = line.context("the answer about deletions was cut short")?;
-            decisions.add(serde_json::from_str(&line).context("the server told of no event")?)?;
+            let told: Told = serde_json::from_str(&line).context("the server told of no event")?;
+            if told.batch.as_ref().is_none_or(|batch| !dead.contains(batch)) {
+                decisions.add(told)?;
+            }
         }
         Ok(decisions)
     }
@@ -105,6 +110,35 @@ impl Decisions {
     }
 }
 
+/// The batches that were taken back. `None`: a signal came first.
+fn taken_back(uploader: &Uploader) -> anyhow::Result<Option<HashSet<String>>> {
+    #[derive(Deserialize)]
+    struct Page {
+        backfills: Vec<Backfill>,
+        next_cursor: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Backfill {
+        batch: String,
+        state: String,
+    }
+    let (mut dead, mut cursor) = (HashSet::new(), String::new());
+    loop {
+        let path = format!("/v1/backfills?limit=1000{cursor}");
+        let page = match uploader.ask::<Page>(Method::Get, &path, |notice| eprintln!("{notice}"))? {
+            Found::Answer(page) => page,
+            Found::Unknown => bail!("{path} is not known to the server"),
+            Found::Interrupted => return Ok(None),
+        };
+        let gone = page.backfills.into_iter().filter(|backfill| backfill.state != "active");
+        dead.extend(gone.map(|backfill| backfill.batch));
+        match page.next_cursor {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(Some(dead)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +175,23 @@ mod tests {
         assert_eq!(restored_at(vec![ours()], None), Some(NOW));
         assert_eq!(restored_at(vec![ours(), told("user_restored", late, None)], Some(late)), None);
         assert_eq!(restored_at(vec![told("user_deleted", late, None), ours()], Some(late)), None);
+    }
+
+    #[test]
+    fn what_a_dead_batch_told_decides_nothing() {
+        let line = |at: &str, batch: &str| {
+            format!(
+                r#"{{"id":"0199a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b","type":"user_deleted","tenant_id":"t","user_id":"u","occurred_at":"{at}","batch":"{batch}"}}"#
+            ) + "\n"
+        };
+        let events = line("2024-01-01T00:00:00Z", "users") + &line("2024-02-01T00:00:00Z", "dead");
+        let dead = HashSet::from(["dead".to_owned()]);
+        let decides = |dead| {
+            let decisions = Decisions::read(events.as_bytes(), dead).unwrap();
+            decisions.of(("t", "u")).unwrap().batch.clone()
+        };
+        assert_eq!(decides(&dead).as_deref(), Some("users"));
+        assert_eq!(decides(&HashSet::new()).as_deref(), Some("dead"));
     }
 
     #[test]
