@@ -262,6 +262,13 @@ fn a_dry_run_says_what_would_happen_and_does_nothing() {
         assert_eq!(count(name), expected, "{name} in {}", ended.stdout);
     }
     assert!(ended.stdout.contains("2023-01-01T00:00:00Z to 2023-03-01T00:00:00Z"), "{}", ended.stdout);
+    // Without being asked for it, no file is written either.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut quiet = command(&server, &[text(&table), "--batch", "b", "--dry-run"]);
+    quiet.current_dir(elsewhere.path());
+    let ended = Process::start(quiet).wait(WITHIN);
+    assert!(ended.stderr.contains("1 refused rows; --rejects FILE lists all of them"), "{}", ended.stderr);
+    assert_eq!(elsewhere.path().read_dir().unwrap().count(), 0);
     assert_eq!(numbers(&server.client().ask("/v1/summary"), &["position", "total_users"]), [2, 2]);
 }
 

@@ -373,3 +373,55 @@ fn batches_are_listed_page_by_page_the_latest_first() {
     let one = format!("/v1/backfills/{}", lastseen_tests::path_segment("run 3 of \"many\""));
     assert_eq!(server.client().ask(&one)["types"], json!({"login": 1}));
 }
+
+/// Rebuilt views take the place of others while events come as fast as they can: each is there when it is acknowledged, and stays.
+#[test]
+fn what_is_acknowledged_is_visible_before_and_after_the_views_are_replaced() {
+    const PUBLISHERS: u64 = 3;
+    const ROUNDS: u64 = 6;
+    let (server, _data) = sealing_server("4000");
+    let client = server.client();
+    let stop = AtomicBool::new(false);
+    let published: u64 = thread::scope(|scope| {
+        let publishers: Vec<_> = (0..PUBLISHERS)
+            .map(|publisher| {
+                let stop = &stop;
+                scope.spawn(move || {
+                    let (mut events, mut users) = (Events::seeded(600 + publisher), 0);
+                    while !stop.load(Ordering::Relaxed) {
+                        let names: Vec<_> = (0..50).map(|n| format!("p{publisher} u{}", users + n)).collect();
+                        let now = instant::now();
+                        let batch: Vec<_> =
+                            names.iter().map(|name| events.login(("acme", name), now)).collect();
+                        let position = client.publish(&batch)["position"].as_u64().unwrap();
+                        users += 50;
+                        let asked = json!({"user_ids": names});
+                        let path = format!("/v1/tenants/acme/users/lookup?min_position={position}");
+                        let found = client.post_json(&path, &asked).ok("a lookup");
+                        assert_eq!(array(&found, "unknown").len(), 0, "acknowledged, and not there");
+                        assert!(found["position"].as_u64().unwrap() >= position);
+                    }
+                    users
+                })
+            })
+            .collect();
+        let mut events = Events::seeded(700);
+        for round in 0..ROUNDS {
+            let batch: Vec<_> = (0..2_000)
+                .map(|user| {
+                    let name = format!("b{round} u{user}");
+                    let mut event = events.login(("acme", &name), instant::now());
+                    event["batch"] = format!("round{round}").into();
+                    event
+                })
+                .collect();
+            client.publish(&batch);
+            retract(client, &format!("round{round}"));
+        }
+        stop.store(true, Ordering::Relaxed);
+        publishers.into_iter().map(|publisher| publisher.join().unwrap()).sum()
+    });
+    assert_eq!(client.ask("/v1/tenants/acme/summary")["active_users"], published);
+    let server = server.restart();
+    assert_eq!(server.client().ask("/v1/tenants/acme/summary")["active_users"], published);
+}

@@ -156,7 +156,7 @@ pub(crate) struct BackfillArgs {
     /// Send nothing; say what would be sent, and of how many users the server knows better already
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Where to write the rows that are refused; default: BATCH.rejects.csv
+    /// Where to write the rows that are refused; default: BATCH.rejects.csv, and nowhere in a dry run
     #[arg(long, value_name = "FILE")]
     pub(crate) rejects: Option<PathBuf>,
     #[command(flatten)]

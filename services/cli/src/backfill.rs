@@ -62,7 +62,7 @@ fn bring_in(args: BackfillArgs) -> anyhow::Result<Outcome> {
     } else {
         Decisions::default()
     };
-    let rejects = Rejects::new(args.rejects, &batch);
+    let rejects = Rejects::new(args.rejects, &batch, args.dry_run);
     let names = tables.iter().map(ToString::to_string).collect();
     let report = Report::new(names, size, (rejects, args.dry_run));
     let job = Job {

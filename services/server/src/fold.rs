@@ -61,7 +61,7 @@ impl Fold {
     fn commit(&self, commit: Commit) {
         if let Some(last) = commit.facts.last() {
             apply(&self.live.get(), &commit.facts);
-            self.folded.send_replace(last.position);
+            self.reached(last.position);
             self.folded_events.fetch_add(commit.facts.len() as u64, Ordering::Release);
         }
         commit.acknowledge();
@@ -77,8 +77,17 @@ impl Fold {
         }
         views.reach(folded);
         self.live.replace(Arc::new(RwLock::new(views)));
-        self.folded.send_replace(folded);
+        self.reached(folded);
         Ok(())
+    }
+
+    /// Says how far the views are. Rebuilt ones may be ahead of what is folded next.
+    fn reached(&self, position: Position) {
+        self.folded.send_if_modified(|folded| {
+            let is_ahead = position > *folded;
+            *folded = position.max(*folded);
+            is_ahead
+        });
     }
 }
 

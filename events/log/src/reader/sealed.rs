@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
 use crate::disk::Disk;
 use crate::manifest::Entry;
 use crate::segment::file::{GroupBounds, SegmentFile};
-use crate::segment::rows::{Checked, Read, Rows};
+use crate::segment::rows::{Checked, Rows};
 use crate::segment::schema::Column;
 use crate::writer::{Shared, next};
 
@@ -181,13 +181,14 @@ impl OpenSegment {
         for from in (0..rows.len()).step_by(LOCKED_ROWS) {
             let members = shared.members.read();
             for row in from..rows.len().min(from + LOCKED_ROWS) {
-                let found = reading.next_row().and_then(|at| {
-                    last = Position::new(reading.first.get() + at as u64);
-                    rows.read(row, last, (&members, &numbers))
-                });
-                match found.ok_or_else(|| self.unexpected(group))? {
-                    Read::Fact(fact) => read.facts.push(fact),
-                    Read::Retraction(retraction) => read.retractions.push(retraction),
+                let at = reading.next_row().ok_or_else(|| self.unexpected(group))?;
+                last = Position::new(reading.first.get() + at as u64);
+                if rows.is_of_nobody(row) {
+                    let retraction = rows.retraction(row, last, &numbers);
+                    read.retractions.push(retraction.ok_or_else(|| self.unexpected(group))?);
+                } else {
+                    let fact = rows.fact(row, last, (&members, &numbers));
+                    read.facts.push(fact.ok_or_else(|| self.unexpected(group))?);
                 }
             }
         }

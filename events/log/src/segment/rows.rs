@@ -32,12 +32,6 @@ pub(crate) struct Rows<'a> {
     names: Option<Names<'a>>,
 }
 
-/// What a reader sees of a row.
-pub(crate) enum Read {
-    Fact(Fact),
-    Retraction(Retraction),
-}
-
 /// The columns of names, in the order of their fields.
 struct Names<'a> {
     tenants: Text<'a>,
@@ -153,28 +147,43 @@ impl<'a> Rows<'a> {
         names.map(|name| batches.find(name?)).collect()
     }
 
-    /// What a reader sees of a row, given the numbers of the batches.
-    pub(crate) fn read(
+    /// What a fold sees of a row that is about a member, given the numbers of the batches.
+    pub(crate) fn fact(
         &self,
         row: usize,
         position: Position,
         (members, numbers): (&Members, &[Option<BatchOrdinal>]),
-    ) -> Option<Read> {
-        let (id, event_type, member) = (self.id(row)?, self.event_type(row)?, self.member(row)?);
-        let (occurred_at, recorded_at) = (self.occurred_at(row)?, self.recorded_at(row)?);
-        let batch = match self.batches.key(row) {
-            Some(key) => Some((*numbers.get(key)?)?),
-            None => None,
+    ) -> Option<Fact> {
+        Some(Fact {
+            position,
+            id: self.id(row)?,
+            occurred_at: self.occurred_at(row)?,
+            recorded_at: self.recorded_at(row)?,
+            member: members.member_ref(self.member(row)?)?,
+            event_type: self.event_type(row)?,
+            created_confirmed: self.confirmed(row) == Some(true),
+            batch: match self.batches.key(row) {
+                Some(key) => Some((*numbers.get(key)?)?),
+                None => None,
+            },
+        })
+    }
+
+    /// The retraction that a row is, if it is about no member.
+    pub(crate) fn retraction(
+        &self,
+        row: usize,
+        position: Position,
+        numbers: &[Option<BatchOrdinal>],
+    ) -> Option<Retraction> {
+        let retraction = Retraction {
+            position,
+            id: self.id(row)?,
+            occurred_at: self.occurred_at(row)?,
+            recorded_at: self.recorded_at(row)?,
+            batch: (*numbers.get(self.batches.key(row)?)?)?,
         };
-        if event_type == EventType::BackfillRetracted {
-            let retraction = Retraction { position, id, occurred_at, recorded_at, batch: batch? };
-            return (member == NOBODY).then_some(Read::Retraction(retraction));
-        }
-        let member = members.member_ref(member)?;
-        let created_confirmed = self.confirmed(row) == Some(true);
-        let fact =
-            Fact { position, id, occurred_at, recorded_at, member, event_type, created_confirmed, batch };
-        Some(Read::Fact(fact))
+        (self.event_type(row)? == EventType::BackfillRetracted).then_some(retraction)
     }
 
     /// Whether a row is about no member.

@@ -112,7 +112,7 @@ impl Names {
 /// The values of one row; kept from row to row for its memory.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    /// Where it stands in its source, from 1: the line it begins on.
+    /// Where it stands in its source, from 1: the line it begins on, or its number where there are no lines.
     pub(super) line: u64,
     values: [Value; COLUMNS],
 }

@@ -171,9 +171,13 @@ impl Report {
                 "users {users} (confirmed {confirmed}, deleted {deleted}, back {restored}), logins {logins}, refused rows {refused}"
             );
         }
-        if self.refused > 0 && self.rejects.is_written() {
-            let refused = HumanCount(self.refused);
-            eprintln!("{refused} refused rows with their reasons: {}", self.rejects.path().display());
+        let refused = HumanCount(self.refused);
+        match self.rejects.path() {
+            Some(path) => eprintln!("{refused} refused rows with their reasons: {}", path.display()),
+            None if self.is_dry && self.refused > 0 => {
+                eprintln!("{refused} refused rows; --rejects FILE lists all of them");
+            }
+            None => {}
         }
         if !matches!(ended, Ok(Ended::AtTheEnd)) {
             eprintln!(

@@ -43,12 +43,12 @@ impl Rows {
             .with_context(|| format!("--format says whether {} is csv, ndjson or parquet", file.display()))
     }
 
-    /// CSV with a header.
+    /// The rows of a database, as CSV with a header: they have numbers in place of lines.
     ///
     /// # Errors
     /// Where it cannot be read, or lacks a column.
-    pub(super) fn of_csv(input: Input, names: &Names) -> anyhow::Result<Self> {
-        CsvRows::new(input, names).map(Self::Csv)
+    pub(super) fn of_database(input: Input, names: &Names) -> anyhow::Result<Self> {
+        Ok(Self::Csv(CsvRows { number: Some(0), ..CsvRows::new(input, names)? }))
     }
 
     /// Opens a file and finds the columns in it.
@@ -68,7 +68,7 @@ impl Rows {
         let cannot_read = || format!("cannot read {}", file.display());
         let input = input::open(file, bytes_read).with_context(cannot_read)?;
         match format {
-            TableFormat::Csv => Self::of_csv(input, names).with_context(cannot_read),
+            TableFormat::Csv => CsvRows::new(input, names).map(Self::Csv).with_context(cannot_read),
             _ => Ok(Self::Ndjson(NdjsonRows {
                 lines: Lines::new(input),
                 names: names.clone(),
@@ -109,6 +109,8 @@ pub(super) struct CsvRows {
     reader: csv::Reader<Input>,
     places: [Option<usize>; COLUMNS],
     row: ByteRecord,
+    /// How many rows were read, where that is what they are known by.
+    number: Option<u64>,
 }
 
 impl CsvRows {
@@ -118,13 +120,14 @@ impl CsvRows {
         let header = reader.headers()?;
         let header: Vec<&str> = header.iter().map(|name| name.trim_start_matches(BYTE_ORDER_MARK)).collect();
         let places = names.places(&header)?;
-        Ok(Self { reader, places, row: ByteRecord::new() })
+        Ok(Self { reader, places, row: ByteRecord::new(), number: None })
     }
 
     fn next(&mut self, record: &mut Record) -> anyhow::Result<Next> {
         let read = self.reader.read_byte_record(&mut self.row);
         let position = self.row.position().unwrap_or_else(|| self.reader.position());
-        record.line = position.line();
+        self.number = self.number.map(|number| number + 1);
+        record.line = self.number.unwrap_or(position.line());
         match read {
             Ok(true) => {}
             Ok(false) => return Ok(Next::End),

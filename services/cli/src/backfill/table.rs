@@ -158,7 +158,7 @@ impl Tables {
         let Table { place, names, .. } = &self.tables[at];
         match place {
             Place::File(file, format) => Rows::of_file(file, *format, names, bytes_read),
-            Place::Relation(relation) => Rows::of_csv(self.database()?.copy(relation, names)?, names),
+            Place::Relation(relation) => Rows::of_database(self.database()?.copy(relation, names)?, names),
         }
     }
 
