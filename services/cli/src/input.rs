@@ -12,6 +12,9 @@ use flate2::read::MultiGzDecoder;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BUFFER_BYTES: usize = 256 * 1024;
 
+/// What rows and lines are read from.
+pub(crate) type Input = Box<dyn BufRead + Send>;
+
 /// Whether this name stands for stdin.
 pub(crate) fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == "-"
@@ -34,7 +37,7 @@ pub(crate) fn total_bytes(files: &[PathBuf]) -> anyhow::Result<Option<u64>> {
 }
 
 /// Opens `file`, unpacking it if it begins as gzip does. `bytes_read` counts what is taken from the file itself.
-pub(crate) fn open(file: &Path, bytes_read: &Arc<AtomicU64>) -> io::Result<Box<dyn BufRead + Send>> {
+pub(crate) fn open(file: &Path, bytes_read: &Arc<AtomicU64>) -> io::Result<Input> {
     let raw: Box<dyn Read + Send> =
         if is_stdin(file) { Box::new(io::stdin()) } else { Box::new(File::open(file)?) };
     let counted = Counted { inner: raw, bytes: Arc::clone(bytes_read) };

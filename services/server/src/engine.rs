@@ -11,10 +11,11 @@ use lastseen_event::{Position, UtcInstant};
 use lastseen_log::{Commit, Log, LogOptions, OpenError, OsDisk};
 use lastseen_projections::{Selection, Views, ViewsBuilder};
 use lastseen_store::{Clock, Detail, EventReader, EventStore, ReadError, RecordedBatch, StoreFault};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::fold::{self, Fold, Work};
+use crate::live::{Live, SharedViews};
 use crate::query::span::Calendars;
 use crate::rebuilds::{Rebuilds, retracted_in};
 use crate::replay::{REPLAYS_MAX, Replays};
@@ -46,28 +47,6 @@ pub(crate) struct Engine {
     snapshots: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
     /// The thread that rebuilds the views without batches that were taken back; it is nudged, and ends when nobody can.
     rebuilds: Mutex<Option<(SyncSender<()>, JoinHandle<()>)>>,
-}
-
-/// Views that are shared: read by many, changed by the fold thread alone.
-pub(crate) type SharedViews = Arc<RwLock<Views>>;
-
-/// The views that questions are asked of now. They are replaced as a whole: whoever has some goes on with them, so that no
-/// answer is made of two.
-pub(crate) struct Live(RwLock<SharedViews>);
-
-impl Live {
-    pub(crate) fn new(views: Views) -> Self {
-        Self(RwLock::new(Arc::new(RwLock::new(views))))
-    }
-
-    pub(crate) fn get(&self) -> SharedViews {
-        self.0.read().clone()
-    }
-
-    /// Puts others in their place; those before.
-    pub(crate) fn replace(&self, views: SharedViews) -> SharedViews {
-        std::mem::replace(&mut self.0.write(), views)
-    }
 }
 
 /// Why the store could not be brought up.

@@ -12,7 +12,7 @@ use lastseen_store::{Detail, EventReader, EventStore, ReadError, Scan};
 use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 
-use crate::engine::Live;
+use crate::live::Live;
 
 /// Groups that may wait for the fold thread; then the writer waits.
 pub(crate) const QUEUE_GROUPS: usize = 4;

@@ -11,7 +11,8 @@ use lastseen_projections::{
 };
 use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, ReadError, RecordedBatch, Scan};
 
-use crate::engine::{Engine, SharedViews};
+use crate::engine::Engine;
+use crate::live::SharedViews;
 use crate::problem::Problem;
 use crate::query::span::Span;
 use crate::tasks;

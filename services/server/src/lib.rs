@@ -16,6 +16,7 @@ mod fold;
 mod health;
 mod history;
 mod ingest;
+mod live;
 mod problem;
 mod query;
 mod rebuilds;

@@ -11,8 +11,8 @@ use lastseen_log::Log;
 use lastseen_projections::{Retracted, Selection, Views, ViewsBuilder};
 use lastseen_store::{Detail, EventReader, EventStore, ReadError, RecordedBatch, Scan};
 
-use crate::engine::Live;
 use crate::fold::{Rebuilt, Work};
+use crate::live::Live;
 use crate::tasks;
 
 /// Events that the fold thread may have to fold before it puts rebuilt views in place; appends wait for it.

@@ -16,7 +16,8 @@ use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, ReadEr
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::app::AppState;
-use crate::engine::{Engine, SharedViews};
+use crate::engine::Engine;
+use crate::live::SharedViews;
 use crate::problem::Problem;
 use crate::query::params::{self, Params};
 use crate::query::scope;

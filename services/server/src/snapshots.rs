@@ -11,7 +11,7 @@ use lastseen_projections::Views;
 use lastseen_store::EventStore;
 use parking_lot::RwLock;
 
-use crate::engine::Live;
+use crate::live::Live;
 use crate::snapshot;
 
 /// How often it is looked whether one is due.

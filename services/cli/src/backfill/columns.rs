@@ -109,6 +109,16 @@ impl Names {
     }
 }
 
+/// What comes next in a table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A row: its values are in the record.
+    Row,
+    /// Something that is no row of the table, and why. The record says on which line.
+    Bad(String),
+    End,
+}
+
 /// The values of one row; kept from row to row for its memory.
 #[derive(Debug, Default)]
 pub(super) struct Record {

@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Config, CopyOutStream, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::columns::Names;
-use super::source::Input;
+use crate::input::Input;
 
 /// Messages of the database taken at once, where they are there; most are a row each.
 const MESSAGES: usize = 1_024;

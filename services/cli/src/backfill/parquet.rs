@@ -17,8 +17,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use uuid::Uuid;
 
-use super::columns::{COLUMNS, Column, Names, Record};
-use super::source::Next;
+use super::columns::{COLUMNS, Column, Names, Next, Record};
 use crate::input;
 
 /// The rows of a file.

@@ -9,10 +9,9 @@ use anyhow::Context;
 use lastseen_event::wire::encode_published;
 use lastseen_event::{BatchName, Event, EventType, UtcInstant};
 
-use super::columns::{Column, Record};
+use super::columns::{Column, Next, Record};
 use super::decisions::Decisions;
 use super::row::{self, Fault, Row};
-use super::source::Next;
 use super::table::{Kind, Tables};
 use crate::ahead::{self, Batches, Message, Stop};
 use crate::upload::BODY_BYTES_MAX;

@@ -1,6 +1,5 @@
 //! Rows, wherever they come from: CSV and NDJSON of files and stdin, plain or gzipped, CSV of a database, Parquet.
 
-use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -9,21 +8,11 @@ use anyhow::Context;
 use csv::ByteRecord;
 use serde_json::{Map, Value};
 
-use super::columns::{COLUMNS, Column, Names, Record};
+use super::columns::{COLUMNS, Column, Names, Next, Record};
 use super::parquet::ParquetRows;
 use crate::args::TableFormat;
-use crate::input;
+use crate::input::{self, Input};
 use crate::lines::{Line, Lines};
-
-/// What came next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// A row: its values are in the record.
-    Row,
-    /// Something that is no row of the table, and why. The record says on which line.
-    Bad(String),
-    End,
-}
 
 /// The rows of a table, one after the other.
 pub(super) enum Rows {
@@ -101,8 +90,6 @@ fn format_of(file: &Path) -> Option<TableFormat> {
         _ => None,
     }
 }
-
-pub(super) type Input = Box<dyn BufRead + Send>;
 
 /// A header and rows; an empty field, or `\N`, is null.
 pub(super) struct CsvRows {

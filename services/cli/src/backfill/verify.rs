@@ -17,10 +17,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use self::compare::{Cause, Difference, Known, OwnedRow};
-use super::columns::Record;
+use super::columns::{Next, Record};
 use super::decisions::Decisions;
 use super::row::Row;
-use super::source::Next;
 use super::table::{Size, Tables};
 use super::{LOOKUP_USERS_MAX, look_up};
 use crate::Outcome;

@@ -11,8 +11,9 @@ use parking_lot::RwLockReadGuard;
 
 use super::params::{self, KnownAt, Params};
 use super::tenant::tenant;
-use crate::engine::{Engine, SharedViews};
+use crate::engine::Engine;
 use crate::history::{self, Folded};
+use crate::live::SharedViews;
 use crate::problem::Problem;
 
 /// Names of the parameters read here.

@@ -5,7 +5,8 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use lastseen_event::TenantOrdinal;
 
-use crate::engine::{Engine, SharedViews};
+use crate::engine::Engine;
+use crate::live::SharedViews;
 use crate::problem::Problem;
 
 /// The tenant in a route's path.

@@ -14,7 +14,8 @@ use super::cursor::{Cursor, Place};
 use super::params::Params;
 use super::scope::{self, Answering, Question};
 use crate::app::AppState;
-use crate::engine::{Engine, SharedViews};
+use crate::engine::Engine;
+use crate::live::SharedViews;
 use crate::problem::Problem;
 use crate::tasks;
 

@@ -18,7 +18,8 @@ use super::row::UserRow;
 use super::scope::{self, Answering, Question};
 use super::tenant::{TenantPath, tenant};
 use crate::app::AppState;
-use crate::engine::{Engine, SharedViews};
+use crate::engine::Engine;
+use crate::live::SharedViews;
 use crate::problem::Problem;
 
 const LIMIT_DEFAULT: usize = 100;

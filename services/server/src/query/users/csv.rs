@@ -9,7 +9,8 @@ use lastseen_event::UtcInstant;
 use lastseen_projections::{MemberState, Scope, Window};
 
 use super::ListQuery;
-use crate::engine::{Engine, SharedViews};
+use crate::engine::Engine;
+use crate::live::SharedViews;
 use crate::problem::Problem;
 use crate::query::page::{Lister, compare_places};
 use crate::query::row::UserRow;
