@@ -1,7 +1,7 @@
 //! A history as a plain `Vec`, and a log compared with it: what was acknowledged is there, once, in order,
 //! identical; what was in doubt is there whole or not at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use lastseen_event::{BatchName, EventBatch, Fact, Position, UtcInstant};
@@ -164,7 +164,9 @@ impl History {
         drop(members);
         let found_at = found.retractions.iter().map(|retraction| retraction.position);
         check(found_at.eq(places(true)), || "a retraction stands elsewhere".to_owned())?;
-        check(batches(log) == expected_batches(&items), || "the batches are counted otherwise".to_owned())?;
+        check(batches(log) == expected_batches(&items, &expected), || {
+            "the batches are counted otherwise".to_owned()
+        })?;
         check(log.tail().position() == Position::new(items.len() as u64), || {
             "the tail is elsewhere".to_owned()
         })?;
@@ -180,20 +182,23 @@ fn batches(log: &Log) -> BatchList {
     log.with_batches(|batches| batches.iter().map(|(_, batch)| as_listed(batch)).collect())
 }
 
-fn expected_batches(items: &[Item]) -> BatchList {
-    let mut list = BatchList::new();
+/// The same of these items; `events` are those of them that are no retractions.
+fn expected_batches(items: &[Item], events: &EventBatch) -> BatchList {
+    let (mut list, mut places) = (BatchList::new(), HashMap::new());
+    let mut events = events.iter();
     for (item, position) in items.iter().zip(1..) {
-        let name = item.batch_name();
-        let known = list.iter().position(|(other, ..)| *other == name);
         if item.is_retraction() {
-            list[known.expect("a batch that is taken back is known")].2 = Some(Position::new(position));
-        } else if item.has_batch() {
-            let at = known.unwrap_or_else(|| {
-                list.push((name, TypeCounts::default(), None));
-                list.len() - 1
-            });
-            list[at].1.add(batch(&[*item]).get(0).event_type, 1);
+            let place: usize = places[&item.batch_name()];
+            list[place].2 = Some(Position::new(position));
+            continue;
         }
+        let event = events.next().expect("one for each item");
+        let Some(name) = event.batch.map(|name| name.as_str().to_owned()) else { continue };
+        let place = *places.entry(name).or_insert_with_key(|name| {
+            list.push((name.clone(), TypeCounts::default(), None));
+            list.len() - 1
+        });
+        list[place].1.add(event.event_type, 1);
     }
     list
 }
