@@ -30,6 +30,8 @@ pub(super) struct Report {
     size: Size,
     rows: Rows,
     refused: u64,
+    /// Whether the server refuses the batch as a whole, for good.
+    is_dead: bool,
     events: Tally,
     /// Users of the tables that the server has seen already.
     observed: u64,
@@ -47,6 +49,7 @@ impl Report {
             size,
             rows: Rows::default(),
             refused: 0,
+            is_dead: false,
             events: Tally::default(),
             observed: 0,
             started: Instant::now(),
@@ -75,6 +78,7 @@ impl Report {
         let mut last = None;
         for refused in &answer.refused {
             if refused.fault.code == FaultCode::BatchRetracted.as_str() {
+                self.is_dead = true;
                 bail!("this batch was taken back, and its name is dead: --batch names another one");
             }
             let Some(row) = batch.origins.get(refused.index).copied() else { continue };
@@ -179,7 +183,7 @@ impl Report {
             }
             None => {}
         }
-        if !matches!(ended, Ok(Ended::AtTheEnd)) {
+        if !matches!(ended, Ok(Ended::AtTheEnd)) && !self.is_dead {
             eprintln!(
                 "not done: the same command goes on from here; what is stored will count as duplicates"
             );
