@@ -425,3 +425,30 @@ fn what_is_acknowledged_is_visible_before_and_after_the_views_are_replaced() {
     let server = server.restart();
     assert_eq!(server.client().ask("/v1/tenants/acme/summary")["active_users"], published);
 }
+
+/// Nothing is published behind a retraction: its position is reached all the same, and no answer says less.
+#[test]
+fn the_position_of_a_retraction_is_reached_and_stays() {
+    let (server, data) = sealing_server("1000");
+    let client = server.client();
+    let mut event = Events::seeded(75).login(("acme", "ada"), instant::now());
+    event["batch"] = "b".into();
+    let kept = Events::seeded(76).login(("acme", "bob"), instant::now());
+    client.publish(&[event, kept.clone()]);
+    retract(client, "b");
+    let repeated = client.publish(&[kept]);
+    assert_eq!((&repeated["duplicates"], &repeated["position"]), (&json!(1), &json!(3)));
+    let all = |client: &Client| {
+        for path in
+            ["/v1/summary", "/v1/summary?types=login", "/v1/summary?known_at=3", "/v1/tenants/acme/summary"]
+        {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let found = client.ask(&format!("{path}{separator}min_position=3"));
+            assert_eq!((&found["position"], &found["total_users"]), (&json!(3), &json!(1)), "{path}");
+        }
+    };
+    all(client);
+    server.kill9();
+    drop(std::fs::remove_dir_all(data.path().join("snapshots")));
+    all(Server::start(BINARY, data.path()).client());
+}

@@ -20,7 +20,7 @@ use crate::writer::next;
 pub(crate) const PATH: &str = "segments/manifest.json";
 
 /// Version of the manifest and of everything it names.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// All that is sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

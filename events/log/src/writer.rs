@@ -81,6 +81,8 @@ pub struct Commit {
     pub facts: Vec<Fact>,
     /// Whether it is that a batch was taken back, and nothing else.
     pub retracted: bool,
+    /// The last position that is durable.
+    pub position: Position,
     answers: Vec<(Reply, Appended)>,
 }
 
@@ -279,7 +281,8 @@ impl Writer {
             self.committed(last.position);
         }
         let answers = group.answers(self.last_position());
-        (self.on_commit)(Commit { facts, retracted: false, answers });
+        let position = self.last_position();
+        (self.on_commit)(Commit { facts, retracted: false, position, answers });
     }
 
     /// What was written up to a position is durable: from now on readers see it.
@@ -316,7 +319,7 @@ impl Writer {
             return Err(self.refusal(error));
         }
         self.committed(position);
-        (self.on_commit)(Commit { facts: Vec::new(), retracted: true, answers: Vec::new() });
+        (self.on_commit)(Commit { facts: Vec::new(), retracted: true, position, answers: Vec::new() });
         Ok(Some(position))
     }
 

@@ -203,7 +203,7 @@ pub(crate) struct RetractArgs {
 /// Where a users table is and what its columns are called.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TableArgs {
-    /// The users table in the database that SOURCE names, such as users or app.users
+    /// The users table in the database that SOURCE names, as SQL has it: users, app.users, or '"user"' where a word is taken
     #[arg(long, value_name = "NAME", conflicts_with = "query")]
     pub(crate) table: Option<String>,
     /// A SELECT whose rows are the users table

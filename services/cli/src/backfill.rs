@@ -20,7 +20,7 @@ mod verify;
 use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use lastseen_event::limits::FUTURE_TOLERANCE;
 use lastseen_store::{Clock, SystemClock};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -58,6 +58,9 @@ fn bring_in(args: BackfillArgs) -> anyhow::Result<Outcome> {
     let has_users = tables.iter().any(|table| table.kind == Kind::Users);
     let decisions = if has_users && !args.table.columns.deleted.is_empty() {
         let Some(decisions) = Decisions::ask(&uploader)? else { return Ok(Outcome::Interrupted) };
+        if decisions.is_dead(&batch) {
+            bail!("the batch {batch} was taken back, and its name is dead: --batch names another one");
+        }
         decisions
     } else {
         Decisions::default()

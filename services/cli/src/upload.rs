@@ -272,10 +272,24 @@ fn found<T: DeserializeOwned>(
 ) -> anyhow::Result<Found<T>> {
     match answered {
         Some((StatusCode::OK | StatusCode::ACCEPTED, text)) => Ok(Found::Answer(decoded(url, &text)?)),
-        Some((StatusCode::NOT_FOUND, _)) => Ok(Found::Unknown),
+        // Not that there is no such route: then it is no server of ours, or another version of it.
+        Some((StatusCode::NOT_FOUND, text))
+            if code(&text).starts_with("unknown_") && code(&text) != "unknown_route" =>
+        {
+            Ok(Found::Unknown)
+        }
         Some((status, text)) => bail!("{url} answered {}", describe(status, &text)),
         None => Ok(Found::Interrupted),
     }
+}
+
+/// The code of a problem; empty if it is none.
+fn code(text: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Coded {
+        code: String,
+    }
+    serde_json::from_slice(text).map(|Coded { code }| code).unwrap_or_default()
 }
 
 fn decoded<T: DeserializeOwned>(url: &str, text: &[u8]) -> anyhow::Result<T> {

@@ -239,5 +239,8 @@ fn fold_history(
     };
     tasks::gathered([|| reader.next_batch()], fold)?;
     tracing::info!(checkpoint = checkpoint.get(), events, "views");
-    Ok((builder.finish(), events))
+    let mut views = builder.finish();
+    // The last event may be that a batch was taken back.
+    views.reach(log.tail().position());
+    Ok((views, events))
 }

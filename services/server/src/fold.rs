@@ -59,11 +59,14 @@ impl Fold {
     }
 
     fn commit(&self, commit: Commit) {
-        if let Some(last) = commit.facts.last() {
+        if commit.retracted {
+            // Nothing is left to be folded up to there, though the batch is in the views until they are rebuilt.
+            self.live.get().write().reach(commit.position);
+        } else if !commit.facts.is_empty() {
             apply(&self.live.get(), &commit.facts);
-            self.reached(last.position);
             self.folded_events.fetch_add(commit.facts.len() as u64, Ordering::Release);
         }
+        self.reached(commit.position);
         commit.acknowledge();
     }
 

@@ -169,8 +169,13 @@ fn scan(engine: &Engine, mut builder: ViewsBuilder, selection: &Selection) -> Re
         engine.log.scan(Scan { until: Some(until), ..Scan::after(Position::START, Detail::Facts) });
     let fold = |batch: RecordedBatch| {
         builder.apply_all(&batch.facts);
-        let last = batch.facts.iter().rev().find(|fact| known(selection, fact));
-        position = last.map_or(position, |fact| fact.position);
+        let last = batch.facts.iter().rev().find(|fact| known(selection, fact)).map(|fact| fact.position);
+        let retracted = batch.retractions.iter().filter(|it| {
+            selection.position_until.is_none_or(|until| it.position <= until)
+                && selection.recorded_until.is_none_or(|until| it.recorded_at <= until)
+        });
+        let retracted = retracted.map(|it| it.position).max();
+        position = position.max(last.max(retracted).unwrap_or(position));
     };
     tasks::gathered([|| reader.next_batch()], fold)?;
     Ok(Folded { views: builder.finish(), position })

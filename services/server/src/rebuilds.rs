@@ -78,7 +78,7 @@ impl Rebuilds {
         loop {
             let wanted = retracted_in(self.log.as_ref());
             let before = self.live.get();
-            if wanted.len() <= before.read().retracted().len() {
+            if wanted == *before.read().retracted() {
                 return Ok(());
             }
             let started = Instant::now();

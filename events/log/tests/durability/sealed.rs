@@ -224,13 +224,13 @@ fn a_newer_manifest_is_refused_by_its_version() {
     let path = "segments/manifest.json";
     let text = String::from_utf8(files[path].clone()).expect("text");
     let (_, manifest) = text.trim_end().split_once("\"manifest\":").expect("its parts");
-    let newer = manifest[..manifest.len() - 1].replace("\"version\":1", "\"version\":2");
+    let newer = manifest[..manifest.len() - 1].replace("\"version\":2", "\"version\":3");
     let crc32c = crc32c::crc32c(newer.as_bytes());
     let mut newer_files = files.clone();
     newer_files
         .insert(path.to_owned(), format!("{{\"crc32c\":{crc32c},\"manifest\":{newer}}}\n").into_bytes());
     let error = open(&FaultDisk::holding(&newer_files), &small(), clock(1)).err().expect("is refused");
-    assert_eq!(error.to_string(), format!("{path} has format version 2, this program knows 1"));
+    assert_eq!(error.to_string(), format!("{path} has format version 3, this program knows 2"));
 }
 
 /// Events of the present are appended without a look at any segment: with all of them unreadable, they still are.

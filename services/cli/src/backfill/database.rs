@@ -53,7 +53,11 @@ impl Relation {
     fn from(&self) -> String {
         match self {
             Self::Table(name) => name.clone(),
-            Self::Query(sql) => format!("({}) AS source", sql.trim_end().trim_end_matches(';')),
+            Self::Query(sql) => {
+                // It may end with a comment.
+                let sql = sql.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
+                format!("({sql}\n) AS source")
+            }
         }
     }
 }
@@ -91,7 +95,7 @@ impl Database {
     /// # Errors
     /// What the database says.
     pub(super) fn about_rows(&self, relation: &Relation) -> anyhow::Result<u64> {
-        let sql = format!("EXPLAIN (FORMAT JSON) SELECT * FROM {}", relation.from());
+        let sql = format!("EXPLAIN (FORMAT JSON) SELECT 1 FROM {}", relation.from());
         let explained = self.runtime.block_on(self.client.simple_query(&sql));
         let explained = explained.with_context(|| format!("cannot read {relation}"))?;
         let text: String = explained
@@ -152,7 +156,7 @@ fn name_of(config: &Config) -> String {
 async fn connect(config: &Config) -> anyhow::Result<Client> {
     let is_plain = match config.get_ssl_mode() {
         SslMode::Disable => true,
-        SslMode::Prefer => config.get_hosts().iter().all(is_here),
+        SslMode::Prefer => config.get_hostaddrs().is_empty() && config.get_hosts().iter().all(is_here),
         _ => false,
     };
     if is_plain {
@@ -164,7 +168,9 @@ async fn connect(config: &Config) -> anyhow::Result<Client> {
     let trusted = MakeRustlsConnect::with_native_certs();
     // Of those of this machine that cannot be read it is enough that others can.
     let (connect, _) = trusted.map_err(|errors| anyhow!("no certificates to trust: {errors:?}"))?;
-    let (client, connection) = config.connect(connect).await?;
+    // A server that offers none is refused, not talked to in plain text.
+    let mut config = config.clone();
+    let (client, connection) = config.ssl_mode(SslMode::Require).connect(connect).await?;
     drop(Handle::current().spawn(connection));
     Ok(client)
 }

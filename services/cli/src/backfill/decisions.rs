@@ -16,6 +16,8 @@ pub(super) struct Decisions {
     by_member: HashMap<String, HashMap<String, Decision>>,
     /// The batch that was named last: most name the same.
     batch: Option<Arc<str>>,
+    /// The batches that were taken back.
+    dead: HashSet<String>,
 }
 
 /// Ordered as the server decides: the greatest holds.
@@ -57,20 +59,25 @@ impl Decisions {
         let path = "/v1/events?type=user_deleted,user_restored";
         let Some(dead) = taken_back(uploader)? else { return Ok(None) };
         let events = uploader.get(path, &|notice| eprintln!("{notice}"))?;
-        events.map(|events| Self::read(events, &dead)).transpose()
+        events.map(|events| Self::read(events, dead)).transpose()
     }
 
     /// Reads events but those of batches that were taken back.
-    fn read(events: impl Read, dead: &HashSet<String>) -> anyhow::Result<Self> {
-        let mut decisions = Self::default();
+    fn read(events: impl Read, dead: HashSet<String>) -> anyhow::Result<Self> {
+        let mut decisions = Self { dead, ..Self::default() };
         for line in BufReader::new(events).lines() {
             let line = line.context("the answer about deletions was cut short")?;
             let told: Told = serde_json::from_str(&line).context("the server told of no event")?;
-            if told.batch.as_ref().is_none_or(|batch| !dead.contains(batch)) {
+            if told.batch.as_ref().is_none_or(|batch| !decisions.is_dead(batch)) {
                 decisions.add(told)?;
             }
         }
         Ok(decisions)
+    }
+
+    /// Whether a batch was taken back.
+    pub(super) fn is_dead(&self, batch: &str) -> bool {
+        self.dead.contains(batch)
     }
 
     fn add(&mut self, told: Told) -> anyhow::Result<()> {
@@ -190,8 +197,8 @@ mod tests {
             let decisions = Decisions::read(events.as_bytes(), dead).unwrap();
             decisions.of(("t", "u")).unwrap().batch.clone()
         };
-        assert_eq!(decides(&dead).as_deref(), Some("users"));
-        assert_eq!(decides(&HashSet::new()).as_deref(), Some("dead"));
+        assert_eq!(decides(dead).as_deref(), Some("users"));
+        assert_eq!(decides(HashSet::new()).as_deref(), Some("dead"));
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl ParquetRows {
         self.number += 1;
         record.line = self.number;
         for (column, place) in Column::ALL.into_iter().zip(self.places) {
-            let array = place.map(|place| batch.column(place)).filter(|array| array.is_valid(row));
+            let array = place.map(|place| batch.column(place)).filter(|array| is_there(array, row));
             let Some(array) = array else {
                 record.set(column, None);
                 continue;
@@ -92,6 +92,15 @@ impl ParquetRows {
             }
         }
         Ok(Next::Row)
+    }
+}
+
+/// Whether a row has a value, which it may lack by its own null, by that of a dictionary, or by the type of the column.
+fn is_there(array: &ArrayRef, row: usize) -> bool {
+    match array.data_type() {
+        DataType::Null => false,
+        DataType::Dictionary(..) => array.logical_nulls().is_none_or(|nulls| nulls.is_valid(row)),
+        _ => array.is_valid(row),
     }
 }
 

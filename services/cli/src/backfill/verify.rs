@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use indicatif::HumanCount;
-use lastseen_event::UtcInstant;
 use lastseen_event::limits::FUTURE_TOLERANCE;
+use lastseen_event::{TenantId, UserId, UtcInstant};
 use lastseen_store::{Clock, SystemClock};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use serde::Deserialize;
 use self::compare::{Cause, Difference, Known, OwnedRow};
 use super::columns::{Next, Record};
 use super::decisions::Decisions;
-use super::row::Row;
+use super::row::{self, Row};
 use super::table::{Size, Tables};
 use super::{LOOKUP_USERS_MAX, look_up};
 use crate::Outcome;
@@ -47,6 +47,7 @@ pub(super) fn run(args: &BackfillVerifyArgs) -> anyhow::Result<Outcome> {
         rows: BTreeMap::new(),
         waiting: 0,
         seen: HashMap::new(),
+        unknown_rows: 0,
         newest: UtcInstant::EARLIEST,
         counts: Counts::default(),
         progress: match size {
@@ -89,6 +90,8 @@ struct Verify {
     waiting: usize,
     /// The users that have a row, by tenant.
     seen: HashMap<String, HashSet<Box<str>>>,
+    /// Rows that cannot be told whose they are: who seems to have none may have one of them.
+    unknown_rows: u64,
     /// The latest creation of a row.
     newest: UtcInstant,
     counts: Counts,
@@ -107,9 +110,18 @@ impl Verify {
                 Next::End => return self.compare(),
                 Next::Row => match Row::read(&record, latest) {
                     Ok(row) => self.row(&row),
-                    Err(fault) => self.refused(record.line, &format!("{}: {}", fault.field, fault.reason)),
+                    Err(fault) => {
+                        self.refused(record.line, &format!("{}: {}", fault.field, fault.reason));
+                        // The user has a row all the same.
+                        if let Ok((tenant_id, user_id)) = row::member(&record) {
+                            self.has_row(tenant_id, user_id);
+                        }
+                    }
                 },
-                Next::Bad(reason) => self.refused(record.line, &reason),
+                Next::Bad(reason) => {
+                    self.refused(record.line, &reason);
+                    self.unknown_rows += 1;
+                }
             }
             if self.waiting >= ROWS_TOGETHER
                 && let Ended::Interrupted = self.compare()?
@@ -125,11 +137,15 @@ impl Verify {
 
     fn row(&mut self, row: &Row<'_>) {
         self.newest = self.newest.max(row.created_at);
-        let seen = self.seen.entry(row.tenant_id.as_str().to_owned()).or_default();
-        seen.insert(row.user_id.as_str().into());
+        self.has_row(row.tenant_id, row.user_id);
         self.rows.entry(row.tenant_id.as_str().to_owned()).or_default().push(OwnedRow::of(row));
         self.waiting += 1;
         self.counts.rows += 1;
+    }
+
+    fn has_row(&mut self, tenant_id: TenantId<'_>, user_id: UserId<'_>) {
+        let seen = self.seen.entry(tenant_id.as_str().to_owned()).or_default();
+        seen.insert(user_id.as_str().into());
     }
 
     #[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
@@ -200,7 +216,7 @@ impl Verify {
             let page: Page =
                 match self.uploader.ask(Method::Get, &path, |notice| self.progress.notice(notice))? {
                     Found::Answer(page) => page,
-                    Found::Unknown => return Ok(Ended::AtTheEnd),
+                    Found::Unknown => bail!("the server does not know {path}"),
                     Found::Interrupted => return Ok(Ended::Interrupted),
                 };
             for Tenant { tenant_id } in page.tenants {
@@ -226,7 +242,7 @@ impl Verify {
         for user in csv::Reader::from_reader(users).into_deserialize::<Known>() {
             let user = user.context("the list of users was cut short")?;
             if self.seen.get(tenant_id).is_none_or(|seen| !seen.contains(user.user_id.as_str())) {
-                let difference = compare::without_row(&user, self.newest);
+                let difference = compare::without_row(&user, self.newest, self.unknown_rows > 0);
                 self.found((tenant_id, &user.user_id), &difference);
             }
         }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use indicatif::HumanCount;
 use lastseen_event::Position;
 use lastseen_log::{Disk, Members, ReadOnlyLog};
-use lastseen_projections::{Difference, Selection, Views, ViewsBuilder};
+use lastseen_projections::{Difference, Retracted, Selection, Views, ViewsBuilder};
 use lastseen_server::{Snapshot, SnapshotError};
 use lastseen_store::{Detail, EventReader, ReadError, Scan};
 use serde::Serialize;
@@ -97,6 +97,11 @@ pub(super) fn compare(data: &Path, disk: Arc<dyn Disk>) -> anyhow::Result<Compar
     };
     compared.checkpoint = Some(checkpoint.get());
     let restored = fold(&log, builder, checkpoint)?;
+    let log_says: Retracted = log.batches().retracted().collect();
+    if !restored.retracted().iter().all(|batch| log_says.contains(batch)) {
+        compared.unusable = Some("it leaves out a batch that was not taken back".to_owned());
+        return Ok(compared);
+    }
     let rebuilt =
         fold(&log, ViewsBuilder::new(Selection::default(), restored.retracted().clone()), Position::START)?;
     restored.differences(&rebuilt, |difference| {

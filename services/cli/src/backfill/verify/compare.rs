@@ -62,12 +62,16 @@ pub(super) enum Cause {
     CameBack { batch: String },
     /// The server knows the user, and the table, which goes on beyond, does not.
     NoRow,
+    /// The same, where rows could not be told whose they are.
+    NoReadableRow,
     /// The user is deleted on the server.
     NoRowAndDeleted,
     /// The user came after the rows of the table.
     AfterTheTable,
     /// An event deleted the user later than the table knows.
     DeletedByEvent,
+    /// An event deleted the user later than the row says.
+    DeletedLater,
     /// An event restored the user later than the row was deleted.
     RestoredByEvent,
     /// An event had occurred before the row says that the user was created.
@@ -83,7 +87,10 @@ pub(super) enum Cause {
 impl Cause {
     /// Whether the rules do not explain it.
     pub(super) fn is_finding(&self) -> bool {
-        matches!(self, Self::NotBroughtIn | Self::RowIsNewer | Self::CameBack { .. } | Self::NoRow)
+        matches!(
+            self,
+            Self::NotBroughtIn | Self::RowIsNewer | Self::CameBack { .. } | Self::NoRow | Self::NoReadableRow
+        )
     }
 
     /// Whether most users of a live server have it: these are counted, and listed where all are asked for.
@@ -101,9 +108,11 @@ impl fmt::Display for Cause {
                 return write!(f, "batch {batch} deleted the user and the row is back: run it again");
             }
             Self::NoRow => "the table has no row: publish user_deleted if the user is gone",
+            Self::NoReadableRow => "no row that can be read: mend those that cannot, and compare again",
             Self::NoRowAndDeleted => "the table has no row of a user that is deleted",
             Self::AfterTheTable => "the user came after the last row of the table",
             Self::DeletedByEvent => "an event deleted the user, and the table does not know it",
+            Self::DeletedLater => "an event deleted the user later than the row says",
             Self::RestoredByEvent => "an event restored the user after the row was deleted",
             Self::EventBeforeCreation => "an event had occurred before the row was created",
             Self::Confirmed => "an event confirmed the user, or a row did before",
@@ -153,9 +162,11 @@ pub(super) fn differences(
         let cause = if is_later { Cause::NotBroughtIn } else { Cause::EventBeforeCreation };
         differ("created", row.created_at.to_string(), text(known.created_at), cause);
     }
-    if known.confirmed != row.confirmed {
-        let cause = if row.confirmed { Cause::RowIsNewer } else { Cause::Confirmed };
-        differ("confirmed", row.confirmed.to_string(), known.confirmed.to_string(), cause);
+    // A real login confirms, too.
+    let confirmed = row.confirmed || row.observed_at.is_some();
+    if known.confirmed != confirmed {
+        let cause = if confirmed { Cause::RowIsNewer } else { Cause::Confirmed };
+        differ("confirmed", confirmed.to_string(), known.confirmed.to_string(), cause);
     }
     if let Some(cause) = deletion(row, known, decision) {
         differ("deleted", text(row.deleted_at), text(known.deleted_at), cause);
@@ -171,7 +182,7 @@ fn deletion(row: &OwnedRow, known: &Known, decision: Option<&Decision>) -> Optio
         return None;
     }
     Some(match (row.deleted_at, decision) {
-        (Some(at), Some(decision)) if decision.at >= at && decision.deletes => Cause::DeletedByEvent,
+        (Some(at), Some(decision)) if decision.at > at && decision.deletes => Cause::DeletedLater,
         (Some(at), Some(decision)) if decision.at >= at => Cause::RestoredByEvent,
         (Some(_), _) => Cause::RowIsNewer,
         (None, Some(Decision { batch: Some(batch), .. })) => Cause::CameBack { batch: batch.to_string() },
@@ -200,12 +211,14 @@ fn last_seen(row: &OwnedRow, known: &Known) -> Option<(Option<UtcInstant>, Cause
     Some((expected, cause))
 }
 
-/// A user that no row has; `newest` is the latest creation of a row.
-pub(super) fn without_row(known: &Known, newest: UtcInstant) -> Difference {
+/// A user that no row has; `newest` is the latest creation of a row, `any_unknown` whether rows could not be told whose they are.
+pub(super) fn without_row(known: &Known, newest: UtcInstant, any_unknown: bool) -> Difference {
     let cause = if known.deleted_at.is_some() {
         Cause::NoRowAndDeleted
     } else if known.created_at.is_some_and(|created| created > newest) {
         Cause::AfterTheTable
+    } else if any_unknown {
+        Cause::NoReadableRow
     } else {
         Cause::NoRow
     };
@@ -257,6 +270,8 @@ mod tests {
         assert_eq!(causes(&invited, &known((false, "01-01"), ("", ""), ""), None), []);
         let real = row((true, "01-01", "03-01"), "", "02-01");
         assert_eq!(causes(&real, &known((true, "01-01"), ("02-01", "observed"), ""), None), []);
+        let seen = row((false, "01-01", ""), "", "02-01");
+        assert_eq!(causes(&seen, &known((true, "01-01"), ("02-01", "observed"), ""), None), []);
         let gone = row((true, "01-01", ""), "02-01", "");
         assert_eq!(causes(&gone, &known((true, "01-01"), ("01-01", "estimated"), "02-01"), None), []);
     }
@@ -313,7 +328,7 @@ mod tests {
             (&gone, "", None, Cause::RowIsNewer),
             (&gone, "", decision("03-01", false, None), Cause::RestoredByEvent),
             (&gone, "", decision("01-10", false, None), Cause::RowIsNewer),
-            (&gone, "03-01", decision("03-01", true, None), Cause::DeletedByEvent),
+            (&gone, "03-01", decision("03-01", true, None), Cause::DeletedLater),
             (&gone, "01-10", decision("01-10", true, Some("users")), Cause::RowIsNewer),
             (&there, "03-01", decision("03-01", true, None), Cause::DeletedByEvent),
             (&there, "03-01", decision("03-01", true, Some("b")), Cause::CameBack { batch: "b".to_owned() }),
@@ -326,9 +341,12 @@ mod tests {
     #[test]
     fn a_user_without_a_row_came_later_or_is_missing() {
         let newest = at("06-01").unwrap();
-        let cause = |created, deleted| without_row(&known((true, created), ("", ""), deleted), newest).cause;
+        let cause =
+            |created, deleted| without_row(&known((true, created), ("", ""), deleted), newest, false).cause;
         assert_eq!(cause("05-01", ""), Cause::NoRow);
         assert_eq!(cause("07-01", ""), Cause::AfterTheTable);
         assert_eq!(cause("05-01", "05-02"), Cause::NoRowAndDeleted);
+        let unsure = without_row(&known((true, "05-01"), ("", ""), ""), newest, true).cause;
+        assert_eq!(unsure, Cause::NoReadableRow);
     }
 }
