@@ -180,3 +180,30 @@ fn a_million_users_are_brought_in_compared_and_taken_back() {
     let ended = run(&server, &["retract", "nobody"]);
     assert_eq!((ended.code, ended.stderr.contains("no event names the batch")), (Some(1), true));
 }
+
+#[test]
+fn a_role_that_may_read_the_columns_that_are_named_is_enough() {
+    let Some(postgres) = application(1_000) else { return };
+    postgres.run(
+        "CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA app TO reader; \
+         GRANT SELECT (org, id, verified, created, changed, gone) ON app.users TO reader",
+    );
+    let (server, _data) = empty_server();
+    let url = postgres.url_of("reader");
+    let backfill = |relation: &[&str]| {
+        run(&server, &[&[url.as_str(), "--batch", "users"], relation, COLUMNS.as_slice()].concat())
+    };
+    let ended = backfill(&["--table", "app.users"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let stored = server.client().ask("/v1/backfills/users");
+    // The same by a query, as people write them.
+    let ended = backfill(&[
+        "--query",
+        "SELECT org, id, verified, created, changed, gone FROM app.users -- all of them",
+    ]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(server.client().ask("/v1/backfills/users")["events"], stored["events"]);
+    let ended = backfill(&["--query", "SELECT * FROM app.users"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("permission denied for table users"), "{}", ended.stderr);
+}
