@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{
-    ArrayRef, BooleanArray, Int64Array, NullArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Float64Array, Int64Array, NullArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use flate2::write::GzEncoder;
 use lastseen_tests::{Ended, Process, Seeded, Server, eventually, git_activity};
@@ -237,6 +238,73 @@ fn refused_rows_are_written_to_a_file_and_the_others_are_stored() {
     assert_eq!(numbers(&summary, &["total_users", "pending_users", "estimated_only"]), [2, 1, 0]);
 }
 
+/// Spreadsheets and other databases: CRLF, a byte order mark, other delimiters, dates alone.
+#[test]
+fn other_forms_of_csv_are_read_and_their_lines_are_right() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let rows = "\u{feff}tenant_id;user_id;email_confirmed;created_at;\"modified\r\nat\";deleted_at\r\n\
+                acme;ada;true;2023-01-01;2023-02-01;\r\n\
+                acme;bob;maybe;2023-01-01;;\r\n\
+                acme;\"cleo\r\n\";true;2023-01-01;;\r\n\
+                acme;dan;true;;;\r\n";
+    let table = write(&directory, "users.csv", rows);
+    let rejects = directory.path().join("rejected.csv");
+    let named = ["--modified-column", "modified\r\nat", "--rejects", text(&rejects)];
+    for (delimiter, between) in [(";", ";"), ("\\t", "\t"), ("|", "|")] {
+        std::fs::write(&table, rows.replace(';', between)).unwrap();
+        let arguments =
+            [&[text(&table), "--batch", "b", "--delimiter", delimiter], named.as_slice()].concat();
+        let ended = backfill(&server, &arguments);
+        assert_eq!(ended.code, Some(3), "{} {}", ended.stdout, ended.stderr);
+        let mut rejected = csv::Reader::from_path(&rejects).unwrap();
+        let lines: Vec<_> = rejected.records().map(|row| row.unwrap()[1].to_owned()).collect();
+        assert_eq!(lines, ["4", "5", "7"]);
+    }
+    let ada = server.client().ask("/v1/tenants/acme/users/ada");
+    assert_eq!(ada["last_seen_at"], "2023-02-01T00:00:00Z");
+    assert_eq!(server.client().ask("/v1/summary")["total_users"], 1);
+}
+
+/// A number that was rounded on its way would make one user of two.
+#[test]
+fn numbers_are_ids_only_if_they_are_whole() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let user = |id: &str| {
+        format!("{{\"tenant_id\":7,\"user_id\":{id},\"email_confirmed\":1,\"created_at\":\"2023-01-01\"}}\n")
+    };
+    let ids = ["1", "18446744073709551615", "18446744073709551616", "1.0", "1e3", "\"1.5\""];
+    let table = write(&directory, "users.ndjson", ids.map(user).concat());
+    let rejects = directory.path().join("rejected.csv");
+    let ended = backfill(&server, &[text(&table), "--batch", "b", "--rejects", text(&rejects)]);
+    assert!(
+        ended.stdout.contains("users 3 (") && ended.stdout.contains("refused rows 3"),
+        "{}",
+        ended.stdout
+    );
+    let known = |id: &str| server.client().get(&format!("/v1/tenants/7/users/{id}")).status;
+    assert_eq!(["1", "18446744073709551615", "1.5", "1.0"].map(known), [200, 200, 200, 404]);
+
+    let numbers = Arc::new(Float64Array::from(vec![1.0, 2.0])) as ArrayRef;
+    let texts = |of: &str| Arc::new(StringArray::from(vec![of; 2])) as ArrayRef;
+    let batch = RecordBatch::try_from_iter([
+        ("tenant_id", texts("8")),
+        ("user_id", numbers),
+        ("email_confirmed", texts("t")),
+        ("created_at", texts("2023-01-01")),
+    ]);
+    let table = directory.path().join("users.parquet");
+    let batch = batch.unwrap();
+    let mut writer = ArrowWriter::try_new(File::create(&table).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let named = ["--modified-column", "", "--deleted-column", "", "--rejects", text(&rejects)];
+    let ended = backfill(&server, &[&[text(&table), "--batch", "b"], named.as_slice()].concat());
+    assert!(ended.stdout.contains("refused rows 2"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("user_id: expected text or a whole number"), "{}", ended.stderr);
+}
+
 #[test]
 fn a_dry_run_says_what_would_happen_and_does_nothing() {
     let (server, _data) = empty_server();
@@ -442,6 +510,9 @@ fn what_cannot_be_read_is_said() {
         "users.csv",
         "tenant_id,id,email_confirmed,created_at\na,b,t,2023-01-01T00:00:00Z\n",
     );
+    let empty = write(&directory, "empty.csv", "");
+    let twice = write(&directory, "twice.csv", HEADER.replace("tenant_id,", "tenant_id,user_id,"));
+    let semicolons = write(&directory, "semicolons.csv", HEADER.replace(',', ";"));
     for (arguments, code, said) in [
         (
             vec![text(&table), "--batch", "b"],
@@ -467,11 +538,22 @@ fn what_cannot_be_read_is_said() {
         (vec![text(&table), "--batch", "b", "--format", "parquet"], 1, "cannot read"),
         (vec!["-", "--batch", "b", "--format", "parquet"], 1, "not from stdin"),
         (vec!["retract", "b"], 1, "no event names the batch \"b\""),
+        (vec![text(&empty), "--batch", "b"], 1, "it is empty"),
+        (vec![text(&twice), "--batch", "b"], 1, "several columns user_id"),
+        (vec![text(&semicolons), "--batch", "b"], 1, "--delimiter says what stands between columns"),
+        (vec![text(&semicolons), "--batch", "b", "--delimiter", "::"], 2, "expected one ASCII character"),
+        (
+            vec![text(&semicolons), "--batch", "b", "--delimiter", ";", "--logins", text(&table)],
+            1,
+            "no column",
+        ),
     ] {
         let ended = backfill(&server, &arguments);
         assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
         assert!(ended.stderr.contains(said), "{arguments:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{arguments:?}: nothing was read");
     }
+    assert_eq!(server.client().ask("/v1/summary")["position"], 0, "nothing was sent");
     let named = ["--user-column", "id", "--modified-column", "", "--deleted-column", ""];
     let ended = backfill(&server, &[&[text(&table), "--batch", "b"], &named[..]].concat());
     assert!(ended.stdout.starts_with("stored 2, "), "{} {}", ended.stdout, ended.stderr);

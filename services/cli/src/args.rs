@@ -215,6 +215,9 @@ pub(crate) struct TableArgs {
     /// What the files are, where their names do not say it (.csv, .ndjson, .jsonl, each also with .gz; .parquet)
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<TableFormat>,
+    /// What stands between the fields of CSV: one character, or \t for a tab
+    #[arg(long, value_name = "CHAR", default_value = ",", value_parser = delimiter)]
+    pub(crate) delimiter: u8,
     #[command(flatten)]
     pub(crate) columns: ColumnArgs,
 }
@@ -248,7 +251,7 @@ pub(crate) struct ColumnArgs {
 /// What `backfill --format` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TableFormat {
-    /// A header and rows, separated by commas
+    /// A header and rows
     Csv,
     /// A JSON object a line
     Ndjson,
@@ -375,6 +378,15 @@ fn position(text: &str) -> Result<Position, &'static str> {
 
 fn batch_name(text: &str) -> Result<String, String> {
     BatchName::new(text).map(|name| name.as_str().to_owned()).map_err(|error| error.to_string())
+}
+
+fn delimiter(text: &str) -> Result<u8, &'static str> {
+    match text.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        [b'"' | b'\r' | b'\n'] => Err("expected a character that neither quotes nor ends a row"),
+        [byte] if byte.is_ascii() => Ok(*byte),
+        _ => Err("expected one ASCII character, or \\t for a tab"),
+    }
 }
 
 fn column_name(text: &str) -> Result<String, &'static str> {

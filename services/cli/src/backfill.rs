@@ -53,6 +53,7 @@ fn bring_in(args: BackfillArgs) -> anyhow::Result<Outcome> {
     let uploader = Uploader::new(&args.send.to, interrupt.clone());
     let tables = Tables::of_backfill(&args)?;
     let size = tables.size()?;
+    tables.check()?;
     let batch = args.batch.context("--batch names the run")?;
     let now = SystemClock.now();
     let has_users = tables.iter().any(|table| table.kind == Kind::Users);

@@ -20,6 +20,11 @@ pub(crate) fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
+/// Whether it can be read only once: stdin, a pipe.
+pub(crate) fn is_stream(file: &Path) -> bool {
+    is_stdin(file) || fs::metadata(file).is_ok_and(|metadata| !metadata.is_file())
+}
+
 /// Size of all files together as they lie on disk; `None` if one of them is a stream without a known end.
 /// A file that is not there fails here, before anything is sent.
 pub(crate) fn total_bytes(files: &[PathBuf]) -> anyhow::Result<Option<u64>> {

@@ -59,6 +59,17 @@ impl Column {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names([Option<String>; COLUMNS]);
 
+/// Not the columns that a table must have.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BadColumns {
+    #[error("there are several columns {0}: which one is meant?")]
+    Ambiguous(String),
+    #[error(transparent)]
+    Missing(NoSuchColumn),
+    #[error("it is empty: expected a header with the names of columns")]
+    None,
+}
+
 /// The table lacks a column.
 #[derive(Debug, thiserror::Error)]
 pub(super) struct NoSuchColumn {
@@ -73,6 +84,11 @@ impl fmt::Display for NoSuchColumn {
         write!(f, "there is no column {name}, but {}; {} names it", there.join(", "), column.flag())?;
         if matches!(column, Column::Modified | Column::Deleted) {
             f.write_str(", or says with an empty name that there is none")?;
+        }
+        if let [all] = there.as_slice()
+            && all.contains([';', '\t', '|'])
+        {
+            f.write_str("; --delimiter says what stands between columns")?;
         }
         Ok(())
     }
@@ -96,18 +112,28 @@ impl Names {
     /// Where each column stands in a header.
     ///
     /// # Errors
-    /// [`NoSuchColumn`].
-    pub(super) fn places(&self, header: &[&str]) -> Result<[Option<usize>; COLUMNS], NoSuchColumn> {
+    /// [`BadColumns`].
+    pub(super) fn places(&self, header: &[&str]) -> Result<[Option<usize>; COLUMNS], BadColumns> {
+        if header.is_empty() {
+            return Err(BadColumns::None);
+        }
         let mut places = [None; COLUMNS];
         for (column, name) in self.used() {
-            let place = header.iter().position(|found| *found == name);
+            let mut found = (0..header.len()).filter(|&place| header[place] == name);
             let there = || header.iter().map(|&name| name.to_owned()).collect();
-            places[column as usize] =
-                Some(place.ok_or_else(|| NoSuchColumn { column, name: name.to_owned(), there: there() })?);
+            let missing =
+                || BadColumns::Missing(NoSuchColumn { column, name: name.to_owned(), there: there() });
+            places[column as usize] = Some(found.next().ok_or_else(missing)?);
+            if found.next().is_some() {
+                return Err(BadColumns::Ambiguous(name.to_owned()));
+            }
         }
         Ok(places)
     }
 }
+
+/// What is wrong with a number that may have been rounded on its way: two users would become one.
+pub(super) const NOT_WHOLE: &str = "expected text or a whole number of at most 64 bits";
 
 /// What comes next in a table.
 #[derive(Debug, PartialEq, Eq)]

@@ -109,17 +109,26 @@ impl Database {
         Ok(plan[0]["Plan"]["Plan Rows"].as_u64().unwrap_or_default())
     }
 
-    /// The rows of a table as CSV with a header: the columns that are named, no others.
+    /// Looks for the columns that are named.
     ///
     /// # Errors
-    /// Where the database refuses, or the table lacks a column.
-    pub(super) fn copy(&self, relation: &Relation, names: &Names) -> anyhow::Result<Input> {
+    /// Where the database refuses, or the table lacks one.
+    pub(super) fn check(&self, relation: &Relation, names: &Names) -> anyhow::Result<()> {
         let cannot_read = || format!("cannot read {relation}");
-        let from = relation.from();
-        let all = self.runtime.block_on(self.client.prepare(&format!("SELECT * FROM {from}")));
+        let all = self.runtime.block_on(self.client.prepare(&format!("SELECT * FROM {}", relation.from())));
         let all = all.with_context(cannot_read)?;
         let there: Vec<&str> = all.columns().iter().map(tokio_postgres::Column::name).collect();
         names.places(&there).with_context(cannot_read)?;
+        Ok(())
+    }
+
+    /// The rows of a table as CSV with a header: the columns that are named, no others.
+    ///
+    /// # Errors
+    /// Where the database refuses, as it does where a column is not there.
+    pub(super) fn copy(&self, relation: &Relation, names: &Names) -> anyhow::Result<Input> {
+        let cannot_read = || format!("cannot read {relation}");
+        let from = relation.from();
         let columns: Vec<String> = names.used().map(|(_, name)| quoted(name)).collect();
         let sql = format!(
             "COPY (SELECT {} FROM {from}) TO STDOUT WITH (FORMAT csv, HEADER true)",

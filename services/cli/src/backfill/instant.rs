@@ -8,7 +8,7 @@ const DATE_LEN: usize = "2026-01-06".len();
 const EXPECTED: &str = "expected an instant such as 2026-01-06T16:00:00Z or 2026-01-06 16:00:00+00";
 
 /// Reads `2026-01-06T16:00:00.123Z`, and with a space in place of the `T`, with an offset of hours alone (`+00`) or without a colon
-/// (`+0130`), and without an offset, which is UTC.
+/// (`+0130`), and without an offset, which is UTC; a date alone is its first instant.
 ///
 /// # Errors
 /// What was expected.
@@ -17,7 +17,10 @@ pub(super) fn parse(text: &str) -> Result<UtcInstant, &'static str> {
         return Ok(at);
     }
     let (date, rest) = text.split_at_checked(DATE_LEN).ok_or(EXPECTED)?;
-    let time = rest.strip_prefix(['T', 't', ' ']).ok_or(EXPECTED)?;
+    let time = match rest {
+        "" => "00:00:00",
+        _ => rest.strip_prefix(['T', 't', ' ']).ok_or(EXPECTED)?,
+    };
     let offset = time.find(['+', '-', 'Z', 'z']).unwrap_or(time.len());
     let (time, offset) = time.split_at(offset);
     let offset = match offset.len() {
@@ -52,10 +55,17 @@ mod tests {
     }
 
     #[test]
+    fn a_date_is_its_first_instant() {
+        assert_eq!(parse("2026-01-06"), parse("2026-01-06T00:00:00Z"));
+    }
+
+    #[test]
     fn anything_else_is_not() {
         for text in [
             "",
-            "2026-01-06",
+            "2026-01",
+            "2026-02-30",
+            "2026-01-06 ",
             "06.01.2026 16:00:00",
             "1767715200",
             "2026-01-06 16:00",

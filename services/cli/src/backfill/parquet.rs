@@ -17,7 +17,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use uuid::Uuid;
 
-use super::columns::{COLUMNS, Column, Names, Next, Record};
+use super::columns::{COLUMNS, Column, NOT_WHOLE, Names, Next, Record};
 use crate::input;
 
 /// The rows of a file.
@@ -133,6 +133,7 @@ fn write_value(array: &ArrayRef, row: usize, text: &mut String) -> Result<(), St
             let bytes = array.as_binary::<i32>().value(row);
             text.push_str(str::from_utf8(bytes).map_err(|_| "expected UTF-8".to_owned())?);
         }
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => return Err(NOT_WHOLE.to_owned()),
         _ => {
             let formatter = ArrayFormatter::try_new(array, &FormatOptions::default());
             let formatter = formatter.map_err(|error| error.to_string())?;

@@ -8,7 +8,7 @@ use anyhow::Context;
 use csv::ByteRecord;
 use serde_json::{Map, Value};
 
-use super::columns::{COLUMNS, Column, Names, Next, Record};
+use super::columns::{COLUMNS, Column, NOT_WHOLE, Names, Next, Record};
 use super::parquet::ParquetRows;
 use crate::args::TableFormat;
 use crate::input::{self, Input};
@@ -37,7 +37,7 @@ impl Rows {
     /// # Errors
     /// Where it cannot be read, or lacks a column.
     pub(super) fn of_database(input: Input, names: &Names) -> anyhow::Result<Self> {
-        Ok(Self::Csv(CsvRows { number: Some(0), ..CsvRows::new(input, names)? }))
+        Ok(Self::Csv(CsvRows { number: Some(0), ..CsvRows::new(input, b',', names)? }))
     }
 
     /// Opens a file and finds the columns in it.
@@ -46,7 +46,7 @@ impl Rows {
     /// Where it cannot be read, or lacks a column.
     pub(super) fn of_file(
         file: &Path,
-        format: Option<TableFormat>,
+        (format, delimiter): (Option<TableFormat>, u8),
         names: &Names,
         bytes_read: &Arc<AtomicU64>,
     ) -> anyhow::Result<Self> {
@@ -57,7 +57,9 @@ impl Rows {
         let cannot_read = || format!("cannot read {}", file.display());
         let input = input::open(file, bytes_read).with_context(cannot_read)?;
         match format {
-            TableFormat::Csv => CsvRows::new(input, names).map(Self::Csv).with_context(cannot_read),
+            TableFormat::Csv => {
+                CsvRows::new(input, delimiter, names).map(Self::Csv).with_context(cannot_read)
+            }
             _ => Ok(Self::Ndjson(NdjsonRows {
                 lines: Lines::new(input),
                 names: names.clone(),
@@ -98,23 +100,30 @@ pub(super) struct CsvRows {
     row: ByteRecord,
     /// How many rows were read, where that is what they are known by.
     number: Option<u64>,
+    /// Lines that the reader has not counted yet when it says where a row begins.
+    uncounted: u64,
 }
 
 impl CsvRows {
-    fn new(input: Input, names: &Names) -> anyhow::Result<Self> {
+    fn new(input: Input, delimiter: u8, names: &Names) -> anyhow::Result<Self> {
         const BYTE_ORDER_MARK: char = '\u{feff}';
-        let mut reader = csv::ReaderBuilder::new().from_reader(input);
-        let header = reader.headers()?;
-        let header: Vec<&str> = header.iter().map(|name| name.trim_start_matches(BYTE_ORDER_MARK)).collect();
-        let places = names.places(&header)?;
-        Ok(Self { reader, places, row: ByteRecord::new(), number: None })
+        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(input);
+        let header = reader.headers()?.clone();
+        let names_there: Vec<&str> =
+            header.iter().map(|name| name.trim_start_matches(BYTE_ORDER_MARK)).collect();
+        let places = names.places(&names_there)?;
+        // Of CRLF it takes the CR with the row and the LF with the next one.
+        let last_line = header.position().map_or(1, csv::Position::line)
+            + header.iter().map(|name| name.matches('\n').count() as u64).sum::<u64>();
+        let uncounted = u64::from(reader.position().line() == last_line);
+        Ok(Self { reader, places, row: ByteRecord::new(), number: None, uncounted })
     }
 
     fn next(&mut self, record: &mut Record) -> anyhow::Result<Next> {
         let read = self.reader.read_byte_record(&mut self.row);
         let position = self.row.position().unwrap_or_else(|| self.reader.position());
         self.number = self.number.map(|number| number + 1);
-        record.line = self.number.unwrap_or(position.line());
+        record.line = self.number.unwrap_or(position.line() + self.uncounted);
         match read {
             Ok(true) => {}
             Ok(false) => return Ok(Next::End),
@@ -171,6 +180,9 @@ impl NdjsonRows {
             match object.get(name) {
                 None | Some(Value::Null) => {}
                 Some(Value::String(text)) => record.set(column, Some(text)),
+                Some(Value::Number(number)) if number.is_f64() => {
+                    return Next::Bad(format!("{name}: {NOT_WHOLE}, found {number}"));
+                }
                 Some(value @ (Value::Bool(_) | Value::Number(_))) => {
                     record.set(column, Some(&value.to_string()));
                 }

@@ -16,7 +16,9 @@ use crate::input;
 
 /// Tables, users first.
 pub(super) struct Tables {
-    tables: Vec<Table>,
+    all: Vec<Table>,
+    /// What stands between the fields of CSV.
+    delimiter: u8,
     /// Where some of them are.
     database: Option<Database>,
 }
@@ -109,15 +111,15 @@ impl Tables {
 
     fn open(tables: Vec<Table>, url: Option<&str>, args: &TableArgs) -> anyhow::Result<Self> {
         let database = url.map(|url| Database::open(url, args.postgres_password.as_deref())).transpose()?;
-        Ok(Self { tables, database })
+        Ok(Self { all: tables, delimiter: args.delimiter, database })
     }
 
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Table> {
-        self.tables.iter()
+        self.all.iter()
     }
 
     pub(super) fn get(&self, at: usize) -> &Table {
-        &self.tables[at]
+        &self.all[at]
     }
 
     /// How much there is of all tables together: in bytes if they are files of lines, else in rows. A file that is not there
@@ -130,16 +132,16 @@ impl Tables {
             matches!(&table.place, Place::File(file, format)
                 if Rows::format(file, *format).ok() != Some(TableFormat::Parquet))
         };
-        let files = self.tables.iter().filter_map(|table| match &table.place {
+        let files = self.all.iter().filter_map(|table| match &table.place {
             Place::File(file, _) => Some(file.clone()),
             Place::Relation(_) => None,
         });
         let bytes = input::total_bytes(&files.collect::<Vec<_>>())?;
-        if self.tables.iter().all(is_of_lines) {
+        if self.all.iter().all(is_of_lines) {
             return Ok(Size::Bytes(bytes));
         }
         let mut rows = Some(0);
-        for table in &self.tables {
+        for table in &self.all {
             let of_table = match &table.place {
                 _ if is_of_lines(table) => None,
                 Place::File(file, _) => Some(parquet::rows_in(file)?),
@@ -150,14 +152,29 @@ impl Tables {
         Ok(Size::Rows(rows))
     }
 
+    /// Looks for the columns in every table but a stream, which can be opened only once.
+    ///
+    /// # Errors
+    /// Where one cannot be read, or lacks a column.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        for (at, table) in self.all.iter().enumerate() {
+            match &table.place {
+                Place::File(file, _) if input::is_stream(file) => {}
+                Place::File(..) => drop(self.rows(at, &Arc::default())?),
+                Place::Relation(relation) => self.database()?.check(relation, &table.names)?,
+            }
+        }
+        Ok(())
+    }
+
     /// Opens a table and finds the columns in it. `bytes_read` counts what is taken from files of lines.
     ///
     /// # Errors
     /// Where it cannot be read, or lacks a column.
     pub(super) fn rows(&self, at: usize, bytes_read: &Arc<AtomicU64>) -> anyhow::Result<Rows> {
-        let Table { place, names, .. } = &self.tables[at];
+        let Table { place, names, .. } = &self.all[at];
         match place {
-            Place::File(file, format) => Rows::of_file(file, *format, names, bytes_read),
+            Place::File(file, format) => Rows::of_file(file, (*format, self.delimiter), names, bytes_read),
             Place::Relation(relation) => Rows::of_database(self.database()?.copy(relation, names)?, names),
         }
     }

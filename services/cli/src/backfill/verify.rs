@@ -38,6 +38,7 @@ pub(super) fn run(args: &BackfillVerifyArgs) -> anyhow::Result<Outcome> {
     let uploader = Uploader::new(&args.server, interrupt.clone());
     let tables = Tables::of_users(&args.source, &args.table)?;
     let size = tables.size()?;
+    tables.check()?;
     let Some(decisions) = Decisions::ask(&uploader)? else { return Ok(Outcome::Interrupted) };
     let mut verify = Verify {
         uploader,
