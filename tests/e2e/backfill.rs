@@ -533,6 +533,12 @@ fn what_cannot_be_read_is_said() {
             1,
             "cannot use the database x on 127.0.0.1",
         ),
+        (
+            vec!["mysql://u@127.0.0.1:1/x", "--batch", "b", "--table", "t"],
+            2,
+            "SOURCE is a file, - or postgres://",
+        ),
+        (vec!["postgres://u:p@ss@127.0.0.1:1/x", "--batch", "b", "--table", "t"], 1, "written as %40"),
         (vec!["verify", "postgres://u@127.0.0.1:1/x"], 2, "a database needs --table or --query"),
         (vec!["verify", text(&table)], 1, "no column user_id"),
         (vec![text(&table), "--batch", "b", "--format", "parquet"], 1, "cannot read"),

@@ -203,7 +203,22 @@ fn a_role_that_may_read_the_columns_that_are_named_is_enough() {
     ]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(server.client().ask("/v1/backfills/users")["events"], stored["events"]);
-    let ended = backfill(&["--query", "SELECT * FROM app.users"]);
-    assert_eq!(ended.code, Some(1));
-    assert!(ended.stderr.contains("permission denied for table users"), "{}", ended.stderr);
+    let refused = |ended: &Ended, said: &str| {
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    };
+    refused(&backfill(&["--query", "SELECT * FROM app.users"]), "permission denied for table users");
+    let failing = "SELECT org, id, verified, created, changed, gone FROM app.users, \
+                LATERAL (SELECT 1 / (id - 900000000000000500) AS fails) AS f WHERE fails < 2";
+    refused(&backfill(&["--query", failing]), "after row 499: db error: ERROR: division by zero");
+    // A policy that hides rows would make a shorter table of it.
+    postgres.run(
+        "ALTER TABLE app.users ENABLE ROW LEVEL SECURITY; \
+         CREATE POLICY few ON app.users TO reader USING (org = 1)",
+    );
+    refused(&backfill(&["--table", "app.users"]), "affected by row-level security policy");
+    let url = format!("{url}?options=-c%20row_security%3Don");
+    let ended =
+        run(&server, &[&[&url, "--batch", "users", "--table", "app.users"], COLUMNS.as_slice()].concat());
+    assert!(ended.stdout.contains("users 2 ("), "{} {}", ended.stdout, ended.stderr);
 }

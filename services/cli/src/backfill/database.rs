@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt as _;
 use futures_util::stream::ReadyChunks;
@@ -69,10 +69,15 @@ impl Database {
     /// What the database says.
     pub(super) fn open(url: &str, password: Option<&str>) -> anyhow::Result<Self> {
         /// Rows are printed in one form, whatever the settings of the user and the database.
-        const SETTINGS: &str = "SET datestyle TO 'ISO'; SET timezone TO 'UTC'";
-        const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+                             SET LOCAL datestyle TO 'ISO'; SET LOCAL timezone TO 'UTC'";
+        /// Where a policy would hide rows from this user, the database says so. A URL can say otherwise in its options.
+        const ALL_ROWS: &str = "SET LOCAL row_security TO off";
         let mut config: Config =
             url.parse().context("expected a URL such as postgres://user@host/database")?;
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(host) if host.contains('@'))) {
+            bail!("the URL of the database has several @: those of its password are written as %40");
+        }
         if let (None, Some(password)) = (config.get_password(), password) {
             config.password(password);
         }
@@ -82,8 +87,10 @@ impl Database {
         let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
         let client = runtime.block_on(async {
             let client = connect(&config).await?;
-            client.batch_execute(SETTINGS).await?;
             client.batch_execute(BEGIN).await?;
+            if !config.get_options().unwrap_or_default().contains("row_security") {
+                client.batch_execute(ALL_ROWS).await?;
+            }
             anyhow::Ok(client)
         });
         let client = client.with_context(|| format!("cannot use the database {}", name_of(&config)))?;

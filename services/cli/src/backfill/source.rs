@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use csv::ByteRecord;
 use serde_json::{Map, Value};
 
@@ -128,10 +128,17 @@ impl CsvRows {
             Ok(true) => {}
             Ok(false) => return Ok(Next::End),
             Err(error) => {
-                let csv::ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind() else {
-                    return Err(error).with_context(|| format!("after line {}", record.line));
+                let before = record.line.saturating_sub(1);
+                let what = if self.number.is_some() { "row" } else { "line" };
+                let after = || format!("after {what} {before}");
+                return match error.into_kind() {
+                    csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                        Ok(Next::Bad(format!("expected {expected_len} fields, found {len}")))
+                    }
+                    // The error of the input, with its causes.
+                    csv::ErrorKind::Io(error) => Err(error).with_context(after),
+                    other => bail!("{}: {other:?}", after()),
                 };
-                return Ok(Next::Bad(format!("expected {expected_len} fields, found {len}")));
             }
         }
         for (column, place) in Column::ALL.into_iter().zip(self.places) {

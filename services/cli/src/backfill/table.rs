@@ -184,10 +184,14 @@ impl Tables {
     }
 }
 
-/// A source that is no file.
+/// A source that is no file. Ends the process where it is a URL of something else.
 fn url(source: &Path) -> Option<&str> {
     let text = source.to_str()?;
-    (text.starts_with("postgres://") || text.starts_with("postgresql://")).then_some(text)
+    let (scheme, _) = text.split_once("://")?;
+    match scheme {
+        "postgres" | "postgresql" => Some(text),
+        _ => args::refuse("backfill", "SOURCE is a file, - or postgres://USER@HOST/DATABASE"),
+    }
 }
 
 fn member(columns: &ColumnArgs) -> [(Column, &String); 2] {
