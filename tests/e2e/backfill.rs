@@ -7,9 +7,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_array::types::Int32Type;
 use arrow_array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, NullArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Date64Array, DictionaryArray,
+    Float64Array, Int16Array, Int32Array, Int64Array, LargeBinaryArray, LargeStringArray, ListArray,
+    NullArray, RecordBatch, StringArray, StringViewArray, TimestampMicrosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
 };
 use flate2::write::GzEncoder;
 use lastseen_tests::{Ended, Process, Seeded, Server, eventually, git_activity};
@@ -198,6 +201,14 @@ fn a_run_that_is_killed_again_and_again_ends_where_one_that_is_not_does() {
     assert_truth(&server, truth);
 }
 
+fn write_parquet<'a>(path: &Path, columns: impl IntoIterator<Item = (&'a str, &'a ArrayRef)>) {
+    let columns = columns.into_iter().map(|(name, column)| (name, column.clone(), true));
+    let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
 const HEADER: &str = "tenant_id,user_id,email_confirmed,created_at,modified_at,deleted_at\n";
 
 #[test]
@@ -285,24 +296,71 @@ fn numbers_are_ids_only_if_they_are_whole() {
     );
     let known = |id: &str| server.client().get(&format!("/v1/tenants/7/users/{id}")).status;
     assert_eq!(["1", "18446744073709551615", "1.5", "1.0"].map(known), [200, 200, 200, 404]);
+}
 
-    let numbers = Arc::new(Float64Array::from(vec![1.0, 2.0])) as ArrayRef;
-    let texts = |of: &str| Arc::new(StringArray::from(vec![of; 2])) as ArrayRef;
-    let batch = RecordBatch::try_from_iter([
-        ("tenant_id", texts("8")),
-        ("user_id", numbers),
-        ("email_confirmed", texts("t")),
-        ("created_at", texts("2023-01-01")),
-    ]);
+/// The same text and the same instants, in whatever layout the tool that wrote the file had them.
+#[test]
+fn every_layout_of_parquet_gives_the_same_users() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
     let table = directory.path().join("users.parquet");
-    let batch = batch.unwrap();
-    let mut writer = ArrowWriter::try_new(File::create(&table).unwrap(), batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
-    let named = ["--modified-column", "", "--deleted-column", "", "--rejects", text(&rejects)];
-    let ended = backfill(&server, &[&[text(&table), "--batch", "b"], named.as_slice()].concat());
-    assert!(ended.stdout.contains("refused rows 2"), "{}", ended.stdout);
-    assert!(ended.stderr.contains("user_id: expected text or a whole number"), "{}", ended.stderr);
+    let ids = [Some("ada"), Some("bob")];
+    let bytes = ids.map(|id| id.map(str::as_bytes));
+    let dictionary: DictionaryArray<Int32Type> = ids.into_iter().collect();
+    let packed = StringArray::from(vec!["x", "bob", "ada"]);
+    let of_bytes = DictionaryArray::new(
+        Int32Array::from(vec![2, 1]),
+        Arc::new(packed.iter().map(|id| id.map(str::as_bytes)).collect::<LargeBinaryArray>()),
+    );
+    let user_ids: [ArrayRef; 8] = [
+        Arc::new(StringArray::from_iter(ids)),
+        Arc::new(LargeStringArray::from_iter(ids)),
+        Arc::new(StringViewArray::from_iter(ids)),
+        Arc::new(dictionary),
+        Arc::new(BinaryArray::from_iter(bytes)),
+        Arc::new(LargeBinaryArray::from_iter(bytes)),
+        Arc::new(BinaryViewArray::from_iter(bytes)),
+        Arc::new(of_bytes),
+    ];
+    let created = 1_672_531_200_i64;
+    let instants: [ArrayRef; 8] = [
+        Arc::new(TimestampSecondArray::from(vec![created; 2])),
+        Arc::new(TimestampMillisecondArray::from(vec![created * 1_000; 2])),
+        Arc::new(TimestampMicrosecondArray::from(vec![created * 1_000_000; 2]).with_timezone("Asia/Tokyo")),
+        Arc::new(TimestampNanosecondArray::from(vec![created * 1_000_000_000; 2])),
+        Arc::new(Date32Array::from(vec![i32::try_from(created / 86_400).unwrap(); 2])),
+        Arc::new(Date64Array::from(vec![created * 1_000; 2])),
+        Arc::new(StringArray::from(vec!["2023-01-01T00:00:00Z"; 2])),
+        Arc::new(StringArray::from(vec!["2023-01-01 09:00:00+09"; 2])),
+    ];
+    let confirmed: ArrayRef = Arc::new(BooleanArray::from(vec![true; 2]));
+    let named = ["--modified-column", "", "--deleted-column", "", "--batch", "b"];
+    let read = |user_ids: &ArrayRef, created_at: &ArrayRef| {
+        let tenants: ArrayRef = Arc::new(Int16Array::from(vec![7; 2]));
+        write_parquet(
+            &table,
+            [
+                ("tenant_id", &tenants),
+                ("user_id", user_ids),
+                ("email_confirmed", &confirmed),
+                ("created_at", created_at),
+            ],
+        );
+        backfill(&server, &[&[text(&table)], named.as_slice()].concat())
+    };
+    for (user_ids, created_at) in user_ids.iter().zip(&instants) {
+        let ended = read(user_ids, created_at);
+        assert!(ended.stdout.contains("users 2 ("), "{} {}", ended.stdout, ended.stderr);
+        let events = &server.client().ask("/v1/backfills/b")["events"];
+        assert_eq!(*events, 4, "{} and {}", user_ids.data_type(), created_at.data_type());
+    }
+    let floats: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0]));
+    let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1)]), None]));
+    for user_ids in [floats, list] {
+        let ended = read(&user_ids, &instants[0]);
+        assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+        assert!(ended.stderr.contains("user_id (user_id): expected text, whole numbers"), "{}", ended.stderr);
+    }
 }
 
 #[test]
@@ -571,18 +629,18 @@ fn a_column_without_any_value_is_null_in_every_row() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("users.parquet");
     let texts = |of: [&str; 2]| Arc::new(StringArray::from(of.to_vec())) as ArrayRef;
-    let batch = RecordBatch::try_from_iter_with_nullable([
-        ("tenant_id", texts(["acme", "acme"]), true),
-        ("user_id", texts(["ada", "bob"]), true),
-        ("email_confirmed", Arc::new(BooleanArray::from(vec![true, false])) as ArrayRef, true),
-        ("created_at", texts(["2023-01-01T00:00:00Z", "2023-01-01T00:00:00Z"]), true),
-        ("modified_at", Arc::new(NullArray::new(2)) as ArrayRef, true),
-        ("deleted_at", Arc::new(NullArray::new(2)) as ArrayRef, true),
-    ]);
-    let batch = batch.unwrap();
-    let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
+    let nothing: ArrayRef = Arc::new(NullArray::new(2));
+    write_parquet(
+        &path,
+        [
+            ("tenant_id", &texts(["acme", "acme"])),
+            ("user_id", &texts(["ada", "bob"])),
+            ("email_confirmed", &(Arc::new(BooleanArray::from(vec![true, false])) as ArrayRef)),
+            ("created_at", &texts(["2023-01-01T00:00:00Z", "2023-01-01T00:00:00Z"])),
+            ("modified_at", &nothing),
+            ("deleted_at", &nothing),
+        ],
+    );
     let ended = backfill(&server, &[text(&path), "--batch", "b"]);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.starts_with("stored 3, "), "{}", ended.stdout);

@@ -132,9 +132,6 @@ impl Names {
     }
 }
 
-/// What is wrong with a number that may have been rounded on its way: two users would become one.
-pub(super) const NOT_WHOLE: &str = "expected text or a whole number of at most 64 bits";
-
 /// What comes next in a table.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {

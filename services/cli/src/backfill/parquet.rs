@@ -11,22 +11,26 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchReader};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{ArrowError, DataType, TimeUnit};
 use lastseen_event::UtcInstant;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use uuid::Uuid;
 
-use super::columns::{COLUMNS, Column, NOT_WHOLE, Names, Next, Record};
+use super::columns::{COLUMNS, Column, Names, Next, Record};
 use crate::input;
+
+const UUID_BYTES: i32 = 16;
 
 /// The rows of a file.
 pub(super) struct ParquetRows {
     batches: ParquetRecordBatchReader,
     /// Where each column stands in a batch.
     places: [Option<usize>; COLUMNS],
-    batch: Option<RecordBatch>,
-    /// The next row of the batch.
+    /// The columns of a batch.
+    columns: Vec<ArrayRef>,
+    /// How many rows it has, and which one comes next.
+    rows: usize,
     row: usize,
     /// Rows read so far.
     number: u64,
@@ -63,24 +67,39 @@ impl ParquetRows {
         let there = batches.schema();
         let there: Vec<&str> = there.fields().iter().map(|field| field.name().as_str()).collect();
         let places = names.places(&there).with_context(cannot_read)?;
-        Ok(Self { batches, places, batch: None, row: 0, number: 0, text: String::new() })
+        let schema = batches.schema();
+        for (column, place) in Column::ALL.into_iter().zip(places) {
+            let Some(place) = place else { continue };
+            let field = schema.field(place);
+            if !is_read(&plain(field.data_type())) {
+                let (name, kind) = (field.name(), field.data_type());
+                let expected = "text, whole numbers, decimals, true and false, dates or instants";
+                bail!(
+                    "{}: {} ({name}): expected {expected}, found {kind}",
+                    cannot_read(),
+                    column.default_name()
+                );
+            }
+        }
+        Ok(Self { batches, places, columns: Vec::new(), rows: 0, row: 0, number: 0, text: String::new() })
     }
 
     /// # Errors
     /// What the decoder says.
     pub(super) fn next(&mut self, record: &mut Record) -> anyhow::Result<Next> {
-        while self.batch.as_ref().is_none_or(|batch| self.row == batch.num_rows()) {
+        while self.row == self.rows {
             let Some(batch) = self.batches.next() else { return Ok(Next::End) };
-            self.batch = Some(batch.with_context(|| format!("after row {}", self.number))?);
+            let unpacked = batch.and_then(|batch| unpacked(&batch));
+            self.columns = unpacked.with_context(|| format!("after row {}", self.number))?;
+            self.rows = self.columns.first().map_or(0, Array::len);
             self.row = 0;
         }
-        let Some(batch) = &self.batch else { return Ok(Next::End) };
         let row = self.row;
         self.row += 1;
         self.number += 1;
         record.line = self.number;
         for (column, place) in Column::ALL.into_iter().zip(self.places) {
-            let array = place.map(|place| batch.column(place)).filter(|array| is_there(array, row));
+            let array = place.map(|place| &self.columns[place]).filter(|array| is_there(array, row));
             let Some(array) = array else {
                 record.set(column, None);
                 continue;
@@ -95,13 +114,34 @@ impl ParquetRows {
     }
 }
 
-/// Whether a row has a value, which it may lack by its own null, by that of a dictionary, or by the type of the column.
-fn is_there(array: &ArrayRef, row: usize) -> bool {
-    match array.data_type() {
-        DataType::Null => false,
-        DataType::Dictionary(..) => array.logical_nulls().is_none_or(|nulls| nulls.is_valid(row)),
-        _ => array.is_valid(row),
+/// One type for all the ways in which values of it can be laid out.
+fn plain(packed: &DataType) -> DataType {
+    match packed {
+        DataType::Dictionary(_, values) => plain(values),
+        DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
+        other => other.clone(),
     }
+}
+
+/// The columns in their plain types.
+fn unpacked(batch: &RecordBatch) -> Result<Vec<ArrayRef>, ArrowError> {
+    batch.columns().iter().map(|column| arrow_cast::cast(column, &plain(column.data_type()))).collect()
+}
+
+/// Whether values of a plain type are read. Numbers with a point are not: those of ids may have been rounded, and two users
+/// would become one.
+fn is_read(plain: &DataType) -> bool {
+    plain.is_integer()
+        || plain.is_decimal()
+        || matches!(plain, DataType::Null | DataType::Boolean | DataType::Utf8 | DataType::Binary)
+        || matches!(plain, DataType::FixedSizeBinary(UUID_BYTES) | DataType::Timestamp(..))
+        || matches!(plain, DataType::Date32 | DataType::Date64)
+}
+
+/// Whether a row has a value, which it may lack by its own null or by the type of the column.
+fn is_there(array: &ArrayRef, row: usize) -> bool {
+    *array.data_type() != DataType::Null && array.is_valid(row)
 }
 
 /// The value of a row as text; 16 bytes are a UUID, other bytes are UTF-8, instants without a zone are UTC.
@@ -109,7 +149,7 @@ fn write_value(array: &ArrayRef, row: usize, text: &mut String) -> Result<(), St
     match array.data_type() {
         DataType::Utf8 => text.push_str(array.as_string::<i32>().value(row)),
         DataType::Boolean => text.push_str(if array.as_boolean().value(row) { "true" } else { "false" }),
-        DataType::FixedSizeBinary(16) => {
+        DataType::FixedSizeBinary(UUID_BYTES) => {
             let uuid = Uuid::from_slice(array.as_fixed_size_binary().value(row)).unwrap_or_default();
             let _ = write!(text, "{uuid}");
         }
@@ -133,7 +173,6 @@ fn write_value(array: &ArrayRef, row: usize, text: &mut String) -> Result<(), St
             let bytes = array.as_binary::<i32>().value(row);
             text.push_str(str::from_utf8(bytes).map_err(|_| "expected UTF-8".to_owned())?);
         }
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => return Err(NOT_WHOLE.to_owned()),
         _ => {
             let formatter = ArrayFormatter::try_new(array, &FormatOptions::default());
             let formatter = formatter.map_err(|error| error.to_string())?;

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use csv::ByteRecord;
 use serde_json::{Map, Value};
 
-use super::columns::{COLUMNS, Column, NOT_WHOLE, Names, Next, Record};
+use super::columns::{COLUMNS, Column, Names, Next, Record};
 use super::parquet::ParquetRows;
 use crate::args::TableFormat;
 use crate::input::{self, Input};
@@ -188,7 +188,10 @@ impl NdjsonRows {
                 None | Some(Value::Null) => {}
                 Some(Value::String(text)) => record.set(column, Some(text)),
                 Some(Value::Number(number)) if number.is_f64() => {
-                    return Next::Bad(format!("{name}: {NOT_WHOLE}, found {number}"));
+                    // It may have been rounded, and two users would become one.
+                    return Next::Bad(format!(
+                        "{name}: expected text or a whole number of at most 64 bits, found {number}"
+                    ));
                 }
                 Some(value @ (Value::Bool(_) | Value::Number(_))) => {
                     record.set(column, Some(&value.to_string()));
