@@ -277,6 +277,159 @@ fn other_forms_of_csv_are_read_and_their_lines_are_right() {
     assert_eq!(server.client().ask("/v1/summary")["total_users"], 1);
 }
 
+/// A quote too many makes one value of many rows.
+#[test]
+fn rows_behind_a_quote_that_is_not_closed_are_not_lost_without_a_word() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let row = |n: u32, name: &str| format!("acme,u{n},true,2023-01-01,,,{name}\n");
+    let rows = |broken: &str| {
+        (1..=100).map(|n| row(n, if n == 50 { broken } else { "Al" })).collect::<Vec<_>>().concat()
+    };
+    let header = HEADER.replace('\n', ",name\n");
+    for (broken, said) in
+        [("\"Bob", "opened on line 51 are never closed"), ("\"Bob\"by", "line 51: more behind the quotes")]
+    {
+        let table = write(&directory, "users.csv", format!("{header}{}", rows(broken)));
+        for arguments in [vec![text(&table), "--batch", "b"], vec!["verify", text(&table)]] {
+            let ended = backfill(&server, &arguments);
+            assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+            assert!(ended.stderr.contains(said), "{}", ended.stderr);
+        }
+    }
+    assert_eq!(server.client().ask("/v1/summary")["total_users"], 49, "those before it");
+}
+
+/// Of two rows of one user, which one holds would depend on the run.
+#[test]
+fn a_second_row_of_a_user_is_refused() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let rows = "acme,ann,true,2023-01-01,2023-05-01,2023-06-01\nacme,bob,true,2023-01-01,,\n\
+                acme,ann,true,2024-01-01,2024-05-01,\n";
+    let table = write(&directory, "users.csv", format!("{HEADER}{rows}"));
+    let rejects = directory.path().join("rejected.csv");
+    for stored in ["stored 5, ", "stored 0, "] {
+        let ended = backfill(&server, &[text(&table), "--batch", "b", "--rejects", text(&rejects)]);
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        assert!(ended.stdout.starts_with(stored), "{}", ended.stdout);
+        assert!(ended.stderr.contains(":4: user_id: expected one row for each user"), "{}", ended.stderr);
+        assert_eq!(server.client().ask("/v1/tenants/acme/users/ann")["status"], "deleted");
+    }
+    let ended = backfill(&server, &["verify", text(&table)]);
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stdout.contains("row 4 cannot be read: user_id: expected one row"), "{}", ended.stdout);
+}
+
+/// What no line has is not null but missing: a typo in a name must not bring back everybody.
+#[test]
+fn a_column_that_no_line_has_is_not_there() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let user = |id: &str, more: &str| {
+        format!(
+            "{{\"tenant_id\":\"acme\",\"user_id\":\"{id}\",\"email_confirmed\":true,\"created_at\":\"2023-01-01\"{more}}}\n"
+        )
+    };
+    // One of them has it, as writers have it that leave out nulls.
+    let lines = user("ada", ",\"modified_at\":null") + &user("bob", ",\"deleted_at\":\"2024-01-01\"");
+    let table = write(&directory, "users.ndjson", &lines);
+    assert_eq!(backfill(&server, &[text(&table), "--batch", "b"]).code, Some(0));
+    let position = server.client().ask("/v1/summary")["position"].clone();
+    let renamed = lines.replace("deleted_at", "deletedAt");
+    let table = write(&directory, "renamed.ndjson", &renamed);
+    let said = "there is no column deleted_at, but";
+    for arguments in [vec![text(&table), "--batch", "b"], vec!["verify", text(&table)]] {
+        let ended = backfill(&server, &arguments);
+        assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
+    assert_eq!(server.client().ask("/v1/summary")["position"], position, "nothing was sent");
+    // Of a stream it is known at its end only; until then nobody comes back.
+    let mut stream = command(&server, &["-", "--format", "ndjson", "--batch", "b"]);
+    stream.stdin(Stdio::piped());
+    let mut stream = Process::start(stream);
+    stream.take_stdin().write_all(renamed.as_bytes()).unwrap();
+    let ended = stream.wait(WITHIN);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    assert_eq!(server.client().ask("/v1/tenants/acme/users/bob")["status"], "deleted");
+}
+
+#[test]
+fn nothing_but_rejected_rows_is_written_over() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let rows = format!("{HEADER}acme,ada,true,2023-01-01,,\nacme,null,true,2023-01-01,,\n");
+    let table = write(&directory, "b.rejects.csv", &rows);
+    let run = |arguments: &[&str]| {
+        let mut command = command(&server, arguments);
+        command.current_dir(directory.path());
+        Process::start(command).wait(WITHIN)
+    };
+    for arguments in [
+        vec!["b.rejects.csv", "--batch", "b"],
+        vec!["b.rejects.csv", "--batch", "c", "--dry-run", "--rejects", text(&table)],
+    ] {
+        let ended = run(&arguments);
+        assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+        assert!(ended.stderr.contains("is no file of refused rows"), "{}", ended.stderr);
+        assert_eq!(std::fs::read_to_string(&table).unwrap(), rows);
+    }
+    let ended = run(&["b.rejects.csv", "--batch", "c", "--rejects", "missing/c.csv"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("cannot write refused rows to missing/c.csv"), "{}", ended.stderr);
+    assert_eq!(server.client().ask("/v1/summary")["position"], 0, "nothing was sent");
+    // A file of the run before is replaced, and gone when no row is refused any more.
+    let rejected = directory.path().join("c.rejects.csv");
+    for _ in 0..2 {
+        assert_eq!(run(&["b.rejects.csv", "--batch", "c"]).code, Some(3));
+        assert_eq!(std::fs::read_to_string(&rejected).unwrap().lines().count(), 2);
+    }
+    let mended = write(&directory, "users.csv", rows.replace(",null,", ",bob,"));
+    assert_eq!(run(&[text(&mended), "--batch", "c"]).code, Some(0));
+    assert!(!rejected.exists());
+}
+
+/// The rows of a table that was cut off, and of an empty one, are missing, and did not come later.
+#[test]
+fn a_table_that_was_cut_off_does_not_compare() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let rows: Vec<_> = (1..=20).map(|day| format!("acme,u{day},true,2023-01-{day:02},,\n")).collect();
+    let whole = write(&directory, "users.csv", format!("{HEADER}{}", rows.concat()));
+    assert_eq!(backfill(&server, &[text(&whole), "--batch", "b"]).code, Some(0));
+    let mut events = lastseen_tests::Events::seeded(64);
+    server.client().publish(&[events.login(("acme", "late"), lastseen_tests::instant::now())]);
+    let verify = |rows: &[String]| {
+        let table = write(&directory, "cut.csv", format!("{HEADER}{}", rows.concat()));
+        let ended = backfill(&server, &["verify", text(&table)]);
+        let missing = ended.stdout.matches("the table has no row: publish").count();
+        (ended.code, missing.saturating_sub(1))
+    };
+    assert_eq!(verify(&rows), (Some(0), 0), "the last one came later");
+    assert_eq!(verify(&rows[..15]), (Some(3), 5));
+    assert_eq!(verify(&[]), (Some(3), 21));
+}
+
+/// Such as `head` does.
+#[test]
+fn a_reader_that_goes_away_ends_a_command_quietly() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let table = write(&directory, "users.csv", format!("{HEADER}acme,ada,true,2023-01-01,,\n"));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut verify = command(&server, &["verify", text(&table)]);
+    let ended = verify.stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(141), ""));
+    let mut verify = command(&server, &["verify", text(&table)]);
+    verify.stdout(File::options().write(true).open("/dev/full").unwrap());
+    let ended = verify.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("cannot write the result"));
+}
+
 /// A number that was rounded on its way would make one user of two.
 #[test]
 fn numbers_are_ids_only_if_they_are_whole() {
@@ -288,7 +441,8 @@ fn numbers_are_ids_only_if_they_are_whole() {
     let ids = ["1", "18446744073709551615", "18446744073709551616", "1.0", "1e3", "\"1.5\""];
     let table = write(&directory, "users.ndjson", ids.map(user).concat());
     let rejects = directory.path().join("rejected.csv");
-    let ended = backfill(&server, &[text(&table), "--batch", "b", "--rejects", text(&rejects)]);
+    let named = ["--modified-column", "", "--deleted-column", "", "--rejects", text(&rejects)];
+    let ended = backfill(&server, &[&[text(&table), "--batch", "b"], named.as_slice()].concat());
     assert!(
         ended.stdout.contains("users 3 (") && ended.stdout.contains("refused rows 3"),
         "{}",
@@ -451,6 +605,23 @@ fn the_table_goes_on_while_and_after_it_is_brought_in() {
     let again = run(&table, &["--observed-column", "seen"]);
     assert!(again.starts_with("stored 0, "), "{again}");
 
+    // Cleo goes again, and her row says of old when: that is before her return, so she went when the run began.
+    let again = new.replace(
+        "acme,cleo,true,2023-01-01T00:00:00Z,2024-07-01T00:00:00Z,,",
+        "acme,cleo,true,2023-01-01,2024-07-01,2024-06-01,",
+    );
+    let table = write(&directory, "again.csv", again);
+    let verified = backfill(&server, &["verify", text(&table), "--observed-column", "seen"]);
+    assert_eq!(verified.code, Some(3), "{}", verified.stdout);
+    assert!(verified.stdout.contains("batch users took the user for back"), "{}", verified.stdout);
+    for stored in ["stored 1, ", "stored 0, "] {
+        let said = run(&table, &["--observed-column", "seen"]);
+        assert!(said.starts_with(stored), "{said}");
+        assert_eq!(user("cleo")["status"], "deleted");
+    }
+    let verified = backfill(&server, &["verify", text(&table), "--observed-column", "seen"]);
+    assert_eq!(verified.code, Some(0), "{}", verified.stdout);
+
     // Real logins, from another table and from stdin.
     let mut logins = command(
         &server,
@@ -587,7 +758,13 @@ fn what_cannot_be_read_is_said() {
         (vec![text(&table), "--batch", "b", "--table", "users"], 2, "SOURCE is postgres://"),
         (vec!["postgres://127.0.0.1:1/x", "--batch", "b"], 2, "a database needs --table"),
         (
-            vec!["postgres://u@127.0.0.1:1/x", "--batch", "b", "--table", "t"],
+            vec![
+                "postgres://u@127.0.0.1:1/x?sslmode=verify-full",
+                "--batch",
+                "b",
+                "--query",
+                "-- all\nSELECT 1",
+            ],
             1,
             "cannot use the database x on 127.0.0.1",
         ),

@@ -148,7 +148,7 @@ pub(crate) struct BackfillArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "logins_query")]
     pub(crate) logins_table: Option<String>,
     /// A SELECT whose rows are the table of logins
-    #[arg(long, value_name = "SQL")]
+    #[arg(long, value_name = "SQL", allow_hyphen_values = true)]
     pub(crate) logins_query: Option<String>,
     /// The column of the instant in a table of logins
     #[arg(long, value_name = "NAME", default_value = "occurred_at", value_parser = column_name)]
@@ -207,7 +207,7 @@ pub(crate) struct TableArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "query")]
     pub(crate) table: Option<String>,
     /// A SELECT whose rows are the users table
-    #[arg(long, value_name = "SQL")]
+    #[arg(long, value_name = "SQL", allow_hyphen_values = true)]
     pub(crate) query: Option<String>,
     /// The password of the database, where its URL has none
     #[arg(long, value_name = "PASSWORD", env = "PGPASSWORD", hide_env_values = true)]

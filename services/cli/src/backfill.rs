@@ -8,6 +8,7 @@ mod database;
 mod decisions;
 mod instant;
 mod parquet;
+mod quotes;
 mod reader;
 mod rejects;
 mod report;
@@ -66,7 +67,7 @@ fn bring_in(args: BackfillArgs) -> anyhow::Result<Outcome> {
     } else {
         Decisions::default()
     };
-    let rejects = Rejects::new(args.rejects, &batch, args.dry_run);
+    let rejects = Rejects::at(args.rejects, &batch, args.dry_run)?;
     let names = tables.iter().map(ToString::to_string).collect();
     let report = Report::new(names, size, (rejects, args.dry_run));
     let job = Job {

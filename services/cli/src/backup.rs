@@ -9,9 +9,9 @@ use lastseen_log::{BackedUp, Disk, OsDisk};
 use crate::Outcome;
 use crate::args::BackupArgs;
 use crate::progress::Progress;
+use crate::stdout::outln;
 
 /// Copies the log in `--data`.
-#[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
 pub(crate) fn run(args: &BackupArgs) -> anyhow::Result<Outcome> {
     let from =
         OsDisk::existing(&args.data).with_context(|| format!("cannot read {}", args.data.display()))?;
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &BackupArgs) -> anyhow::Result<Outcome> {
     progress.finish();
     let names = || format!("cannot copy {} to {}", args.data.display(), args.to.display());
     let BackedUp { files, events, bytes, last_position } = copied.with_context(names)?;
-    println!(
+    outln!(
         "copied {} events up to position {}, {files} files, {}",
         HumanCount(events),
         last_position.get(),

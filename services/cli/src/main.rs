@@ -14,6 +14,7 @@ mod replay;
 mod serve;
 mod signals;
 mod simulate;
+mod stdout;
 mod tally;
 mod upload;
 mod verify;

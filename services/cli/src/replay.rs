@@ -14,6 +14,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::Outcome;
 use crate::args::{Format, ReplayArgs};
 use crate::progress::Progress;
+use crate::stdout::outln;
 
 /// Folds what `args` choose of the log in `--data`.
 pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Outcome> {
@@ -89,14 +90,13 @@ struct Replayed<'a> {
 }
 
 impl Replayed<'_> {
-    #[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
     fn print(&self) -> anyhow::Result<()> {
         if self.args.format == Format::Json {
-            println!("{}", serde_json::to_string(self)?);
+            outln!("{}", serde_json::to_string(self)?);
             return Ok(());
         }
         let of = self.args.tenant.as_ref().map(|tenant| format!(" of tenant {tenant}")).unwrap_or_default();
-        println!(
+        outln!(
             "{} events{of} up to position {}, active within {} before {}",
             HumanCount(self.events),
             self.position.get(),
@@ -104,7 +104,7 @@ impl Replayed<'_> {
             self.at
         );
         for (name, number) in self.summary.named(true) {
-            println!("{name:<18} {number:>12}");
+            outln!("{name:<18} {number:>12}");
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a shell reports for a command that ^C stopped.
 pub(crate) const EXIT_CODE: u8 = 130;
+/// The same where whoever read its output has gone.
+pub(crate) const BROKEN_PIPE_EXIT_CODE: i32 = 141;
 
 /// How long a signal may go unnoticed during a sleep.
 const POLL: Duration = Duration::from_millis(50);

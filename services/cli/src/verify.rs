@@ -13,6 +13,7 @@ use self::projections::Compared;
 use crate::Outcome;
 use crate::args::{Format, VerifyArgs};
 use crate::progress::Progress;
+use crate::stdout::outln;
 
 /// Checks the log in `--data`.
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
@@ -41,10 +42,9 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     Ok(if is_sound { Outcome::Done } else { Outcome::Findings })
 }
 
-#[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
 fn print_text(verified: &Verified) {
     for Finding { kind, place } in &verified.findings {
-        println!("{}: {place}", kind.as_str());
+        outln!("{}: {place}", kind.as_str());
     }
     let Verified {
         files,
@@ -58,10 +58,10 @@ fn print_text(verified: &Verified) {
         findings,
     } = verified;
     if *unfinished_bytes > 0 {
-        println!("{unfinished_bytes} bytes at the end are being written, or were when the server stopped");
+        outln!("{unfinished_bytes} bytes at the end are being written, or were when the server stopped");
     }
     let found = if findings.is_empty() { "sound".to_owned() } else { format!("{} findings", findings.len()) };
-    println!(
+    outln!(
         "{found}: {} events of {} members up to position {}, {segments} segments, {} frames in {files} WAL files, {}",
         HumanCount(*events),
         HumanCount(*members as u64),
@@ -95,7 +95,6 @@ struct JsonFinding<'a> {
     found: &'a str,
 }
 
-#[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
 fn print_json(verified: &Verified, projections: Option<&Compared>) -> anyhow::Result<()> {
     let findings = verified.findings.iter().map(|Finding { kind, place }| JsonFinding {
         kind: kind.as_str(),
@@ -116,6 +115,6 @@ fn print_json(verified: &Verified, projections: Option<&Compared>) -> anyhow::Re
         findings: findings.collect(),
         projections,
     };
-    println!("{}", serde_json::to_string(&json)?);
+    outln!("{}", serde_json::to_string(&json)?);
     Ok(())
 }

@@ -12,10 +12,12 @@ pub(super) enum Column {
     Modified,
     Deleted,
     Observed,
+    /// Of a table of logins.
+    Occurred,
 }
 
 /// How many there are.
-pub(super) const COLUMNS: usize = 7;
+pub(super) const COLUMNS: usize = 8;
 
 impl Column {
     pub(super) const ALL: [Self; COLUMNS] = [
@@ -26,6 +28,7 @@ impl Column {
         Self::Modified,
         Self::Deleted,
         Self::Observed,
+        Self::Occurred,
     ];
 
     /// Its usual name; that of the table may be another one.
@@ -38,6 +41,7 @@ impl Column {
             Self::Modified => "modified_at",
             Self::Deleted => "deleted_at",
             Self::Observed => "last_login_at",
+            Self::Occurred => "occurred_at",
         }
     }
 
@@ -51,6 +55,7 @@ impl Column {
             Self::Modified => "--modified-column",
             Self::Deleted => "--deleted-column",
             Self::Observed => "--observed-column",
+            Self::Occurred => "--login-column",
         }
     }
 }
@@ -68,6 +73,14 @@ pub(super) enum BadColumns {
     Missing(NoSuchColumn),
     #[error("it is empty: expected a header with the names of columns")]
     None,
+}
+
+impl BadColumns {
+    /// A column is not among those that are there.
+    pub(super) fn missing((column, name): (Column, &str), there: &[impl AsRef<str>]) -> Self {
+        let there = there.iter().map(|name| name.as_ref().to_owned()).collect();
+        Self::Missing(NoSuchColumn { column, name: name.to_owned(), there })
+    }
 }
 
 /// The table lacks a column.
@@ -120,9 +133,7 @@ impl Names {
         let mut places = [None; COLUMNS];
         for (column, name) in self.used() {
             let mut found = (0..header.len()).filter(|&place| header[place] == name);
-            let there = || header.iter().map(|&name| name.to_owned()).collect();
-            let missing =
-                || BadColumns::Missing(NoSuchColumn { column, name: name.to_owned(), there: there() });
+            let missing = || BadColumns::missing((column, name), header);
             places[column as usize] = Some(found.next().ok_or_else(missing)?);
             if found.next().is_some() {
                 return Err(BadColumns::Ambiguous(name.to_owned()));
@@ -132,13 +143,38 @@ impl Names {
     }
 }
 
+/// Why a row is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Empty where it is about the row as a whole.
+    pub(super) field: &'static str,
+    pub(super) reason: String,
+}
+
+impl Fault {
+    pub(super) fn of(column: Column, reason: impl fmt::Display) -> Self {
+        Self { field: column.default_name(), reason: reason.to_string() }
+    }
+
+    pub(super) fn of_row(reason: impl fmt::Display) -> Self {
+        Self { field: "", reason: reason.to_string() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, reason } = self;
+        write!(f, "{field}{}{reason}", if field.is_empty() { "" } else { ": " })
+    }
+}
+
 /// What comes next in a table.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// A row: its values are in the record.
     Row,
-    /// Something that is no row of the table, and why. The record says on which line.
-    Bad(String),
+    /// Something that is no row of the table, and why. The record says on which line, and whose it is as far as that is known.
+    Bad(Fault),
     End,
 }
 
@@ -170,13 +206,15 @@ impl Record {
         *is_there = value.is_some();
     }
 
-    /// Where nothing could be read.
-    pub(super) fn at(line: u64) -> Self {
-        Self { line, ..Self::default() }
+    /// Every value is null from now on.
+    pub(super) fn clear(&mut self) {
+        for column in Column::ALL {
+            self.set(column, None);
+        }
     }
 
     #[cfg(test)]
-    pub(super) fn of(values: [Option<&str>; COLUMNS]) -> Self {
+    pub(super) fn of<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> Self {
         let mut record = Self::default();
         for (column, value) in Column::ALL.into_iter().zip(values) {
             record.set(column, value);

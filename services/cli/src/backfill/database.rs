@@ -13,7 +13,7 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, CopyOutStream, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::columns::Names;
+use super::columns::{Column, Names};
 use crate::input::Input;
 
 /// Messages of the database taken at once, where they are there; most are a row each.
@@ -73,8 +73,13 @@ impl Database {
                              SET LOCAL datestyle TO 'ISO'; SET LOCAL timezone TO 'UTC'";
         /// Where a policy would hide rows from this user, the database says so. A URL can say otherwise in its options.
         const ALL_ROWS: &str = "SET LOCAL row_security TO off";
-        let mut config: Config =
-            url.parse().context("expected a URL such as postgres://user@host/database")?;
+        const EXPECTED: &str = "expected a URL such as postgres://user@host/database; \
+                                what is special in a password is written as %40 for @ and %2F for /";
+        // Certificates and names are verified wherever TLS is spoken.
+        let url = url
+            .replace("sslmode=verify-full", "sslmode=require")
+            .replace("sslmode=verify-ca", "sslmode=require");
+        let mut config: Config = url.parse().context(EXPECTED)?;
         if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(host) if host.contains('@'))) {
             bail!("the URL of the database has several @: those of its password are written as %40");
         }
@@ -136,7 +141,10 @@ impl Database {
     pub(super) fn copy(&self, relation: &Relation, names: &Names) -> anyhow::Result<Input> {
         let cannot_read = || format!("cannot read {relation}");
         let from = relation.from();
-        let columns: Vec<String> = names.used().map(|(_, name)| quoted(name)).collect();
+        // As text, char(n) is without what pads it.
+        let cast = |column| if matches!(column, Column::Tenant | Column::User) { "::text" } else { "" };
+        let selected = |(column, name)| format!("{name}{} AS {name}", cast(column), name = quoted(name));
+        let columns: Vec<String> = names.used().map(selected).collect();
         let sql = format!(
             "COPY (SELECT {} FROM {from}) TO STDOUT WITH (FORMAT csv, HEADER true)",
             columns.join(", ")

@@ -115,6 +115,19 @@ impl Decisions {
         let is_ours = decides.deletes && decides.batch.as_deref() == Some(batch);
         is_ours.then(|| modified_at.filter(|at| *at > decides.at).unwrap_or(now))
     }
+
+    /// When a member went again whose row was deleted at `deleted_at`; `None` if this batch has not told of a return after that.
+    /// `now` is when the run began.
+    pub(super) fn deleted_again_at(
+        &self,
+        batch: &str,
+        member: (&str, &str),
+        (deleted_at, now): (UtcInstant, UtcInstant),
+    ) -> Option<UtcInstant> {
+        let decides = self.of(member)?;
+        let is_ours = !decides.deletes && decides.batch.as_deref() == Some(batch);
+        (is_ours && decides.at >= deleted_at).then_some(now)
+    }
 }
 
 /// The batches that were taken back. `None`: a signal came first.
@@ -199,6 +212,19 @@ mod tests {
         };
         assert_eq!(decides(dead).as_deref(), Some("users"));
         assert_eq!(decides(HashSet::new()).as_deref(), Some("dead"));
+    }
+
+    #[test]
+    fn a_row_that_is_deleted_again_with_an_old_instant_went_when_the_run_began() {
+        let again = |batch, deleted_at| {
+            let mut decisions = Decisions::default();
+            decisions.add(told("user_deleted", "2024-01-01T00:00:00Z", Some("users"))).unwrap();
+            decisions.add(told("user_restored", "2024-02-01T00:00:00Z", Some(batch))).unwrap();
+            decisions.deleted_again_at("users", ("t", "u"), (UtcInstant::parse(deleted_at).unwrap(), NOW))
+        };
+        assert_eq!(again("users", "2024-01-01T00:00:00Z"), Some(NOW));
+        assert_eq!(again("users", "2024-03-01T00:00:00Z"), None);
+        assert_eq!(again("others", "2024-01-01T00:00:00Z"), None);
     }
 
     #[test]

@@ -8,13 +8,16 @@ const DATE_LEN: usize = "2026-01-06".len();
 const EXPECTED: &str = "expected an instant such as 2026-01-06T16:00:00Z or 2026-01-06 16:00:00+00";
 
 /// Reads `2026-01-06T16:00:00.123Z`, and with a space in place of the `T`, with an offset of hours alone (`+00`) or without a colon
-/// (`+0130`), and without an offset, which is UTC; a date alone is its first instant.
+/// (`+0130`), with ` UTC`, and without an offset, which is UTC; a date alone is its first instant.
 ///
 /// # Errors
 /// What was expected.
 pub(super) fn parse(text: &str) -> Result<UtcInstant, &'static str> {
     if let Ok(at) = UtcInstant::parse(text) {
         return Ok(at);
+    }
+    if let Some(text) = text.strip_suffix(" UTC") {
+        return parse(&format!("{text}Z"));
     }
     let (date, rest) = text.split_at_checked(DATE_LEN).ok_or(EXPECTED)?;
     let time = match rest {
@@ -49,6 +52,7 @@ mod tests {
             "2026-01-06 17:30:00.000+01:30",
             "2026-01-06 08:00:00-08",
             "2026-01-06 16:00:00Z",
+            "2026-01-06 16:00:00 UTC",
         ] {
             assert_eq!(parse(text), Ok(at), "{text}");
         }
@@ -70,6 +74,8 @@ mod tests {
             "1767715200",
             "2026-01-06 16:00",
             "2026-01-06 16:00:00 +00",
+            "2026-01-06 16:00:00+00 UTC",
+            " UTC",
             "2026-01-06ä16:00:00",
             "2026-01-06 16:00:00+ä0",
         ] {

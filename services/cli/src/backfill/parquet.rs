@@ -17,7 +17,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use uuid::Uuid;
 
-use super::columns::{COLUMNS, Column, Names, Next, Record};
+use super::columns::{COLUMNS, Column, Fault, Names, Next, Record};
 use crate::input;
 
 const UUID_BYTES: i32 = 16;
@@ -84,6 +84,10 @@ impl ParquetRows {
         Ok(Self { batches, places, columns: Vec::new(), rows: 0, row: 0, number: 0, text: String::new() })
     }
 
+    pub(super) fn has(&self, column: Column) -> bool {
+        self.places[column as usize].is_some()
+    }
+
     /// # Errors
     /// What the decoder says.
     pub(super) fn next(&mut self, record: &mut Record) -> anyhow::Result<Next> {
@@ -98,16 +102,14 @@ impl ParquetRows {
         self.row += 1;
         self.number += 1;
         record.line = self.number;
+        record.clear();
         for (column, place) in Column::ALL.into_iter().zip(self.places) {
             let array = place.map(|place| &self.columns[place]).filter(|array| is_there(array, row));
-            let Some(array) = array else {
-                record.set(column, None);
-                continue;
-            };
+            let Some(array) = array else { continue };
             self.text.clear();
             match write_value(array, row, &mut self.text) {
                 Ok(()) => record.set(column, Some(&self.text)),
-                Err(reason) => return Ok(Next::Bad(format!("{}: {reason}", column.default_name()))),
+                Err(reason) => return Ok(Next::Bad(Fault::of(column, reason))),
             }
         }
         Ok(Next::Row)

@@ -1,5 +1,6 @@
 //! The thread that reads ahead: rows in, batches of events out. It ends when nobody takes its batches any more.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,11 +8,12 @@ use std::sync::mpsc::Receiver;
 
 use anyhow::Context;
 use lastseen_event::wire::encode_published;
-use lastseen_event::{BatchName, Event, EventType, UtcInstant};
+use lastseen_event::{BatchName, Event, EventType, TenantId, UserId, UtcInstant};
+use xxhash_rust::xxh3::xxh3_128;
 
-use super::columns::{Column, Next, Record};
+use super::columns::{Column, Fault, Next, Record};
 use super::decisions::Decisions;
-use super::row::{self, Fault, Row};
+use super::row::{self, Row};
 use super::table::{Kind, Tables};
 use crate::ahead::{self, Batches, Message, Stop};
 use crate::upload::BODY_BYTES_MAX;
@@ -20,6 +22,9 @@ use crate::upload::BODY_BYTES_MAX;
 const ROW_BYTES: usize = 8 * 1024;
 /// No row has more.
 const ROW_EVENTS: usize = 5;
+
+/// What is wrong with a second row of a user.
+pub(super) const ONE_ROW: &str = "expected one row for each user, found another one";
 
 /// What is read.
 pub(super) struct Job {
@@ -60,6 +65,8 @@ pub(super) struct Key {
 /// What rows were.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
+    /// Those that were read as what they should be.
+    pub(super) rows: u64,
     pub(super) users: u64,
     pub(super) confirmed: u64,
     pub(super) deleted: u64,
@@ -71,12 +78,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Rows that were read as what they should be.
-    pub(super) fn rows(&self) -> u64 {
-        self.users + self.logins
-    }
-
     pub(super) fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
         self.users += other.users;
         self.confirmed += other.confirmed;
         self.deleted += other.deleted;
@@ -97,7 +100,13 @@ impl Tally {
 /// Starts reading, into batches of at most `batch_events` events and those of one more row.
 pub(super) fn start(job: Job) -> io::Result<Receiver<Message<Batch>>> {
     ahead::start(move |batches| {
-        let reader = Reader { job, batches, batch: Batch::default(), bytes_read: Arc::default() };
+        let reader = Reader {
+            job,
+            batches,
+            batch: Batch::default(),
+            users: Users::default(),
+            bytes_read: Arc::default(),
+        };
         reader.read_all()
     })
 }
@@ -106,7 +115,30 @@ struct Reader {
     job: Job,
     batches: Batches<Batch>,
     batch: Batch,
+    users: Users,
     bytes_read: Arc<AtomicU64>,
+}
+
+/// The users that had a row already: of two rows of one user, which one holds would change from run to run. Members are known by
+/// their hashes of 128 bits.
+#[derive(Default)]
+struct Users {
+    hashes: HashSet<u128>,
+    name: Vec<u8>,
+}
+
+impl Users {
+    /// # Errors
+    /// Where the user had a row.
+    fn add(&mut self, (tenant_id, user_id): (TenantId<'_>, UserId<'_>)) -> Result<(), Fault> {
+        self.name.clear();
+        self.name.extend_from_slice(tenant_id.as_str().as_bytes());
+        // It is in no name.
+        self.name.push(0);
+        self.name.extend_from_slice(user_id.as_str().as_bytes());
+        let is_new = self.hashes.insert(xxh3_128(&self.name));
+        is_new.then_some(()).ok_or_else(|| Fault::of(Column::User, ONE_ROW))
+    }
 }
 
 impl Reader {
@@ -125,10 +157,8 @@ impl Reader {
         loop {
             match rows.next(&mut record).with_context(|| cannot_read.clone())? {
                 Next::End => return Ok(()),
-                Next::Row => self.row(table, &record),
-                Next::Bad(reason) => {
-                    self.refuse(table, &Record::at(record.line), Fault { field: "", reason });
-                }
+                Next::Row => self.row(table, &record, rows.has(Column::Deleted)),
+                Next::Bad(fault) => self.refuse(table, &record, fault),
             }
             let Batch { origins, rejects, body, .. } = &self.batch;
             if origins.len() + rejects.len() + ROW_EVENTS > self.job.batch_events.max(ROW_EVENTS)
@@ -139,23 +169,27 @@ impl Reader {
         }
     }
 
-    fn row(&mut self, table: usize, record: &Record) {
+    /// `tells_deletions`: a row without a deletion says so.
+    fn row(&mut self, table: usize, record: &Record, tells_deletions: bool) {
         let Job { batch: of, decisions, now, latest, .. } = &self.job;
         let name = BatchName::new(of).expect("it was checked");
         let read = match self.job.tables.get(table).kind {
-            Kind::Users => Row::read(record, *latest).map(|row| {
+            Kind::Users => Row::read(record, *latest).and_then(|row| {
+                self.users.add((row.tenant_id, row.user_id))?;
                 let member = (row.tenant_id.as_str(), row.user_id.as_str());
-                let restored_at = row
-                    .deleted_at
-                    .is_none()
-                    .then(|| decisions.restored_at(of, member, (row.modified_at, *now)))
-                    .flatten();
-                self.batch.push(&row.events(name, restored_at).collect::<Vec<_>>());
+                let turned_at = match row.deleted_at {
+                    Some(deleted_at) => decisions.deleted_again_at(of, member, (deleted_at, *now)),
+                    None if tells_deletions => decisions.restored_at(of, member, (row.modified_at, *now)),
+                    None => None,
+                };
+                self.batch.push(&row.events(name, turned_at).collect::<Vec<_>>());
                 let tally = &mut self.batch.read;
                 tally.users += 1;
                 tally.confirmed += u64::from(row.confirmed);
                 tally.deleted += u64::from(row.deleted_at.is_some());
-                tally.restored += u64::from(restored_at.is_some());
+                tally.restored += u64::from(turned_at.is_some() && row.deleted_at.is_none());
+                tally.logins += u64::from(row.observed_at.is_some());
+                Ok(())
             }),
             Kind::Logins => login(record, name, *latest).map(|event| {
                 self.batch.push(&[event]);
@@ -163,7 +197,10 @@ impl Reader {
             }),
         };
         match read {
-            Ok(()) => self.batch.rows.push(Key::of(table, record)),
+            Ok(()) => {
+                self.batch.read.rows += 1;
+                self.batch.rows.push(Key::of(table, record));
+            }
             Err(fault) => self.refuse(table, record, fault),
         }
     }
@@ -183,7 +220,7 @@ impl Reader {
 /// The event of a row of a table of logins.
 fn login<'a>(record: &'a Record, batch: BatchName<'a>, latest: UtcInstant) -> Result<Event<'a>, Fault> {
     let member = row::member(record)?;
-    let at = row::instant(record, Column::Observed, latest)?;
+    let at = row::instant(record, Column::Occurred, latest)?;
     Ok(row::event_of(batch, member, (EventType::Login, at), true))
 }
 

@@ -1,13 +1,16 @@
-//! The file of the rows that were refused: where each stands, whose it is, and why. Made with the first of them.
+//! The file of the rows that were refused: where each stands, whose it is, and why.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::reader::Key;
 
-/// The rejects file of a run.
+const HEADER: &str = "source,line,tenant_id,user_id,field,reason";
+
+/// The rejects file of a run: made with the first row, and that of a run before is gone if there is none.
 pub(super) struct Rejects {
     /// `None`: none is written.
     path: Option<PathBuf>,
@@ -15,11 +18,30 @@ pub(super) struct Rejects {
 }
 
 impl Rejects {
-    /// At `path`, or under a name made of the batch's; a dry run writes only what it is asked for.
-    pub(super) fn new(path: Option<PathBuf>, batch: &str, is_dry: bool) -> Self {
+    /// At `path`, or under a name made of the batch's; a dry run writes only what it is asked for. A file of a run before is
+    /// replaced, any other is not. That it can be written is tried out: a long run should not fail for it at its end.
+    ///
+    /// # Errors
+    /// What the operating system says, and that something else is there.
+    pub(super) fn at(path: Option<PathBuf>, batch: &str, is_dry: bool) -> anyhow::Result<Self> {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
         let named = || format!("{}.rejects.csv", batch.chars().map(plain).collect::<String>());
-        Self { path: path.or_else(|| (!is_dry).then(|| named().into())), file: None }
+        let path = path.or_else(|| (!is_dry).then(|| named().into()));
+        if let Some(path) = &path {
+            let cannot_write = || format!("cannot write refused rows to {}", path.display());
+            if is_regular(path) && !is_ours(path).with_context(cannot_write)? {
+                bail!(
+                    "{} is there and is no file of refused rows: --rejects names another one",
+                    path.display()
+                );
+            }
+            let was_there = path.exists();
+            File::options().append(true).create(true).open(path).with_context(cannot_write)?;
+            if !was_there {
+                remove(path)?;
+            }
+        }
+        Ok(Self { path, file: None })
     }
 
     /// Where it is, once there is one.
@@ -38,8 +60,7 @@ impl Rejects {
             Some(file) => file,
             none => {
                 let mut file = csv::Writer::from_path(path).with_context(cannot_write)?;
-                file.write_record(["source", "line", "tenant_id", "user_id", "field", "reason"])
-                    .with_context(cannot_write)?;
+                file.write_record(HEADER.split(',')).with_context(cannot_write)?;
                 none.insert(file)
             }
         };
@@ -48,16 +69,39 @@ impl Rejects {
         file.write_record(row).with_context(cannot_write)
     }
 
-    /// Writes what is left.
+    /// Writes what is left. `is_whole`: there will be no more.
     ///
     /// # Errors
     /// What the operating system says.
-    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+    pub(super) fn finish(&mut self, is_whole: bool) -> anyhow::Result<()> {
         match (&mut self.file, &self.path) {
             (Some(file), Some(path)) => {
                 file.flush().with_context(|| format!("cannot write {}", path.display()))
             }
+            (None, Some(path)) if is_whole && is_regular(path) => remove(path),
             _ => Ok(()),
         }
     }
+}
+
+/// Another run of the same batch may have done so.
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file is there that is neither a device nor a pipe.
+fn is_regular(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+}
+
+/// Whether a file begins as those of rejected rows do, or is empty.
+fn is_ours(path: &Path) -> io::Result<bool> {
+    let mut begins = Vec::new();
+    BufReader::new(File::open(path)?).take(HEADER.len() as u64 + 1).read_until(b'\n', &mut begins)?;
+    Ok(begins.is_empty() || begins == format!("{HEADER}\n").as_bytes())
 }

@@ -13,6 +13,7 @@ use super::rejects::Rejects;
 use super::table::Size;
 use crate::ahead::Ended;
 use crate::progress::{Progress, time_left};
+use crate::stdout::outln;
 use crate::tally::{Tally, rate};
 use crate::upload::Answer;
 
@@ -117,7 +118,7 @@ impl Report {
 
     /// Shows the progress if it is time to.
     pub(super) fn tick(&mut self) {
-        let (rows, elapsed) = (self.rows.rows() + self.refused, self.started.elapsed());
+        let (rows, elapsed) = (self.rows.rows + self.refused, self.started.elapsed());
         let (done, total) = match self.size {
             Size::Bytes(total) => (self.bytes_read, total),
             Size::Rows(total) => (rows, total),
@@ -145,11 +146,13 @@ impl Report {
     ///
     /// # Errors
     /// Where the rejects cannot be written.
-    #[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
     pub(super) fn finish(&mut self, ended: &anyhow::Result<Ended>) -> anyhow::Result<()> {
         self.progress.finish();
-        let written = self.rejects.finish();
-        let Rows { users, confirmed, deleted, restored, logins, events, span } = &self.rows;
+        let written = self.rejects.finish(matches!(ended, Ok(Ended::AtTheEnd)));
+        let Rows { rows, users, confirmed, deleted, restored, logins, events, span } = &self.rows;
+        if ended.is_err() && rows + self.refused == 0 {
+            return written;
+        }
         if self.is_dry {
             for (name, count) in [
                 ("users", *users),
@@ -162,16 +165,16 @@ impl Report {
                 ("refused rows", self.refused),
                 ("events that would be sent", *events),
             ] {
-                println!("{name:<32} {:>15}", HumanCount(count).to_string());
+                outln!("{name:<32} {:>15}", HumanCount(count).to_string());
             }
             if let Some((least, greatest)) = span {
-                println!("{:<32} {least} to {greatest}", "they occurred from");
+                outln!("{:<32} {least} to {greatest}", "they occurred from");
             }
         } else {
-            println!("{}", self.events.result(self.started.elapsed()));
+            outln!("{}", self.events.result(self.started.elapsed()));
             let [users, confirmed, deleted, restored, logins, refused] =
                 [users, confirmed, deleted, restored, logins, &self.refused].map(|count| HumanCount(*count));
-            println!(
+            outln!(
                 "users {users} (confirmed {confirmed}, deleted {deleted}, back {restored}), logins {logins}, refused rows {refused}"
             );
         }
@@ -183,7 +186,7 @@ impl Report {
             }
             None => {}
         }
-        if !matches!(ended, Ok(Ended::AtTheEnd)) && !self.is_dead {
+        if !matches!(ended, Ok(Ended::AtTheEnd)) && !self.is_dead && !self.is_dry {
             eprintln!(
                 "not done: the same command goes on from here; what is stored will count as duplicates"
             );

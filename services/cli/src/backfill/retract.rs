@@ -11,6 +11,7 @@ use crate::Outcome;
 use crate::args::RetractArgs;
 use crate::progress::Progress;
 use crate::signals::Interrupt;
+use crate::stdout::outln;
 use crate::upload::{Found, Method, Uploader};
 
 /// How often the server is asked whether it is done.
@@ -53,10 +54,9 @@ pub(super) fn run(args: &RetractArgs) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-#[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
 fn print(batch: &str, events: u64, took: Duration) {
     let events = HumanCount(events);
-    println!("took back {batch} with {events} events in {:.1} s; its name is dead", took.as_secs_f64());
+    outln!("took back {batch} with {events} events in {:.1} s; its name is dead", took.as_secs_f64());
 }
 
 fn interrupted(batch: &str) -> Outcome {

@@ -1,10 +1,8 @@
 //! One row of a users table, and the events it stands for. Pure: what is read, and when, is an argument.
 
-use std::fmt;
-
 use lastseen_event::{BatchName, Event, EventId, EventType, NameError, TenantId, UserId, UtcInstant};
 
-use super::columns::{Column, Record};
+use super::columns::{Column, Fault, Record};
 use super::instant;
 
 /// A user as the application's table has it.
@@ -18,19 +16,6 @@ pub(super) struct Row<'a> {
     pub(super) deleted_at: Option<UtcInstant>,
     /// When it was really seen, where the application knows.
     pub(super) observed_at: Option<UtcInstant>,
-}
-
-/// Why a row is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) field: &'static str,
-    pub(super) reason: String,
-}
-
-impl Fault {
-    fn of(column: Column, reason: impl fmt::Display) -> Self {
-        Self { field: column.default_name(), reason: reason.to_string() }
-    }
 }
 
 /// Whose row it is.
@@ -80,9 +65,13 @@ impl<'a> Row<'a> {
     /// The first fault.
     pub(super) fn read(record: &'a Record, latest: UtcInstant) -> Result<Self, Fault> {
         let (tenant_id, user_id) = member(record)?;
-        let confirmed = record.get(Column::Confirmed).unwrap_or("null");
-        let confirmed = truth(confirmed).ok_or_else(|| {
-            Fault::of(Column::Confirmed, format!("expected true or false, found {confirmed:?}"))
+        let confirmed = record.get(Column::Confirmed);
+        let confirmed = confirmed.and_then(truth).ok_or_else(|| {
+            let found = confirmed.map_or_else(|| "null".to_owned(), |text| format!("{text:?}"));
+            Fault::of(
+                Column::Confirmed,
+                format!("expected true or false (t or f, 1 or 0, yes or no), found {found}"),
+            )
         })?;
         let optional = |column| optional_instant(record, column, latest);
         Ok(Self {
@@ -96,11 +85,12 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// The events of the row, in the order of a life. `restored_at`: when it came back from a deletion that this batch told of.
+    /// The events of the row, in the order of a life. `turned_at`: when it came back from a deletion that this batch told of, or,
+    /// for a row that is deleted, when it went again after this batch had told of its return.
     pub(super) fn events(
         &self,
         batch: BatchName<'a>,
-        restored_at: Option<UtcInstant>,
+        turned_at: Option<UtcInstant>,
     ) -> impl Iterator<Item = Event<'a>> {
         let Self { confirmed, created_at, modified_at, deleted_at, observed_at, .. } = *self;
         let member = (self.tenant_id, self.user_id);
@@ -110,7 +100,7 @@ impl<'a> Row<'a> {
             (EventType::EstimatedActivity, estimated),
             (EventType::Login, observed_at),
             (EventType::UserDeleted, deleted_at),
-            (EventType::UserRestored, restored_at),
+            (if deleted_at.is_some() { EventType::UserDeleted } else { EventType::UserRestored }, turned_at),
         ]
         .into_iter()
         .filter_map(move |(event_type, at)| Some(event_of(batch, member, (event_type, at?), confirmed)))
@@ -188,12 +178,17 @@ mod tests {
 
     #[test]
     fn deletion_return_and_real_activity_are_events_of_their_own() {
-        let all = events(
-            ["t", "u", "TRUE", "2023-01-01T00:00:00Z", "", "2024-01-01T00:00:00Z", "2023-02-02T00:00:00Z"],
-            Some("2024-02-02T00:00:00Z"),
-        );
-        let types: Vec<_> = all.iter().map(|(event_type, ..)| event_type.as_str()).collect();
-        assert_eq!(types, ["user_created", "estimated_activity", "login", "user_deleted", "user_restored"]);
+        let types = |deleted, turned| {
+            let row = ["t", "u", "TRUE", "2023-01-01T00:00:00Z", "", deleted, "2023-02-02T00:00:00Z"];
+            let all = events(row, turned);
+            all.into_iter().map(|(event_type, ..)| event_type).collect::<Vec<_>>()
+        };
+        let [gone, turned] = ["2024-01-01T00:00:00Z", "2024-02-02T00:00:00Z"];
+        let life = ["user_created", "estimated_activity", "login"];
+        assert_eq!(types("", None), life);
+        assert_eq!(types(gone, None), [&life[..], &["user_deleted"]].concat());
+        assert_eq!(types("", Some(turned)), [&life[..], &["user_restored"]].concat());
+        assert_eq!(types(gone, Some(turned)), [&life[..], &["user_deleted", "user_deleted"]].concat());
     }
 
     #[test]

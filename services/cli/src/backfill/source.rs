@@ -1,5 +1,6 @@
 //! Rows, wherever they come from: CSV and NDJSON of files and stdin, plain or gzipped, CSV of a database, Parquet.
 
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,8 +9,9 @@ use anyhow::{Context, bail};
 use csv::ByteRecord;
 use serde_json::{Map, Value};
 
-use super::columns::{COLUMNS, Column, Names, Next, Record};
+use super::columns::{BadColumns, COLUMNS, Column, Fault, Names, Next, Record};
 use super::parquet::ParquetRows;
+use super::quotes::Quoted;
 use crate::args::TableFormat;
 use crate::input::{self, Input};
 use crate::lines::{Line, Lines};
@@ -57,14 +59,36 @@ impl Rows {
         let cannot_read = || format!("cannot read {}", file.display());
         let input = input::open(file, bytes_read).with_context(cannot_read)?;
         match format {
-            TableFormat::Csv => {
-                CsvRows::new(input, delimiter, names).map(Self::Csv).with_context(cannot_read)
-            }
+            TableFormat::Csv => CsvRows::new(quoted(input, delimiter), delimiter, names)
+                .map(Self::Csv)
+                .with_context(cannot_read),
             _ => Ok(Self::Ndjson(NdjsonRows {
                 lines: Lines::new(input),
                 names: names.clone(),
                 line: Vec::new(),
+                found: [false; COLUMNS],
+                keys: None,
             })),
+        }
+    }
+
+    /// Reads until every column that is named was found, where only rows tell.
+    ///
+    /// # Errors
+    /// What the input reports, and that no row has a column.
+    pub(super) fn check(mut self) -> anyhow::Result<()> {
+        let Self::Ndjson(rows) = &mut self else { return Ok(()) };
+        let mut record = Record::default();
+        while !rows.has_all() && rows.next(&mut record)? != Next::End {}
+        Ok(())
+    }
+
+    /// Whether the table has such a column, as far as it was read.
+    pub(super) fn has(&self, column: Column) -> bool {
+        match self {
+            Self::Csv(rows) => rows.places[column as usize].is_some(),
+            Self::Ndjson(rows) => rows.found[column as usize],
+            Self::Parquet(rows) => rows.has(column),
         }
     }
 
@@ -79,6 +103,10 @@ impl Rows {
             Self::Parquet(rows) => rows.next(record),
         }
     }
+}
+
+fn quoted(input: Input, delimiter: u8) -> Input {
+    Box::new(BufReader::new(Quoted::new(input, delimiter)))
 }
 
 /// What a file's name says it is.
@@ -124,6 +152,7 @@ impl CsvRows {
         let position = self.row.position().unwrap_or_else(|| self.reader.position());
         self.number = self.number.map(|number| number + 1);
         record.line = self.number.unwrap_or(position.line() + self.uncounted);
+        record.clear();
         match read {
             Ok(true) => {}
             Ok(false) => return Ok(Next::End),
@@ -133,7 +162,7 @@ impl CsvRows {
                 let after = || format!("after {what} {before}");
                 return match error.into_kind() {
                     csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                        Ok(Next::Bad(format!("expected {expected_len} fields, found {len}")))
+                        Ok(Next::Bad(Fault::of_row(format!("expected {expected_len} fields, found {len}"))))
                     }
                     // The error of the input, with its causes.
                     csv::ErrorKind::Io(error) => Err(error).with_context(after),
@@ -146,61 +175,78 @@ impl CsvRows {
             let field = field.filter(|field| !field.is_empty() && *field != br"\N");
             match field.map(str::from_utf8).transpose() {
                 Ok(text) => record.set(column, text),
-                Err(_) => return Ok(Next::Bad(format!("{}: expected UTF-8", column.default_name()))),
+                Err(_) => return Ok(Next::Bad(Fault::of(column, "expected UTF-8"))),
             }
         }
         Ok(Next::Row)
     }
 }
 
-/// An object a line; an absent field is null.
+/// An object a line; an absent field is null, but a column that no row has is not there.
 pub(super) struct NdjsonRows {
     lines: Lines<Input>,
     names: Names,
     line: Vec<u8>,
+    /// The columns that a row had, be it null.
+    found: [bool; COLUMNS],
+    /// What the first row has.
+    keys: Option<Vec<String>>,
 }
 
 impl NdjsonRows {
     fn next(&mut self, record: &mut Record) -> anyhow::Result<Next> {
         loop {
             self.line.clear();
+            record.clear();
             let read = self.lines.read_into(&mut self.line);
             record.line = self.lines.number;
             match read.with_context(|| format!("after line {}", record.line))? {
-                None => return Ok(Next::End),
+                None => return self.end(),
                 Some(Line::Blank) => {}
-                Some(Line::TooLong) => return Ok(Next::Bad("expected a shorter line".to_owned())),
+                Some(Line::TooLong) => return Ok(Next::Bad(Fault::of_row("expected a shorter line"))),
                 Some(Line::Event) => return Ok(self.object(record)),
             }
         }
     }
 
-    fn object(&self, record: &mut Record) -> Next {
+    fn object(&mut self, record: &mut Record) -> Next {
         let object: Map<String, Value> = match serde_json::from_slice(&self.line) {
             Ok(object) => object,
-            Err(error) => return Next::Bad(format!("expected a JSON object: {error}")),
+            Err(error) => return Next::Bad(Fault::of_row(format!("expected a JSON object: {error}"))),
         };
-        for column in Column::ALL {
-            record.set(column, None);
-        }
+        self.keys.get_or_insert_with(|| object.keys().cloned().collect());
+        let mut fault = None;
         for (column, name) in self.names.used() {
-            match object.get(name) {
-                None | Some(Value::Null) => {}
-                Some(Value::String(text)) => record.set(column, Some(text)),
-                Some(Value::Number(number)) if number.is_f64() => {
-                    // It may have been rounded, and two users would become one.
-                    return Next::Bad(format!(
-                        "{name}: expected text or a whole number of at most 64 bits, found {number}"
-                    ));
+            let Some(value) = object.get(name) else { continue };
+            self.found[column as usize] = true;
+            match value {
+                Value::Null => {}
+                Value::String(text) => record.set(column, Some(text)),
+                // It may have been rounded, and two users would become one.
+                Value::Number(number) if number.is_f64() => {
+                    let expected = "expected text or a whole number of at most 64 bits";
+                    fault = fault.or(Some(Fault::of(column, format!("{expected}, found {number}"))));
                 }
-                Some(value @ (Value::Bool(_) | Value::Number(_))) => {
-                    record.set(column, Some(&value.to_string()));
-                }
-                Some(Value::Array(_) | Value::Object(_)) => {
-                    return Next::Bad(format!("{name}: expected one value"));
+                Value::Bool(_) | Value::Number(_) => record.set(column, Some(&value.to_string())),
+                Value::Array(_) | Value::Object(_) => {
+                    fault = fault.or(Some(Fault::of(column, format!("expected one value, found {value}"))));
                 }
             }
         }
-        Next::Row
+        fault.map_or(Next::Row, Next::Bad)
+    }
+
+    fn has_all(&self) -> bool {
+        self.names.used().all(|(column, _)| self.found[column as usize])
+    }
+
+    /// # Errors
+    /// Where there are rows, and none has a column.
+    fn end(&self) -> anyhow::Result<Next> {
+        let missing = self.names.used().find(|(column, _)| !self.found[*column as usize]);
+        match (missing, &self.keys) {
+            (Some(missing), Some(keys)) => Err(BadColumns::missing(missing, keys).into()),
+            _ => Ok(Next::End),
+        }
     }
 }

@@ -69,7 +69,7 @@ impl Tables {
     /// Where the database cannot be reached.
     pub(super) fn of_backfill(args: &BackfillArgs) -> anyhow::Result<Self> {
         let BackfillArgs { table, login_column, .. } = args;
-        let logins = Names::new(member(&table.columns).into_iter().chain([(Column::Observed, login_column)]));
+        let logins = Names::new(member(&table.columns).into_iter().chain([(Column::Occurred, login_column)]));
         let of_logins = |place| Table { place, names: logins.clone(), kind: Kind::Logins };
         let from = [&table.table, &table.query, &args.logins_table, &args.logins_query];
         let is_in_database = from.iter().any(|from| from.is_some());
@@ -160,7 +160,10 @@ impl Tables {
         for (at, table) in self.all.iter().enumerate() {
             match &table.place {
                 Place::File(file, _) if input::is_stream(file) => {}
-                Place::File(..) => drop(self.rows(at, &Arc::default())?),
+                Place::File(..) => {
+                    let checked = self.rows(at, &Arc::default())?.check();
+                    checked.with_context(|| format!("cannot read {table}"))?;
+                }
                 Place::Relation(relation) => self.database()?.check(relation, &table.names)?,
             }
         }

@@ -4,6 +4,7 @@
 mod compare;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -17,8 +18,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use self::compare::{Cause, Difference, Known, OwnedRow};
-use super::columns::{Next, Record};
+use super::columns::{Column, Fault, Next, Record};
 use super::decisions::Decisions;
+use super::reader::ONE_ROW;
 use super::row::{self, Row};
 use super::table::{Size, Tables};
 use super::{LOOKUP_USERS_MAX, look_up};
@@ -27,6 +29,7 @@ use crate::ahead::Ended;
 use crate::args::BackfillVerifyArgs;
 use crate::progress::Progress;
 use crate::signals::Interrupt;
+use crate::stdout::outln;
 use crate::tally::rate;
 use crate::upload::{Found, Method, Uploader};
 
@@ -49,7 +52,7 @@ pub(super) fn run(args: &BackfillVerifyArgs) -> anyhow::Result<Outcome> {
         waiting: 0,
         seen: HashMap::new(),
         unknown_rows: 0,
-        newest: UtcInstant::EARLIEST,
+        newest: None,
         counts: Counts::default(),
         progress: match size {
             Size::Bytes(total) => Progress::of_stream(total),
@@ -94,7 +97,7 @@ struct Verify {
     /// Rows that cannot be told whose they are: who seems to have none may have one of them.
     unknown_rows: u64,
     /// The latest creation of a row.
-    newest: UtcInstant,
+    newest: Option<UtcInstant>,
     counts: Counts,
     progress: Progress,
     started: Instant,
@@ -110,19 +113,10 @@ impl Verify {
             match rows.next(&mut record).with_context(|| format!("cannot read {}", tables.get(0)))? {
                 Next::End => return self.compare(),
                 Next::Row => match Row::read(&record, latest) {
-                    Ok(row) => self.row(&row),
-                    Err(fault) => {
-                        self.refused(record.line, &format!("{}: {}", fault.field, fault.reason));
-                        // The user has a row all the same.
-                        if let Ok((tenant_id, user_id)) = row::member(&record) {
-                            self.has_row(tenant_id, user_id);
-                        }
-                    }
+                    Ok(row) => self.row(record.line, &row),
+                    Err(fault) => self.bad(&record, &fault),
                 },
-                Next::Bad(reason) => {
-                    self.refused(record.line, &reason);
-                    self.unknown_rows += 1;
-                }
+                Next::Bad(fault) => self.bad(&record, &fault),
             }
             if self.waiting >= ROWS_TOGETHER
                 && let Ended::Interrupted = self.compare()?
@@ -136,22 +130,35 @@ impl Verify {
         }
     }
 
-    fn row(&mut self, row: &Row<'_>) {
-        self.newest = self.newest.max(row.created_at);
-        self.has_row(row.tenant_id, row.user_id);
+    fn row(&mut self, line: u64, row: &Row<'_>) {
+        self.newest = self.newest.max(Some(row.created_at));
+        if !self.has_row(row.tenant_id, row.user_id) {
+            return self.refused(line, &Fault::of(Column::User, ONE_ROW));
+        }
         self.rows.entry(row.tenant_id.as_str().to_owned()).or_default().push(OwnedRow::of(row));
         self.waiting += 1;
         self.counts.rows += 1;
     }
 
-    fn has_row(&mut self, tenant_id: TenantId<'_>, user_id: UserId<'_>) {
-        let seen = self.seen.entry(tenant_id.as_str().to_owned()).or_default();
-        seen.insert(user_id.as_str().into());
+    /// A row that cannot be read. Its user has one all the same.
+    fn bad(&mut self, record: &Record, fault: &Fault) {
+        self.refused(record.line, fault);
+        match row::member(record) {
+            Ok((tenant_id, user_id)) => {
+                self.has_row(tenant_id, user_id);
+            }
+            Err(_) => self.unknown_rows += 1,
+        }
     }
 
-    #[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
-    fn refused(&mut self, line: u64, reason: &str) {
-        println!("row {line} cannot be read: {reason}");
+    /// Whether it is the first one of the user.
+    fn has_row(&mut self, tenant_id: TenantId<'_>, user_id: UserId<'_>) -> bool {
+        let seen = self.seen.entry(tenant_id.as_str().to_owned()).or_default();
+        seen.insert(user_id.as_str().into())
+    }
+
+    fn refused(&mut self, line: u64, fault: &Fault) {
+        outln!("row {line} cannot be read: {fault}");
         self.counts.refused += 1;
         self.counts.findings += 1;
     }
@@ -190,13 +197,12 @@ impl Verify {
         Ok(Ended::AtTheEnd)
     }
 
-    #[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
     fn found(&mut self, (tenant_id, user_id): (&str, &str), difference: &Difference) {
         let cause = &difference.cause;
         *self.counts.by_cause.entry(cause.clone()).or_default() += 1;
         self.counts.findings += u64::from(cause.is_finding());
         if self.list_all || !cause.is_usual() {
-            println!("tenant {tenant_id}, user {user_id}: {difference}");
+            outln!("tenant {tenant_id}, user {user_id}: {difference}");
         }
     }
 
@@ -211,6 +217,7 @@ impl Verify {
         struct Tenant {
             tenant_id: String,
         }
+        let Some(later) = self.brought_in_later()? else { return Ok(Ended::Interrupted) };
         let mut cursor = String::new();
         loop {
             let path = format!("/v1/tenants?sort=tenant_id&limit=1000{cursor}");
@@ -221,7 +228,7 @@ impl Verify {
                     Found::Interrupted => return Ok(Ended::Interrupted),
                 };
             for Tenant { tenant_id } in page.tenants {
-                if let Ended::Interrupted = self.users_of(&tenant_id)? {
+                if let Ended::Interrupted = self.users_of(&tenant_id, &later)? {
                     return Ok(Ended::Interrupted);
                 }
             }
@@ -232,7 +239,33 @@ impl Verify {
         }
     }
 
-    fn users_of(&mut self, tenant_id: &str) -> anyhow::Result<Ended> {
+    /// The users that a backfill brought in and that were created after the last row of the table: they had a row. `None`: a
+    /// signal came first.
+    fn brought_in_later(&self) -> anyhow::Result<Option<HashSet<(String, String)>>> {
+        #[derive(Deserialize)]
+        struct Created {
+            tenant_id: String,
+            user_id: String,
+            batch: Option<String>,
+        }
+        let Some(newest) = self.newest else { return Ok(Some(HashSet::new())) };
+        let path = format!("/v1/events?type=user_created&occurred_since={newest}");
+        let Some(events) = self.uploader.get(&path, &|notice| self.progress.notice(notice))? else {
+            return Ok(None);
+        };
+        let mut users = HashSet::new();
+        for line in BufReader::new(events).lines() {
+            let line = line.context("the answer about creations was cut short")?;
+            let Created { tenant_id, user_id, batch } =
+                serde_json::from_str(&line).context("the server told of no event")?;
+            if batch.is_some_and(|batch| !self.decisions.is_dead(&batch)) {
+                users.insert((tenant_id, user_id));
+            }
+        }
+        Ok(Some(users))
+    }
+
+    fn users_of(&mut self, tenant_id: &str, later: &HashSet<(String, String)>) -> anyhow::Result<Ended> {
         let path = format!(
             "/v1/tenants/{}/users?format=csv&status=active,inactive,pending,never_seen,deleted",
             utf8_percent_encode(tenant_id, NON_ALPHANUMERIC)
@@ -243,7 +276,9 @@ impl Verify {
         for user in csv::Reader::from_reader(users).into_deserialize::<Known>() {
             let user = user.context("the list of users was cut short")?;
             if self.seen.get(tenant_id).is_none_or(|seen| !seen.contains(user.user_id.as_str())) {
-                let difference = compare::without_row(&user, self.newest, self.unknown_rows > 0);
+                let member = (tenant_id.to_owned(), user.user_id.clone());
+                let newest = self.newest.filter(|_| !later.contains(&member));
+                let difference = compare::without_row(&user, newest, self.unknown_rows > 0);
                 self.found((tenant_id, &user.user_id), &difference);
             }
         }
@@ -252,10 +287,9 @@ impl Verify {
 }
 
 impl Counts {
-    #[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
     fn print(&self) {
         for (cause, users) in &self.by_cause {
-            println!(
+            outln!(
                 "{:>15}  {}{cause}",
                 HumanCount(*users).to_string(),
                 if cause.is_finding() { "! " } else { "" }
@@ -263,7 +297,7 @@ impl Counts {
         }
         let [rows, same, findings, refused] =
             [self.rows, self.same, self.findings, self.refused].map(HumanCount);
-        println!(
+        outln!(
             "rows {rows} (without a difference {same}), findings {findings}, rows that cannot be read {refused}"
         );
     }

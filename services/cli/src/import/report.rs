@@ -11,6 +11,7 @@ use lastseen_event::limits::EVENT_BYTES_MAX;
 use super::reader::{Batch, Origin};
 use crate::ahead::Ended;
 use crate::progress::{Progress, time_left};
+use crate::stdout::outln;
 use crate::tally::Tally;
 use crate::upload::{Answer, Fault};
 
@@ -81,13 +82,12 @@ impl Report {
     }
 
     /// The last words; an error itself is told by the caller.
-    #[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
     pub(super) fn finish(&self, ended: &anyhow::Result<Ended>) {
         self.progress.finish();
         if let Some(hidden) = self.faults.checked_sub(PRINTED_FAULTS_MAX).filter(|hidden| *hidden > 0) {
             eprintln!("... and {} more faults like these", HumanCount(hidden));
         }
-        println!("{}", self.tally.result(self.started.elapsed()));
+        outln!("{}", self.tally.result(self.started.elapsed()));
         if !matches!(ended, Ok(Ended::AtTheEnd)) {
             eprintln!(
                 "not done: the same command goes on from here; what is stored will count as duplicates"

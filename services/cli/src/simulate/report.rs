@@ -10,6 +10,7 @@ use lastseen_event::UtcInstant;
 use super::batch::Batch;
 use crate::ahead::Ended;
 use crate::progress::{Progress, time_left};
+use crate::stdout::outln;
 use crate::tally::Tally;
 use crate::upload::Answer;
 
@@ -102,11 +103,10 @@ impl Report {
     }
 
     /// The last words; an error itself is told by the caller.
-    #[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
     pub(super) fn finish(&self, ended: &anyhow::Result<Ended>) {
         self.progress.finish();
         let tenants = self.tenants.iter().filter(|seen| **seen).count() as u64;
-        println!(
+        outln!(
             "{}; {} users in {} tenants",
             self.tally.result(self.started.elapsed()),
             HumanCount(self.users),

@@ -13,6 +13,7 @@ use lastseen_store::{Detail, EventReader, ReadError, Scan};
 use serde::Serialize;
 
 use crate::progress::Progress;
+use crate::stdout::outln;
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -49,21 +50,20 @@ impl Compared {
         self.unusable.is_none() && self.differences.is_empty()
     }
 
-    #[expect(clippy::print_stdout, reason = "the result of the command goes to stdout")]
     pub(super) fn print(&self) {
         for NamedDifference { tenant_id, user_id, detail } in &self.differences {
-            println!("tenant {tenant_id}, user {user_id}: {detail}");
+            outln!("tenant {tenant_id}, user {user_id}: {detail}");
         }
         let members = HumanCount(self.members as u64);
         match (&self.unusable, self.checkpoint) {
-            (Some(reason), _) => println!("snapshot: {reason}; the next start rebuilds the views"),
-            (None, None) => println!("no snapshot of the views to compare with"),
-            (None, Some(checkpoint)) if self.differences.is_empty() => println!(
+            (Some(reason), _) => outln!("snapshot: {reason}; the next start rebuilds the views"),
+            (None, None) => outln!("no snapshot of the views to compare with"),
+            (None, Some(checkpoint)) if self.differences.is_empty() => outln!(
                 "projections are sound: the snapshot at position {checkpoint} and the events up to {} say of {members} \
                  members what all of the log says",
                 self.position
             ),
-            (None, Some(checkpoint)) => println!(
+            (None, Some(checkpoint)) => outln!(
                 "{} differences between the snapshot at position {checkpoint} and the log",
                 self.differences.len()
             ),

@@ -60,6 +60,8 @@ pub(super) enum Cause {
     RowIsNewer,
     /// A backfill deleted the user, and the row has no deletion any more.
     CameBack { batch: String },
+    /// A backfill took the user for back, and the row is deleted all the same.
+    GoneAgain { batch: String },
     /// The server knows the user, and the table, which goes on beyond, does not.
     NoRow,
     /// The same, where rows could not be told whose they are.
@@ -89,7 +91,12 @@ impl Cause {
     pub(super) fn is_finding(&self) -> bool {
         matches!(
             self,
-            Self::NotBroughtIn | Self::RowIsNewer | Self::CameBack { .. } | Self::NoRow | Self::NoReadableRow
+            Self::NotBroughtIn
+                | Self::RowIsNewer
+                | Self::CameBack { .. }
+                | Self::GoneAgain { .. }
+                | Self::NoRow
+                | Self::NoReadableRow
         )
     }
 
@@ -106,6 +113,12 @@ impl fmt::Display for Cause {
             Self::RowIsNewer => "the row has changed since it was brought in: run the backfill again",
             Self::CameBack { batch } => {
                 return write!(f, "batch {batch} deleted the user and the row is back: run it again");
+            }
+            Self::GoneAgain { batch } => {
+                return write!(
+                    f,
+                    "batch {batch} took the user for back and the row is deleted: run it again"
+                );
             }
             Self::NoRow => "the table has no row: publish user_deleted if the user is gone",
             Self::NoReadableRow => "no row that can be read: mend those that cannot, and compare again",
@@ -183,7 +196,10 @@ fn deletion(row: &OwnedRow, known: &Known, decision: Option<&Decision>) -> Optio
     }
     Some(match (row.deleted_at, decision) {
         (Some(at), Some(decision)) if decision.at > at && decision.deletes => Cause::DeletedLater,
-        (Some(at), Some(decision)) if decision.at >= at => Cause::RestoredByEvent,
+        (Some(at), Some(decision)) if decision.at >= at && !decision.deletes => match &decision.batch {
+            Some(batch) => Cause::GoneAgain { batch: batch.to_string() },
+            None => Cause::RestoredByEvent,
+        },
         (Some(_), _) => Cause::RowIsNewer,
         (None, Some(Decision { batch: Some(batch), .. })) => Cause::CameBack { batch: batch.to_string() },
         (None, _) => Cause::DeletedByEvent,
@@ -211,11 +227,12 @@ fn last_seen(row: &OwnedRow, known: &Known) -> Option<(Option<UtcInstant>, Cause
     Some((expected, cause))
 }
 
-/// A user that no row has; `newest` is the latest creation of a row, `any_unknown` whether rows could not be told whose they are.
-pub(super) fn without_row(known: &Known, newest: UtcInstant, any_unknown: bool) -> Difference {
+/// A user that no row has; who was created after `newest` may have come after the table, `any_unknown` says whether rows could not
+/// be told whose they are.
+pub(super) fn without_row(known: &Known, newest: Option<UtcInstant>, any_unknown: bool) -> Difference {
     let cause = if known.deleted_at.is_some() {
         Cause::NoRowAndDeleted
-    } else if known.created_at.is_some_and(|created| created > newest) {
+    } else if newest.is_some_and(|newest| known.created_at > Some(newest)) {
         Cause::AfterTheTable
     } else if any_unknown {
         Cause::NoReadableRow
@@ -327,6 +344,7 @@ mod tests {
         for (row, deleted, decision, cause) in [
             (&gone, "", None, Cause::RowIsNewer),
             (&gone, "", decision("03-01", false, None), Cause::RestoredByEvent),
+            (&gone, "", decision("03-01", false, Some("b")), Cause::GoneAgain { batch: "b".to_owned() }),
             (&gone, "", decision("01-10", false, None), Cause::RowIsNewer),
             (&gone, "03-01", decision("03-01", true, None), Cause::DeletedLater),
             (&gone, "01-10", decision("01-10", true, Some("users")), Cause::RowIsNewer),
@@ -340,11 +358,13 @@ mod tests {
 
     #[test]
     fn a_user_without_a_row_came_later_or_is_missing() {
-        let newest = at("06-01").unwrap();
+        let newest = at("06-01");
         let cause =
             |created, deleted| without_row(&known((true, created), ("", ""), deleted), newest, false).cause;
         assert_eq!(cause("05-01", ""), Cause::NoRow);
         assert_eq!(cause("07-01", ""), Cause::AfterTheTable);
+        let certain = without_row(&known((true, "07-01"), ("", ""), ""), None, false).cause;
+        assert_eq!(certain, Cause::NoRow);
         assert_eq!(cause("05-01", "05-02"), Cause::NoRowAndDeleted);
         let unsure = without_row(&known((true, "05-01"), ("", ""), ""), newest, true).cause;
         assert_eq!(unsure, Cause::NoReadableRow);
