@@ -103,9 +103,9 @@ fn imported(csv: &Source, directory: &Path) -> f64 {
 /// Comparing the table, and taking the batch back while the summary is asked for.
 fn take_back(csv: &Source, people: u32, users: f64) {
     let (server, _data) = serve();
-    run(&server, &["simulate", "--no-live", "--users", &people.to_string()]);
     bring_in(&server, csv);
     let compared = run(&server, &[&["backfill", "verify"], csv.arguments().as_slice()].concat());
+    run(&server, &["simulate", "--no-live", "--users", &people.to_string()]);
     println!("\nbackfill verify: {} rows/s", whole(users / compared.as_secs_f64()));
     let (address, position) = (
         server.url().trim_start_matches("http://").to_owned(),
