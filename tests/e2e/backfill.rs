@@ -318,6 +318,7 @@ fn a_second_row_of_a_user_is_refused() {
     }
     let ended = backfill(&server, &["verify", text(&table)]);
     assert_eq!(ended.code, Some(3));
+    assert!(ended.stdout.contains("rows 2 (without a difference 2)"), "{}", ended.stdout);
     assert!(ended.stdout.contains("row 4 cannot be read: user_id: expected one row"), "{}", ended.stdout);
 }
 
@@ -335,8 +336,14 @@ fn a_column_that_no_line_has_is_not_there() {
     let lines = user("ada", ",\"modified_at\":null") + &user("bob", ",\"deleted_at\":\"2024-01-01\"");
     let table = write(&directory, "users.ndjson", &lines);
     assert_eq!(backfill(&server, &[text(&table), "--batch", "b"]).code, Some(0));
+    // One is back before any line has said what deletions are called.
+    let turned = user("bob", ",\"modified_at\":\"\"") + &user("ada", ",\"deleted_at\":\"2024-01-01\"");
+    let table = write(&directory, "turned.ndjson", format!("\u{feff}{turned}"));
+    let ended = backfill(&server, &[text(&table), "--batch", "b"]);
+    assert!(ended.stdout.contains("deleted 1, back 1"), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(backfill(&server, &["verify", text(&table)]).code, Some(0));
     let position = server.client().ask("/v1/summary")["position"].clone();
-    let renamed = lines.replace("deleted_at", "deletedAt");
+    let renamed = turned.replace("deleted_at", "deletedAt");
     let table = write(&directory, "renamed.ndjson", &renamed);
     let said = "there is no column deleted_at, but";
     for arguments in [vec![text(&table), "--batch", "b"], vec!["verify", text(&table)]] {
@@ -353,7 +360,7 @@ fn a_column_that_no_line_has_is_not_there() {
     let ended = stream.wait(WITHIN);
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains(said), "{}", ended.stderr);
-    assert_eq!(server.client().ask("/v1/tenants/acme/users/bob")["status"], "deleted");
+    assert_eq!(server.client().ask("/v1/tenants/acme/users/ada")["status"], "deleted");
 }
 
 #[test]
@@ -730,6 +737,18 @@ fn a_table_is_compared_and_every_difference_has_its_cause() {
     assert_eq!(left, ["gone: deleted", "purged: user"]);
 }
 
+/// Each with its exit code and what is said; nothing is read and nothing sent.
+fn assert_refused<'a>(server: &Server, cases: impl IntoIterator<Item = (Vec<&'a str>, i32, &'a str)>) {
+    for (arguments, code, said) in cases {
+        let ended = backfill(server, &arguments);
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(said), "{arguments:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{arguments:?}: nothing was read");
+        assert!(!ended.stderr.contains("s3c"), "{arguments:?}: no password is told: {}", ended.stderr);
+    }
+    assert_eq!(server.client().ask("/v1/summary")["position"], 0, "nothing was sent");
+}
+
 #[test]
 fn what_cannot_be_read_is_said() {
     let (server, _data) = empty_server();
@@ -742,7 +761,7 @@ fn what_cannot_be_read_is_said() {
     let empty = write(&directory, "empty.csv", "");
     let twice = write(&directory, "twice.csv", HEADER.replace("tenant_id,", "tenant_id,user_id,"));
     let semicolons = write(&directory, "semicolons.csv", HEADER.replace(',', ";"));
-    for (arguments, code, said) in [
+    let cases = [
         (
             vec![text(&table), "--batch", "b"],
             1,
@@ -756,6 +775,31 @@ fn what_cannot_be_read_is_said() {
         (vec!["users", "--batch", "b"], 1, "cannot read users"),
         (vec![text(&table), "--batch", "b", "--user-column", ""], 2, "expected the name of a column"),
         (vec![text(&table), "--batch", "b", "--table", "users"], 2, "SOURCE is postgres://"),
+        (vec!["verify", text(&table)], 1, "no column user_id"),
+        (vec![text(&table), "--batch", "b", "--format", "parquet"], 1, "cannot read"),
+        (vec!["-", "--batch", "b", "--format", "parquet"], 1, "not from stdin"),
+        (vec!["retract", "b"], 1, "no event names the batch \"b\""),
+        (vec![text(&empty), "--batch", "b"], 1, "it is empty"),
+        (vec![text(&twice), "--batch", "b"], 1, "several columns user_id"),
+        (vec![text(&semicolons), "--batch", "b"], 1, "--delimiter says what stands between columns"),
+        (vec![text(&semicolons), "--batch", "b", "--delimiter", "::"], 2, "expected one ASCII character"),
+        (
+            vec![text(&semicolons), "--batch", "b", "--delimiter", ";", "--logins", text(&semicolons)],
+            1,
+            "no column occurred_at, but tenant_id, user_id, email_confirmed, created_at, modified_at, \
+             deleted_at; --login-column names it",
+        ),
+    ];
+    assert_refused(&server, cases);
+    let named = ["--user-column", "id", "--modified-column", "", "--deleted-column", ""];
+    let ended = backfill(&server, &[&[text(&table), "--batch", "b"], &named[..]].concat());
+    assert!(ended.stdout.starts_with("stored 2, "), "{} {}", ended.stdout, ended.stderr);
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_said_without_its_password() {
+    let (server, _data) = empty_server();
+    let cases = [
         (vec!["postgres://127.0.0.1:1/x", "--batch", "b"], 2, "a database needs --table"),
         (
             vec![
@@ -773,31 +817,16 @@ fn what_cannot_be_read_is_said() {
             2,
             "SOURCE is a file, - or postgres://",
         ),
-        (vec!["postgres://u:p@ss@127.0.0.1:1/x", "--batch", "b", "--table", "t"], 1, "written as %40"),
-        (vec!["verify", "postgres://u@127.0.0.1:1/x"], 2, "a database needs --table or --query"),
-        (vec!["verify", text(&table)], 1, "no column user_id"),
-        (vec![text(&table), "--batch", "b", "--format", "parquet"], 1, "cannot read"),
-        (vec!["-", "--batch", "b", "--format", "parquet"], 1, "not from stdin"),
-        (vec!["retract", "b"], 1, "no event names the batch \"b\""),
-        (vec![text(&empty), "--batch", "b"], 1, "it is empty"),
-        (vec![text(&twice), "--batch", "b"], 1, "several columns user_id"),
-        (vec![text(&semicolons), "--batch", "b"], 1, "--delimiter says what stands between columns"),
-        (vec![text(&semicolons), "--batch", "b", "--delimiter", "::"], 2, "expected one ASCII character"),
+        (vec!["postgres://u:s3c@s3c/ret@127.0.0.1:1/x", "--batch", "b", "--table", "t"], 1, "written as %40"),
         (
-            vec![text(&semicolons), "--batch", "b", "--delimiter", ";", "--logins", text(&table)],
-            1,
-            "no column",
+            vec!["postgres:/u:s3c@127.0.0.1:1/x", "--batch", "b", "--table", "t"],
+            2,
+            "SOURCE is a file, - or postgres://",
         ),
-    ] {
-        let ended = backfill(&server, &arguments);
-        assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
-        assert!(ended.stderr.contains(said), "{arguments:?}: {}", ended.stderr);
-        assert_eq!(ended.stdout, "", "{arguments:?}: nothing was read");
-    }
-    assert_eq!(server.client().ask("/v1/summary")["position"], 0, "nothing was sent");
-    let named = ["--user-column", "id", "--modified-column", "", "--deleted-column", ""];
-    let ended = backfill(&server, &[&[text(&table), "--batch", "b"], &named[..]].concat());
-    assert!(ended.stdout.starts_with("stored 2, "), "{} {}", ended.stdout, ended.stderr);
+        (vec!["postgres://u:s3c@s3cret@127.0.0.1:1/x", "--batch", "b", "--table", "t"], 1, "written as %40"),
+        (vec!["verify", "postgres://u@127.0.0.1:1/x"], 2, "a database needs --table or --query"),
+    ];
+    assert_refused(&server, cases);
 }
 
 #[test]

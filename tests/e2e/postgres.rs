@@ -203,6 +203,11 @@ fn a_role_that_may_read_the_columns_that_are_named_is_enough() {
     ]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(server.client().ask("/v1/backfills/users")["events"], stored["events"]);
+    // One column for two purposes, and limits of time that a long table would meet.
+    postgres.run("ALTER ROLE reader SET statement_timeout TO 100");
+    let slow = "SELECT org, id, verified, created, changed, gone, pg_sleep(0.001) FROM app.users LIMIT 300";
+    let ended = backfill(&["--query", slow, "--observed-column", "changed"]);
+    assert!(ended.stdout.contains("users 300 ("), "{} {}", ended.stdout, ended.stderr);
     let refused = |ended: &Ended, said: &str| {
         assert_eq!(ended.code, Some(1));
         assert!(ended.stderr.contains(said), "{}", ended.stderr);

@@ -2,9 +2,12 @@
 //! that deals with them until there are no more or a signal comes.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
+
+use anyhow::anyhow;
 
 use crate::Outcome;
 use crate::signals::Interrupt;
@@ -62,10 +65,16 @@ pub(crate) fn start<B: Send + 'static>(
 ) -> io::Result<Receiver<Message<B>>> {
     let (sender, messages) = sync_channel(QUEUE_BATCHES);
     thread::Builder::new().name("reader".to_owned()).spawn(move || {
-        if let Err(Stop::Failed(error)) = read(Batches(sender.clone())) {
-            // Whether somebody listens or not, this was the last word.
-            let _ = sender.send(Message::Failed(error));
-        }
+        let batches = Batches(sender.clone());
+        // An end that nobody reached must not look like that of the input.
+        let read = catch_unwind(AssertUnwindSafe(|| read(batches)));
+        let failed = match read {
+            Ok(Ok(()) | Err(Stop::NobodyListens)) => return,
+            Ok(Err(Stop::Failed(error))) => error,
+            Err(_) => anyhow!("the thread that reads panicked"),
+        };
+        // Whether somebody listens or not, this was the last word.
+        let _ = sender.send(Message::Failed(failed));
     })?;
     Ok(messages)
 }
@@ -107,5 +116,23 @@ pub(crate) fn take_all<T>(
         if let Ended::Interrupted = deal(next)? {
             return Ok(Ended::Interrupted);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_reader_is_no_end_of_the_input() {
+        let messages = start(|batches| {
+            batches.send(1)?;
+            panic!("on purpose");
+        });
+        let messages: Vec<Message<i32>> = messages.unwrap().into_iter().collect();
+        assert!(matches!(messages.as_slice(), [Message::Batch(1), Message::Failed(_)]));
+        let messages = start(|batches| batches.send(1));
+        let messages: Vec<Message<i32>> = messages.unwrap().into_iter().collect();
+        assert!(matches!(messages.as_slice(), [Message::Batch(1)]));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ pub(crate) struct Engine {
     /// The thread that takes snapshots, and what it runs for.
     snapshots: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
     /// The thread that rebuilds the views without batches that were taken back; it is nudged, and ends when nobody can.
-    rebuilds: Mutex<Option<(SyncSender<()>, JoinHandle<()>)>>,
+    rebuilds: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Why the store could not be brought up.
@@ -75,7 +75,7 @@ const DECODES_MAX: usize = 8;
 
 impl Engine {
     /// Opens the log in `data` and folds its history. `progress` is told how many events were folded. The
-    /// receiver resolves when the fold thread ends. Blocks.
+    /// receivers resolve when the fold thread and that of rebuilds end. Blocks.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -84,17 +84,19 @@ impl Engine {
         (options, snapshot_events): (LogOptions, u64),
         clock: Arc<dyn Clock>,
         progress: impl Fn(u64),
-    ) -> Result<(Self, oneshot::Receiver<()>), EngineError> {
+    ) -> Result<(Self, [oneshot::Receiver<()>; 2]), EngineError> {
         let started = Instant::now();
         let disk = OsDisk::new(data).map_err(|error| EngineError::Directory(error.into()))?;
         let (sender, work) = sync_channel(fold::QUEUE_GROUPS);
         let replacing = sender.clone();
         let (nudge, nudges) = sync_channel(1);
-        let rebuild = nudge.clone();
+        // What was taken back before the last stop may still be in the views.
+        let _ = nudge.try_send(());
+        // The writer alone can ask for anything: when it ends, the other threads do.
         let on_commit = move |commit: Commit| {
             if commit.retracted {
                 // One that waits already will do.
-                let _ = rebuild.try_send(());
+                let _ = nudge.try_send(());
             }
             // Refused only when the fold thread is gone: the appends then learn that their outcome is unknown.
             let _ = sender.send(Work::Commit(commit));
@@ -129,9 +131,7 @@ impl Engine {
         let (snapshot_thread, _) =
             tasks::thread("snapshots", move || snapshots.run(&stopped)).map_err(thread_error)?;
         let rebuilds = Rebuilds { log: log.clone(), live: live.clone(), fold: replacing };
-        // What was taken back before the last stop may still be in the views.
-        let _ = nudge.try_send(());
-        let (rebuild_thread, _) =
+        let (rebuild_thread, rebuilds_ended) =
             tasks::thread("rebuilds", move || rebuilds.run(&nudges)).map_err(thread_error)?;
         tracing::info!(
             events,
@@ -152,9 +152,9 @@ impl Engine {
             decodes: Arc::new(Semaphore::new(DECODES_MAX)),
             fold_thread: Mutex::new(Some(fold_thread)),
             snapshots: Mutex::new(Some((stop, snapshot_thread))),
-            rebuilds: Mutex::new(Some((nudge, rebuild_thread))),
+            rebuilds: Mutex::new(Some(rebuild_thread)),
         };
-        Ok((engine, ended))
+        Ok((engine, [ended, rebuilds_ended]))
     }
 
     /// The present instant.
@@ -183,11 +183,10 @@ impl Engine {
     pub(crate) fn close(&self) {
         self.log.close();
         // It lets go of the fold thread, which ends with the last who may send to it.
-        if let Some((nudge, thread)) = self.rebuilds.lock().take() {
-            drop(nudge);
-            if thread.join().is_err() {
-                tracing::error!("the thread that rebuilds the views panicked");
-            }
+        if let Some(thread) = self.rebuilds.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that rebuilds the views panicked");
         }
         if let Some(thread) = self.fold_thread.lock().take()
             && thread.join().is_err()

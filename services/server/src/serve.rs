@@ -115,17 +115,20 @@ async fn run_engine(app: Arc<App>, config: ServeConfig) -> ServeError {
         Engine::open(&path, (options, snapshot_events), Arc::new(SystemClock), progress)
     });
     match opened.await {
-        Ok((engine, fold_ended)) => {
+        Ok((engine, ended)) => {
             app.engine.get_or_init(|| Arc::new(engine));
-            watch_fold(fold_ended).await
+            watch(ended).await
         }
         Err(source) => ServeError::Engine { data, source },
     }
 }
 
-async fn watch_fold(ended: oneshot::Receiver<()>) -> ServeError {
-    let _ = ended.await;
-    ServeError::FoldEnded
+/// The threads that keep the views end with the writer of the log, or by a panic of their own.
+async fn watch([fold, rebuilds]: [oneshot::Receiver<()>; 2]) -> ServeError {
+    tokio::select! {
+        _ = fold => ServeError::FoldEnded,
+        _ = rebuilds => ServeError::FoldEnded,
+    }
 }
 
 async fn run_http(

@@ -68,9 +68,11 @@ impl Database {
     /// # Errors
     /// What the database says.
     pub(super) fn open(url: &str, password: Option<&str>) -> anyhow::Result<Self> {
-        /// Rows are printed in one form, whatever the settings of the user and the database.
+        /// Rows are printed in one form, whatever the settings of the user and the database, and reading takes the time it takes.
         const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-                             SET LOCAL datestyle TO 'ISO'; SET LOCAL timezone TO 'UTC'";
+                             SET LOCAL datestyle TO 'ISO'; SET LOCAL timezone TO 'UTC'; \
+                             SET LOCAL statement_timeout TO 0; \
+                             SET LOCAL idle_in_transaction_session_timeout TO 0";
         /// Where a policy would hide rows from this user, the database says so. A URL can say otherwise in its options.
         const ALL_ROWS: &str = "SET LOCAL row_security TO off";
         const EXPECTED: &str = "expected a URL such as postgres://user@host/database; \
@@ -80,7 +82,10 @@ impl Database {
             .replace("sslmode=verify-full", "sslmode=require")
             .replace("sslmode=verify-ca", "sslmode=require");
         let mut config: Config = url.parse().context(EXPECTED)?;
-        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(host) if host.contains('@'))) {
+        let is_cut = |part: &str| part.contains('@');
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(host) if is_cut(host)))
+            || config.get_dbname().is_some_and(is_cut)
+        {
             bail!("the URL of the database has several @: those of its password are written as %40");
         }
         if let (None, Some(password)) = (config.get_password(), password) {
@@ -143,8 +148,15 @@ impl Database {
         let from = relation.from();
         // As text, char(n) is without what pads it.
         let cast = |column| if matches!(column, Column::Tenant | Column::User) { "::text" } else { "" };
+        // One that is used twice is selected once: tenant and user come first.
+        let mut once: Vec<(Column, &str)> = Vec::new();
+        for (column, name) in names.used() {
+            if once.iter().all(|(_, other)| *other != name) {
+                once.push((column, name));
+            }
+        }
         let selected = |(column, name)| format!("{name}{} AS {name}", cast(column), name = quoted(name));
-        let columns: Vec<String> = names.used().map(selected).collect();
+        let columns: Vec<String> = once.into_iter().map(selected).collect();
         let sql = format!(
             "COPY (SELECT {} FROM {from}) TO STDOUT WITH (FORMAT csv, HEADER true)",
             columns.join(", ")

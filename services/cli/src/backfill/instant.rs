@@ -26,6 +26,8 @@ pub(super) fn parse(text: &str) -> Result<UtcInstant, &'static str> {
     };
     let offset = time.find(['+', '-', 'Z', 'z']).unwrap_or(time.len());
     let (time, offset) = time.split_at(offset);
+    // Some put a space between the two.
+    let time = if offset.is_empty() { time } else { time.strip_suffix(' ').unwrap_or(time) };
     let offset = match offset.len() {
         0 => "Z".to_owned(),
         3 => format!("{offset}:00"),
@@ -53,6 +55,8 @@ mod tests {
             "2026-01-06 08:00:00-08",
             "2026-01-06 16:00:00Z",
             "2026-01-06 16:00:00 UTC",
+            "2026-01-06 16:00:00 +0000",
+            "2026-01-06 17:30:00.0000000 +01:30",
         ] {
             assert_eq!(parse(text), Ok(at), "{text}");
         }
@@ -73,7 +77,8 @@ mod tests {
             "06.01.2026 16:00:00",
             "1767715200",
             "2026-01-06 16:00",
-            "2026-01-06 16:00:00 +00",
+            "2026-01-06 16:00:00  +00",
+            "2026-01-06 16:00:00 ",
             "2026-01-06 16:00:00+00 UTC",
             " UTC",
             "2026-01-06ä16:00:00",

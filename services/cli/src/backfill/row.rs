@@ -46,7 +46,8 @@ fn optional_instant(
     column: Column,
     latest: UtcInstant,
 ) -> Result<Option<UtcInstant>, Fault> {
-    let Some(text) = record.get(column) else { return Ok(None) };
+    // Text of JSON and Parquet may be empty where there is nothing.
+    let Some(text) = record.get(column).filter(|text| !text.is_empty()) else { return Ok(None) };
     let at =
         instant::parse(text).map_err(|expected| Fault::of(column, format!("{expected}, found {text:?}")))?;
     if at < UtcInstant::EARLIEST {

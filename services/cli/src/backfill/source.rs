@@ -16,6 +16,8 @@ use crate::args::TableFormat;
 use crate::input::{self, Input};
 use crate::lines::{Line, Lines};
 
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
 /// The rows of a table, one after the other.
 pub(super) enum Rows {
     Csv(CsvRows),
@@ -66,6 +68,7 @@ impl Rows {
                 lines: Lines::new(input),
                 names: names.clone(),
                 line: Vec::new(),
+                is_checked: !input::is_stream(file),
                 found: [false; COLUMNS],
                 keys: None,
             })),
@@ -87,7 +90,10 @@ impl Rows {
     pub(super) fn has(&self, column: Column) -> bool {
         match self {
             Self::Csv(rows) => rows.places[column as usize].is_some(),
-            Self::Ndjson(rows) => rows.found[column as usize],
+            Self::Ndjson(rows) => {
+                rows.found[column as usize]
+                    || (rows.is_checked && rows.names.used().any(|used| used.0 == column))
+            }
             Self::Parquet(rows) => rows.has(column),
         }
     }
@@ -134,7 +140,6 @@ pub(super) struct CsvRows {
 
 impl CsvRows {
     fn new(input: Input, delimiter: u8, names: &Names) -> anyhow::Result<Self> {
-        const BYTE_ORDER_MARK: char = '\u{feff}';
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(input);
         let header = reader.headers()?.clone();
         let names_there: Vec<&str> =
@@ -187,6 +192,8 @@ pub(super) struct NdjsonRows {
     lines: Lines<Input>,
     names: Names,
     line: Vec<u8>,
+    /// Whether every column is known to be in some row: a file is read up to there before it is read.
+    is_checked: bool,
     /// The columns that a row had, be it null.
     found: [bool; COLUMNS],
     /// What the first row has.
@@ -210,7 +217,9 @@ impl NdjsonRows {
     }
 
     fn object(&mut self, record: &mut Record) -> Next {
-        let object: Map<String, Value> = match serde_json::from_slice(&self.line) {
+        let line = self.line.as_slice();
+        let line = line.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(line);
+        let object: Map<String, Value> = match serde_json::from_slice(line) {
             Ok(object) => object,
             Err(error) => return Next::Bad(Fault::of_row(format!("expected a JSON object: {error}"))),
         };
@@ -245,7 +254,9 @@ impl NdjsonRows {
     fn end(&self) -> anyhow::Result<Next> {
         let missing = self.names.used().find(|(column, _)| !self.found[*column as usize]);
         match (missing, &self.keys) {
-            (Some(missing), Some(keys)) => Err(BadColumns::missing(missing, keys).into()),
+            (Some(missing), Some(keys)) => {
+                Err(BadColumns::missing(missing, keys)).context("not one line has a column, be it null")
+            }
             _ => Ok(Next::End),
         }
     }

@@ -190,10 +190,15 @@ impl Tables {
 /// A source that is no file. Ends the process where it is a URL of something else.
 fn url(source: &Path) -> Option<&str> {
     let text = source.to_str()?;
-    let (scheme, _) = text.split_once("://")?;
-    match scheme {
-        "postgres" | "postgresql" => Some(text),
-        _ => args::refuse("backfill", "SOURCE is a file, - or postgres://USER@HOST/DATABASE"),
+    let expected = "SOURCE is a file, - or postgres://USER@HOST/DATABASE";
+    match text.split_once("://") {
+        Some(("postgres" | "postgresql", _)) => Some(text),
+        Some(_) => args::refuse("backfill", expected),
+        // There may be a password in it.
+        None if text.starts_with("postgres:") || text.starts_with("postgresql:") => {
+            args::refuse("backfill", expected)
+        }
+        None => None,
     }
 }
 

@@ -51,6 +51,7 @@ pub(super) fn run(args: &BackfillVerifyArgs) -> anyhow::Result<Outcome> {
         rows: BTreeMap::new(),
         waiting: 0,
         seen: HashMap::new(),
+        unread: HashSet::new(),
         unknown_rows: 0,
         newest: None,
         counts: Counts::default(),
@@ -92,8 +93,9 @@ struct Verify {
     /// Rows that wait to be looked up, by tenant.
     rows: BTreeMap<String, Vec<OwnedRow>>,
     waiting: usize,
-    /// The users that have a row, by tenant.
+    /// The users that have a row, by tenant, and those of rows that cannot be read.
     seen: HashMap<String, HashSet<Box<str>>>,
+    unread: HashSet<(String, String)>,
     /// Rows that cannot be told whose they are: who seems to have none may have one of them.
     unknown_rows: u64,
     /// The latest creation of a row.
@@ -145,7 +147,7 @@ impl Verify {
         self.refused(record.line, fault);
         match row::member(record) {
             Ok((tenant_id, user_id)) => {
-                self.has_row(tenant_id, user_id);
+                self.unread.insert((tenant_id.as_str().to_owned(), user_id.as_str().to_owned()));
             }
             Err(_) => self.unknown_rows += 1,
         }
@@ -277,6 +279,9 @@ impl Verify {
             let user = user.context("the list of users was cut short")?;
             if self.seen.get(tenant_id).is_none_or(|seen| !seen.contains(user.user_id.as_str())) {
                 let member = (tenant_id.to_owned(), user.user_id.clone());
+                if self.unread.contains(&member) {
+                    continue;
+                }
                 let newest = self.newest.filter(|_| !later.contains(&member));
                 let difference = compare::without_row(&user, newest, self.unknown_rows > 0);
                 self.found((tenant_id, &user.user_id), &difference);
