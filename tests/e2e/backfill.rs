@@ -254,7 +254,7 @@ fn refused_rows_are_written_to_a_file_and_the_others_are_stored() {
 fn other_forms_of_csv_are_read_and_their_lines_are_right() {
     let (server, _data) = empty_server();
     let directory = tempfile::tempdir().unwrap();
-    let rows = "\u{feff}tenant_id;user_id;email_confirmed;created_at;\"modified\r\nat\";deleted_at\r\n\
+    let rows = "\u{feff}\"tenant_id\";user_id;email_confirmed;created_at;\"modified\r\nat\";deleted_at\r\n\
                 acme;ada;true;2023-01-01;2023-02-01;\r\n\
                 acme;bob;maybe;2023-01-01;;\r\n\
                 acme;\"cleo\r\n\";true;2023-01-01;;\r\n\

@@ -280,8 +280,8 @@ impl Writer {
             }
             self.committed(last.position);
         }
-        let answers = group.answers(self.last_position());
         let position = self.last_position();
+        let answers = group.answers(position);
         (self.on_commit)(Commit { facts, retracted: false, position, answers });
     }
 

@@ -16,9 +16,11 @@ mod retract;
 mod row;
 mod source;
 mod table;
+mod users;
 mod verify;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read};
 use std::sync::mpsc::Receiver;
 
 use anyhow::{Context, bail};
@@ -107,6 +109,14 @@ fn look_up<T: DeserializeOwned>(
         Found::Unknown => Ok(Some(Vec::new())),
         Found::Interrupted => Ok(None),
     }
+}
+
+/// The events of an answer of the server; `about`: what was asked about.
+fn events<T: DeserializeOwned>(answer: impl Read, about: &str) -> impl Iterator<Item = anyhow::Result<T>> {
+    BufReader::new(answer).lines().map(move |line| {
+        let line = line.with_context(|| format!("the answer about {about} was cut short"))?;
+        serde_json::from_str(&line).context("the server told of no event")
+    })
 }
 
 /// As many as are looked up at once.

@@ -274,7 +274,8 @@ fn found<T: DeserializeOwned>(
         Some((StatusCode::OK | StatusCode::ACCEPTED, text)) => Ok(Found::Answer(decoded(url, &text)?)),
         // Not that there is no such route: then it is no server of ours, or another version of it.
         Some((StatusCode::NOT_FOUND, text))
-            if code(&text).starts_with("unknown_") && code(&text) != "unknown_route" =>
+            if problem(&text)
+                .is_some_and(|it| it.code.starts_with("unknown_") && it.code != "unknown_route") =>
         {
             Ok(Found::Unknown)
         }
@@ -283,13 +284,15 @@ fn found<T: DeserializeOwned>(
     }
 }
 
-/// The code of a problem; empty if it is none.
-fn code(text: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Coded {
-        code: String,
-    }
-    serde_json::from_slice(text).map(|Coded { code }| code).unwrap_or_default()
+/// What a server of ours says of an error; `None`: something else answered.
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    detail: String,
+}
+
+fn problem(body: &[u8]) -> Option<Problem> {
+    serde_json::from_slice(body).ok()
 }
 
 fn decoded<T: DeserializeOwned>(url: &str, text: &[u8]) -> anyhow::Result<T> {
@@ -329,12 +332,7 @@ fn retry_after(response: &Response<Body>) -> Option<Duration> {
 /// Status, code and detail of a problem; the beginning of the body if it is none.
 fn describe(status: StatusCode, body: &[u8]) -> String {
     const QUOTED_CHARS_MAX: usize = 200;
-    #[derive(Deserialize)]
-    struct Problem {
-        code: String,
-        detail: String,
-    }
-    if let Ok(Problem { code, detail }) = serde_json::from_slice(body) {
+    if let Some(Problem { code, detail }) = problem(body) {
         return format!("{status}, {code}: {detail}");
     }
     let quoted: String = String::from_utf8_lossy(body).trim().chars().take(QUOTED_CHARS_MAX).collect();

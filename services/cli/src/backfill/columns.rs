@@ -156,6 +156,11 @@ impl Fault {
         Self { field: column.default_name(), reason: reason.to_string() }
     }
 
+    /// What is wrong with a second row of a user.
+    pub(super) fn second_row() -> Self {
+        Self::of(Column::User, "expected one row for each user, found another one")
+    }
+
     pub(super) fn of_row(reason: impl fmt::Display) -> Self {
         Self { field: "", reason: reason.to_string() }
     }
@@ -199,17 +204,17 @@ impl Record {
         is_there.then_some(text.as_str())
     }
 
-    pub(super) fn set(&mut self, column: Column, value: Option<&str>) {
+    pub(super) fn set(&mut self, column: Column, value: &str) {
         let Value { text, is_there } = &mut self.values[column as usize];
         text.clear();
-        text.push_str(value.unwrap_or_default());
-        *is_there = value.is_some();
+        text.push_str(value);
+        *is_there = true;
     }
 
     /// Every value is null from now on.
     pub(super) fn clear(&mut self) {
-        for column in Column::ALL {
-            self.set(column, None);
+        for value in &mut self.values {
+            value.is_there = false;
         }
     }
 
@@ -217,7 +222,9 @@ impl Record {
     pub(super) fn of<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> Self {
         let mut record = Self::default();
         for (column, value) in Column::ALL.into_iter().zip(values) {
-            record.set(column, value);
+            if let Some(value) = value {
+                record.set(column, value);
+            }
         }
         record
     }

@@ -1,10 +1,10 @@
 //! Who is deleted or came back, by which event: a row without a deletion restores whom its own batch had deleted.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use lastseen_event::{EventId, EventType, UtcInstant};
 use serde::Deserialize;
 
@@ -63,11 +63,10 @@ impl Decisions {
     }
 
     /// Reads events but those of batches that were taken back.
-    fn read(events: impl Read, dead: HashSet<String>) -> anyhow::Result<Self> {
+    fn read(answer: impl Read, dead: HashSet<String>) -> anyhow::Result<Self> {
         let mut decisions = Self { dead, ..Self::default() };
-        for line in BufReader::new(events).lines() {
-            let line = line.context("the answer about deletions was cut short")?;
-            let told: Told = serde_json::from_str(&line).context("the server told of no event")?;
+        for told in super::events::<Told>(answer, "deletions") {
+            let told = told?;
             if told.batch.as_ref().is_none_or(|batch| !decisions.is_dead(batch)) {
                 decisions.add(told)?;
             }

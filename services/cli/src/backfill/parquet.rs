@@ -64,10 +64,9 @@ impl ParquetRows {
         let roots = names.places(&there).with_context(cannot_read)?;
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots.iter().flatten().copied());
         let batches = builder.with_projection(mask).build().with_context(cannot_read)?;
-        let there = batches.schema();
-        let there: Vec<&str> = there.fields().iter().map(|field| field.name().as_str()).collect();
-        let places = names.places(&there).with_context(cannot_read)?;
         let schema = batches.schema();
+        let there: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let places = names.places(&there).with_context(cannot_read)?;
         for (column, place) in Column::ALL.into_iter().zip(places) {
             let Some(place) = place else { continue };
             let field = schema.field(place);
@@ -108,7 +107,7 @@ impl ParquetRows {
             let Some(array) = array else { continue };
             self.text.clear();
             match write_value(array, row, &mut self.text) {
-                Ok(()) => record.set(column, Some(&self.text)),
+                Ok(()) => record.set(column, &self.text),
                 Err(reason) => return Ok(Next::Bad(Fault::of(column, reason))),
             }
         }
@@ -131,8 +130,7 @@ fn unpacked(batch: &RecordBatch) -> Result<Vec<ArrayRef>, ArrowError> {
     batch.columns().iter().map(|column| arrow_cast::cast(column, &plain(column.data_type()))).collect()
 }
 
-/// Whether values of a plain type are read. Numbers with a point are not: those of ids may have been rounded, and two users
-/// would become one.
+/// Whether values of a plain type are read. Floats are not: those of ids may have been rounded, and two users would become one.
 fn is_read(plain: &DataType) -> bool {
     plain.is_integer()
         || plain.is_decimal()

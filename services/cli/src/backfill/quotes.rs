@@ -3,15 +3,11 @@
 
 use std::io::{self, Read};
 
-const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
-
 /// Passes bytes on up to the first quote that is wrong; then it fails.
 pub(super) struct Quoted<R> {
     inner: R,
     delimiter: u8,
     state: State,
-    /// How much of a byte order mark was there.
-    mark: usize,
     /// The line of the next byte, and that of the quote that was opened last; from 1.
     line: u64,
     opened: u64,
@@ -29,17 +25,12 @@ enum State {
 
 impl<R> Quoted<R> {
     pub(super) fn new(inner: R, delimiter: u8) -> Self {
-        Self { inner, delimiter, state: State::FieldStart, mark: 0, line: 1, opened: 0, fault: None }
+        Self { inner, delimiter, state: State::FieldStart, line: 1, opened: 0, fault: None }
     }
 
     /// # Errors
     /// What is wrong.
     fn step(&mut self, byte: u8) -> Result<(), String> {
-        if BYTE_ORDER_MARK.get(self.mark) == Some(&byte) {
-            self.mark += 1;
-            return Ok(());
-        }
-        self.mark = BYTE_ORDER_MARK.len();
         self.state = match (self.state, byte) {
             (State::InQuotes, b'"') => State::Closed,
             (State::InQuotes, _) => State::InQuotes,
@@ -117,7 +108,7 @@ mod tests {
         for text in [
             "",
             "a;b\n1;2\n",
-            "\u{feff}\"a\";b\r\n\"1\r\n\";\"\"\r\n",
+            "\"a\";b\r\n\"1\r\n\";\"\"\r\n",
             "\"say \"\"hello\"\"\";\"\"\"\"\n",
             "5\" pipe;it\"s\n",
             "\"the end\"",

@@ -1,6 +1,5 @@
 //! The thread that reads ahead: rows in, batches of events out. It ends when nobody takes its batches any more.
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,13 +7,13 @@ use std::sync::mpsc::Receiver;
 
 use anyhow::Context;
 use lastseen_event::wire::encode_published;
-use lastseen_event::{BatchName, Event, EventType, TenantId, UserId, UtcInstant};
-use xxhash_rust::xxh3::xxh3_128;
+use lastseen_event::{BatchName, Event, EventType, UtcInstant};
 
 use super::columns::{Column, Fault, Next, Record};
 use super::decisions::Decisions;
 use super::row::{self, Row};
 use super::table::{Kind, Tables};
+use super::users::Users;
 use crate::ahead::{self, Batches, Message, Stop};
 use crate::upload::BODY_BYTES_MAX;
 
@@ -22,9 +21,6 @@ use crate::upload::BODY_BYTES_MAX;
 const ROW_BYTES: usize = 8 * 1024;
 /// No row has more.
 const ROW_EVENTS: usize = 5;
-
-/// What is wrong with a second row of a user.
-pub(super) const ONE_ROW: &str = "expected one row for each user, found another one";
 
 /// What is read.
 pub(super) struct Job {
@@ -115,30 +111,9 @@ struct Reader {
     job: Job,
     batches: Batches<Batch>,
     batch: Batch,
+    /// Those that had a row already: of two rows of one user, which one holds would change from run to run.
     users: Users,
     bytes_read: Arc<AtomicU64>,
-}
-
-/// The users that had a row already: of two rows of one user, which one holds would change from run to run. Members are known by
-/// their hashes of 128 bits.
-#[derive(Default)]
-struct Users {
-    hashes: HashSet<u128>,
-    name: Vec<u8>,
-}
-
-impl Users {
-    /// # Errors
-    /// Where the user had a row.
-    fn add(&mut self, (tenant_id, user_id): (TenantId<'_>, UserId<'_>)) -> Result<(), Fault> {
-        self.name.clear();
-        self.name.extend_from_slice(tenant_id.as_str().as_bytes());
-        // It is in no name.
-        self.name.push(0);
-        self.name.extend_from_slice(user_id.as_str().as_bytes());
-        let is_new = self.hashes.insert(xxh3_128(&self.name));
-        is_new.then_some(()).ok_or_else(|| Fault::of(Column::User, ONE_ROW))
-    }
 }
 
 impl Reader {
@@ -175,8 +150,10 @@ impl Reader {
         let name = BatchName::new(of).expect("it was checked");
         let read = match self.job.tables.get(table).kind {
             Kind::Users => Row::read(record, *latest).and_then(|row| {
-                self.users.add((row.tenant_id, row.user_id))?;
                 let member = (row.tenant_id.as_str(), row.user_id.as_str());
+                if !self.users.insert(member) {
+                    return Err(Fault::second_row());
+                }
                 let turned_at = match row.deleted_at {
                     Some(deleted_at) => decisions.deleted_again_at(of, member, (deleted_at, *now)),
                     None if tells_deletions => decisions.restored_at(of, member, (row.modified_at, *now)),

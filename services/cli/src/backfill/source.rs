@@ -1,6 +1,6 @@
 //! Rows, wherever they come from: CSV and NDJSON of files and stdin, plain or gzipped, CSV of a database, Parquet.
 
-use std::io::BufReader;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -15,8 +15,6 @@ use super::quotes::Quoted;
 use crate::args::TableFormat;
 use crate::input::{self, Input};
 use crate::lines::{Line, Lines};
-
-const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// The rows of a table, one after the other.
 pub(super) enum Rows {
@@ -59,9 +57,9 @@ impl Rows {
             return ParquetRows::open(file, names).map(Box::new).map(Self::Parquet);
         }
         let cannot_read = || format!("cannot read {}", file.display());
-        let input = input::open(file, bytes_read).with_context(cannot_read)?;
+        let input = input::open(file, bytes_read).and_then(without_mark).with_context(cannot_read)?;
         match format {
-            TableFormat::Csv => CsvRows::new(quoted(input, delimiter), delimiter, names)
+            TableFormat::Csv => CsvRows::new(Box::new(Quoted::new(input, delimiter)), delimiter, names)
                 .map(Self::Csv)
                 .with_context(cannot_read),
             _ => Ok(Self::Ndjson(NdjsonRows {
@@ -111,8 +109,15 @@ impl Rows {
     }
 }
 
-fn quoted(input: Input, delimiter: u8) -> Input {
-    Box::new(BufReader::new(Quoted::new(input, delimiter)))
+/// The text behind a byte order mark, which some programs put before it.
+fn without_mark(mut input: Input) -> io::Result<Input> {
+    const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+    let mut start = Vec::with_capacity(BYTE_ORDER_MARK.len());
+    input.by_ref().take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut start)?;
+    if start == BYTE_ORDER_MARK {
+        start.clear();
+    }
+    Ok(Box::new(io::Cursor::new(start).chain(input)))
 }
 
 /// What a file's name says it is.
@@ -129,7 +134,7 @@ fn format_of(file: &Path) -> Option<TableFormat> {
 
 /// A header and rows; an empty field, or `\N`, is null.
 pub(super) struct CsvRows {
-    reader: csv::Reader<Input>,
+    reader: csv::Reader<Box<dyn Read + Send>>,
     places: [Option<usize>; COLUMNS],
     row: ByteRecord,
     /// How many rows were read, where that is what they are known by.
@@ -139,12 +144,10 @@ pub(super) struct CsvRows {
 }
 
 impl CsvRows {
-    fn new(input: Input, delimiter: u8, names: &Names) -> anyhow::Result<Self> {
+    fn new(input: Box<dyn Read + Send>, delimiter: u8, names: &Names) -> anyhow::Result<Self> {
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(input);
         let header = reader.headers()?.clone();
-        let names_there: Vec<&str> =
-            header.iter().map(|name| name.trim_start_matches(BYTE_ORDER_MARK)).collect();
-        let places = names.places(&names_there)?;
+        let places = names.places(&header.iter().collect::<Vec<_>>())?;
         // Of CRLF it takes the CR with the row and the LF with the next one.
         let last_line = header.position().map_or(1, csv::Position::line)
             + header.iter().map(|name| name.matches('\n').count() as u64).sum::<u64>();
@@ -177,8 +180,8 @@ impl CsvRows {
         }
         for (column, place) in Column::ALL.into_iter().zip(self.places) {
             let field = place.and_then(|place| self.row.get(place));
-            let field = field.filter(|field| !field.is_empty() && *field != br"\N");
-            match field.map(str::from_utf8).transpose() {
+            let Some(field) = field.filter(|field| !field.is_empty() && *field != br"\N") else { continue };
+            match str::from_utf8(field) {
                 Ok(text) => record.set(column, text),
                 Err(_) => return Ok(Next::Bad(Fault::of(column, "expected UTF-8"))),
             }
@@ -217,9 +220,7 @@ impl NdjsonRows {
     }
 
     fn object(&mut self, record: &mut Record) -> Next {
-        let line = self.line.as_slice();
-        let line = line.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(line);
-        let object: Map<String, Value> = match serde_json::from_slice(line) {
+        let object: Map<String, Value> = match serde_json::from_slice(&self.line) {
             Ok(object) => object,
             Err(error) => return Next::Bad(Fault::of_row(format!("expected a JSON object: {error}"))),
         };
@@ -230,13 +231,13 @@ impl NdjsonRows {
             self.found[column as usize] = true;
             match value {
                 Value::Null => {}
-                Value::String(text) => record.set(column, Some(text)),
+                Value::String(text) => record.set(column, text),
                 // It may have been rounded, and two users would become one.
                 Value::Number(number) if number.is_f64() => {
                     let expected = "expected text or a whole number of at most 64 bits";
                     fault = fault.or(Some(Fault::of(column, format!("{expected}, found {number}"))));
                 }
-                Value::Bool(_) | Value::Number(_) => record.set(column, Some(&value.to_string())),
+                Value::Bool(_) | Value::Number(_) => record.set(column, &value.to_string()),
                 Value::Array(_) | Value::Object(_) => {
                     fault = fault.or(Some(Fault::of(column, format!("expected one value, found {value}"))));
                 }

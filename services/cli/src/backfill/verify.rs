@@ -3,26 +3,25 @@
 
 mod compare;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{BufRead as _, BufReader};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
 use indicatif::HumanCount;
+use lastseen_event::UtcInstant;
 use lastseen_event::limits::FUTURE_TOLERANCE;
-use lastseen_event::{TenantId, UserId, UtcInstant};
 use lastseen_store::{Clock, SystemClock};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use self::compare::{Cause, Difference, Known, OwnedRow};
-use super::columns::{Column, Fault, Next, Record};
+use super::columns::{Fault, Next, Record};
 use super::decisions::Decisions;
-use super::reader::ONE_ROW;
 use super::row::{self, Row};
 use super::table::{Size, Tables};
+use super::users::Users;
 use super::{LOOKUP_USERS_MAX, look_up};
 use crate::Outcome;
 use crate::ahead::Ended;
@@ -50,8 +49,8 @@ pub(super) fn run(args: &BackfillVerifyArgs) -> anyhow::Result<Outcome> {
         list_all: args.all,
         rows: BTreeMap::new(),
         waiting: 0,
-        seen: HashMap::new(),
-        unread: HashSet::new(),
+        seen: Users::default(),
+        unread: Users::default(),
         unknown_rows: 0,
         newest: None,
         counts: Counts::default(),
@@ -93,9 +92,9 @@ struct Verify {
     /// Rows that wait to be looked up, by tenant.
     rows: BTreeMap<String, Vec<OwnedRow>>,
     waiting: usize,
-    /// The users that have a row, by tenant, and those of rows that cannot be read.
-    seen: HashMap<String, HashSet<Box<str>>>,
-    unread: HashSet<(String, String)>,
+    /// The users that have a row, and those of rows that cannot be read.
+    seen: Users,
+    unread: Users,
     /// Rows that cannot be told whose they are: who seems to have none may have one of them.
     unknown_rows: u64,
     /// The latest creation of a row.
@@ -134,8 +133,8 @@ impl Verify {
 
     fn row(&mut self, line: u64, row: &Row<'_>) {
         self.newest = self.newest.max(Some(row.created_at));
-        if !self.has_row(row.tenant_id, row.user_id) {
-            return self.refused(line, &Fault::of(Column::User, ONE_ROW));
+        if !self.seen.insert((row.tenant_id.as_str(), row.user_id.as_str())) {
+            return self.refused(line, &Fault::second_row());
         }
         self.rows.entry(row.tenant_id.as_str().to_owned()).or_default().push(OwnedRow::of(row));
         self.waiting += 1;
@@ -147,16 +146,10 @@ impl Verify {
         self.refused(record.line, fault);
         match row::member(record) {
             Ok((tenant_id, user_id)) => {
-                self.unread.insert((tenant_id.as_str().to_owned(), user_id.as_str().to_owned()));
+                self.unread.insert((tenant_id.as_str(), user_id.as_str()));
             }
             Err(_) => self.unknown_rows += 1,
         }
-    }
-
-    /// Whether it is the first one of the user.
-    fn has_row(&mut self, tenant_id: TenantId<'_>, user_id: UserId<'_>) -> bool {
-        let seen = self.seen.entry(tenant_id.as_str().to_owned()).or_default();
-        seen.insert(user_id.as_str().into())
     }
 
     fn refused(&mut self, line: u64, fault: &Fault) {
@@ -219,7 +212,7 @@ impl Verify {
         struct Tenant {
             tenant_id: String,
         }
-        let Some(later) = self.brought_in_later()? else { return Ok(Ended::Interrupted) };
+        let Some(mut later) = self.brought_in_later()? else { return Ok(Ended::Interrupted) };
         let mut cursor = String::new();
         loop {
             let path = format!("/v1/tenants?sort=tenant_id&limit=1000{cursor}");
@@ -230,7 +223,7 @@ impl Verify {
                     Found::Interrupted => return Ok(Ended::Interrupted),
                 };
             for Tenant { tenant_id } in page.tenants {
-                if let Ended::Interrupted = self.users_of(&tenant_id, &later)? {
+                if let Ended::Interrupted = self.users_of(&tenant_id, &mut later)? {
                     return Ok(Ended::Interrupted);
                 }
             }
@@ -243,31 +236,29 @@ impl Verify {
 
     /// The users that a backfill brought in and that were created after the last row of the table: they had a row. `None`: a
     /// signal came first.
-    fn brought_in_later(&self) -> anyhow::Result<Option<HashSet<(String, String)>>> {
+    fn brought_in_later(&self) -> anyhow::Result<Option<Users>> {
         #[derive(Deserialize)]
         struct Created {
             tenant_id: String,
             user_id: String,
             batch: Option<String>,
         }
-        let Some(newest) = self.newest else { return Ok(Some(HashSet::new())) };
+        let Some(newest) = self.newest else { return Ok(Some(Users::default())) };
         let path = format!("/v1/events?type=user_created&occurred_since={newest}");
         let Some(events) = self.uploader.get(&path, &|notice| self.progress.notice(notice))? else {
             return Ok(None);
         };
-        let mut users = HashSet::new();
-        for line in BufReader::new(events).lines() {
-            let line = line.context("the answer about creations was cut short")?;
-            let Created { tenant_id, user_id, batch } =
-                serde_json::from_str(&line).context("the server told of no event")?;
+        let mut users = Users::default();
+        for created in super::events::<Created>(events, "creations") {
+            let Created { tenant_id, user_id, batch } = created?;
             if batch.is_some_and(|batch| !self.decisions.is_dead(&batch)) {
-                users.insert((tenant_id, user_id));
+                users.insert((&tenant_id, &user_id));
             }
         }
         Ok(Some(users))
     }
 
-    fn users_of(&mut self, tenant_id: &str, later: &HashSet<(String, String)>) -> anyhow::Result<Ended> {
+    fn users_of(&mut self, tenant_id: &str, later: &mut Users) -> anyhow::Result<Ended> {
         let path = format!(
             "/v1/tenants/{}/users?format=csv&status=active,inactive,pending,never_seen,deleted",
             utf8_percent_encode(tenant_id, NON_ALPHANUMERIC)
@@ -277,14 +268,11 @@ impl Verify {
         };
         for user in csv::Reader::from_reader(users).into_deserialize::<Known>() {
             let user = user.context("the list of users was cut short")?;
-            if self.seen.get(tenant_id).is_none_or(|seen| !seen.contains(user.user_id.as_str())) {
-                let member = (tenant_id.to_owned(), user.user_id.clone());
-                if self.unread.contains(&member) {
-                    continue;
-                }
-                let newest = self.newest.filter(|_| !later.contains(&member));
+            let member = (tenant_id, user.user_id.as_str());
+            if !self.seen.contains(member) && !self.unread.contains(member) {
+                let newest = self.newest.filter(|_| !later.contains(member));
                 let difference = compare::without_row(&user, newest, self.unknown_rows > 0);
-                self.found((tenant_id, &user.user_id), &difference);
+                self.found(member, &difference);
             }
         }
         Ok(if self.interrupt.is_set() { Ended::Interrupted } else { Ended::AtTheEnd })
