@@ -8,7 +8,7 @@ use lastseen_event::{EventType, Fact, Position, Provenance, UtcInstant};
 ///
 /// The three bounds leave an event out altogether. `types` and `observed_only` only choose the events that
 /// feed last seen and first seen: existence, confirmation and deletion come from all events that are left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Selection {
     /// Greatest `occurred_at` that is kept, inclusive: history as of this instant.
     pub occurred_until: Option<UtcInstant>,

@@ -4,6 +4,7 @@
 //! all that are broken. Only the whole body can fail; a bad event is a fault beside the good ones.
 
 mod encode;
+mod json_error;
 mod raw;
 mod validate;
 
@@ -11,6 +12,7 @@ use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use self::encode::{encode_ndjson, encode_published, encode_retraction};
+pub use self::json_error::describe_json_error;
 use self::validate::Validator;
 use crate::limits::REQUEST_EVENTS_MAX;
 use crate::{EventBatch, EventFault, UtcInstant};
@@ -20,8 +22,19 @@ use crate::{EventBatch, EventFault, UtcInstant};
 pub struct Decoded {
     /// The valid events, in order.
     pub batch: EventBatch,
-    /// Every fault of every other event, by ascending index.
+    /// Faults of the other events, by ascending index: all of them, or the first ones.
     pub faults: Vec<EventFault>,
+    /// The number of all faults.
+    pub faults_total: usize,
+}
+
+/// The faults that a decoded body lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultsKept {
+    /// The first so many; the others are counted.
+    First(usize),
+    /// Every one.
+    All,
 }
 
 /// The body as a whole cannot be read.
@@ -34,7 +47,7 @@ pub enum BodyError {
     #[error("expected at most {REQUEST_EVENTS_MAX} events in one request")]
     TooManyEvents,
     /// Not JSON, or neither an object nor an array.
-    #[error("expected one event object or an array of them: {0}")]
+    #[error("expected one event object or an array of them: {}", describe_json_error(.0))]
     InvalidJson(serde_json::Error),
 }
 
@@ -42,24 +55,24 @@ pub enum BodyError {
 ///
 /// # Errors
 /// [`BodyError`] where the body as a whole cannot be read.
-pub fn decode_json(body: &[u8], latest: UtcInstant) -> Result<Decoded, BodyError> {
+pub fn decode_json(body: &[u8], latest: UtcInstant, faults: FaultsKept) -> Result<Decoded, BodyError> {
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(BodyError::Empty),
-        Some(b'[') => decode_array(body, latest),
+        Some(b'[') => decode_array(body, latest, faults),
         Some(_) => {
             let event: &RawValue = serde_json::from_slice(body).map_err(BodyError::InvalidJson)?;
             if !event.get().starts_with('{') {
                 let expected = serde::de::Error::invalid_type(raw::kind_of(event), &"an object or an array");
                 return Err(BodyError::InvalidJson(expected));
             }
-            let mut validator = Validator::new(1, latest);
+            let mut validator = Validator::new(1, latest, faults);
             validator.add(event.get().as_bytes());
             Ok(validator.finish())
         }
     }
 }
 
-fn decode_array(body: &[u8], latest: UtcInstant) -> Result<Decoded, BodyError> {
+fn decode_array(body: &[u8], latest: UtcInstant, faults: FaultsKept) -> Result<Decoded, BodyError> {
     let Elements(elements) = serde_json::from_slice(body).map_err(BodyError::InvalidJson)?;
     if elements.is_empty() {
         return Err(BodyError::Empty);
@@ -67,7 +80,7 @@ fn decode_array(body: &[u8], latest: UtcInstant) -> Result<Decoded, BodyError> {
     if elements.len() > REQUEST_EVENTS_MAX {
         return Err(BodyError::TooManyEvents);
     }
-    let mut validator = Validator::new(elements.len(), latest);
+    let mut validator = Validator::new(elements.len(), latest, faults);
     for element in elements {
         validator.add(element.get().as_bytes());
     }
@@ -79,9 +92,10 @@ fn decode_array(body: &[u8], latest: UtcInstant) -> Result<Decoded, BodyError> {
 ///
 /// # Errors
 /// [`BodyError::Empty`] and [`BodyError::TooManyEvents`]; a line that is not JSON is one bad event.
-pub fn decode_ndjson(body: &[u8], latest: UtcInstant) -> Result<Decoded, BodyError> {
+pub fn decode_ndjson(body: &[u8], latest: UtcInstant, faults: FaultsKept) -> Result<Decoded, BodyError> {
     const TYPICAL_LINE_BYTES: usize = 160;
-    let mut validator = Validator::new((body.len() / TYPICAL_LINE_BYTES).min(REQUEST_EVENTS_MAX), latest);
+    let capacity = (body.len() / TYPICAL_LINE_BYTES).min(REQUEST_EVENTS_MAX);
+    let mut validator = Validator::new(capacity, latest, faults);
     for line in lines(body) {
         if validator.count() == REQUEST_EVENTS_MAX {
             return Err(BodyError::TooManyEvents);

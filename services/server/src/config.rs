@@ -1,4 +1,4 @@
-//! What a server can be told.
+//! Settings of a server: every limit with its unit.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,21 +9,23 @@ use std::time::Duration;
 pub struct ServeConfig {
     /// The data directory; made if it is not there.
     pub data: PathBuf,
-    /// Where to listen. Only loopback addresses: without API keys nobody else may come in.
+    /// The address to listen on. Only loopback addresses: without API keys nobody else may come in.
     pub listen: SocketAddr,
-    /// Whether equal user ids in several tenants are one person.
+    /// The meaning of a `user_id` across tenants.
     pub persons: Persons,
-    /// How far ahead of the server's clock `occurred_at` may lie.
+    /// Greatest distance of `occurred_at` ahead of the server's clock.
     pub future_tolerance: Duration,
-    /// How many events make a segment of sealed history.
+    /// Events that make a segment of sealed history.
     pub segment_events: u64,
-    /// When events are sealed at the latest.
+    /// Events are sealed after this time at the latest.
     pub segment_age: Duration,
-    /// How many events make a snapshot of the views due.
+    /// Events that make a snapshot of the views due.
     pub snapshot_events: u64,
+    /// Bounds on costly work and on memory.
+    pub limits: Limits,
 }
 
-/// What a `user_id` means across tenants.
+/// The meaning of a `user_id` across tenants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Persons {
     /// The same `user_id` in several tenants is one person.
@@ -31,4 +33,49 @@ pub enum Persons {
     UserId,
     /// User ids mean something within their tenant only; answers leave persons out.
     Off,
+}
+
+/// Bounds on costly work and on memory. The defaults fit a container of 1 GiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Memory of all request bodies and answers under way, in bytes. Beyond it a request is refused.
+    pub memory_bytes: usize,
+    /// Scans of history at once: `known_at`, `types`, `provenance`, other time zones, lists of the past.
+    pub scans: usize,
+    /// Series, and numbers as of an instant, that are counted at once. Cohorts may take half of these places.
+    pub counts: usize,
+    /// Pages of large lists that are put together at once.
+    pub lists: usize,
+    /// Replays and whole lists (CSV) that are sent at once.
+    pub downloads: usize,
+    /// Large bodies that are decoded at once.
+    pub decodes: usize,
+    /// Costly questions of one kind that may wait for a place; one more is refused.
+    pub waiting: usize,
+    /// Longest wait for a place or for memory; then the question is refused.
+    pub wait: Duration,
+    /// Longest time to work on one question; then it is broken off.
+    pub deadline: Duration,
+    /// Longest time for a request body to arrive.
+    pub body_timeout: Duration,
+    /// Longest time for a reader to take nothing of a download; then it is broken off.
+    pub stall_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 256 << 20,
+            scans: 1,
+            counts: 2,
+            lists: 2,
+            downloads: 16,
+            decodes: 8,
+            waiting: 256,
+            wait: Duration::from_secs(5),
+            deadline: Duration::from_mins(2),
+            body_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_mins(1),
+        }
+    }
 }

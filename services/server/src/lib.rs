@@ -1,34 +1,25 @@
 //! The HTTP service: takes events in, answers questions, owns the live views.
 //!
-//! 1. `ingest` decodes a request into a validated batch and appends it to the log;
-//! 2. the log's writer hands each durable group to the fold thread (`fold`), which applies it to the live
-//!    views and only then acknowledges it: after a 2xx the next query sees the event;
-//! 3. `query` answers from the live views, or folds a chosen part of history into fresh ones (`history`);
-//! 4. `replay` streams history itself;
-//! 5. `problem` is the only place that turns errors into HTTP; `routes` lists every route.
+//! Three layers, each using only those below it:
+//!
+//! 1. `http` parses requests, authorises, renders answers; `http::routes` is the one table of routes;
+//! 2. `questions` answers typed questions behind one admission, and `publishing` appends and retracts;
+//! 3. `read_model` owns the log, the live views, and the threads that keep them together.
+//!
+//! An append goes `http` -> `publishing` -> log -> fold thread -> acknowledgement: after a 2xx the next question sees
+//! the event.
 
-mod app;
-mod backfills;
-mod body;
 mod config;
-mod engine;
-mod fold;
-mod health;
-mod history;
-mod ingest;
-mod live;
-mod problem;
-mod query;
-mod rebuilds;
-mod replay;
-mod routes;
-mod rows;
+mod http;
+mod memory;
+mod publishing;
+mod questions;
+mod read_model;
 mod serve;
-mod snapshot;
-mod snapshots;
 mod tasks;
-mod unread;
 
-pub use config::{Persons, ServeConfig};
+pub use config::{Limits, Persons, ServeConfig};
+pub use http::routes::{RouteInfo, routes};
+pub use read_model::StartError;
+pub use read_model::snapshot::{Snapshot, SnapshotError};
 pub use serve::{ServeError, serve};
-pub use snapshot::{Snapshot, SnapshotError};

@@ -4,18 +4,17 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use lastseen_log::LogOptions;
+use lastseen_log::{LogOptions, OsDisk};
 use lastseen_store::{StoreFault, SystemClock};
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use crate::app::App;
-use crate::engine::{Engine, EngineError};
-use crate::routes::router;
+use crate::http::App;
+use crate::http::routes::router;
+use crate::read_model::{ReadModel, ReadModelOptions, StartError};
 use crate::{ServeConfig, tasks};
 
 /// Why a server did not start or had to stop.
@@ -37,12 +36,12 @@ pub enum ServeError {
     },
     /// The store could not be opened.
     #[error("cannot start on {}", data.display())]
-    Engine {
+    Start {
         /// The data directory.
         data: std::path::PathBuf,
         /// Why.
         #[source]
-        source: EngineError,
+        source: StartError,
     },
     /// The fold thread ended by itself.
     #[error("the fold thread stopped; events that were acknowledged are in the log")]
@@ -76,17 +75,13 @@ pub async fn serve(
     on_listening(listener.local_addr().map_err(listen_error)?);
     tracing::warn!("no API keys: everyone on this machine may publish and query");
 
-    let app = Arc::new(App {
-        engine: OnceLock::new(),
-        folded_events: AtomicU64::new(0),
-        persons: config.persons,
-        future_tolerance: config.future_tolerance,
-    });
+    let app = Arc::new(App::new(config.limits, config.persons, config.future_tolerance));
+    let model = Arc::new(OnceLock::new());
     let (stop, stopping) = watch::channel(false);
-    let mut engine = std::pin::pin!(run_engine(app.clone(), config));
+    let mut running = std::pin::pin!(run_model(app.clone(), model.clone(), config));
     let mut http = std::pin::pin!(run_http(listener, app.clone(), stopping));
     let failed = tokio::select! {
-        error = &mut engine => Some(error),
+        error = &mut running => Some(error),
         () = shutdown => None,
         result = &mut http => Some(result.err().unwrap_or(ServeError::FoldEnded)),
     };
@@ -94,8 +89,8 @@ pub async fn serve(
     if failed.is_none() && tokio::time::timeout(DRAIN_PATIENCE, &mut http).await.is_err() {
         tracing::warn!("some requests did not finish in time and were cut off");
     }
-    if let Some(engine) = app.engine.get().cloned() {
-        tasks::blocking(move || engine.close()).await;
+    if let Some(model) = model.get().cloned() {
+        tasks::blocking(move || model.close()).await;
         tracing::info!("stopped");
     }
     match failed {
@@ -105,29 +100,28 @@ pub async fn serve(
 }
 
 /// Opens the store, then watches it. Resolves only when something is wrong.
-async fn run_engine(app: Arc<App>, config: ServeConfig) -> ServeError {
+async fn run_model(
+    app: Arc<App>,
+    opened: Arc<OnceLock<Arc<ReadModel>>>,
+    config: ServeConfig,
+) -> ServeError {
     let opening = app.clone();
     let ServeConfig { data, segment_events, segment_age, snapshot_events, .. } = config;
     let path = data.clone();
-    let options = LogOptions { segment_events, segment_age, ..LogOptions::default() };
-    let opened = tasks::blocking(move || {
-        let progress = |events| opening.folded_events.store(events, Ordering::Relaxed);
-        Engine::open(&path, (options, snapshot_events), Arc::new(SystemClock), progress)
+    let log = LogOptions { segment_events, segment_age, ..LogOptions::default() };
+    let model = tasks::blocking(move || {
+        let disk = OsDisk::new(&path).map_err(|error| StartError::Directory(error.into()))?;
+        let options = ReadModelOptions { log, snapshot_events };
+        ReadModel::open((Arc::new(disk), &path), options, Arc::new(SystemClock), |events| opening.folded(events))
     });
-    match opened.await {
-        Ok((engine, ended)) => {
-            app.engine.get_or_init(|| Arc::new(engine));
-            watch(ended).await
+    match model.await {
+        Ok((model, ended)) => {
+            let model = opened.get_or_init(|| Arc::new(model)).clone();
+            app.open(model);
+            ended.wait().await;
+            ServeError::FoldEnded
         }
-        Err(source) => ServeError::Engine { data, source },
-    }
-}
-
-/// The threads that keep the views end with the writer of the log, or by a panic of their own.
-async fn watch([fold, rebuilds]: [oneshot::Receiver<()>; 2]) -> ServeError {
-    tokio::select! {
-        _ = fold => ServeError::FoldEnded,
-        _ = rebuilds => ServeError::FoldEnded,
+        Err(source) => ServeError::Start { data, source },
     }
 }
 

@@ -23,8 +23,8 @@ pub(crate) fn thread(
     Ok((handle, ended))
 }
 
-/// Runs one thing on a thread of its own and the other here; what both gave.
-pub(crate) fn side_by_side<A: Send, B>(aside: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+/// Runs `aside` on a thread of its own and `here` on this one. Returns both results.
+pub(crate) fn join<A: Send, B>(aside: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
     std::thread::scope(|scope| {
         let running = scope.spawn(aside);
         let here = here();
@@ -37,7 +37,7 @@ pub(crate) fn side_by_side<A: Send, B>(aside: impl FnOnce() -> A + Send, here: i
 ///
 /// # Errors
 /// That of a producer; what it gave before was consumed.
-pub(crate) fn gathered<T: Send, E: Send, P: FnMut() -> Result<Option<T>, E> + Send>(
+pub(crate) fn gather<T: Send, E: Send, P: FnMut() -> Result<Option<T>, E> + Send>(
     producers: impl IntoIterator<Item = P>,
     mut consume: impl FnMut(T),
 ) -> Result<(), E> {

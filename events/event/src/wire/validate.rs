@@ -1,7 +1,8 @@
 //! Every rule of the wire, applied to one event after the other. Good ones go into the batch; for a bad one
 //! each broken rule becomes a fault, so that a publisher can mend it in one go.
 
-use super::Decoded;
+use super::json_error::describe_json_error;
+use super::{Decoded, FaultsKept};
 use super::raw::{FIELDS, RawEvent, Scalar, cut};
 use crate::event::{field, missing};
 use crate::limits::{EVENT_BYTES_MAX, NAME_BYTES_MAX};
@@ -17,13 +18,15 @@ const NOT_PUBLISHABLE: [&str; 2] = [EventType::BackfillRetracted.as_str(), "user
 pub(super) struct Validator {
     latest: UtcInstant,
     count: usize,
+    faults: FaultsKept,
     decoded: Decoded,
 }
 
 impl Validator {
-    pub(super) fn new(capacity: usize, latest: UtcInstant) -> Self {
-        let decoded = Decoded { batch: EventBatch::with_capacity(capacity), faults: Vec::new() };
-        Self { latest, count: 0, decoded }
+    pub(super) fn new(capacity: usize, latest: UtcInstant, faults: FaultsKept) -> Self {
+        let batch = EventBatch::with_capacity(capacity);
+        let decoded = Decoded { batch, faults: Vec::new(), faults_total: 0 };
+        Self { latest, count: 0, faults, decoded }
     }
 
     /// How many events were added, good and bad.
@@ -39,14 +42,19 @@ impl Validator {
     pub(super) fn add(&mut self, json: &[u8]) {
         let index = self.count;
         self.count += 1;
-        let mut faults = Faults { index, id: None, list: &mut self.decoded.faults };
+        let kept = match self.faults {
+            FaultsKept::First(kept) => kept,
+            FaultsKept::All => usize::MAX,
+        };
+        let Decoded { faults, faults_total, .. } = &mut self.decoded;
+        let mut faults = Faults { index, id: None, list: faults, kept, total: faults_total };
         if json.len() > EVENT_BYTES_MAX {
             let detail = format_args!("expected at most {EVENT_BYTES_MAX} bytes, found {}", json.len());
             return faults.add(None, Refusal::new(FaultCode::TooLong, detail));
         }
         let raw = match serde_json::from_slice::<RawEvent<'_>>(json) {
             Ok(raw) => raw,
-            Err(error) => return faults.add(None, Refusal::new(FaultCode::InvalidJson, error)),
+            Err(error) => return faults.add(None, Refusal::new(FaultCode::InvalidJson, describe_json_error(&error))),
         };
         if let Some(Scalar::Text(id)) = &raw.values[0] {
             faults.id = Some(id);
@@ -59,7 +67,7 @@ impl Validator {
 
 /// The event, if no rule is broken; otherwise every broken one is in `faults`.
 fn validate<'a>(raw: &'a RawEvent<'_>, latest: UtcInstant, faults: &mut Faults<'_>) -> Option<Event<'a>> {
-    let before = faults.list.len();
+    let before = *faults.total;
     for name in &raw.repeated {
         faults.add(Some(name), Refusal::new(FaultCode::InvalidJson, "expected this key once"));
     }
@@ -97,7 +105,7 @@ fn validate<'a>(raw: &'a RawEvent<'_>, latest: UtcInstant, faults: &mut Faults<'
         batch: batch?,
     };
     event.check_fields(|field, refusal| faults.add(Some(field), refusal));
-    (faults.list.len() == before).then_some(event)
+    (*faults.total == before).then_some(event)
 }
 
 const NAME: &str = "a string of 1 to 128 bytes";
@@ -171,10 +179,17 @@ struct Faults<'a> {
     index: usize,
     id: Option<&'a str>,
     list: &'a mut Vec<EventFault>,
+    /// Most faults on the list.
+    kept: usize,
+    total: &'a mut usize,
 }
 
 impl Faults<'_> {
     fn add(&mut self, field: Option<&str>, refusal: Refusal) {
+        *self.total += 1;
+        if self.list.len() >= self.kept {
+            return;
+        }
         self.list.push(EventFault {
             index: self.index,
             id: self.id.map(cut),

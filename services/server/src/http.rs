@@ -1,0 +1,82 @@
+//! HTTP: requests in, answers out. Parses and renders; asks `questions` and `publishing` for everything else.
+//!
+//! [`routes`] is the one table of routes: method, path, access, parameters and answer of each. A handler gets the
+//! service from an [`ask::Ask`], which is made only once [`auth`] has allowed the route. [`problem`] is the one place
+//! that turns errors into a status.
+
+mod answer;
+mod ask;
+mod auth;
+mod body;
+mod handlers;
+mod params;
+pub(crate) mod problem;
+pub(crate) mod routes;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use self::problem::Problem;
+use crate::config::{Limits, Persons};
+use crate::memory::Memory;
+use crate::publishing::Publishing;
+use crate::questions::Questions;
+use crate::read_model::ReadModel;
+
+/// The state that all requests share.
+pub(crate) struct App {
+    /// Set once the log is recovered and folded.
+    service: OnceLock<Service>,
+    /// Events folded so far, while starting.
+    folded_events: AtomicU64,
+    limits: Limits,
+    memory: Memory,
+    /// One permit a large body that is being decoded.
+    decodes: Semaphore,
+    persons: Persons,
+    future_tolerance: Duration,
+}
+
+/// Everything that a running server answers from.
+struct Service {
+    model: Arc<ReadModel>,
+    questions: Arc<Questions>,
+    publishing: Publishing,
+}
+
+impl App {
+    pub(crate) fn new(limits: Limits, persons: Persons, future_tolerance: Duration) -> Self {
+        Self {
+            service: OnceLock::new(),
+            folded_events: AtomicU64::new(0),
+            memory: Memory::new(limits.memory_bytes),
+            decodes: Semaphore::new(limits.decodes.max(1)),
+            limits,
+            persons,
+            future_tolerance,
+        }
+    }
+
+    /// Notes how many events were folded so far.
+    pub(crate) fn folded(&self, events: u64) {
+        self.folded_events.store(events, Ordering::Relaxed);
+    }
+
+    /// From now on requests are answered from this model.
+    pub(crate) fn open(&self, model: Arc<ReadModel>) {
+        self.service.get_or_init(|| Service {
+            questions: Questions::new(model.clone(), self.limits, self.memory.clone(), self.persons),
+            publishing: Publishing::new(model.clone()),
+            model,
+        });
+    }
+
+    /// # Errors
+    /// `not_ready` while the server is starting.
+    fn service(&self) -> Result<&Service, Problem> {
+        self.service.get().ok_or_else(|| Problem::not_ready(self.folded_events.load(Ordering::Relaxed)))
+    }
+}

@@ -1,0 +1,222 @@
+//! Answers: bodies, and the headers that all of them share.
+
+mod compress;
+pub(super) mod counts;
+pub(super) mod csv;
+mod stream;
+pub(super) mod user;
+
+use std::future::Future;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use lastseen_event::Position;
+use serde::Serialize;
+
+pub(super) use self::compress::Encoding;
+pub(super) use self::stream::{Pieces, Stream};
+use super::problem::Problem;
+use crate::memory::{Memory, Reserved};
+use crate::tasks;
+
+/// Version of the definitions of the numbers (docs/SEMANTICS.md). Changes when one of them does.
+pub(super) const DEFINITION: u32 = 2;
+
+/// Rows of an answer that are turned into text where the answer is made, in less than a millisecond.
+const SMALL_ROWS: usize = 200;
+
+/// Answers of at least so many bytes are counted in the memory budget until they are sent.
+const COUNTED_BYTES: usize = 64 * 1024;
+
+/// A shorter answer is not compressed: its headers are longer.
+const COMPRESSED_BYTES_MIN: usize = 1024;
+
+/// The parts of a request that shape its answer.
+#[derive(Debug)]
+pub(super) struct Wants {
+    encoding: Option<Encoding>,
+    if_none_match: Option<HeaderValue>,
+    /// Hash of path and query: questions with other answers have another one.
+    question: u32,
+    memory: Memory,
+}
+
+impl Wants {
+    pub(super) fn of(headers: &HeaderMap, path_and_query: &str, memory: Memory) -> Self {
+        Self {
+            encoding: Encoding::accepted(headers.get_all(ACCEPT_ENCODING)),
+            if_none_match: headers.get(IF_NONE_MATCH).cloned(),
+            question: crc32c::crc32c(path_and_query.as_bytes()),
+            memory,
+        }
+    }
+}
+
+/// An answer of a handler.
+pub(super) trait Reply: Send {
+    /// The name of the answer, for the list of routes.
+    const NAME: &'static str;
+
+    /// Renders the answer as the request wants it.
+    fn respond(self, wants: Wants) -> impl Future<Output = Response> + Send;
+}
+
+/// The type of a JSON body.
+pub(super) trait Answer: Serialize + Send + 'static {
+    /// Its name, for the list of routes.
+    const NAME: &'static str;
+}
+
+/// Everything but the query that fixes an answer: the same version gives the same answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Version {
+    pub(super) position: Position,
+    /// How many batches the views leave out.
+    pub(super) retracted: u64,
+}
+
+/// A JSON answer.
+#[derive(Debug)]
+pub(super) struct Json<A> {
+    status: StatusCode,
+    body: A,
+    rows: usize,
+    version: Option<Version>,
+}
+
+impl<A: Answer> Json<A> {
+    /// A 200 that holds for now.
+    pub(super) fn new(body: A) -> Self {
+        Self { status: StatusCode::OK, body, rows: 0, version: None }
+    }
+
+    pub(super) fn status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// Tells how many rows the body has: many are turned into text away from the workers.
+    pub(super) fn rows(self, rows: usize) -> Self {
+        Self { rows, ..self }
+    }
+
+    /// Tells that the query and `version` fix the answer. `None`: it holds for now.
+    pub(super) fn version(self, version: Option<Version>) -> Self {
+        Self { version, ..self }
+    }
+}
+
+impl<A: Answer> Reply for Json<A> {
+    const NAME: &'static str = A::NAME;
+
+    async fn respond(self, wants: Wants) -> Response {
+        let Self { status, body, rows, version } = self;
+        let etag = version.map(|version| etag(version, wants.question));
+        if let Some(etag) = etag.as_ref().filter(|etag| matches(wants.if_none_match.as_ref(), etag)) {
+            return with_validator(StatusCode::NOT_MODIFIED.into_response(), Some(etag.clone()));
+        }
+        let accepted = wants.encoding;
+        let render = move || {
+            let text = serde_json::to_vec(&body).expect("answers are serializable");
+            let encoding = accepted.filter(|_| text.len() >= COMPRESSED_BYTES_MIN);
+            match encoding {
+                Some(encoding) => (encoding.compress(&text), Some(encoding)),
+                None => (text, None),
+            }
+        };
+        let (text, encoding) = if rows > SMALL_ROWS { tasks::blocking(render).await } else { render() };
+        let Some(bytes) = counted(text, &wants.memory) else {
+            return Problem::no_memory().into_response();
+        };
+        let mut response = (status, Body::from(bytes)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        encoded(headers, encoding);
+        with_validator(response, etag)
+    }
+}
+
+/// Bytes of an answer together with their share of the budget: hyper drops them once they are sent.
+struct Counted {
+    bytes: Vec<u8>,
+    _memory: Reserved,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Counts the bytes of a large answer in the budget. `None`: there is no room.
+fn counted(bytes: Vec<u8>, memory: &Memory) -> Option<Bytes> {
+    if bytes.len() < COUNTED_BYTES {
+        return Some(bytes.into());
+    }
+    let memory = memory.try_for_answer(bytes.len())?;
+    Some(Bytes::from_owner(Counted { bytes, _memory: memory }))
+}
+
+/// Names the encoding of a body, and that it depends on the request.
+fn encoded(headers: &mut HeaderMap, encoding: Option<Encoding>) {
+    if let Some(encoding) = encoding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.as_str()));
+    }
+    headers.append(VARY, HeaderValue::from_static("accept-encoding"));
+}
+
+/// Says how long the answer may be kept: asked about again each time with its tag, or not at all.
+fn with_validator(mut response: Response, etag: Option<HeaderValue>) -> Response {
+    let headers = response.headers_mut();
+    let cached = if etag.is_some() { "no-cache" } else { "no-store" };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cached));
+    if let Some(etag) = etag {
+        headers.insert(ETAG, etag);
+    }
+    response
+}
+
+/// A weak tag: a compressed answer and a plain one have the same.
+fn etag(Version { position, retracted }: Version, question: u32) -> HeaderValue {
+    let tag = format!("W/\"{}-{retracted}-{DEFINITION}-{question:08x}\"", position.get());
+    HeaderValue::from_str(&tag).expect("digits and letters")
+}
+
+/// Whether `If-None-Match` names the tag (RFC 9110, section 13.1.2).
+fn matches(if_none_match: Option<&HeaderValue>, etag: &HeaderValue) -> bool {
+    let (Some(Ok(tags)), Ok(etag)) = (if_none_match.map(HeaderValue::to_str), etag.to_str()) else {
+        return false;
+    };
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    tags.split(',').any(|tag| tag.trim() == "*" || opaque(tag) == opaque(etag))
+}
+
+/// A header of an answer.
+pub(super) type Header = (HeaderName, HeaderValue);
+
+/// The position that an answer without a JSON body reflects.
+pub(super) const POSITION: HeaderName = HeaderName::from_static("lastseen-position");
+/// The last position that a replay reaches, inclusive.
+pub(super) const UNTIL: HeaderName = HeaderName::from_static("lastseen-until");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_compared_weakly_in_a_list_or_a_star() {
+        let tag = etag(Version { position: Position::new(7), retracted: 0 }, 1);
+        let text = tag.to_str().unwrap();
+        let strong = text.trim_start_matches("W/");
+        for given in [text, strong, "*", &format!("\"x\", {text}"), &format!("{strong},\"y\"")] {
+            assert!(matches(HeaderValue::from_str(given).ok().as_ref(), &tag), "{given}");
+        }
+        for given in ["\"x\"", "", "W/\"7\""] {
+            assert!(!matches(HeaderValue::from_str(given).ok().as_ref(), &tag), "{given}");
+        }
+        assert!(!matches(None, &tag));
+    }
+}

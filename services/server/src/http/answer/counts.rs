@@ -1,0 +1,73 @@
+//! The numbers of a scope as every answer shows them.
+
+use lastseen_projections::Summary;
+use serde::Serialize;
+
+use crate::config::Persons;
+
+/// Numbers of members.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(in crate::http) struct UserCounts {
+    total_users: u64,
+    pending_users: u64,
+    never_seen_users: u64,
+    active_users: u64,
+    observed_users: u64,
+    estimated_users: u64,
+    inactive_users: u64,
+    deleted_users: u64,
+}
+
+/// Numbers of members; over all tenants also of tenants, and of persons where ids are shared.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(in crate::http) struct Counts {
+    #[serde(flatten)]
+    users: UserCounts,
+    #[serde(flatten)]
+    tenants: Option<TenantCounts>,
+    #[serde(flatten)]
+    persons: Option<PersonCounts>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct TenantCounts {
+    tenants: u64,
+    active_tenants: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct PersonCounts {
+    total_persons: u64,
+    active_persons: u64,
+}
+
+impl From<&Summary> for UserCounts {
+    fn from(summary: &Summary) -> Self {
+        Self {
+            total_users: summary.total_users,
+            pending_users: summary.pending_users,
+            never_seen_users: summary.never_seen_users,
+            active_users: summary.active_users,
+            observed_users: summary.observed,
+            estimated_users: summary.estimated_only,
+            inactive_users: summary.inactive_users,
+            deleted_users: summary.deleted_users,
+        }
+    }
+}
+
+impl Counts {
+    pub(in crate::http) fn new(summary: &Summary, persons: Persons) -> Self {
+        let overall = summary.overall.as_ref();
+        let tenants = overall.map(|overall| TenantCounts {
+            tenants: overall.tenants,
+            active_tenants: overall.active_tenants,
+        });
+        let overall = overall.filter(|_| persons == Persons::UserId);
+        let persons = overall.map(|overall| PersonCounts {
+            total_persons: overall.total_persons,
+            active_persons: overall.active_persons,
+        });
+        Self { users: summary.into(), tenants, persons }
+    }
+}

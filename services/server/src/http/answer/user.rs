@@ -1,0 +1,80 @@
+//! One user as every answer shows it: single, list, look-up and CSV.
+
+use lastseen_event::{EventType, Provenance, UtcInstant};
+use lastseen_projections::{MemberState, Status, Window};
+use serde::{Serialize, Serializer};
+
+/// A member at one instant. The order of the fields is that of the CSV columns.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::http) struct UserRow {
+    pub(super) tenant_id: String,
+    pub(super) user_id: String,
+    status: &'static str,
+    last_seen_at: Option<UtcInstant>,
+    #[serde(serialize_with = "type_name")]
+    last_seen_type: Option<EventType>,
+    #[serde(serialize_with = "provenance_name")]
+    last_seen_provenance: Option<Provenance>,
+    last_seen_position: Option<u64>,
+    first_seen_at: Option<UtcInstant>,
+    created_at: UtcInstant,
+    confirmed: bool,
+    confirmed_at: Option<UtcInstant>,
+    deleted_at: Option<UtcInstant>,
+    active_until: Option<UtcInstant>,
+}
+
+impl UserRow {
+    /// The names of the fields, in order.
+    pub(super) const COLUMNS: [&'static str; 13] = [
+        "tenant_id",
+        "user_id",
+        "status",
+        "last_seen_at",
+        "last_seen_type",
+        "last_seen_provenance",
+        "last_seen_position",
+        "first_seen_at",
+        "created_at",
+        "confirmed",
+        "confirmed_at",
+        "deleted_at",
+        "active_until",
+    ];
+
+    /// The member as it is where the window of length `window` begins at `since`, inclusive.
+    pub(in crate::http) fn new(
+        (tenant_id, user_id): (&str, &str),
+        state: &MemberState,
+        (since, window): (UtcInstant, &Window),
+    ) -> Self {
+        let status = state.status(since);
+        let seen = state.last_seen;
+        let active = status == Status::Active;
+        Self {
+            tenant_id: tenant_id.to_owned(),
+            user_id: user_id.to_owned(),
+            status: status.as_str(),
+            last_seen_at: seen.map(|seen| seen.at),
+            last_seen_type: seen.map(|seen| seen.event_type),
+            last_seen_provenance: seen.map(|seen| seen.provenance()),
+            last_seen_position: seen.map(|seen| seen.position.get()),
+            first_seen_at: state.first_seen_at,
+            created_at: state.exists_from,
+            confirmed: state.confirmed_from.is_some(),
+            confirmed_at: state.confirmed_from,
+            deleted_at: state.deleted_at,
+            active_until: seen.filter(|_| active).map(|seen| seen.at.saturating_add(window.span)),
+        }
+    }
+}
+
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn type_name<S: Serializer>(value: &Option<EventType>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.map(EventType::as_str).serialize(serializer)
+}
+
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn provenance_name<S: Serializer>(value: &Option<Provenance>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.map(Provenance::as_str).serialize(serializer)
+}

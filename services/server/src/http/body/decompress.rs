@@ -1,0 +1,79 @@
+//! Compressed bodies, with the limit on what comes out of them.
+
+use std::io::{self, Read};
+
+use flate2::read::MultiGzDecoder;
+use lastseen_event::limits::REQUEST_BYTES_MAX;
+
+use super::ReadBody;
+use crate::http::problem::Problem;
+use crate::memory::Reserved;
+
+/// A content coding of RFC 9110.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Encoding {
+    Identity,
+    Gzip,
+    Zstd,
+}
+
+impl Encoding {
+    /// From the `Content-Encoding` header.
+    ///
+    /// # Errors
+    /// `unsupported_content_encoding` for others, and for more than one.
+    pub(in crate::http) fn of(header: Option<&str>) -> Result<Self, Problem> {
+        let Some(header) = header else { return Ok(Self::Identity) };
+        match header.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Self::Identity),
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            _ => Err(Problem::unsupported_content_encoding(header)),
+        }
+    }
+
+    pub(in crate::http) fn is_compressed(self) -> bool {
+        self != Self::Identity
+    }
+
+    /// Decodes a body; memory is taken as text comes out.
+    ///
+    /// # Errors
+    /// `invalid_encoding`, `body_too_large`, `overloaded`.
+    pub(in crate::http) fn decode(self, body: ReadBody) -> Result<ReadBody, Problem> {
+        let ReadBody { bytes, memory } = body;
+        match self {
+            Self::Identity => Ok(ReadBody { bytes, memory }),
+            Self::Gzip => read_limited(MultiGzDecoder::new(bytes.as_slice()), "gzip", memory),
+            Self::Zstd => {
+                let decoder = zstd(&bytes).map_err(|error| Problem::invalid_encoding("zstd", &error))?;
+                read_limited(decoder, "zstd", memory)
+            }
+        }
+    }
+}
+
+/// A decoder that refuses to reserve more memory than the largest body could need.
+fn zstd(body: &[u8]) -> io::Result<impl Read + '_> {
+    const WINDOW_LOG_MAX: u32 = 24;
+    const _: () = assert!(1 << WINDOW_LOG_MAX >= REQUEST_BYTES_MAX);
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(body)?;
+    decoder.window_log_max(WINDOW_LOG_MAX)?;
+    Ok(decoder)
+}
+
+fn read_limited(mut decoder: impl Read, encoding: &str, mut memory: Reserved) -> Result<ReadBody, Problem> {
+    const PIECE_BYTES: u64 = 64 * 1024;
+    let mut bytes = Vec::new();
+    loop {
+        let read = decoder.by_ref().take(PIECE_BYTES).read_to_end(&mut bytes);
+        let read = read.map_err(|error| Problem::invalid_encoding(encoding, &error))?;
+        if bytes.len() > REQUEST_BYTES_MAX {
+            return Err(Problem::body_too_large(REQUEST_BYTES_MAX));
+        }
+        if read == 0 {
+            return Ok(ReadBody { bytes, memory });
+        }
+        ReadBody::count(&mut memory, bytes.capacity())?;
+    }
+}

@@ -1,0 +1,14 @@
+//! One file a resource: each handler reads its parameters, asks, and renders the answer.
+
+pub(super) mod active_users;
+pub(super) mod backfills;
+pub(super) mod events;
+pub(super) mod health;
+pub(super) mod lookup;
+pub(super) mod replay;
+pub(super) mod retention;
+pub(super) mod summary;
+pub(super) mod tenants;
+pub(super) mod user;
+pub(super) mod user_events;
+pub(super) mod users;

@@ -1,0 +1,109 @@
+//! `GET /v1/active-users` and `GET /v1/tenants/{tenant_id}/active-users`: how many users were active day by day, week
+//! by week or month by month.
+
+use std::sync::Arc;
+
+use lastseen_event::UtcInstant;
+use lastseen_projections::Period;
+use serde::Serialize;
+
+use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::ask::Ask;
+use crate::http::params::span::SeriesParams;
+use crate::http::problem::Problem;
+use crate::questions::series::{Series, SeriesRow};
+use crate::questions::span::Span;
+
+/// The beginning of an answer about days.
+#[derive(Serialize)]
+pub(super) struct SpanHead {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<String>,
+    tz: &'static str,
+    period: &'static str,
+    from: String,
+    to: String,
+    at: UtcInstant,
+}
+
+impl SpanHead {
+    pub(super) fn new(tenant_id: Option<&str>, span: &Span, at: UtcInstant) -> Self {
+        Self {
+            tenant_id: tenant_id.map(str::to_owned),
+            tz: span.zone.name(),
+            period: match span.period {
+                Period::Day => "day",
+                Period::Week => "week",
+                Period::Month => "month",
+            },
+            from: span.days.start().to_string(),
+            to: span.days.end().to_string(),
+            at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(in crate::http) struct ActiveUsers {
+    #[serde(flatten)]
+    head: SpanHead,
+    rows: Vec<Row>,
+    position: u64,
+    definition: u32,
+}
+
+impl Answer for ActiveUsers {
+    const NAME: &'static str = "ActiveUsers";
+}
+
+#[derive(Serialize)]
+struct Row {
+    from: String,
+    to: String,
+    active: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wau: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mau: Option<u64>,
+    new: u64,
+    returning: u64,
+    resurrected: u64,
+    dormant: u64,
+    partial: bool,
+}
+
+impl Row {
+    fn new(row: &SeriesRow, partial: bool) -> Self {
+        let SeriesRow { days, active, wau, mau, new, returning, resurrected, dormant } = row;
+        Self {
+            from: days.start().to_string(),
+            to: days.end().to_string(),
+            active: *active,
+            wau: *wau,
+            mau: *mau,
+            new: *new,
+            returning: *returning,
+            resurrected: *resurrected,
+            dormant: *dormant,
+            partial,
+        }
+    }
+}
+
+/// `GET /v1/active-users`, also of one tenant
+pub(in crate::http) async fn active_users(ask: Ask<SeriesParams>) -> Result<Json<ActiveUsers>, Problem> {
+    let (questions, params) = (ask.questions()?, &ask.params);
+    let reading = ask.reading(params.span.min_position).await?;
+    let scope = questions.scope(&reading, ask.tenant_id())?;
+    let dates = params.span.dates(params.period.unwrap_or(Period::Day));
+    let span = questions.span(dates, reading.at).await?;
+    let series = questions.series(&reading, scope, span).await?;
+    let Series { span, rows, position, at } = Arc::as_ref(&series);
+    let rows: Vec<_> = rows.iter().map(|row| Row::new(row, span.is_partial(*row.days.end(), *at))).collect();
+    // With both dates given and every period over, nothing but new events changes a row.
+    let is_fixed = params.span.from.is_some() && params.span.to.is_some() && rows.iter().all(|row| !row.partial);
+    let version = Version { position: *position, retracted: reading.retracted.len() };
+    let (count, head) = (rows.len(), SpanHead::new(ask.tenant_id(), span, *at));
+    let body = ActiveUsers { head, rows, position: position.get(), definition: DEFINITION };
+    Ok(Json::new(body).rows(count).version(is_fixed.then_some(version)))
+}

@@ -1,0 +1,166 @@
+//! `POST /v1/events`: body in, batch out, appended, acknowledged when durable and visible.
+
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_ENCODING;
+use lastseen_event::limits::REQUEST_BYTES_MAX;
+use lastseen_event::wire::{self, Decoded, FaultsKept};
+use lastseen_event::{EventBatch, EventFault, EventId, FaultCode, UtcInstant};
+use lastseen_store::{Appended, OnRefused, RefusedRows};
+use serde::Serialize;
+
+use crate::http::answer::{Answer, Json};
+use crate::http::ask::Ask;
+use crate::http::body::{self, ReadBody, decompress};
+use crate::http::params::params;
+use crate::http::params::value::OnInvalid;
+use crate::http::problem::{FAULTS_LISTED_MAX, Problem};
+use crate::publishing::Publishing;
+use crate::tasks;
+
+params! {
+    /// An append.
+    PublishParams {
+        on_invalid: OnInvalid,
+    }
+}
+
+#[derive(Serialize)]
+pub(in crate::http) struct Published {
+    stored: usize,
+    duplicates: usize,
+    refused: Vec<EventFault>,
+    position: u64,
+}
+
+impl Answer for Published {
+    const NAME: &'static str = "Published";
+}
+
+/// The notation of the events in the body.
+#[derive(Clone, Copy)]
+enum Format {
+    Json,
+    Ndjson,
+}
+
+const FORMATS: &str = "application/json or application/x-ndjson";
+
+/// `POST /v1/events`
+pub(in crate::http) async fn publish(mut ask: Ask<PublishParams>) -> Result<Json<Published>, Problem> {
+    let on_invalid = ask.params.on_invalid.unwrap_or_default();
+    let format = format(&ask.headers)?;
+    let encoding = ask.headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
+    let encoding = decompress::Encoding::of(encoding)?;
+    ask.publishing()?;
+    let body = std::mem::take(&mut ask.body);
+    let body = body::read(body, REQUEST_BYTES_MAX, ask.app()).await?;
+    // Until the events are stored, they take about as much memory as their text.
+    let (decoded, _memory) = decode(&ask, body, encoding, (format, on_invalid)).await?;
+    let published = append(ask.publishing()?, decoded, on_invalid).await?;
+    let rows = published.refused.len();
+    Ok(Json::new(published).rows(rows))
+}
+
+fn format(headers: &HeaderMap) -> Result<Format, Problem> {
+    let (found, media_type) = body::content_type(headers);
+    match media_type.as_str() {
+        "application/json" => Ok(Format::Json),
+        "application/x-ndjson" | "application/ndjson" => Ok(Format::Ndjson),
+        _ => Err(Problem::unsupported_media_type(FORMATS, found)),
+    }
+}
+
+/// Decompresses and decodes: small bodies on the spot, large ones beside, so that queries are not kept waiting.
+async fn decode(
+    ask: &Ask<PublishParams>,
+    body: ReadBody,
+    encoding: decompress::Encoding,
+    (format, on_invalid): (Format, OnInvalid),
+) -> Result<(Decoded, crate::memory::Reserved), Problem> {
+    /// About 100 events: decoded faster than another thread wakes up.
+    const LARGE_BODY_BYTES: usize = 16 * 1024;
+    let latest: UtcInstant = ask.latest()?;
+    let large = body.bytes.len() > LARGE_BODY_BYTES || encoding.is_compressed();
+    let faults = match on_invalid {
+        OnInvalid::Refuse => FaultsKept::First(FAULTS_LISTED_MAX),
+        OnInvalid::Skip => FaultsKept::All,
+    };
+    let work = move || {
+        let ReadBody { bytes, memory } = encoding.decode(body)?;
+        let decoded = match format {
+            Format::Json => wire::decode_json(&bytes, latest, faults),
+            Format::Ndjson => wire::decode_ndjson(&bytes, latest, faults),
+        };
+        decoded.map(|decoded| (decoded, memory)).map_err(Problem::from)
+    };
+    if !large {
+        return work();
+    }
+    let _permit = ask.app().decodes.acquire().await;
+    tasks::blocking(work).await
+}
+
+async fn append(
+    publishing: &Publishing,
+    decoded: Decoded,
+    on_invalid: OnInvalid,
+) -> Result<Published, Problem> {
+    let Decoded { batch, faults, faults_total } = decoded;
+    let on_refused = match (on_invalid, faults.is_empty()) {
+        (OnInvalid::Skip, _) => OnRefused::Skip,
+        (OnInvalid::Refuse, true) => OnRefused::RefuseBatch,
+        // Refused for its faults already; the answer names the rows that the log refuses as well.
+        (OnInvalid::Refuse, false) => OnRefused::ReportOnly,
+    };
+    let Some(ids) = RowIds::of(&batch) else {
+        return match on_invalid {
+            OnInvalid::Refuse => Err(Problem::invalid_events(faults, faults_total)),
+            OnInvalid::Skip => {
+                let position = publishing.position().get();
+                Ok(Published { stored: 0, duplicates: 0, refused: faults, position })
+            }
+        };
+    };
+    match publishing.append(batch, on_refused).await {
+        Ok(Appended { stored, duplicates, refused, position }) => {
+            let refused = merged(faults, ids.faults(&refused));
+            Ok(Published { stored, duplicates, refused, position: position.get() })
+        }
+        Err(error) => Err(Problem::append(&error, |refused| {
+            let refused = ids.faults(refused);
+            let total = faults_total + refused.len();
+            (merged(faults, refused), total)
+        })),
+    }
+}
+
+/// Index and id of each row of a batch, for after the batch has gone to the log.
+struct RowIds(Vec<(usize, EventId)>);
+
+impl RowIds {
+    /// `None` for an empty batch.
+    fn of(batch: &EventBatch) -> Option<Self> {
+        let row = |row| (batch.request_index(row), batch.identity(row).0);
+        (!batch.is_empty()).then(|| Self((0..batch.len()).map(row).collect()))
+    }
+
+    fn faults(&self, refused: &RefusedRows) -> Vec<EventFault> {
+        let id = "expected a new id: this one is stored with other content";
+        let batch = "expected another name: this batch was retracted";
+        let fault = |row: &usize, (field, code, detail): (&str, FaultCode, &str)| {
+            let (index, id) = self.0.get(*row)?;
+            let (field, id, detail) = (Some(field.to_owned()), Some(id.to_string()), detail.to_owned());
+            Some(EventFault { index: *index, id, field, code, detail })
+        };
+        let conflicts = refused.conflicts.iter().map(|row| fault(row, ("id", FaultCode::IdConflict, id)));
+        let retracted =
+            refused.retracted.iter().map(|row| fault(row, ("batch", FaultCode::BatchRetracted, batch)));
+        conflicts.chain(retracted).flatten().collect()
+    }
+}
+
+fn merged(mut faults: Vec<EventFault>, refused: Vec<EventFault>) -> Vec<EventFault> {
+    faults.extend(refused);
+    faults.sort_by_key(|fault| fault.index);
+    faults
+}

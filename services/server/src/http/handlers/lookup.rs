@@ -1,0 +1,81 @@
+//! `POST /v1/tenants/{tenant_id}/users/lookup`: many users of one tenant in one call.
+
+use lastseen_event::UtcInstant;
+use lastseen_event::wire::describe_json_error;
+use serde::{Deserialize, Serialize};
+
+use super::user::UserParams;
+use crate::http::answer::user::UserRow;
+use crate::http::answer::{Answer, DEFINITION, Json};
+use crate::http::ask::Ask;
+use crate::http::body;
+use crate::http::problem::Problem;
+
+/// Most users in one call.
+const USER_IDS_MAX: usize = 1_000;
+/// Room for that many of the longest ids with every character escaped.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lookup {
+    user_ids: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(in crate::http) struct LookedUp {
+    /// In the order they were asked for.
+    users: Vec<UserRow>,
+    unknown: Vec<String>,
+    window: String,
+    at: UtcInstant,
+    position: u64,
+    definition: u32,
+}
+
+impl Answer for LookedUp {
+    const NAME: &'static str = "LookedUp";
+}
+
+/// `POST /v1/tenants/{tenant_id}/users/lookup`
+pub(in crate::http) async fn lookup(mut ask: Ask<UserParams>) -> Result<Json<LookedUp>, Problem> {
+    ask.questions()?;
+    let Lookup { user_ids } = read(&mut ask).await?;
+    let reading = ask.reading(ask.params.min_position).await?;
+    let window = ask.params.window.clone().unwrap_or_default();
+    let tenant_id = ask.tenant_id().unwrap_or_default().to_owned();
+    let found = ask.questions()?.look_up(&reading, tenant_id.clone(), user_ids).await?;
+    let since = reading.at.saturating_sub(window.span);
+    let row = |(user_id, state): &(String, _)| UserRow::new((&tenant_id, user_id), state, (since, &window));
+    let rows = found.users.len();
+    Ok(Json::new(LookedUp {
+        users: found.users.iter().map(row).collect(),
+        unknown: found.unknown,
+        window: window.text.clone(),
+        at: reading.at,
+        position: found.position.get(),
+        definition: DEFINITION,
+    })
+    .rows(rows))
+}
+
+async fn read(ask: &mut Ask<UserParams>) -> Result<Lookup, Problem> {
+    let (found, media_type) = body::content_type(&ask.headers);
+    if media_type != "application/json" {
+        return Err(Problem::unsupported_media_type("application/json", found));
+    }
+    let body = std::mem::take(&mut ask.body);
+    let body = body::read(body, BODY_BYTES_MAX, ask.app()).await?;
+    if body.bytes.trim_ascii().is_empty() {
+        return Err(Problem::empty_body(r#"expected {"user_ids":[...]}"#));
+    }
+    let lookup: Lookup = serde_json::from_slice(&body.bytes).map_err(|error| {
+        let found = describe_json_error(&error);
+        Problem::invalid_json(format_args!(r#"expected {{"user_ids":["..."]}}: {found}"#))
+    })?;
+    if lookup.user_ids.len() > USER_IDS_MAX {
+        let detail = format_args!("expected at most {USER_IDS_MAX} ids, found {}", lookup.user_ids.len());
+        return Err(Problem::invalid_field("user_ids", detail));
+    }
+    Ok(lookup)
+}

@@ -1,0 +1,80 @@
+//! `GET /v1/events`: history in order, streamed as NDJSON.
+
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use lastseen_event::{Position, UtcInstant};
+use lastseen_store::{EventTypes, Filter};
+
+use crate::http::answer::{Pieces, Stream, UNTIL};
+use crate::http::ask::Ask;
+use crate::http::params::params;
+use crate::http::params::value::{EventLimit, Moment};
+use crate::http::problem::Problem;
+use crate::questions::events::{Replay, ReplayQuestion};
+
+params! {
+    /// A replay.
+    ReplayParams {
+        after: Position,
+        until: Position,
+        recorded_since: Moment,
+        recorded_before: Moment,
+        occurred_since: Moment,
+        occurred_before: Moment,
+        tenant_id: String,
+        user_id: String,
+        types: EventTypes,
+        limit: EventLimit,
+        min_position: Position,
+    }
+}
+
+/// Text sent at once, at least, where there is more.
+const PIECE_BYTES: usize = 256 * 1024;
+
+impl Pieces for Replay {
+    const NAME: &'static str = "Events";
+
+    fn next(&mut self) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Replay::next(self, PIECE_BYTES)?)
+    }
+}
+
+impl ReplayParams {
+    fn asked(&self, now: UtcInstant) -> ReplayQuestion {
+        let since = |moment: Option<Moment>| moment.map(|moment| moment.at(now));
+        // The store's bounds are inclusive; instants are whole microseconds.
+        let before = |moment: Option<Moment>| {
+            moment.map(|moment| UtcInstant::from_micros(moment.at(now).as_micros().saturating_sub(1)))
+        };
+        ReplayQuestion {
+            after: self.after.unwrap_or(Position::START),
+            until: self.until,
+            filter: Filter {
+                types: self.types,
+                occurred_since: since(self.occurred_since),
+                occurred_until: before(self.occurred_before),
+                recorded_since: since(self.recorded_since),
+                recorded_until: before(self.recorded_before),
+                ..Filter::default()
+            },
+            tenant_id: self.tenant_id.clone(),
+            user_id: self.user_id.clone(),
+            limit: self.limit.map(|limit| limit.0),
+        }
+    }
+}
+
+/// `GET /v1/events`
+pub(in crate::http) async fn replay(ask: Ask<ReplayParams>) -> Result<Stream<Replay>, Problem> {
+    let questions = ask.questions()?;
+    let reading = ask.reading(ask.params.min_position).await?;
+    let replay = questions.replay(&reading, ask.params.asked(reading.at))?;
+    let permit = questions.download().await?;
+    let headers = vec![
+        (CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
+        (UNTIL, HeaderValue::from(replay.until.get())),
+    ];
+    let stall_timeout = ask.app().limits.stall_timeout;
+    Ok(Stream { pieces: replay, headers, permit, stall_timeout })
+}

@@ -1,0 +1,68 @@
+//! `GET /v1/retention` and `GET /v1/tenants/{tenant_id}/retention`: who was new in a week or a month, and how many of
+//! them were active after.
+
+use std::sync::Arc;
+
+use lastseen_projections::{Cohort, Period};
+use serde::Serialize;
+
+use super::active_users::SpanHead;
+use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::ask::Ask;
+use crate::http::params::span::CohortsParams;
+use crate::http::problem::Problem;
+use crate::questions::cohorts::Cohorts;
+
+#[derive(Serialize)]
+pub(in crate::http) struct Retention {
+    #[serde(flatten)]
+    head: SpanHead,
+    rows: Vec<Row>,
+    position: u64,
+    definition: u32,
+}
+
+impl Answer for Retention {
+    const NAME: &'static str = "Retention";
+}
+
+#[derive(Serialize)]
+struct Row {
+    from: String,
+    to: String,
+    size: u64,
+    active: Vec<u64>,
+    partial: bool,
+}
+
+impl Row {
+    fn new(cohort: &Cohort, partial: bool) -> Self {
+        Self {
+            from: cohort.days.start().to_string(),
+            to: cohort.days.end().to_string(),
+            size: cohort.size,
+            active: cohort.active.clone(),
+            partial,
+        }
+    }
+}
+
+/// `GET /v1/retention`, also of one tenant
+pub(in crate::http) async fn retention(ask: Ask<CohortsParams>) -> Result<Json<Retention>, Problem> {
+    let (questions, params) = (ask.questions()?, &ask.params);
+    let reading = ask.reading(params.span.min_position).await?;
+    let scope = questions.scope(&reading, ask.tenant_id())?;
+    let dates = params.span.dates(params.period.map_or(Period::Week, |period| period.0));
+    let span = questions.span(dates, reading.at).await?;
+    let cohorts = questions.cohorts(&reading, scope, span).await?;
+    let Cohorts { span, cohorts, position, at } = Arc::as_ref(&cohorts);
+    // The last number of every cohort is of the same period.
+    let partial = span.is_partial(*span.period.around(*span.days.end()).end(), *at);
+    let rows: Vec<_> = cohorts.iter().map(|cohort| Row::new(cohort, partial)).collect();
+    let is_fixed = params.span.from.is_some() && params.span.to.is_some() && !partial;
+    let version = Version { position: *position, retracted: reading.retracted.len() };
+    // A row has a number for each period after it.
+    let (count, head) = (rows.len() * rows.len(), SpanHead::new(ask.tenant_id(), span, *at));
+    let body = Retention { head, rows, position: position.get(), definition: DEFINITION };
+    Ok(Json::new(body).rows(count).version(is_fixed.then_some(version)))
+}

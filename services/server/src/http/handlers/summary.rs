@@ -1,0 +1,69 @@
+//! `GET /v1/summary` and `GET /v1/tenants/{tenant_id}/summary`: how many there are and how many are active.
+
+use lastseen_event::UtcInstant;
+use serde::Serialize;
+
+use crate::http::answer::counts::Counts;
+use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::ask::Ask;
+use crate::http::params::params;
+use crate::http::params::question::QuestionParams;
+use crate::http::params::value::Previous;
+use crate::http::problem::Problem;
+
+params! {
+    /// Numbers of a scope.
+    SummaryParams {
+        ..question: QuestionParams,
+        compare: Previous,
+    }
+}
+
+#[derive(Serialize)]
+pub(in crate::http) struct Summary {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<String>,
+    window: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<UtcInstant>,
+    at: UtcInstant,
+    #[serde(flatten)]
+    counts: Counts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<Counts>,
+    position: u64,
+    definition: u32,
+}
+
+impl Answer for Summary {
+    const NAME: &'static str = "Summary";
+}
+
+/// `GET /v1/summary`, also of one tenant
+pub(in crate::http) async fn summary(ask: Ask<SummaryParams>) -> Result<Json<Summary>, Problem> {
+    let (questions, params) = (ask.questions()?, &ask.params);
+    let reading = ask.reading(params.question.min_position).await?;
+    let scope = questions.scope(&reading, ask.tenant_id())?;
+    let question = params.question.question(reading.at);
+    let previous = match params.compare {
+        Some(Previous) => {
+            let earlier = question.previous(question.at(reading.at));
+            Some(questions.summary(&reading, scope, &earlier).await?)
+        }
+        None => None,
+    };
+    let counted = questions.summary(&reading, scope, &question).await?;
+    let counts = |summary| Counts::new(summary, questions.persons());
+    let version = Version { position: counted.position, retracted: reading.retracted.len() };
+    Ok(Json::new(Summary {
+        tenant_id: ask.tenant_id().map(str::to_owned),
+        window: params.question.window().text,
+        as_of: question.as_of,
+        at: counted.at,
+        counts: counts(&counted.summary),
+        previous: previous.map(|previous| counts(&previous.summary)),
+        position: counted.position.get(),
+        definition: DEFINITION,
+    })
+    .version(params.question.is_fixed().then_some(version)))
+}

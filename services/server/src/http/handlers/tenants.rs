@@ -1,0 +1,80 @@
+//! `GET /v1/tenants`: all tenants with their numbers, sorted, page by page.
+
+use lastseen_event::UtcInstant;
+use serde::Serialize;
+
+use crate::http::answer::counts::UserCounts;
+use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::ask::Ask;
+use crate::http::params::cursor::{Cursor, Paged};
+use crate::http::params::params;
+use crate::http::params::question::QuestionParams;
+use crate::http::params::value::PageLimit;
+use crate::http::problem::Problem;
+use crate::questions::tenants::{TenantSort, TenantsQuestion};
+
+params! {
+    /// A page of tenants.
+    TenantsParams {
+        ..question: QuestionParams,
+        sort: TenantSort,
+        limit: PageLimit,
+        cursor: Cursor,
+    }
+}
+
+#[derive(Serialize)]
+pub(in crate::http) struct Tenants {
+    tenants: Vec<Tenant>,
+    next_cursor: Option<String>,
+    window: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<UtcInstant>,
+    at: UtcInstant,
+    position: u64,
+    definition: u32,
+}
+
+impl Answer for Tenants {
+    const NAME: &'static str = "Tenants";
+}
+
+#[derive(Serialize)]
+struct Tenant {
+    tenant_id: String,
+    #[serde(flatten)]
+    counts: UserCounts,
+}
+
+/// `GET /v1/tenants`
+pub(in crate::http) async fn tenants(ask: Ask<TenantsParams>) -> Result<Json<Tenants>, Problem> {
+    let paged = Paged::read(ask.params.clone(), ask.params.cursor.clone(), &ask.query, "")?;
+    let params = &paged.params;
+    let reading = ask.reading(ask.params.question.min_position).await?;
+    let question = params.question.question(paged.now.unwrap_or(reading.at));
+    let asked = TenantsQuestion {
+        question,
+        sort: params.sort.unwrap_or_default(),
+        now: paged.now,
+        after: paged.after.clone(),
+        limit: params.limit.unwrap_or_default().0,
+    };
+    let page = ask.questions()?.tenants(&reading, asked).await?;
+    let next_cursor = page.next.clone().map(|after| paged.next("", page.now, after));
+    let version = Version { position: page.position, retracted: reading.retracted.len() };
+    let tenant = |(tenant_id, summary): &(Box<str>, _)| Tenant {
+        tenant_id: tenant_id.to_string(),
+        counts: UserCounts::from(summary),
+    };
+    let body = Tenants {
+        tenants: page.tenants.iter().map(tenant).collect(),
+        next_cursor,
+        window: params.question.window().text,
+        as_of: question.as_of,
+        at: question.at(page.now),
+        position: page.position.get(),
+        definition: DEFINITION,
+    };
+    let is_fixed = params.question.is_fixed();
+    Ok(Json::new(body).rows(page.tenants.len()).version(is_fixed.then_some(version)))
+}

@@ -1,0 +1,48 @@
+//! `GET /v1/tenants/{tenant_id}/users/{user_id}`: one user.
+
+use lastseen_event::{Position, UtcInstant};
+use lastseen_projections::Window;
+use serde::Serialize;
+
+use crate::http::answer::user::UserRow;
+use crate::http::answer::{Answer, DEFINITION, Json};
+use crate::http::ask::Ask;
+use crate::http::params::params;
+use crate::http::problem::Problem;
+
+params! {
+    /// Users at the present instant.
+    UserParams {
+        window: Window,
+        min_position: Position,
+    }
+}
+
+#[derive(Serialize)]
+pub(in crate::http) struct User {
+    #[serde(flatten)]
+    user: UserRow,
+    window: String,
+    at: UtcInstant,
+    position: u64,
+    definition: u32,
+}
+
+impl Answer for User {
+    const NAME: &'static str = "User";
+}
+
+/// `GET /v1/tenants/{tenant_id}/users/{user_id}`
+pub(in crate::http) async fn user(ask: Ask<UserParams>) -> Result<Json<User>, Problem> {
+    let reading = ask.reading(ask.params.min_position).await?;
+    let window = ask.params.window.clone().unwrap_or_default();
+    let (state, position) = ask.questions()?.user(&reading, ask.user())?;
+    let since = reading.at.saturating_sub(window.span);
+    Ok(Json::new(User {
+        user: UserRow::new(ask.user(), &state, (since, &window)),
+        window: window.text,
+        at: reading.at,
+        position: position.get(),
+        definition: DEFINITION,
+    }))
+}

@@ -1,0 +1,53 @@
+//! `GET /v1/tenants/{tenant_id}/users/{user_id}/events`: one user's history, the newest event first, page by page.
+
+use lastseen_event::Position;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::ask::Ask;
+use crate::http::params::params;
+use crate::http::params::value::PageLimit;
+use crate::http::problem::Problem;
+
+params! {
+    /// A page of a user's events. The cursor is the position of the last event that was shown.
+    UserEventsParams {
+        limit: PageLimit,
+        cursor: Position,
+        min_position: Position,
+    }
+}
+
+#[derive(Serialize)]
+pub(in crate::http) struct UserEvents {
+    events: Vec<Box<RawValue>>,
+    next_cursor: Option<String>,
+    position: u64,
+    definition: u32,
+}
+
+impl Answer for UserEvents {
+    const NAME: &'static str = "UserEvents";
+}
+
+/// `GET /v1/tenants/{tenant_id}/users/{user_id}/events`
+pub(in crate::http) async fn user_events(ask: Ask<UserEventsParams>) -> Result<Json<UserEvents>, Problem> {
+    let reading = ask.reading(ask.params.min_position).await?;
+    let limit = ask.params.limit.unwrap_or_default().0;
+    let page = ask.questions()?.latest_events(&reading, ask.user(), ask.params.cursor, limit).await?;
+    let raw = |event: Vec<u8>| {
+        let text = String::from_utf8(event).expect("an encoded event is UTF-8");
+        RawValue::from_string(text).expect("an encoded event is JSON")
+    };
+    let events: Vec<_> = page.events.into_iter().map(raw).collect();
+    let rows = events.len();
+    let version = Version { position: page.position, retracted: reading.retracted.len() };
+    let body = UserEvents {
+        events,
+        next_cursor: page.next.map(|position| position.get().to_string()),
+        position: page.position.get(),
+        definition: DEFINITION,
+    };
+    Ok(Json::new(body).rows(rows).version(Some(version)))
+}

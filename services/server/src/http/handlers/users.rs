@@ -1,0 +1,156 @@
+//! `GET /v1/tenants/{tenant_id}/users`: the users of a tenant, filtered, sorted, page by page or as CSV.
+
+use axum::response::Response;
+use lastseen_event::{TenantOrdinal, UtcInstant};
+use lastseen_projections::Scope;
+use serde::Serialize;
+
+use crate::http::answer::csv::{CsvUsers, Dialect};
+use crate::http::answer::user::UserRow;
+use crate::http::answer::{Answer, DEFINITION, Json, Reply, Stream, Version, Wants};
+use crate::http::ask::Ask;
+use crate::http::params::cursor::{Cursor, Paged};
+use crate::http::params::params;
+use crate::http::params::question::QuestionParams;
+use crate::http::params::value::{Conditions, ListFormat, Moment, PageLimit};
+use crate::http::problem::Problem;
+use crate::questions::users::{Sort, UsersFilter, UsersQuestion};
+use crate::read_model::Reading;
+
+params! {
+    /// A list of users.
+    UsersParams {
+        ..question: QuestionParams,
+        sort: Sort,
+        status: Conditions,
+        seen_since: Moment,
+        seen_before: Moment,
+        limit: PageLimit,
+        cursor: Cursor,
+        format: ListFormat,
+    }
+}
+
+#[derive(Serialize)]
+pub(in crate::http) struct Users {
+    users: Vec<UserRow>,
+    next_cursor: Option<String>,
+    window: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<UtcInstant>,
+    at: UtcInstant,
+    position: u64,
+    definition: u32,
+}
+
+impl Answer for Users {
+    const NAME: &'static str = "Users";
+}
+
+/// A page, or all of the list.
+pub(in crate::http) enum List {
+    Page(Json<Users>),
+    All(Stream<CsvUsers>),
+}
+
+impl Reply for List {
+    const NAME: &'static str = Users::NAME;
+
+    async fn respond(self, wants: Wants) -> Response {
+        match self {
+            Self::Page(page) => page.respond(wants).await,
+            Self::All(all) => all.respond(wants).await,
+        }
+    }
+}
+
+impl UsersParams {
+    fn asked(
+        &self,
+        tenant: TenantOrdinal,
+        paged: (Option<UtcInstant>, Option<crate::questions::place::Place>),
+        reading: &Reading,
+    ) -> UsersQuestion {
+        let now = paged.0.unwrap_or(reading.at);
+        UsersQuestion {
+            tenant,
+            question: self.question.question(now),
+            filter: UsersFilter {
+                conditions: self.status.clone().unwrap_or_default().0,
+                seen_since: self.seen_since.map(|moment| moment.at(now)),
+                seen_before: self.seen_before.map(|moment| moment.at(now)),
+            },
+            sort: self.sort.unwrap_or_default(),
+            now: paged.0,
+            after: paged.1,
+            limit: self.limit.unwrap_or_default().0,
+        }
+    }
+
+    /// Whether position and parameters alone decide the answer.
+    fn is_fixed(&self) -> bool {
+        let bounds = [self.seen_since, self.seen_before];
+        self.question.is_fixed() && bounds.into_iter().flatten().all(Moment::is_absolute)
+    }
+}
+
+/// `GET /v1/tenants/{tenant_id}/users`
+pub(in crate::http) async fn users(ask: Ask<UsersParams>) -> Result<List, Problem> {
+    match ask.params.format.unwrap_or_default() {
+        ListFormat::Json => page(ask).await.map(List::Page),
+        ListFormat::Csv => all(ask, Dialect::Exact).await.map(List::All),
+        ListFormat::Excel => all(ask, Dialect::Spreadsheet).await.map(List::All),
+    }
+}
+
+async fn page(ask: Ask<UsersParams>) -> Result<Json<Users>, Problem> {
+    let (tenant_id, questions) = (ask.tenant_id().unwrap_or_default(), ask.questions()?);
+    let paged = Paged::read(ask.params.clone(), ask.params.cursor.clone(), &ask.query, tenant_id)?;
+    let params = &paged.params;
+    let reading = ask.reading(ask.params.question.min_position).await?;
+    let tenant = tenant(&ask, &reading)?;
+    let asked = params.asked(tenant, (paged.now, paged.after.clone()), &reading);
+    let question = asked.question;
+    let page = questions.users(&reading, asked).await?;
+    let at = question.at(page.now);
+    let (since, window) = (question.since(at), params.question.window());
+    let next_cursor = page.next().map(|after| paged.next(tenant_id, page.now, after));
+    let version = Version { position: page.position, retracted: reading.retracted.len() };
+    let row = |(user_id, state): &(Box<str>, _)| UserRow::new((tenant_id, user_id), state, (since, &window));
+    let body = Users {
+        users: page.users.iter().map(row).collect(),
+        next_cursor,
+        window: window.text.clone(),
+        as_of: question.as_of,
+        at,
+        position: page.position.get(),
+        definition: DEFINITION,
+    };
+    Ok(Json::new(body).rows(page.users.len()).version(params.is_fixed().then_some(version)))
+}
+
+async fn all(ask: Ask<UsersParams>, dialect: Dialect) -> Result<Stream<CsvUsers>, Problem> {
+    let (questions, params) = (ask.questions()?, &ask.params);
+    for (name, is_given) in [("limit", params.limit.is_some()), ("cursor", params.cursor.is_some())] {
+        if is_given {
+            let detail = "CSV has all users at once: expected no limit and no cursor";
+            return Err(Problem::invalid_parameter(name, detail));
+        }
+    }
+    let reading = ask.reading(params.question.min_position).await?;
+    let tenant = tenant(&ask, &reading)?;
+    let permit = questions.download().await?;
+    let export = questions.export(&reading, params.asked(tenant, (None, None), &reading)).await?;
+    let tenant_id = ask.tenant_id().unwrap_or_default().to_owned();
+    let pieces =
+        CsvUsers { export, tenant_id, window: params.question.window(), dialect, begun: false };
+    let stall_timeout = ask.app().limits.stall_timeout;
+    Ok(Stream { headers: pieces.headers(), pieces, permit, stall_timeout })
+}
+
+fn tenant(ask: &Ask<UsersParams>, reading: &Reading) -> Result<TenantOrdinal, Problem> {
+    match ask.questions()?.scope(reading, ask.tenant_id())? {
+        Scope::Tenant(tenant) => Ok(tenant),
+        Scope::All => Err(Problem::unknown_tenant()),
+    }
+}

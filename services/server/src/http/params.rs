@@ -1,0 +1,164 @@
+//! Query parameters, read strictly: unknown, repeated and malformed ones are refused by name.
+//!
+//! `params!` makes a struct of parameters. Its field names are the names on the wire, and each type says its own
+//! form, which errors and the list of routes repeat.
+
+pub(super) mod cursor;
+pub(super) mod question;
+pub(super) mod span;
+pub(super) mod value;
+
+pub(super) use self::value::Value;
+use super::problem::Problem;
+
+/// A parameter of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ParamSpec {
+    pub(super) name: &'static str,
+    /// The form of its value, in words that go after "expected".
+    pub(super) form: &'static str,
+}
+
+/// A struct of parameters.
+pub(super) trait Params: Sized + Send {
+    /// Adds the parameters in order.
+    fn specs(into: &mut Vec<ParamSpec>);
+
+    /// Takes the values out of a query whose names are known.
+    ///
+    /// # Errors
+    /// `invalid_parameter`.
+    fn take(query: &Query) -> Result<Self, Problem>;
+}
+
+/// Makes a struct of optional parameters, after groups that other routes share.
+macro_rules! params {
+    (
+        $(#[$meta:meta])*
+        $name:ident {
+            $(..$group:ident: $group_type:ty,)*
+            $($(#[$field_meta:meta])* $field:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default)]
+        pub(in crate::http) struct $name {
+            $(pub(in crate::http) $group: $group_type,)*
+            $($(#[$field_meta])* pub(in crate::http) $field: Option<$type>,)*
+        }
+
+        impl $crate::http::params::Params for $name {
+            fn specs(_into: &mut Vec<$crate::http::params::ParamSpec>) {
+                $(<$group_type as $crate::http::params::Params>::specs(_into);)*
+                $(_into.push($crate::http::params::ParamSpec {
+                    name: stringify!($field),
+                    form: <$type as $crate::http::params::Value>::FORM,
+                });)*
+            }
+
+            fn take(
+                _query: &$crate::http::params::Query,
+            ) -> Result<Self, $crate::http::problem::Problem> {
+                Ok(Self {
+                    $($group: $crate::http::params::Params::take(_query)?,)*
+                    $($field: _query.value(stringify!($field))?,)*
+                })
+            }
+        }
+    };
+}
+
+pub(super) use params;
+
+params! {
+    /// No parameter.
+    NoParams {}
+}
+
+/// The parameters of one request as text, each once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads the query of a route with the parameters `P`.
+    ///
+    /// # Errors
+    /// `unknown_parameter`, `invalid_parameter`.
+    pub(super) fn parse<P: Params>(query: Option<&str>) -> Result<Self, Problem> {
+        let mut specs = Vec::new();
+        P::specs(&mut specs);
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            if !specs.iter().any(|spec| spec.name == name) {
+                let known: Vec<_> = specs.iter().map(|spec| spec.name).collect();
+                return Err(Problem::unknown_parameter(&name, &known));
+            }
+            if pairs.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(Problem::invalid_parameter(&name, "expected this parameter once"));
+            }
+            pairs.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// The value of a parameter. `None`: it is not there.
+    ///
+    /// # Errors
+    /// `invalid_parameter`.
+    pub(super) fn value<T: Value>(&self, name: &str) -> Result<Option<T>, Problem> {
+        let Some((_, text)) = self.0.iter().find(|(found, _)| found == name) else { return Ok(None) };
+        let value = T::parse(text).ok_or_else(|| {
+            let hint = if text.contains(' ') { "; in a query, + is written %2B" } else { "" };
+            Problem::invalid_parameter(name, format_args!("expected {}{hint}", T::FORM))
+        })?;
+        Ok(Some(value))
+    }
+
+    /// The parameters not in `except`, sorted and encoded again: equal for requests that ask the same.
+    pub(super) fn canonical(&self, except: &[&str]) -> String {
+        let mut pairs: Vec<_> = self.0.iter().filter(|(name, _)| !except.contains(&name.as_str())).collect();
+        pairs.sort();
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lastseen_projections::Window;
+
+    use super::*;
+
+    params! {
+        /// A group.
+        Group {
+            a: String,
+        }
+    }
+
+    params! {
+        /// A group and two of its own.
+        Some {
+            ..group: Group,
+            b: Window,
+            c: Window,
+        }
+    }
+
+    #[test]
+    fn parameters_are_known_and_stand_once() {
+        let query = Query::parse::<Some>(Option::Some("b=2d&a=x%20y")).unwrap();
+        let some = Some::take(&query).unwrap();
+        assert_eq!(some.group.a.as_deref(), Option::Some("x y"));
+        assert_eq!(some.b, "2d".parse().ok());
+        assert_eq!(some.c, None);
+        assert_eq!(query.canonical(&["b"]), "a=x+y");
+        assert!(Query::parse::<Some>(Option::Some("d=1")).is_err());
+        assert!(Query::parse::<Some>(Option::Some("a=1&a=1")).is_err());
+        assert!(Query::parse::<NoParams>(None).is_ok());
+        let malformed = Query::parse::<Some>(Option::Some("b=2")).unwrap();
+        assert!(Some::take(&malformed).is_err());
+        let mut specs = Vec::new();
+        Some::specs(&mut specs);
+        assert_eq!(specs.iter().map(|spec| spec.name).collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+}

@@ -1,0 +1,115 @@
+//! The opaque cursor of a list: the question it belongs to, "now" of the first page, the last row shown.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use lastseen_event::UtcInstant;
+use serde::{Deserialize, Serialize};
+
+use super::value::Value;
+use super::{Params, Query};
+use crate::http::problem::Problem;
+use crate::questions::place::Place;
+
+/// The beginning of the next page. Fixes "now", so no window moves between pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::http) struct Cursor {
+    /// The tenant whose users the list has; empty for the list of tenants.
+    pub(in crate::http) tenant_id: String,
+    /// The other parameters, in canonical form.
+    pub(in crate::http) query: String,
+    /// "Now" of the first page.
+    pub(in crate::http) now: UtcInstant,
+    pub(in crate::http) after: Place,
+}
+
+/// `(tenant, query, now, key, name)`, `now` in microseconds since 1970.
+#[derive(Serialize, Deserialize)]
+struct Fields(String, String, i64, Option<i64>, String);
+
+/// Parameters that may differ from page to page.
+const PER_PAGE: [&str; 2] = ["cursor", "min_position"];
+
+impl Cursor {
+    /// The parameters that the list was asked with. Those of this request may be left out, or must be the same; the
+    /// cursor itself and `min_position` may differ.
+    ///
+    /// # Errors
+    /// `invalid_parameter`.
+    fn resume<P: Params>(&self, asked: &Query, tenant_id: &str) -> Result<P, Problem> {
+        let asked = asked.canonical(&PER_PAGE);
+        if self.tenant_id != tenant_id || !(asked.is_empty() || asked == self.query) {
+            let detail =
+                "expected the list and the parameters that the cursor was given under, or the cursor alone";
+            return Err(Problem::invalid_parameter("cursor", detail));
+        }
+        P::take(&Query::parse::<P>(Some(&self.query))?)
+    }
+
+    fn encode(self) -> String {
+        let Self { tenant_id, query, now, after } = self;
+        let fields = Fields(tenant_id, query, now.as_micros(), after.key, after.name);
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&fields).expect("strings and integers are serializable"))
+    }
+}
+
+/// A list that is asked for page by page: the parameters of the first page, and the place of this one.
+pub(in crate::http) struct Paged<P> {
+    pub(in crate::http) params: P,
+    /// The parameters in canonical form.
+    query: String,
+    /// "Now" of the first page. `None`: this is the first page.
+    pub(in crate::http) now: Option<UtcInstant>,
+    /// The last row of the page before.
+    pub(in crate::http) after: Option<Place>,
+}
+
+impl<P: Params> Paged<P> {
+    /// Reads a request for a page.
+    ///
+    /// # Errors
+    /// `invalid_parameter`.
+    pub(in crate::http) fn read(
+        params: P,
+        cursor: Option<Cursor>,
+        asked: &Query,
+        tenant_id: &str,
+    ) -> Result<Self, Problem> {
+        let Some(cursor) = cursor else {
+            return Ok(Self { params, query: asked.canonical(&PER_PAGE), now: None, after: None });
+        };
+        let params = cursor.resume(asked, tenant_id)?;
+        let Cursor { query, now, after, .. } = cursor;
+        Ok(Self { params, query, now: Some(now), after: Some(after) })
+    }
+
+    /// The cursor of the page after the row at `after`.
+    pub(in crate::http) fn next(&self, tenant_id: &str, now: UtcInstant, after: Place) -> String {
+        Cursor { tenant_id: tenant_id.to_owned(), query: self.query.clone(), now, after }.encode()
+    }
+}
+
+impl Value for Cursor {
+    const FORM: &'static str = "a next_cursor of this list";
+
+    fn parse(text: &str) -> Option<Self> {
+        let fields = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let Fields(tenant_id, query, now_us, key, name) = fields;
+        Some(Self { tenant_id, query, now: UtcInstant::from_micros(now_us), after: Place { key, name } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_the_round_trip_and_nothing_else_is_one() {
+        let after = Place { key: None, name: "Zoë \"x\"".to_owned() };
+        let now = UtcInstant::from_micros(7);
+        let cursor = Cursor { tenant_id: "8127".to_owned(), query: "limit=2".to_owned(), now, after };
+        assert_eq!(Cursor::parse(&cursor.clone().encode()), Some(cursor));
+        for bad in ["", "x", "!!", "bnVsbA", "W10"] {
+            assert_eq!(Cursor::parse(bad), None, "{bad}");
+        }
+    }
+}

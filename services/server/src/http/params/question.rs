@@ -1,0 +1,50 @@
+//! The parameters that all numbers of members share.
+
+use lastseen_event::UtcInstant;
+use lastseen_projections::{Selection, TypeSet, Window};
+
+use super::params;
+use super::value::{KnownAt, Moment, ObservedOnly};
+use crate::questions::question::Question;
+
+params! {
+    /// The window, the instant, and the events that count.
+    QuestionParams {
+        window: Window,
+        as_of: Moment,
+        known_at: KnownAt,
+        types: TypeSet,
+        provenance: ObservedOnly,
+        min_position: lastseen_event::Position,
+    }
+}
+
+impl QuestionParams {
+    /// The window as it was written, or the default.
+    pub(in crate::http) fn window(&self) -> Window {
+        self.window.clone().unwrap_or_default()
+    }
+
+    /// Resolves the question against `now`.
+    pub(in crate::http) fn question(&self, now: UtcInstant) -> Question {
+        let as_of = self.as_of.map(|as_of| as_of.at(now));
+        let mut selection = Selection { occurred_until: as_of, ..Selection::default() };
+        match self.known_at {
+            Some(KnownAt::Position(position)) => selection.position_until = Some(position),
+            Some(KnownAt::Moment(moment)) => selection.recorded_until = Some(moment.at(now)),
+            None => {}
+        }
+        selection.types = self.types.unwrap_or_default();
+        selection.observed_only = self.provenance.is_some();
+        Question { window: self.window().span, as_of, selection }
+    }
+
+    /// Whether position and parameters alone decide the answer: "now" has no part in it.
+    pub(in crate::http) fn is_fixed(&self) -> bool {
+        let known_at_is_fixed = match self.known_at {
+            Some(KnownAt::Moment(moment)) => moment.is_absolute(),
+            Some(KnownAt::Position(_)) | None => true,
+        };
+        self.as_of.is_some_and(Moment::is_absolute) && known_at_is_fixed
+    }
+}

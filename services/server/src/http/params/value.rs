@@ -1,0 +1,369 @@
+//! The types of parameters: each reads its own text.
+
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use lastseen_event::{EventType, Position, Provenance, UtcInstant};
+use lastseen_projections::{Calendar, Condition, Day, Period, TypeSet, Window};
+use lastseen_store::EventTypes;
+
+use crate::questions::tenants::{Column, TenantSort};
+use crate::questions::users::Sort;
+
+/// A value of a parameter.
+pub(in crate::http) trait Value: Sized {
+    /// The form of the text, in words that go after "expected".
+    const FORM: &'static str;
+
+    /// Reads the text. `None`: it has not the form.
+    fn parse(text: &str) -> Option<Self>;
+}
+
+/// An instant as it was asked for: absolute, a date, or a time before now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Moment {
+    Instant(UtcInstant),
+    /// The first instant of the date, UTC.
+    Date(Day),
+    Before(Duration),
+}
+
+impl Moment {
+    /// Resolves the instant against `now`.
+    pub(in crate::http) fn at(self, now: UtcInstant) -> UtcInstant {
+        match self {
+            Self::Instant(at) => at,
+            Self::Date(day) => {
+                UtcInstant::from_micros(Calendar::utc().end(day.plus(-1)).as_micros().saturating_add(1))
+            }
+            Self::Before(span) => now.saturating_sub(span),
+        }
+    }
+
+    /// Whether it is the same instant whenever it is asked for.
+    pub(in crate::http) fn is_absolute(self) -> bool {
+        !matches!(self, Self::Before(_))
+    }
+}
+
+impl Value for Moment {
+    const FORM: &'static str = "an RFC 3339 instant (2026-01-06T16:00:00Z), a date (2026-01-06: its first instant) \
+                                or a time before now (90d)";
+
+    fn parse(text: &str) -> Option<Self> {
+        let instant = || UtcInstant::parse(text).ok().map(Self::Instant);
+        let date = || text.parse().ok().map(Self::Date);
+        let before = || text.parse::<Window>().ok().map(|window| Self::Before(window.span));
+        instant().or_else(date).or_else(before)
+    }
+}
+
+/// The bound of what was on record, inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum KnownAt {
+    Position(Position),
+    Moment(Moment),
+}
+
+impl Value for KnownAt {
+    const FORM: &'static str = "a position (an integer), an RFC 3339 instant, a date or a time before now (90d)";
+
+    fn parse(text: &str) -> Option<Self> {
+        let position = Position::parse(text).map(Self::Position);
+        position.or_else(|| Moment::parse(text).map(Self::Moment))
+    }
+}
+
+impl Value for String {
+    const FORM: &'static str = "text";
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl Value for Window {
+    const FORM: &'static str =
+        "an integer of at least 1 with a unit (us, ms, s, m, h, d, w), at most 36500d";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Value for Position {
+    const FORM: &'static str = "a position, an integer of at least 0";
+
+    fn parse(text: &str) -> Option<Self> {
+        digits(text).map(Self::new)
+    }
+}
+
+/// How many, from 0.
+impl Value for u64 {
+    const FORM: &'static str = "an integer of at least 0";
+
+    fn parse(text: &str) -> Option<Self> {
+        digits(text)
+    }
+}
+
+/// Digits alone: no sign.
+fn digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Most rows of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct PageLimit(pub(in crate::http) usize);
+
+impl Default for PageLimit {
+    fn default() -> Self {
+        Self(100)
+    }
+}
+
+impl Value for PageLimit {
+    const FORM: &'static str = "an integer from 1 to 1000";
+
+    fn parse(text: &str) -> Option<Self> {
+        digits(text).filter(|limit| (1..=1_000).contains(limit)).and_then(|it| usize::try_from(it).ok()).map(Self)
+    }
+}
+
+/// Most events of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct EventLimit(pub(in crate::http) u64);
+
+impl Value for EventLimit {
+    const FORM: &'static str = "an integer of at least 1";
+
+    fn parse(text: &str) -> Option<Self> {
+        digits(text).filter(|limit| *limit > 0).map(Self)
+    }
+}
+
+/// Observed activity types.
+impl Value for TypeSet {
+    const FORM: &'static str = "a comma list of login, token_refresh, tenant_switch, signup_complete";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// Event types.
+impl Value for EventTypes {
+    const FORM: &'static str = "a comma list of event types such as login,user_deleted";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.split(',').map(EventType::parse).collect()
+    }
+}
+
+/// `observed`, the only provenance that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct ObservedOnly;
+
+impl Value for ObservedOnly {
+    const FORM: &'static str = "observed";
+
+    fn parse(text: &str) -> Option<Self> {
+        (text == Provenance::Observed.as_str()).then_some(Self)
+    }
+}
+
+/// `previous`: the same numbers one window before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct Previous;
+
+impl Value for Previous {
+    const FORM: &'static str = "previous";
+
+    fn parse(text: &str) -> Option<Self> {
+        (text == "previous").then_some(Self)
+    }
+}
+
+impl Value for Day {
+    const FORM: &'static str = "a date such as 2026-01-31";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Value for Tz {
+    const FORM: &'static str = "an IANA time zone such as UTC or Europe/Berlin";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// The period of a series.
+impl Value for Period {
+    const FORM: &'static str = "day, week or month";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "day" => Some(Self::Day),
+            "week" => Some(Self::Week),
+            "month" => Some(Self::Month),
+            _ => None,
+        }
+    }
+}
+
+/// The period of cohorts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct CohortPeriod(pub(in crate::http) Period);
+
+impl Value for CohortPeriod {
+    const FORM: &'static str = "week or month";
+
+    fn parse(text: &str) -> Option<Self> {
+        Period::parse(text).filter(|period| *period != Period::Day).map(Self)
+    }
+}
+
+impl Value for Sort {
+    const FORM: &'static str = "last_seen_at or -last_seen_at";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "last_seen_at" => Some(Self::OldestFirst),
+            "-last_seen_at" => Some(Self::NewestFirst),
+            _ => None,
+        }
+    }
+}
+
+impl Value for TenantSort {
+    const FORM: &'static str = "tenant_id, total_users, pending_users, never_seen_users, active_users, \
+                                observed_users, estimated_users, inactive_users, deleted_users, or one of them \
+                                after a -";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
+        let column = Column::ALL.into_iter().find(|column| column.as_str() == name)?;
+        Some(Self { column, descending })
+    }
+}
+
+/// Conditions that users of a list meet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::http) struct Conditions(pub(in crate::http) Vec<Condition>);
+
+impl Value for Conditions {
+    const FORM: &'static str = "a comma list of active, inactive, pending, never_seen, deleted";
+
+    fn parse(text: &str) -> Option<Self> {
+        let condition = |name| match name {
+            "active" => Some(Condition::Active),
+            "inactive" => Some(Condition::Inactive),
+            "pending" => Some(Condition::Pending),
+            "never_seen" => Some(Condition::NeverSeen),
+            "deleted" => Some(Condition::Deleted),
+            _ => None,
+        };
+        text.split(',').map(condition).collect::<Option<Vec<_>>>().map(Self)
+    }
+}
+
+/// The format of a list of users.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::http) enum ListFormat {
+    /// A page as JSON.
+    #[default]
+    Json,
+    /// All users as exact CSV.
+    Csv,
+    /// All users as CSV for spreadsheets: a byte order mark, and no cell is a formula.
+    Excel,
+}
+
+impl Value for ListFormat {
+    const FORM: &'static str = "json, csv or excel";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "json" => Some(Self::Json),
+            "csv" => Some(Self::Csv),
+            "excel" => Some(Self::Excel),
+            _ => None,
+        }
+    }
+}
+
+/// The treatment of a request with bad events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::http) enum OnInvalid {
+    /// Refuses all of it.
+    #[default]
+    Refuse,
+    /// Stores the good events and lists the others.
+    Skip,
+}
+
+impl Value for OnInvalid {
+    const FORM: &'static str = "refuse or skip";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "refuse" => Some(Self::Refuse),
+            "skip" => Some(Self::Skip),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_an_instant_a_date_or_a_time_before_now() {
+        let now = UtcInstant::parse("2026-01-10T00:00:00Z").unwrap();
+        for (text, expected) in [
+            ("2026-01-06T16:00:00+01:00", "2026-01-06T15:00:00Z"),
+            ("2026-01-06", "2026-01-06T00:00:00Z"),
+            ("1969-12-31", "1969-12-31T00:00:00Z"),
+            ("2d", "2026-01-08T00:00:00Z"),
+            ("90m", "2026-01-09T22:30:00Z"),
+        ] {
+            let moment = Moment::parse(text).unwrap();
+            assert_eq!(moment.at(now), UtcInstant::parse(expected).unwrap(), "{text}");
+            assert_eq!(moment.is_absolute(), !text.ends_with(['d', 'm']), "{text}");
+        }
+        for bad in ["", "now", "yesterday", "2026-1-6", "2026-01-06T16:00:00", "1767715200", "-2d", "2 d"] {
+            assert_eq!(Moment::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_digits_within_their_bounds() {
+        assert_eq!(Position::parse("7"), Some(Position::new(7)));
+        assert_eq!(PageLimit::parse("1000"), Some(PageLimit(1_000)));
+        for bad in ["", "-1", "+1", "1.0", "x", "99999999999999999999"] {
+            assert_eq!(Position::parse(bad), None, "{bad}");
+            assert_eq!(PageLimit::parse(bad), None, "{bad}");
+        }
+        assert_eq!([PageLimit::parse("0"), PageLimit::parse("1001")], [None; 2]);
+        assert_eq!(EventLimit::parse("0"), None);
+        assert_eq!(KnownAt::parse("7"), Some(KnownAt::Position(Position::new(7))));
+        assert_eq!(KnownAt::parse("7d"), Some(KnownAt::Moment(Moment::Before(Duration::from_secs(604_800)))));
+    }
+
+    #[test]
+    fn every_column_sorts_both_ways() {
+        for column in Column::ALL {
+            let name = column.as_str();
+            assert!(TenantSort::FORM.contains(name), "{name}");
+            let (up, down) = (TenantSort::parse(name).unwrap(), TenantSort::parse(&format!("-{name}")).unwrap());
+            assert_eq!((up.column, up.descending), (column, false));
+            assert_eq!((down.column, down.descending), (column, true));
+        }
+        assert!(TenantSort::parse("--tenant_id").is_none());
+    }
+}

@@ -1,0 +1,380 @@
+//! Every error as the caller sees it: RFC 9457 `application/problem+json` with a stable code. The only place that maps
+//! errors to a status. Details of 5xx are fixed text; their causes go to the log.
+
+use std::fmt;
+use std::time::Duration;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use lastseen_event::wire::{BodyError, describe_json_error};
+use lastseen_event::{EventFault, FaultCode};
+use lastseen_store::{AppendError, ReadError, RefusedRows};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::handlers::health::PartFault;
+use crate::publishing::RetractError;
+use crate::questions::QuestionError;
+
+/// Most faults that an answer lists.
+pub(in crate::http) const FAULTS_LISTED_MAX: usize = 100;
+
+/// An error on its way to the caller.
+#[derive(Debug)]
+pub(crate) struct Problem(Box<Body>);
+
+#[derive(Debug, Serialize)]
+struct Body {
+    r#type: String,
+    title: &'static str,
+    #[serde(serialize_with = "status_number")]
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    request_id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<EventFault>,
+    /// All faults, listed or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors_total: Option<usize>,
+    /// The parts of the server that stand still.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<PartFault>,
+    #[serde(skip)]
+    retry_after_s: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn status_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl fmt::Display) -> Self {
+        Self(Box::new(Body {
+            r#type: format!("urn:lastseen:problem:{code}"),
+            title,
+            status,
+            code,
+            detail: detail.to_string(),
+            request_id: Uuid::new_v4(),
+            field: None,
+            errors: Vec::new(),
+            errors_total: None,
+            parts: Vec::new(),
+            retry_after_s: None,
+        }))
+    }
+
+    fn field(mut self, field: impl Into<String>) -> Self {
+        self.0.field = Some(field.into());
+        self
+    }
+
+    fn retry_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// Writes the cause of a 5xx to the log, under the id that the caller is told.
+    fn log(self, cause: &(dyn std::error::Error + 'static)) -> Self {
+        let chain = chain(cause);
+        tracing::error!(request_id = %self.0.request_id, code = self.0.code, cause = chain, "request failed");
+        self
+    }
+
+    /// The id that the caller is told.
+    pub(in crate::http) fn request_id(&self) -> Uuid {
+        self.0.request_id
+    }
+
+    pub(in crate::http) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    pub(in crate::http) fn code(&self) -> &'static str {
+        self.0.code
+    }
+
+    pub(in crate::http) fn unknown_route(path: &str) -> Self {
+        let detail = format_args!("there is no {path}; the routes are listed in docs/API.md");
+        Self::new(StatusCode::NOT_FOUND, "unknown_route", "No such route", detail)
+    }
+
+    pub(in crate::http) fn method_not_allowed(method: &str) -> Self {
+        let detail = format_args!("{method} is not possible here; the Allow header says what is");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Wrong method", detail)
+    }
+
+    pub(in crate::http) fn foreign_host(host: &str) -> Self {
+        let detail = format_args!(
+            "this server runs without API keys and answers only as localhost or a loopback address, not as {host:?}"
+        );
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "foreign_host", "Not served under this name", detail)
+    }
+
+    pub(in crate::http) fn unknown_tenant() -> Self {
+        let detail = "no event names this tenant";
+        Self::new(StatusCode::NOT_FOUND, "unknown_tenant", "No such tenant", detail).field("tenant_id")
+    }
+
+    pub(in crate::http) fn unknown_user() -> Self {
+        let detail = "no event of this tenant names this user";
+        Self::new(StatusCode::NOT_FOUND, "unknown_user", "No such user", detail).field("user_id")
+    }
+
+    pub(in crate::http) fn unknown_batch() -> Self {
+        let detail = "no event names this batch";
+        Self::new(StatusCode::NOT_FOUND, "unknown_batch", "No such batch", detail).field("batch")
+    }
+
+    pub(in crate::http) fn unknown_parameter(name: &str, known: &[&str]) -> Self {
+        let detail = if known.is_empty() {
+            "this route takes no parameters".to_owned()
+        } else {
+            format!("expected one of {}", known.join(", "))
+        };
+        Self::new(StatusCode::BAD_REQUEST, "unknown_parameter", "No such parameter", detail).field(name)
+    }
+
+    pub(in crate::http) fn invalid_parameter(name: &str, detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_parameter", "Bad parameter", detail).field(name)
+    }
+
+    pub(in crate::http) fn invalid_path(name: &str) -> Self {
+        let detail = format_args!("expected {name} as UTF-8, percent-encoded where it has other characters");
+        Self::new(StatusCode::BAD_REQUEST, "invalid_path", "Bad path", detail).field(name)
+    }
+
+    pub(in crate::http) fn invalid_json(detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_json", "The body cannot be read", detail)
+    }
+
+    pub(in crate::http) fn invalid_field(field: &str, detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_field", "Bad field", detail).field(field)
+    }
+
+    pub(in crate::http) fn empty_body(detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "empty_body", "The body is empty", detail)
+    }
+
+    pub(in crate::http) fn invalid_encoding(encoding: &str, error: &std::io::Error) -> Self {
+        let detail = format_args!("the body is not valid {encoding}: {error}");
+        Self::new(StatusCode::BAD_REQUEST, "invalid_encoding", "The body cannot be decompressed", detail)
+    }
+
+    pub(in crate::http) fn broken_body(_error: &axum::Error) -> Self {
+        let detail = "the connection ended before the body did";
+        Self::new(StatusCode::BAD_REQUEST, "interrupted_body", "The body is not complete", detail)
+    }
+
+    pub(in crate::http) fn request_timeout(patience: Duration) -> Self {
+        let detail = format_args!("the body did not arrive within {patience:?}");
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body took too long", detail)
+    }
+
+    pub(in crate::http) fn body_too_large(bytes_max: usize) -> Self {
+        let detail = format_args!("expected at most {bytes_max} bytes, after decompression too");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large", detail)
+    }
+
+    pub(in crate::http) fn unsupported_media_type(expected: &str, found: Option<&str>) -> Self {
+        let found = found.map_or_else(|| "none".to_owned(), |found| format!("{found:?}"));
+        let detail = format_args!("expected Content-Type {expected}, found {found}");
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Unknown content type",
+            detail,
+        )
+    }
+
+    pub(in crate::http) fn unsupported_content_encoding(found: &str) -> Self {
+        let detail = format_args!("expected Content-Encoding gzip, zstd or none, found {found:?}");
+        let title = "Unknown content encoding";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", title, detail)
+    }
+
+    /// Refuses the events of a request. `errors` are the first faults by index, or all of them; `total` counts all.
+    pub(in crate::http) fn invalid_events(mut errors: Vec<EventFault>, total: usize) -> Self {
+        let faults = if total == 1 { "fault" } else { "faults" };
+        let detail = format_args!("{total} {faults}; nothing of the request was stored");
+        // A dead batch alone is no fault of any event: its publisher learns it by a status of its own.
+        let is_dead =
+            errors.len() == total && errors.iter().all(|fault| fault.code == FaultCode::BatchRetracted);
+        let (status, code, title) = if is_dead {
+            (StatusCode::CONFLICT, "batch_retracted", "The batch was retracted")
+        } else {
+            (StatusCode::UNPROCESSABLE_ENTITY, "invalid_events", "Some events are not valid")
+        };
+        let mut problem = Self::new(status, code, title, detail);
+        errors.truncate(FAULTS_LISTED_MAX);
+        problem.0.errors = errors;
+        problem.0.errors_total = Some(total);
+        problem
+    }
+
+    /// Names the parts of the server that stand still.
+    pub(in crate::http) fn standstill(parts: Vec<PartFault>) -> Self {
+        let names: Vec<_> = parts.iter().map(PartFault::part).collect();
+        let detail = format_args!("these parts stand still: {}", names.join(", "));
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "standstill", "Not healthy", detail);
+        problem.0.parts = parts;
+        problem
+    }
+
+    pub(in crate::http) fn not_ready(folded: u64) -> Self {
+        let detail = format_args!("the server is starting; {folded} events were folded so far");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Not ready yet", detail).retry_after(1)
+    }
+
+    pub(in crate::http) fn position_not_reached(reached: u64) -> Self {
+        let detail = format_args!("the answer would reflect position {reached} only");
+        let title = "Position not reached yet";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "position_not_reached", title, detail).retry_after(1)
+    }
+
+    pub(in crate::http) fn unreadable(error: &ReadError) -> Self {
+        let detail = "the history cannot be read; the server's log says more";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "history_unreadable", "Cannot read the history", detail)
+            .log(error)
+    }
+
+    /// The memory budget is taken.
+    pub(in crate::http) fn no_memory() -> Self {
+        let detail = "the memory for requests and answers under way is taken; send the request again later";
+        Self::unavailable("overloaded", "Too much is under way", detail)
+    }
+
+    fn unavailable(code: &'static str, title: &'static str, detail: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail).retry_after(1)
+    }
+
+    /// A defect of the server.
+    pub(in crate::http) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
+        let detail = "the server failed; its log says more";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed", detail).log(cause)
+    }
+
+    /// Maps the error of an append. `faults` makes the faults of refused rows, and counts all.
+    pub(in crate::http) fn append(
+        error: &AppendError,
+        faults: impl FnOnce(&RefusedRows) -> (Vec<EventFault>, usize),
+    ) -> Self {
+        match error {
+            AppendError::Refused(rows) => {
+                let (faults, total) = faults(rows);
+                Self::invalid_events(faults, total)
+            }
+            AppendError::Overloaded => Self::unavailable(
+                "overloaded",
+                "Too many requests are waiting",
+                "nothing of the request was stored; send it again later",
+            ),
+            AppendError::NoSpace(_) => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "no_space",
+                "No space left",
+                "nothing of the request was stored; there is no space left for the log",
+            )
+            .retry_after(10)
+            .log(error),
+            AppendError::Closed => Self::unavailable(
+                "store_closed",
+                "The store takes no events",
+                "nothing of the request was stored; the store takes no events until the server is restarted",
+            ),
+            AppendError::Unreadable(cause) => Self::unreadable(cause),
+            AppendError::Indeterminate(_) => Self::unavailable(
+                "outcome_unknown",
+                "The outcome is unknown",
+                "the events may or may not be stored; send the same ids again",
+            )
+            .log(error),
+        }
+    }
+}
+
+impl From<QuestionError> for Problem {
+    fn from(error: QuestionError) -> Self {
+        match &error {
+            QuestionError::UnknownTenant => Self::unknown_tenant(),
+            QuestionError::UnknownUser => Self::unknown_user(),
+            QuestionError::UnknownBatch => Self::unknown_batch(),
+            QuestionError::EmptySpan { .. } | QuestionError::LongSpan { .. } => {
+                Self::invalid_parameter("from", error)
+            }
+            QuestionError::PositionNotReached { reached } => Self::position_not_reached(reached.get()),
+            QuestionError::Overloaded(overload) => {
+                let detail = format_args!("{overload}; ask again later");
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "overloaded", "Too much is under way", detail).retry_after(1)
+            }
+            QuestionError::DeadlinePassed { seconds } => {
+                let detail = format_args!(
+                    "the question was broken off after {seconds} s; ask for less, or for a shorter span"
+                );
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "deadline_passed", "The question took too long", detail).retry_after(60)
+            }
+            QuestionError::Unreadable(cause) => Self::unreadable(cause),
+            QuestionError::Panicked => Self::internal(&error),
+        }
+    }
+}
+
+impl From<RetractError> for Problem {
+    fn from(error: RetractError) -> Self {
+        match error {
+            RetractError::UnknownBatch => Self::unknown_batch(),
+            RetractError::CountChanged { found } => {
+                let detail = format_args!("the batch has {found} events; nothing was retracted");
+                Self::new(StatusCode::CONFLICT, "count_changed", "Another number of events", detail)
+                    .field("events")
+            }
+            RetractError::Append(error) => Self::append(&error, |_| (Vec::new(), 0)),
+        }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Empty => Self::empty_body(error),
+            BodyError::TooManyEvents => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", "Too many events", error)
+            }
+            BodyError::InvalidJson(cause) => Self::invalid_json(format_args!(
+                "expected one event object or an array of them: {}",
+                describe_json_error(&cause)
+            )),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.0).expect("a problem is serializable");
+        let mut response = (self.0.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.0.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
+    let mut chain = cause.to_string();
+    let mut next = cause.source();
+    while let Some(cause) = next {
+        chain = format!("{chain}: {cause}");
+        next = cause.source();
+    }
+    chain
+}

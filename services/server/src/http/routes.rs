@@ -1,0 +1,258 @@
+//! The table of routes: method, path, access, parameters and answer of each. The router, 405 with `Allow`, `OPTIONS`,
+//! the labels of log lines and the list that tests read come from it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{ALLOW, CONTENT_LENGTH, HOST};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+
+use super::answer::{Reply, Wants};
+use super::ask::Ask;
+use super::auth::{self, Access};
+use super::body::unread;
+use super::handlers::{
+    active_users, backfills, events, health, lookup, replay, retention, summary, tenants, user, user_events, users,
+};
+use super::params::{ParamSpec, Params};
+use super::problem::Problem;
+use super::App;
+
+type Handler = Arc<dyn Fn(Arc<App>, Request) -> Pin<Box<dyn Future<Output = Response> + Send>> + Send + Sync>;
+
+/// A route.
+struct Route {
+    method: Method,
+    /// The path with `{name}` for a name.
+    path: &'static str,
+    access: Access,
+    params: Vec<ParamSpec>,
+    /// The name of the answer's type.
+    answer: &'static str,
+    handler: Handler,
+}
+
+/// Every route on one page.
+fn table() -> Vec<Route> {
+    use Access::{Backfill, Open, Publish, Query, Replay};
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const DELETE: Method = Method::DELETE;
+    vec![
+        route(POST, "/v1/events", Publish, events::publish),
+        route(GET, "/v1/events", Replay, replay::replay),
+        route(GET, "/v1/summary", Query, summary::summary),
+        route(GET, "/v1/active-users", Query, active_users::active_users),
+        route(GET, "/v1/retention", Query, retention::retention),
+        route(GET, "/v1/tenants", Query, tenants::tenants),
+        route(GET, "/v1/tenants/{tenant_id}/summary", Query, summary::summary),
+        route(GET, "/v1/tenants/{tenant_id}/active-users", Query, active_users::active_users),
+        route(GET, "/v1/tenants/{tenant_id}/retention", Query, retention::retention),
+        route(GET, "/v1/tenants/{tenant_id}/users", Query, users::users),
+        route(POST, "/v1/tenants/{tenant_id}/users/lookup", Query, lookup::lookup),
+        route(GET, "/v1/tenants/{tenant_id}/users/{user_id}", Query, user::user),
+        route(GET, "/v1/tenants/{tenant_id}/users/{user_id}/events", Query, user_events::user_events),
+        route(GET, "/v1/backfills", Backfill, backfills::backfills),
+        route(GET, "/v1/backfills/{batch}", Backfill, backfills::backfill),
+        route(DELETE, "/v1/backfills/{batch}", Backfill, backfills::retract),
+        route(GET, "/healthz", Open, health::alive),
+        route(GET, "/readyz", Open, health::ready),
+    ]
+}
+
+/// Makes a route; parameters and answer are those of its handler.
+fn route<P, R, H, F>(method: Method, path: &'static str, access: Access, handler: H) -> Route
+where
+    P: Params + 'static,
+    R: Reply,
+    H: Fn(Ask<P>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<R, Problem>> + Send + 'static,
+{
+    let mut params = Vec::new();
+    P::specs(&mut params);
+    let handle = move |app: Arc<App>, request: Request| -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        let handler = handler.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let asked = parts.uri.path_and_query().map_or("", |asked| asked.as_str());
+            let wants = Wants::of(&parts.headers, asked, app.memory.clone());
+            let method = parts.method.clone();
+            let answered = async {
+                let ask = Ask::read(app, auth::grant(access), path, (parts, body))?;
+                handler(ask).await
+            };
+            match answered.await {
+                Ok(reply) => reply.respond(wants).await,
+                Err(problem) => {
+                    let (code, status) = (problem.code(), problem.status().as_u16());
+                    tracing::debug!(request_id = %problem.request_id(), %method, route = path, status, code, "refused");
+                    problem.into_response()
+                }
+            }
+        })
+    };
+    Route { method, path, access, params, answer: R::NAME, handler: Arc::new(handle) }
+}
+
+/// A route as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteInfo {
+    /// Such as `GET`.
+    pub method: String,
+    /// The path with `{name}` for a name.
+    pub path: &'static str,
+    /// The permission that it asks for; `open` is none.
+    pub access: &'static str,
+    /// Name and form of each query parameter.
+    pub params: Vec<(&'static str, &'static str)>,
+    /// The name of the answer's type.
+    pub answer: &'static str,
+}
+
+/// Every route of the server.
+pub fn routes() -> Vec<RouteInfo> {
+    let info = |route: Route| RouteInfo {
+        method: route.method.to_string(),
+        path: route.path,
+        access: route.access.as_str(),
+        params: route.params.iter().map(|spec| (spec.name, spec.form)).collect(),
+        answer: route.answer,
+    };
+    table().into_iter().map(info).collect()
+}
+
+/// The methods of one path.
+#[derive(Clone)]
+struct PathMethods(Arc<Vec<(Method, Handler)>>);
+
+impl PathMethods {
+    fn get(&self, method: &Method) -> Option<&Handler> {
+        self.0.iter().find(|(of, _)| of == method).map(|(_, handler)| handler)
+    }
+
+    /// The value of `Allow`.
+    fn allow(&self) -> HeaderValue {
+        let mut methods: Vec<&str> = self.0.iter().map(|(method, _)| method.as_str()).collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
+        methods.push("OPTIONS");
+        HeaderValue::from_str(&methods.join(", ")).expect("names of methods")
+    }
+
+    async fn answer(self, app: Arc<App>, request: Request) -> Response {
+        let method = request.method().clone();
+        if method == Method::HEAD && let Some(get) = self.get(&Method::GET) {
+            return without_body(get(app, request).await);
+        }
+        if let Some(handler) = self.get(&method) {
+            return handler(app, request).await;
+        }
+        let mut response = if method == Method::OPTIONS {
+            StatusCode::NO_CONTENT.into_response()
+        } else {
+            Problem::method_not_allowed(method.as_str()).into_response()
+        };
+        response.headers_mut().insert(ALLOW, self.allow());
+        response
+    }
+}
+
+/// The answer to a HEAD: the head of the GET, with its length where that is known.
+fn without_body(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = axum::body::HttpBody::size_hint(&body).exact() {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
+/// Whether requests for `path` match `pattern`: both literal, but for names in the pattern.
+fn covers(pattern: &str, path: &str) -> bool {
+    let (pattern, path): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
+    pattern.len() == path.len()
+        && pattern.iter().zip(path).all(|(pattern, path)| pattern.starts_with('{') || *pattern == path)
+}
+
+/// The router of all routes.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let table = table();
+    let mut by_path: BTreeMap<&'static str, Vec<(Method, Handler)>> = BTreeMap::new();
+    for route in &table {
+        by_path.entry(route.path).or_default().push((route.method.clone(), route.handler.clone()));
+    }
+    // A literal path hides a name: a user called `lookup` is asked for under the path of look-ups.
+    for (path, methods) in &mut by_path {
+        for route in table.iter().filter(|route| route.path != *path && covers(route.path, path)) {
+            if methods.iter().all(|(method, _)| *method != route.method) {
+                methods.push((route.method.clone(), route.handler.clone()));
+            }
+        }
+    }
+    let mut router = Router::new();
+    for (path, methods) in by_path {
+        let (methods, app) = (PathMethods(Arc::new(methods)), app.clone());
+        router = router.route(path, any(move |request: Request| methods.answer(app, request)));
+    }
+    router
+        .fallback(async |uri: Uri| Problem::unknown_route(uri.path()))
+        .layer(from_fn(foreign_host))
+        .layer(from_fn(unread::discard))
+}
+
+/// Refuses requests under a name that is not this machine's own: a web page whose name was made to point here
+/// must not reach an open server through its visitor's browser.
+async fn foreign_host(request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or("?"));
+    match host.or(request.uri().host()) {
+        Some(host) if !is_loopback(host) => Problem::foreign_host(host).into_response(),
+        _ => next.run(request).await,
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_stands_once_with_names_that_handlers_know() {
+        let routes = routes();
+        for (place, route) in routes.iter().enumerate() {
+            let same = |other: &RouteInfo| (&other.method, other.path) == (&route.method, route.path);
+            assert_eq!(routes.iter().position(same), Some(place), "{route:?}");
+            let names = route.path.split('/').filter(|segment| segment.starts_with('{'));
+            for name in names {
+                assert!(["{tenant_id}", "{user_id}", "{batch}"].contains(&name), "{name}");
+            }
+            let mut params: Vec<_> = route.params.iter().map(|(name, _)| name).collect();
+            params.sort_unstable();
+            params.dedup();
+            assert_eq!(params.len(), route.params.len(), "{route:?}");
+        }
+    }
+
+    #[test]
+    fn a_literal_path_is_covered_by_the_pattern_it_hides() {
+        assert!(covers("/v1/tenants/{tenant_id}/users/{user_id}", "/v1/tenants/{tenant_id}/users/lookup"));
+        assert!(!covers("/v1/tenants/{tenant_id}/users", "/v1/tenants/{tenant_id}/users/lookup"));
+        assert!(!covers("/v1/tenants/{tenant_id}/summary", "/v1/tenants/{tenant_id}/users"));
+    }
+}

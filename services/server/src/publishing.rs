@@ -1,0 +1,73 @@
+//! Everything that changes the store: appends, and retractions of batches. Handlers reach it only through a route
+//! whose access allows that.
+
+use std::sync::Arc;
+
+use lastseen_event::{BatchName, EventBatch, Position, UtcInstant};
+use lastseen_store::{AppendError, Appended, EventStore, OnRefused};
+
+use crate::read_model::ReadModel;
+
+/// The way into the store.
+pub(crate) struct Publishing(Arc<ReadModel>);
+
+/// A retraction that was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RetractError {
+    /// No event names the batch.
+    #[error("no event names this batch")]
+    UnknownBatch,
+    /// The batch has another number of events than the caller was told. Ask again, then decide.
+    #[error("the batch has {found} events")]
+    CountChanged { found: u64 },
+    /// The store did not record it.
+    #[error("the retraction was not recorded")]
+    Append(#[from] AppendError),
+}
+
+impl Publishing {
+    pub(crate) fn new(model: Arc<ReadModel>) -> Self {
+        Self(model)
+    }
+
+    /// The present instant.
+    pub(crate) fn now(&self) -> UtcInstant {
+        self.0.now()
+    }
+
+    /// The last position that the views reflect.
+    pub(crate) fn position(&self) -> Position {
+        self.0.position()
+    }
+
+    /// Appends events; a success is durable and in the views.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub(crate) async fn append(
+        &self,
+        batch: EventBatch,
+        on_refused: OnRefused,
+    ) -> Result<Appended, AppendError> {
+        self.0.log().append(batch, on_refused).await
+    }
+
+    /// Records that a batch with exactly `events` events counts no more; its events go on counting until the views
+    /// are rebuilt. A batch that was retracted before stays so.
+    ///
+    /// # Errors
+    /// [`RetractError`].
+    pub(crate) async fn retract(&self, name: &str, events: u64) -> Result<(), RetractError> {
+        let batch = BatchName::new(name).map_err(|_| RetractError::UnknownBatch)?;
+        let found = self.0.log().with_batches(|batches| {
+            batches.find(name).and_then(|number| Some(batches.get(number)?.events.total()))
+        });
+        match found {
+            None => return Err(RetractError::UnknownBatch),
+            Some(found) if found != events => return Err(RetractError::CountChanged { found }),
+            Some(_) => {}
+        }
+        self.0.log().retract(batch).await?.ok_or(RetractError::UnknownBatch)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! Questions: plain typed requests and answers, without HTTP.
+//!
+//! A question is asked of a [`Reading`] of the views. Cheap ones are answered at once; costly ones go through one
+//! [`admission`], and equal ones under way share one computation ([`single_flight`]). All of them have one error,
+//! [`QuestionError`].
+
+pub(crate) mod admission;
+mod as_of;
+pub(crate) mod backfills;
+pub(crate) mod cohorts;
+pub(crate) mod error;
+pub(crate) mod events;
+pub(crate) mod place;
+pub(crate) mod question;
+mod scan;
+pub(crate) mod series;
+mod single_flight;
+pub(crate) mod span;
+pub(crate) mod summary;
+pub(crate) mod tenants;
+mod user;
+pub(crate) mod users;
+mod views;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lastseen_event::{Position, UtcInstant};
+use lastseen_projections::Scope;
+
+use self::admission::{Admission, Cost, Kind, Permit};
+use self::as_of::AsOfAnswer;
+use self::cohorts::Cohorts;
+pub(crate) use self::error::QuestionError;
+use self::scan::Folded;
+use self::series::{Series, SeriesCache};
+use self::single_flight::Flights;
+use self::span::{Calendars, Dates, Span};
+use self::tenants::TenantsPage;
+use self::users::UsersPage;
+use crate::config::{Limits, Persons};
+use crate::memory::Memory;
+use crate::read_model::{ReadModel, Reading};
+use crate::tasks;
+
+/// Everything that answers questions.
+pub(crate) struct Questions {
+    model: Arc<ReadModel>,
+    admission: Admission,
+    flights: AllFlights,
+    series_rows: SeriesCache,
+    calendars: Calendars,
+    persons: Persons,
+}
+
+/// The questions under way, by sort.
+#[derive(Default)]
+struct AllFlights {
+    folded: Flights<Arc<Folded>>,
+    as_of: Flights<AsOfAnswer>,
+    series: Flights<Arc<Series>>,
+    cohorts: Flights<Arc<Cohorts>>,
+    users: Flights<Arc<UsersPage>>,
+    tenants: Flights<Arc<TenantsPage>>,
+}
+
+/// Longest wait for a position that a question asks for.
+const POSITION_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Bytes of a download on its way: a piece of text that is made, one that waits, and the batch it comes from.
+const DOWNLOAD_BYTES: usize = 4 << 20;
+
+impl Questions {
+    pub(crate) fn new(model: Arc<ReadModel>, limits: Limits, memory: Memory, persons: Persons) -> Arc<Self> {
+        Arc::new(Self {
+            model,
+            admission: Admission::new(limits, memory),
+            flights: AllFlights::default(),
+            series_rows: SeriesCache::default(),
+            calendars: Calendars::default(),
+            persons,
+        })
+    }
+
+    /// A reading of the views, once they reflect the position that the asker wants.
+    ///
+    /// # Errors
+    /// [`QuestionError::PositionNotReached`].
+    pub(crate) async fn reading(&self, min_position: Option<Position>) -> Result<Reading, QuestionError> {
+        match min_position {
+            Some(position) if !self.model.reach(position, POSITION_PATIENCE).await => {
+                Err(QuestionError::PositionNotReached { reached: self.model.position() })
+            }
+            _ => Ok(self.model.reading()),
+        }
+    }
+
+    /// The members that a question is about: of the tenant of this name, or of all.
+    ///
+    /// # Errors
+    /// [`QuestionError::UnknownTenant`].
+    pub(crate) fn scope(&self, reading: &Reading, tenant_id: Option<&str>) -> Result<Scope, QuestionError> {
+        let Some(tenant_id) = tenant_id else { return Ok(Scope::All) };
+        let tenant = reading.tenant(self.model.log(), tenant_id);
+        tenant.map(Scope::Tenant).ok_or(QuestionError::UnknownTenant)
+    }
+
+    /// A place among the downloads.
+    ///
+    /// # Errors
+    /// [`QuestionError::Overloaded`].
+    pub(crate) async fn download(&self) -> Result<Permit, QuestionError> {
+        self.admission.enter(Cost { kind: Kind::Download, bytes: DOWNLOAD_BYTES }).await
+    }
+
+    /// Resolves the dates of a series against `now`.
+    ///
+    /// # Errors
+    /// [`QuestionError::EmptySpan`], [`QuestionError::LongSpan`].
+    pub(crate) async fn span(
+        self: &Arc<Self>,
+        dates: Dates,
+        now: UtcInstant,
+    ) -> Result<Arc<Span>, QuestionError> {
+        let calendar = match self.calendars.known(dates.zone) {
+            Some(calendar) => calendar,
+            None => {
+                let (asking, zone) = (self.clone(), dates.zone);
+                tasks::blocking(move || asking.calendars.make(zone)).await
+            }
+        };
+        dates.at(now, calendar).map(Arc::new)
+    }
+
+    /// The meaning of a `user_id` across tenants.
+    pub(crate) fn persons(&self) -> Persons {
+        self.persons
+    }
+}

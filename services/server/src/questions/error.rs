@@ -1,0 +1,56 @@
+//! The one error of questions. It knows nothing of HTTP; `http::problem` maps it.
+
+use lastseen_event::Position;
+use lastseen_projections::Day;
+use lastseen_store::ReadError;
+
+/// A question that has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum QuestionError {
+    /// No event that the views reflect names the tenant.
+    #[error("no event names this tenant")]
+    UnknownTenant,
+    /// No event of the tenant names the user.
+    #[error("no event of this tenant names this user")]
+    UnknownUser,
+    /// No event names the batch.
+    #[error("no event names this batch")]
+    UnknownBatch,
+    /// The span of days is empty.
+    #[error("expected a date not after {last}, the last day")]
+    EmptySpan {
+        last: Day,
+    },
+    /// The span of days is too long.
+    #[error("expected at most {days_max} days, found {first} to {last}")]
+    LongSpan { days_max: i32, first: Day, last: Day },
+    /// The views do not reflect the position yet. Ask again later.
+    #[error("the answer would reflect position {} only", reached.get())]
+    PositionNotReached { reached: Position },
+    /// Too much is under way. Nothing was begun; ask again later.
+    #[error("{0}")]
+    Overloaded(Overload),
+    /// The work took longer than is allowed and was broken off.
+    #[error("the question took longer than {seconds} s")]
+    DeadlinePassed { seconds: u64 },
+    /// History cannot be read.
+    #[error("cannot read the history")]
+    Unreadable(#[from] ReadError),
+    /// A defect: the work panicked.
+    #[error("the work on the question panicked")]
+    Panicked,
+}
+
+/// The bound that a question met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Overload {
+    /// As many questions of the kind wait as may wait.
+    #[error("too many questions of this kind are waiting")]
+    Queue,
+    /// No place became free in time.
+    #[error("no place became free for this question in time")]
+    Wait,
+    /// No memory became free in time.
+    #[error("the memory for answers under way is taken")]
+    Memory,
+}

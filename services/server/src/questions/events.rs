@@ -1,0 +1,205 @@
+//! History itself: all events in order, and the latest events of one member.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use lastseen_event::wire::{encode_ndjson, encode_retraction};
+use lastseen_event::{BatchName, MemberOrdinal, Position, Retraction};
+use lastseen_log::{Log, LogReader};
+use lastseen_projections::Retracted;
+use lastseen_store::{Detail, EventReader, EventStore, Filter, ReadError, RecordedBatch, Scan};
+
+use super::Questions;
+use super::admission::{Cost, Deadline, Kind};
+use super::error::QuestionError;
+use crate::read_model::Reading;
+use crate::tasks;
+
+/// A question for history in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReplayQuestion {
+    /// Only events above this position.
+    pub(crate) after: Position,
+    /// Up to this position, inclusive. `None`: the tail when the replay begins, which is the most anyway.
+    pub(crate) until: Option<Position>,
+    /// Times and types; the tenant and the user are named below.
+    pub(crate) filter: Filter,
+    pub(crate) tenant_id: Option<String>,
+    pub(crate) user_id: Option<String>,
+    /// Most events.
+    pub(crate) limit: Option<u64>,
+}
+
+/// A replay on its way.
+pub(crate) struct Replay {
+    log: Arc<Log>,
+    reader: LogReader,
+    /// The last position that it reaches, inclusive.
+    pub(crate) until: Position,
+    /// Events that may still be sent.
+    left: u64,
+}
+
+/// A page of the latest events of a member.
+#[derive(Debug)]
+pub(crate) struct LatestEvents {
+    /// JSON objects, the newest first.
+    pub(crate) events: Vec<Vec<u8>>,
+    /// The position of the last event shown, where more follow.
+    pub(crate) next: Option<Position>,
+    /// The last position that the page reflects.
+    pub(crate) position: Position,
+}
+
+/// Bytes of a page of events.
+const PAGE_BYTES: usize = 2 << 20;
+
+/// An event as a line, and its position.
+type Line = (Position, Vec<u8>);
+
+impl Questions {
+    /// Begins a replay. The place among downloads is the caller's to hold.
+    ///
+    /// # Errors
+    /// [`QuestionError::UnknownTenant`], [`QuestionError::UnknownUser`].
+    pub(crate) fn replay(&self, reading: &Reading, asked: ReplayQuestion) -> Result<Replay, QuestionError> {
+        let ReplayQuestion { after, until, mut filter, tenant_id, user_id, limit } = asked;
+        let log = self.model.log();
+        let tenant = match &tenant_id {
+            Some(tenant_id) => {
+                Some(reading.tenant(log, tenant_id).ok_or(QuestionError::UnknownTenant)?)
+            }
+            None => None,
+        };
+        match (&tenant_id, &user_id) {
+            (Some(tenant_id), Some(user_id)) => {
+                let member = log.members().find(tenant_id, user_id).ok_or(QuestionError::UnknownUser)?;
+                filter.member = Some(member.member);
+            }
+            (_, None) => filter.tenant = tenant,
+            (None, Some(user_id)) => {
+                let person = log.members().find_person(user_id);
+                filter.person = Some(person.ok_or(QuestionError::UnknownUser)?);
+            }
+        }
+        let until = until.map_or(reading.position, |until| until.min(reading.position));
+        let reader = log.scan(Scan { after, until: Some(until), detail: Detail::Events, filter });
+        Ok(Replay { log: log.clone(), reader, until, left: limit.unwrap_or(u64::MAX) })
+    }
+
+    /// The latest events of a member before `before`, exclusive, at most `limit`.
+    ///
+    /// # Errors
+    /// [`QuestionError`].
+    pub(crate) async fn latest_events(
+        self: &Arc<Self>,
+        reading: &Reading,
+        names: (&str, &str),
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<LatestEvents, QuestionError> {
+        self.user(reading, names)?;
+        let member = self.model.log().members().find(names.0, names.1);
+        let member = member.ok_or(QuestionError::UnknownUser)?.member;
+        let position = reading.position;
+        let until = before.map_or(position, |before| {
+            Position::new(before.get().saturating_sub(1)).min(position)
+        });
+        let permit = self.admission.enter(Cost { kind: Kind::List, bytes: PAGE_BYTES }).await?;
+        let (log, retracted) = (self.model.log().clone(), reading.retracted.clone());
+        let found = tasks::blocking(move || {
+            let found = latest(&log, (member, until), &retracted, (limit, permit.deadline()));
+            drop(permit);
+            found
+        });
+        let mut lines = found.await?;
+        let more = lines.len() > limit;
+        lines.truncate(limit);
+        let next = lines.last().filter(|_| more).map(|(position, _)| *position);
+        let events = lines.into_iter().map(|(_, line)| line).collect();
+        Ok(LatestEvents { events, next, position })
+    }
+}
+
+/// The latest events of a member up to a position, the newest first: one more than `limit` where there are more. Reads
+/// the parts of the log from the last on, and stops when it has them.
+fn latest(
+    log: &Log,
+    (member, until): (MemberOrdinal, Position),
+    retracted: &Retracted,
+    (limit, deadline): (usize, Deadline),
+) -> Result<Vec<Line>, QuestionError> {
+    let filter = Filter { member: Some(member), ..Filter::default() };
+    let (mut lines, mut until): (Vec<Line>, Position) = (Vec::new(), until);
+    for after in log.parts().into_iter().rev().filter(|after| *after < until) {
+        let wanted = limit + 1 - lines.len();
+        let mut part: VecDeque<Line> = VecDeque::new();
+        let mut reader = log.scan(Scan { after, until: Some(until), detail: Detail::Events, filter });
+        while let Some(batch) = reader.next_batch()? {
+            deadline.check()?;
+            for (fact, event) in batch.facts.iter().zip(batch.events.iter()) {
+                if part.len() == wanted {
+                    part.pop_front();
+                }
+                let mut line = Vec::new();
+                encode_ndjson(&event, fact.position, fact.recorded_at, &mut line);
+                line.truncate(line.trim_ascii_end().len());
+                if retracted.has(fact) {
+                    // The event stays on record, and does not count.
+                    line.pop();
+                    line.extend_from_slice(b",\"retracted\":true}");
+                }
+                part.push_back((fact.position, line));
+            }
+        }
+        lines.extend(part.into_iter().rev());
+        if lines.len() > limit {
+            break;
+        }
+        until = after;
+    }
+    Ok(lines)
+}
+
+impl Replay {
+    /// The next lines, at least `bytes` of them where there are more. `None`: that was all. Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub(crate) fn next(&mut self, bytes: usize) -> Result<Option<Vec<u8>>, ReadError> {
+        let mut text = Vec::new();
+        while self.left > 0 && text.len() < bytes {
+            let Some(batch) = self.reader.next_batch()? else { break };
+            let RecordedBatch { facts, events, retractions, reached } = &batch;
+            let mut retractions = retractions.iter().peekable();
+            for (fact, event) in facts.iter().zip(events.iter()) {
+                while let Some(retraction) = retractions.next_if(|it| it.position < fact.position) {
+                    self.retraction(retraction, &mut text);
+                }
+                if self.left == 0 {
+                    break;
+                }
+                encode_ndjson(&event, fact.position, fact.recorded_at, &mut text);
+                self.left -= 1;
+            }
+            retractions.for_each(|retraction| self.retraction(retraction, &mut text));
+            if *reached >= self.until {
+                break;
+            }
+        }
+        Ok((!text.is_empty()).then_some(text))
+    }
+
+    fn retraction(&mut self, retraction: &Retraction, text: &mut Vec<u8>) {
+        if self.left == 0 {
+            return;
+        }
+        self.log.with_batches(|batches| {
+            let batch = batches.get(retraction.batch);
+            if let Some(Ok(name)) = batch.map(|batch| BatchName::new(batch.name())) {
+                encode_retraction(retraction, name, text);
+            }
+        });
+        self.left -= 1;
+    }
+}

@@ -1,0 +1,71 @@
+//! The numbers of a scope: now, at any instant, over the events that count.
+
+use std::sync::Arc;
+
+use lastseen_event::{Position, UtcInstant};
+use lastseen_projections::{Scope, Summary};
+
+use super::Questions;
+use super::admission::{Cost, Kind};
+use super::as_of::{self, AsOfAnswer};
+use super::error::QuestionError;
+use super::question::Question;
+use crate::read_model::Reading;
+
+/// Numbers, and when they hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    pub(crate) summary: Summary,
+    /// The last position they reflect.
+    pub(crate) position: Position,
+    /// The instant that they hold for.
+    pub(crate) at: UtcInstant,
+}
+
+/// Bytes that a count as of an instant takes a member: bitmaps and two bits.
+const AS_OF_BYTES_A_MEMBER: usize = 2;
+
+impl Questions {
+    /// The numbers of a scope. Of now, the live views tell them in microseconds.
+    ///
+    /// # Errors
+    /// [`QuestionError`] where history is read.
+    pub(crate) async fn summary(
+        self: &Arc<Self>,
+        reading: &Reading,
+        scope: Scope,
+        question: &Question,
+    ) -> Result<Counted, QuestionError> {
+        let at = question.at(reading.at);
+        let since = question.since(at);
+        if question.is_as_of()
+            && let AsOfAnswer::Counted(summary, position) = self.as_of(reading, (scope, since, at)).await?
+        {
+            return Ok(Counted { summary, position, at });
+        }
+        let source = self.source(reading, scope, question).await?;
+        let views = source.hold();
+        let position = if question.is_live() { views.position() } else { source.position() };
+        Ok(Counted { summary: views.summary(scope, since), position, at })
+    }
+
+    async fn as_of(
+        self: &Arc<Self>,
+        reading: &Reading,
+        (scope, since, at): (Scope, UtcInstant, UtcInstant),
+    ) -> Result<AsOfAnswer, QuestionError> {
+        let bytes = self.model.log().members().len() as usize * AS_OF_BYTES_A_MEMBER;
+        let (asking, admitting, reader) = (self.clone(), self.clone(), self.model.clone());
+        self.flights
+            .as_of
+            .answer(
+                (format!("{scope:?} {since:?} {at:?}"), reading.position),
+                async move { admitting.admission.enter(Cost { kind: Kind::Count, bytes }).await },
+                move || reader.reading(),
+                move |reading, permit| {
+                    as_of::count(asking.model.log(), &reading, (scope, since, at), permit.deadline())
+                },
+            )
+            .await
+    }
+}

@@ -1,0 +1,231 @@
+//! The list of tenants with their numbers, sorted by any of them, page by page.
+//!
+//! A page is one pass over all tenants; only candidates for the page are kept.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use lastseen_event::{Position, TenantOrdinal, UtcInstant};
+use lastseen_log::Members;
+use lastseen_projections::{Scope, Summary};
+
+use super::Questions;
+use super::admission::{Cost, Deadline, Kind};
+use super::error::QuestionError;
+use super::place::Place;
+use super::question::Question;
+use super::views::Source;
+use crate::read_model::Reading;
+
+/// The column that tenants are sorted by; ties go by name, ascending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Column {
+    TenantId,
+    TotalUsers,
+    PendingUsers,
+    NeverSeenUsers,
+    ActiveUsers,
+    ObservedUsers,
+    EstimatedUsers,
+    InactiveUsers,
+    DeletedUsers,
+}
+
+impl Column {
+    /// All columns.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::TenantId,
+        Self::TotalUsers,
+        Self::PendingUsers,
+        Self::NeverSeenUsers,
+        Self::ActiveUsers,
+        Self::ObservedUsers,
+        Self::EstimatedUsers,
+        Self::InactiveUsers,
+        Self::DeletedUsers,
+    ];
+
+    /// The name on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::TenantId => "tenant_id",
+            Self::TotalUsers => "total_users",
+            Self::PendingUsers => "pending_users",
+            Self::NeverSeenUsers => "never_seen_users",
+            Self::ActiveUsers => "active_users",
+            Self::ObservedUsers => "observed_users",
+            Self::EstimatedUsers => "estimated_users",
+            Self::InactiveUsers => "inactive_users",
+            Self::DeletedUsers => "deleted_users",
+        }
+    }
+
+    /// The number in this column. `None`: the column has names.
+    fn of(self, summary: &Summary) -> Option<i64> {
+        let count = match self {
+            Self::TenantId => return None,
+            Self::TotalUsers => summary.total_users,
+            Self::PendingUsers => summary.pending_users,
+            Self::NeverSeenUsers => summary.never_seen_users,
+            Self::ActiveUsers => summary.active_users,
+            Self::ObservedUsers => summary.observed,
+            Self::EstimatedUsers => summary.estimated_only,
+            Self::InactiveUsers => summary.inactive_users,
+            Self::DeletedUsers => summary.deleted_users,
+        };
+        Some(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+}
+
+/// The order of a list of tenants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TenantSort {
+    pub(crate) column: Column,
+    pub(crate) descending: bool,
+}
+
+impl Default for TenantSort {
+    fn default() -> Self {
+        Self { column: Column::ActiveUsers, descending: true }
+    }
+}
+
+impl TenantSort {
+    fn compare(self, a: (Option<i64>, &str), b: (Option<i64>, &str)) -> Ordering {
+        let (by_key, by_name) = (a.0.cmp(&b.0), a.1.cmp(b.1));
+        match (self.column, self.descending) {
+            (Column::TenantId, true) => by_name.reverse(),
+            (Column::TenantId, false) => by_name,
+            (_, true) => by_key.reverse().then(by_name),
+            (_, false) => by_key.then(by_name),
+        }
+    }
+}
+
+/// A question for the list of tenants.
+#[derive(Clone, Debug)]
+pub(crate) struct TenantsQuestion {
+    pub(crate) question: Question,
+    pub(crate) sort: TenantSort,
+    /// "Now" of the first page. `None`: this is the first page.
+    pub(crate) now: Option<UtcInstant>,
+    /// The last row of the page before.
+    pub(crate) after: Option<Place>,
+    /// Most rows of a page.
+    pub(crate) limit: usize,
+}
+
+/// A page of the list.
+#[derive(Debug)]
+pub(crate) struct TenantsPage {
+    /// Tenant id and its numbers, in order.
+    pub(crate) tenants: Vec<(Box<str>, Summary)>,
+    /// The place of the last row. `None`: nothing follows.
+    pub(crate) next: Option<Place>,
+    /// The position of the first row.
+    pub(crate) position: Position,
+    /// "Now" of all pages.
+    pub(crate) now: UtcInstant,
+}
+
+/// Tenants counted under one hold of the views.
+const TURN_TENANTS: u32 = 64;
+
+/// Bytes of a page: twice its rows while it is put together, and their text.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// A tenant that may be on the page.
+struct Candidate {
+    tenant: TenantOrdinal,
+    key: Option<i64>,
+    summary: Summary,
+}
+
+impl Candidate {
+    fn place<'a>(&self, members: &'a Members) -> (Option<i64>, &'a str) {
+        (self.key, members.tenant_id(self.tenant).as_str())
+    }
+}
+
+impl Questions {
+    /// A page of the tenants that have a member in `total_users`.
+    ///
+    /// # Errors
+    /// [`QuestionError`].
+    pub(crate) async fn tenants(
+        self: &Arc<Self>,
+        reading: &Reading,
+        asked: TenantsQuestion,
+    ) -> Result<Arc<TenantsPage>, QuestionError> {
+        let folded = match self.source(reading, Scope::All, &asked.question).await? {
+            Source::Live(_) => None,
+            folded @ Source::Folded(_) => Some(folded),
+        };
+        let (asking, admitting, reader) = (self.clone(), self.clone(), self.model.clone());
+        self.flights
+            .tenants
+            .answer(
+                (format!("{asked:?}"), reading.position),
+                async move {
+                    admitting.admission.enter(Cost { kind: Kind::List, bytes: PAGE_BYTES }).await
+                },
+                move || reader.reading(),
+                move |reading, permit| {
+                    let now = asked.now.unwrap_or(reading.at);
+                    let source = folded.unwrap_or(Source::Live(reading));
+                    asking.tenants_page(&source, &asked, now, permit.deadline()).map(Arc::new)
+                },
+            )
+            .await
+    }
+
+    fn tenants_page(
+        &self,
+        source: &Source,
+        asked: &TenantsQuestion,
+        now: UtcInstant,
+        deadline: Deadline,
+    ) -> Result<TenantsPage, QuestionError> {
+        let TenantsQuestion { question, sort, after, limit, .. } = asked;
+        let since = question.since(question.at(now));
+        let (tenants, position) = {
+            let views = source.hold();
+            let position = if question.is_live() { views.position() } else { source.position() };
+            (u32::try_from(views.tenants()).unwrap_or(u32::MAX), position)
+        };
+        let (wanted, log) = (limit + 1, self.model.log());
+        let mut best: Vec<Candidate> = Vec::with_capacity(wanted * 2 + TURN_TENANTS as usize);
+        for first in (0..tenants).step_by(TURN_TENANTS as usize) {
+            deadline.check()?;
+            let turn: Vec<Candidate> = {
+                let views = source.hold();
+                let turn = (first..tenants.min(first + TURN_TENANTS)).map(TenantOrdinal::new);
+                let counted = turn.map(|tenant| (tenant, views.summary(Scope::Tenant(tenant), since)));
+                let counted = counted.filter(|(_, summary)| summary.total_users > 0);
+                let candidate =
+                    |(tenant, summary)| Candidate { tenant, key: sort.column.of(&summary), summary };
+                counted.map(candidate).collect()
+            };
+            let members = log.members();
+            let is_after = |candidate: &Candidate| {
+                let place = candidate.place(&members);
+                after.as_ref().is_none_or(|after| sort.compare(place, (after.key, &after.name)).is_gt())
+            };
+            best.extend(turn.into_iter().filter(is_after));
+            if best.len() > wanted * 2 {
+                best.select_nth_unstable_by(*limit, |a, b| sort.compare(a.place(&members), b.place(&members)));
+                best.truncate(wanted);
+            }
+        }
+        let members = log.members();
+        best.sort_unstable_by(|a, b| sort.compare(a.place(&members), b.place(&members)));
+        let more = best.len() > *limit;
+        best.truncate(*limit);
+        let next = best.last().filter(|_| more).map(|last| {
+            let (key, name) = last.place(&members);
+            Place { key, name: name.to_owned() }
+        });
+        let named = |it: &Candidate| (members.tenant_id(it.tenant).as_str().into(), it.summary);
+        Ok(TenantsPage { tenants: best.iter().map(named).collect(), next, position, now })
+    }
+}

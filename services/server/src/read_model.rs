@@ -1,0 +1,219 @@
+//! The store and the views folded from it: opened once, read by every question, closed in order.
+//!
+//! 1. [`restore`] makes the views of all of the log, from the snapshot and the events after it;
+//! 2. the fold thread ([`fold`]) applies each durable group to the live views ([`live`]) and acknowledges it;
+//! 3. [`ReadModel::reading`] gives a question the views, and the position and the instant that they hold for;
+//! 4. [`rebuild`] makes new views without a retracted batch, [`snapshotting`] writes snapshots, both on threads
+//!    of their own; [`health`] names each thread that stands still.
+//!
+//! This layer knows neither HTTP nor questions.
+
+mod fold;
+pub(crate) mod health;
+mod live;
+mod reading;
+mod rebuild;
+mod restore;
+pub(crate) mod snapshot;
+mod snapshotting;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lastseen_event::{Position, UtcInstant};
+use lastseen_log::{Commit, Disk, Log, LogOptions, OpenError};
+use lastseen_store::{Clock, EventStore, ReadError, StoreFault};
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use self::fold::{Fold, Work};
+use self::health::{Health, Standstill};
+use self::live::Live;
+pub(crate) use self::live::SharedViews;
+pub(crate) use self::reading::Reading;
+use self::rebuild::Rebuilds;
+use self::snapshot::Snapshot;
+use self::snapshotting::Snapshotting;
+use crate::tasks;
+
+/// A running store with its views.
+pub(crate) struct ReadModel {
+    log: Arc<Log>,
+    live: Arc<Live>,
+    /// The last position that the views reflect.
+    folded: watch::Receiver<Position>,
+    clock: Arc<dyn Clock>,
+    health: Health,
+    threads: Mutex<Option<Threads>>,
+}
+
+/// The threads beside the log's own, and the sender that keeps the snapshot thread running.
+struct Threads {
+    fold: JoinHandle<()>,
+    rebuild: JoinHandle<()>,
+    snapshot: (Sender<()>, JoinHandle<()>),
+}
+
+/// Settings of a read model.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadModelOptions {
+    pub(crate) log: LogOptions,
+    /// Events that make a snapshot due.
+    pub(crate) snapshot_events: u64,
+}
+
+/// Resolves when a thread ends that the views cannot follow the log without.
+pub(crate) struct Ended([oneshot::Receiver<()>; 2]);
+
+impl Ended {
+    /// Waits for the first of the threads to end.
+    pub(crate) async fn wait(self) {
+        let [fold, rebuild] = self.0;
+        tokio::select! {
+            _ = fold => {}
+            _ = rebuild => {}
+        }
+    }
+}
+
+/// The store could not be brought up.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be made or entered.
+    #[error("cannot use the data directory")]
+    Directory(#[source] StoreFault),
+    /// The log refuses.
+    #[error("cannot open the log")]
+    Open(#[source] OpenError),
+    /// History cannot be read.
+    #[error("cannot read the log")]
+    Read(#[source] ReadError),
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] StoreFault),
+}
+
+impl ReadModel {
+    /// Opens the log on `disk` and folds its history; the snapshot of the views is in `data`, the same directory.
+    /// `progress` is told how many events were folded. Blocks.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing was changed but what recovery mends.
+    pub(crate) fn open(
+        (disk, data): (Arc<dyn Disk>, &Path),
+        options: ReadModelOptions,
+        clock: Arc<dyn Clock>,
+        progress: impl Fn(u64),
+    ) -> Result<(Self, Ended), StartError> {
+        let started = Instant::now();
+        let (sender, work) = sync_channel(fold::QUEUE_GROUPS);
+        let (nudge, nudges) = sync_channel(1);
+        // The views of the snapshot may hold a batch that was retracted just before the last stop.
+        let _ = nudge.try_send(());
+        let replacing = sender.clone();
+        // Only the writer holds these senders: the fold and rebuild threads end when the writer does.
+        let on_commit = move |commit: Commit| {
+            if commit.retracted {
+                // A full channel holds a nudge already.
+                let _ = nudge.try_send(());
+            }
+            // Fails only when the fold thread is gone; the append then ends as "outcome unknown".
+            let _ = sender.send(Work::Commit(commit));
+        };
+        let open = || Log::open(disk, options.log, clock.clone(), on_commit);
+        let (snapshot, log) = tasks::join(|| Snapshot::read(data), open);
+        let log = log.map_err(StartError::Open)?;
+        if let Some(torn) = log.torn_tail() {
+            tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
+        }
+        let (views, events) = restore::views(snapshot, &log, progress).map_err(StartError::Read)?;
+        let (folded_sender, folded) = watch::channel(log.tail().position());
+        let (log, live) = (Arc::new(log), Arc::new(Live::new(views)));
+        let health = Health::new(clock.clone());
+        // Events folded after the last snapshot make the next one due as well.
+        let folded_events = Arc::new(AtomicU64::new(events));
+        let fold = Fold {
+            log: log.clone(),
+            live: live.clone(),
+            folded: folded_sender,
+            folded_events: folded_events.clone(),
+        };
+        let thread_error = |error: std::io::Error| StartError::Thread(error.into());
+        let (fold, fold_ended) = health.thread("fold", move || fold.run(&work)).map_err(thread_error)?;
+        let snapshotting = Snapshotting {
+            data: data.to_owned(),
+            log: log.clone(),
+            live: live.clone(),
+            folded: folded_events,
+            every: options.snapshot_events,
+            kept: 0,
+        };
+        let (stop, stopped) = channel();
+        let (snapshot, _) =
+            health.thread("snapshots", move || snapshotting.run(&stopped)).map_err(thread_error)?;
+        let rebuilds =
+            Rebuilds { log: log.clone(), live: live.clone(), fold: replacing, health: health.clone() };
+        let (rebuild, rebuild_ended) =
+            health.thread("rebuilds", move || rebuilds.run(&nudges)).map_err(thread_error)?;
+        let (members, seconds) = (log.members().len(), started.elapsed().as_secs_f64());
+        tracing::info!(events, members, seconds, "ready");
+        let threads = Mutex::new(Some(Threads { fold, rebuild, snapshot: (stop, snapshot) }));
+        Ok((Self { log, live, folded, clock, health, threads }, Ended([fold_ended, rebuild_ended])))
+    }
+
+    /// The event store.
+    pub(crate) fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// The present instant.
+    pub(crate) fn now(&self) -> UtcInstant {
+        self.clock.now()
+    }
+
+    /// The live views, and the position and instant they hold for.
+    pub(crate) fn reading(&self) -> Reading {
+        Reading::of(self.live.get(), self.clock.now())
+    }
+
+    /// The last position that the views reflect.
+    pub(crate) fn position(&self) -> Position {
+        *self.folded.borrow()
+    }
+
+    /// Waits until the views reflect `position`, for at most `patience`. Returns whether they do.
+    pub(crate) async fn reach(&self, position: Position, patience: Duration) -> bool {
+        let mut folded = self.folded.clone();
+        let reached = folded.wait_for(|folded| *folded >= position);
+        matches!(tokio::time::timeout(patience, reached).await, Ok(Ok(_)))
+    }
+
+    /// Every part that stands still, of the log and of the threads beside it; empty: all is well.
+    pub(crate) fn standstills(&self) -> Vec<Standstill> {
+        self.health.standstills()
+    }
+
+    /// Takes no more events, makes durable and folds those that wait, ends the log. Blocks.
+    pub(crate) fn close(&self) {
+        self.health.closing();
+        self.log.close();
+        let Some(Threads { fold, rebuild, snapshot: (stop, snapshot) }) = self.threads.lock().take() else {
+            return;
+        };
+        // The rebuild thread holds a sender to the fold thread, which ends with the last of them.
+        for (name, thread) in [("rebuild", rebuild), ("fold", fold)] {
+            if thread.join().is_err() {
+                tracing::error!("the {name} thread panicked");
+            }
+        }
+        // The last snapshot is of all that was folded.
+        drop(stop);
+        if snapshot.join().is_err() {
+            tracing::error!("the snapshot thread panicked");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The fold thread: applies each durable group to the live views, then acknowledges it. Only this thread changes the
+//! views, and puts rebuilt ones in their place.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+
+use lastseen_event::{Fact, Position};
+use lastseen_log::{Commit, Log};
+use lastseen_projections::Views;
+use lastseen_store::{Detail, EventReader, EventStore, ReadError, Scan};
+use parking_lot::{RwLock, RwLockWriteGuard};
+use tokio::sync::watch;
+
+use super::live::Live;
+
+/// Groups that may wait for the fold thread; then the writer waits.
+pub(super) const QUEUE_GROUPS: usize = 4;
+
+/// Facts applied before queries get a turn.
+const LOCKED_FACTS_MAX: usize = 256;
+
+/// A request to the fold thread.
+pub(super) enum Work {
+    Commit(Commit),
+    /// Puts these views in the place of the live ones once they have folded as much.
+    Replace(Rebuilt),
+}
+
+/// Views that were built beside the live ones.
+pub(super) struct Rebuilt {
+    pub(super) views: Box<Views>,
+    /// Last position of the log that is folded into them.
+    pub(super) reached: Position,
+    /// Receives the outcome once they are in place.
+    pub(super) replaced: Sender<Result<(), ReadError>>,
+}
+
+/// State of the thread.
+pub(super) struct Fold {
+    pub(super) log: Arc<Log>,
+    pub(super) live: Arc<Live>,
+    pub(super) folded: watch::Sender<Position>,
+    pub(super) folded_events: Arc<AtomicU64>,
+}
+
+impl Fold {
+    /// Does what arrives until every sender is gone.
+    pub(super) fn run(self, work: &Receiver<Work>) {
+        while let Ok(work) = work.recv() {
+            match work {
+                Work::Commit(commit) => self.commit(commit),
+                Work::Replace(Rebuilt { views, reached, replaced }) => {
+                    // A rebuild that was given up has dropped its receiver.
+                    let _ = replaced.send(self.replace(*views, reached));
+                }
+            }
+        }
+    }
+
+    fn commit(&self, commit: Commit) {
+        if commit.retracted {
+            // A retraction has no fact to fold; the views hold its batch until they are rebuilt.
+            self.live.get().write().reach(commit.position);
+        } else if !commit.facts.is_empty() {
+            apply(&self.live.get(), &commit.facts);
+            self.folded_events.fetch_add(commit.facts.len() as u64, Ordering::Release);
+        }
+        self.reached(commit.position);
+        commit.acknowledge();
+    }
+
+    /// Folds the few events that were committed since the rebuilt views were handed over, and puts them in place.
+    fn replace(&self, mut views: Views, reached: Position) -> Result<(), ReadError> {
+        let folded = (*self.folded.borrow()).max(reached);
+        let scan = Scan { until: Some(folded), ..Scan::after(reached, Detail::Facts) };
+        let mut reader = self.log.scan(scan);
+        while let Some(batch) = reader.next_batch()? {
+            views.apply_all(&batch.facts);
+        }
+        views.reach(folded);
+        self.live.replace(Arc::new(RwLock::new(views)));
+        self.reached(folded);
+        Ok(())
+    }
+
+    /// Publishes the position of the views. Rebuilt views may be ahead of the next commit, so it never goes back.
+    fn reached(&self, position: Position) {
+        self.folded.send_if_modified(|folded| {
+            let is_ahead = position > *folded;
+            *folded = position.max(*folded);
+            is_ahead
+        });
+    }
+}
+
+fn apply(views: &RwLock<Views>, facts: &[Fact]) {
+    let mut live = views.write();
+    for (turn, facts) in facts.chunks(LOCKED_FACTS_MAX).enumerate() {
+        if turn > 0 {
+            RwLockWriteGuard::bump(&mut live);
+        }
+        live.apply_all(facts);
+    }
+}

@@ -1,0 +1,43 @@
+//! One reading of the views: everything that one answer is made of.
+
+use lastseen_event::{Position, TenantOrdinal, UtcInstant};
+use lastseen_log::Log;
+use lastseen_projections::{Retracted, Views};
+use parking_lot::RwLockReadGuard;
+
+use super::SharedViews;
+
+/// The views that one answer comes from. Views are replaced as a whole after a retraction; a reading keeps those
+/// it began with, so no answer mixes two.
+#[derive(Clone)]
+pub(crate) struct Reading {
+    views: SharedViews,
+    /// The position that the views reflected at `at`; the live views go on from there.
+    pub(crate) position: Position,
+    /// The batches that the views leave out.
+    pub(crate) retracted: Retracted,
+    /// The server's clock when the reading was taken: "now" of every question asked of it.
+    pub(crate) at: UtcInstant,
+}
+
+impl Reading {
+    pub(super) fn of(views: SharedViews, at: UtcInstant) -> Self {
+        let (position, retracted) = {
+            let views = views.read();
+            (views.position(), views.retracted().clone())
+        };
+        Self { views, position, retracted, at }
+    }
+
+    /// Holds the views; the fold waits meanwhile. Hold them for less than a millisecond, or let the fold go on
+    /// with [`RwLockReadGuard::bump`].
+    pub(crate) fn views(&self) -> RwLockReadGuard<'_, Views> {
+        self.views.read()
+    }
+
+    /// The tenant of this name. `None`: no event that the views reflect names it.
+    pub(crate) fn tenant(&self, log: &Log, tenant_id: &str) -> Option<TenantOrdinal> {
+        let tenant = log.members().tenant(tenant_id)?;
+        self.views().knows_tenant(tenant).then_some(tenant)
+    }
+}

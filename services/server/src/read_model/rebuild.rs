@@ -1,0 +1,160 @@
+//! Retraction: a thread rebuilds the views from the log without the retracted batches, while the live views go on
+//! answering. Then the fold thread puts the new views in place.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, channel};
+use std::time::{Duration, Instant};
+
+use lastseen_event::Position;
+use lastseen_log::Log;
+use lastseen_projections::{Retracted, Selection, Views, ViewsBuilder};
+use lastseen_store::{Detail, EventReader, EventStore, ReadError, RecordedBatch, Scan};
+
+use super::fold::{Rebuilt, Work};
+use super::health::Health;
+use super::live::Live;
+use super::restore::retracted_in;
+use crate::tasks;
+
+/// Most events that the fold thread folds before it puts rebuilt views in place; appends wait for it.
+const LEFT_MAX: u64 = 4_096;
+
+/// Most catch-up reads while more events come; then the fold thread folds the rest, however much it is.
+const CATCH_UPS_MAX: usize = 64;
+
+/// Pause after the log could not be read.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// Time between two looks at whether questions still hold the views before.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Rebuilds the views whenever they hold a retracted batch.
+pub(super) struct Rebuilds {
+    pub(super) log: Arc<Log>,
+    pub(super) live: Arc<Live>,
+    pub(super) fold: SyncSender<Work>,
+    pub(super) health: Health,
+}
+
+/// The name of this part in health.
+const PART: &str = "rebuilds";
+
+/// A rebuild that did not end.
+enum Unfinished {
+    /// The server stops.
+    Stopped,
+    Read(ReadError),
+}
+
+impl Rebuilds {
+    /// Runs until the sender of `nudges` is gone.
+    pub(super) fn run(self, nudges: &Receiver<()>) {
+        let mut retry = None;
+        loop {
+            let wake = match retry {
+                None => nudges.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(after) => nudges.recv_timeout(after),
+            };
+            if wake == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+            retry = match self.rebuild(nudges) {
+                Ok(()) => {
+                    self.health.clear(PART);
+                    None
+                }
+                Err(Unfinished::Stopped) => return,
+                Err(Unfinished::Read(error)) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(error, "a retracted batch is still in the views: the log cannot be read");
+                    let cause = "the log cannot be read; a retracted batch is still in the numbers";
+                    self.health.report(PART, cause.to_owned());
+                    Some(RETRY_AFTER)
+                }
+            };
+        }
+    }
+
+    /// Rebuilds and hands over until no retracted batch is in the views.
+    fn rebuild(&self, nudges: &Receiver<()>) -> Result<(), Unfinished> {
+        loop {
+            let wanted = retracted_in(self.log.as_ref());
+            let before = self.live.get();
+            if wanted == *before.read().retracted() {
+                return Ok(());
+            }
+            let started = Instant::now();
+            tracing::info!(
+                batches = wanted.len(),
+                "rebuilding the views without the retracted batches"
+            );
+            let (views, reached) = self.build(wanted, nudges)?;
+            let (replaced, answer) = channel();
+            let work = Work::Replace(Rebuilt { views, reached, replaced });
+            self.fold.send(work).map_err(|_| Unfinished::Stopped)?;
+            answer.recv().map_err(|_| Unfinished::Stopped)?.map_err(Unfinished::Read)?;
+            // Questions go on with the views before. This thread frees them: freeing takes long, and no question may wait.
+            while Arc::strong_count(&before) > 1 {
+                check_wanted(nudges)?;
+                std::thread::sleep(LOOK_EVERY);
+            }
+            drop(before);
+            tracing::info!(
+                position = reached.get(),
+                seconds = started.elapsed().as_secs_f64(),
+                "views rebuilt"
+            );
+        }
+    }
+
+    /// Builds views of the whole log, but for the newest events that are being appended.
+    fn build(
+        &self,
+        retracted: Retracted,
+        nudges: &Receiver<()>,
+    ) -> Result<(Box<Views>, Position), Unfinished> {
+        let mut builder = ViewsBuilder::new(Selection::default(), retracted);
+        let mut reached = Position::START;
+        self.read_on(&mut reached, nudges, |batch| builder.apply_all(&batch.facts))?;
+        let mut views: Box<Views> = Box::new(builder.finish());
+        for _ in 0..CATCH_UPS_MAX {
+            if self.log.tail().position().get() - reached.get() <= LEFT_MAX {
+                break;
+            }
+            self.read_on(&mut reached, nudges, |batch| views.apply_all(&batch.facts))?;
+        }
+        Ok((views, reached))
+    }
+
+    /// Folds the events after `reached` up to the present tail, read on a thread of its own.
+    fn read_on(
+        &self,
+        reached: &mut Position,
+        nudges: &Receiver<()>,
+        mut fold: impl FnMut(RecordedBatch),
+    ) -> Result<(), Unfinished> {
+        let tail = self.log.tail().position();
+        let mut reader = self.log.scan(Scan { until: Some(tail), ..Scan::after(*reached, Detail::Facts) });
+        let stopped = AtomicBool::new(false);
+        let next = || if stopped.load(Ordering::Relaxed) { Ok(None) } else { reader.next_batch() };
+        tasks::gather([next], |batch| {
+            *reached = batch.reached;
+            fold(batch);
+            stopped.store(check_wanted(nudges).is_err(), Ordering::Relaxed);
+        })
+        .map_err(Unfinished::Read)?;
+        check_wanted(nudges)
+    }
+}
+
+/// Drains one wake-up, since [`Rebuilds::rebuild`] checks again when it ends.
+///
+/// # Errors
+/// [`Unfinished::Stopped`] if the writer is gone.
+fn check_wanted(nudges: &Receiver<()>) -> Result<(), Unfinished> {
+    match nudges.try_recv() {
+        Err(TryRecvError::Disconnected) => Err(Unfinished::Stopped),
+        Ok(()) | Err(TryRecvError::Empty) => Ok(()),
+    }
+}

@@ -1,0 +1,59 @@
+//! The views of all of the log, at the start: from the snapshot and the events after it, or from the beginning.
+
+use std::time::{Duration, Instant};
+
+use lastseen_event::Position;
+use lastseen_log::Log;
+use lastseen_projections::{Retracted, Selection, Views, ViewsBuilder};
+use lastseen_store::{Detail, EventReader, EventStore, ReadError, RecordedBatch};
+
+use super::snapshot::{Snapshot, SnapshotError};
+use crate::tasks;
+
+/// Time between two log lines about the progress of the fold.
+const SAY_EVERY: Duration = Duration::from_secs(2);
+
+/// Returns the batches of a store that were retracted.
+pub(super) fn retracted_in(store: &impl EventStore) -> Retracted {
+    store.with_batches(|batches| batches.retracted().collect())
+}
+
+/// Returns the views, and how many events had to be folded.
+pub(super) fn views(
+    snapshot: Result<Option<Snapshot>, SnapshotError>,
+    log: &Log,
+    progress: impl Fn(u64),
+) -> Result<(Views, u64), ReadError> {
+    let restored = snapshot.and_then(|snapshot| {
+        let members = log.members();
+        let whose = |member| members.member_ref(member);
+        snapshot.map(|snapshot| snapshot.views(|scan| log.scan(scan), whose)).transpose()
+    });
+    let (mut builder, checkpoint) = match restored {
+        Ok(Some(restored)) => restored,
+        Ok(None) => (ViewsBuilder::new(Selection::default(), retracted_in(log)), Position::START),
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "the snapshot of the views is of no use: rebuilding them from the log");
+            (ViewsBuilder::new(Selection::default(), retracted_in(log)), Position::START)
+        }
+    };
+    let mut reader = log.read(checkpoint, Detail::Facts);
+    let (mut events, mut said) = (0, Instant::now());
+    let tail = log.tail().position().get();
+    let fold = |batch: RecordedBatch| {
+        builder.apply_all(&batch.facts);
+        events += batch.facts.len() as u64;
+        progress(events);
+        if said.elapsed() >= SAY_EVERY {
+            said = Instant::now();
+            tracing::info!(events, position = batch.reached.get(), tail, "folding");
+        }
+    };
+    tasks::gather([|| reader.next_batch()], fold)?;
+    tracing::info!(checkpoint = checkpoint.get(), events, "views");
+    let mut views = builder.finish();
+    // The last record may be a retraction, which no fold sees.
+    views.reach(log.tail().position());
+    Ok((views, events))
+}
