@@ -104,9 +104,46 @@ pub(crate) struct ServeArgs {
     /// How many events make a new snapshot of the views due, from which the next start goes on
     #[arg(long, value_name = "N", env = "LASTSEEN_SNAPSHOT_EVENTS", default_value = "10000000", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
     pub(crate) snapshot_events: u64,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     /// What to log to stderr: error, warn, info, debug or trace, also per module: `info,lastseen_log=debug`
     #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info")]
     pub(crate) log: Targets,
+}
+
+/// Bounds on costly work and on memory. The defaults fit a container of 1 GiB.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LimitArgs {
+    /// Memory of all request bodies and answers under way, such as 256MiB; beyond it requests get 503
+    #[arg(long, value_name = "SIZE", env = "LASTSEEN_MEMORY", default_value = "256MiB", value_parser = size)]
+    pub(crate) memory: usize,
+    /// Scans of history at once: one takes both cores of a small machine
+    #[arg(long, value_name = "N", env = "LASTSEEN_SCANS", default_value = "1", value_parser = at_least_one())]
+    pub(crate) scans: usize,
+    /// Series and numbers of the past counted at once, a core each; cohorts may take half of these places
+    #[arg(long, value_name = "N", env = "LASTSEEN_COUNTS", default_value = "2", value_parser = at_least_one())]
+    pub(crate) counts: usize,
+    /// Pages of large lists put together at once, a core each
+    #[arg(long, value_name = "N", env = "LASTSEEN_LISTS", default_value = "2", value_parser = at_least_one())]
+    pub(crate) lists: usize,
+    /// Replays and whole lists (CSV) sent at once, 4 MiB each
+    #[arg(long, value_name = "N", env = "LASTSEEN_DOWNLOADS", default_value = "16", value_parser = at_least_one())]
+    pub(crate) downloads: usize,
+    /// Large bodies decoded at once
+    #[arg(long, value_name = "N", env = "LASTSEEN_DECODES", default_value = "8", value_parser = at_least_one())]
+    pub(crate) decodes: usize,
+    /// Costly questions of one kind that may wait for a place; one more gets 503
+    #[arg(long, value_name = "N", env = "LASTSEEN_WAITING", default_value = "256", value_parser = at_least_one())]
+    pub(crate) waiting: usize,
+    /// Longest wait of a costly question for a place; then it gets 503
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_QUESTION_WAIT", default_value = "5s", value_parser = span)]
+    pub(crate) question_wait: Duration,
+    /// Longest work on one question; then it is broken off with 503
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_QUESTION_DEADLINE", default_value = "2m", value_parser = span)]
+    pub(crate) question_deadline: Duration,
+    /// Longest time for a request body to arrive
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_BODY_TIMEOUT", default_value = "30s", value_parser = span)]
+    pub(crate) body_timeout: Duration,
 }
 
 /// What `--persons` takes.
@@ -402,6 +439,25 @@ fn batch_events() -> RangedU64ValueParser<usize> {
 }
 
 /// A whole number of `ms`, `s`, `m`, `h` or `d`.
+/// A number of at least one.
+fn at_least_one() -> clap::builder::ValueParser {
+    RangedU64ValueParser::<usize>::new().range(1..=1_000_000).into()
+}
+
+/// A size in bytes: an integer with `KiB`, `MiB` or `GiB`.
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit: usize = match unit {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("expected an integer with KiB, MiB or GiB, such as 256MiB".to_owned()),
+    };
+    let size = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    size.filter(|size| *size >= 1 << 20).ok_or_else(|| "expected at least 1MiB".to_owned())
+}
+
 fn span(text: &str) -> Result<Duration, String> {
     let expected = || "expected a whole number with a unit (ms, s, m, h or d), such as 30s".to_owned();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -434,6 +490,16 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_a_number_and_a_binary_unit() {
+        assert_eq!(size("256MiB"), Ok(256 << 20));
+        assert_eq!(size("1024KiB"), Ok(1 << 20));
+        assert_eq!(size("2GiB"), Ok(2 << 30));
+        for bad in ["", "256", "MiB", "256MB", "1.5GiB", "1023KiB", "-1MiB", "99999999999999999999GiB"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -100,11 +100,7 @@ pub async fn serve(
 }
 
 /// Opens the store, then watches it. Resolves only when something is wrong.
-async fn run_model(
-    app: Arc<App>,
-    opened: Arc<OnceLock<Arc<ReadModel>>>,
-    config: ServeConfig,
-) -> ServeError {
+async fn run_model(app: Arc<App>, opened: Arc<OnceLock<Arc<ReadModel>>>, config: ServeConfig) -> ServeError {
     let opening = app.clone();
     let ServeConfig { data, segment_events, segment_age, snapshot_events, .. } = config;
     let path = data.clone();
@@ -112,7 +108,9 @@ async fn run_model(
     let model = tasks::blocking(move || {
         let disk = OsDisk::new(&path).map_err(|error| StartError::Directory(error.into()))?;
         let options = ReadModelOptions { log, snapshot_events };
-        ReadModel::open((Arc::new(disk), &path), options, Arc::new(SystemClock), |events| opening.folded(events))
+        ReadModel::open((Arc::new(disk), &path), options, Arc::new(SystemClock), |events| {
+            opening.folded(events)
+        })
     });
     match model.await {
         Ok((model, ended)) => {
@@ -138,7 +136,7 @@ async fn run_http(
     let stopped = async move {
         let _ = stopping.wait_for(|stop| *stop).await;
     };
-    axum::serve(listener, router(app))
+    axum::serve(listener, router(&app))
         .with_graceful_shutdown(stopped)
         .await
         .map_err(|error| ServeError::Http(error.into()))

@@ -15,16 +15,17 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
+use super::App;
 use super::answer::{Reply, Wants};
 use super::ask::Ask;
 use super::auth::{self, Access};
 use super::body::unread;
 use super::handlers::{
-    active_users, backfills, events, health, lookup, replay, retention, summary, tenants, user, user_events, users,
+    active_users, backfills, events, health, lookup, replay, retention, summary, tenants, user, user_events,
+    users,
 };
 use super::params::{ParamSpec, Params};
 use super::problem::Problem;
-use super::App;
 
 type Handler = Arc<dyn Fn(Arc<App>, Request) -> Pin<Box<dyn Future<Output = Response> + Send>> + Send + Sync>;
 
@@ -150,7 +151,9 @@ impl PathMethods {
 
     async fn answer(self, app: Arc<App>, request: Request) -> Response {
         let method = request.method().clone();
-        if method == Method::HEAD && let Some(get) = self.get(&Method::GET) {
+        if method == Method::HEAD
+            && let Some(get) = self.get(&Method::GET)
+        {
             return without_body(get(app, request).await);
         }
         if let Some(handler) = self.get(&method) {
@@ -183,7 +186,7 @@ fn covers(pattern: &str, path: &str) -> bool {
 }
 
 /// The router of all routes.
-pub(crate) fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: &Arc<App>) -> Router {
     let table = table();
     let mut by_path: BTreeMap<&'static str, Vec<(Method, Handler)>> = BTreeMap::new();
     for route in &table {

@@ -82,8 +82,11 @@ impl Health {
 
     pub(crate) fn standstills(&self) -> Vec<Standstill> {
         let standstills = self.0.standstills.lock();
-        let standstill =
-            |(part, (since, cause)): (&&'static str, &(UtcInstant, String))| Standstill { part, since: *since, cause: cause.clone() };
+        let standstill = |(part, (since, cause)): (&&'static str, &(UtcInstant, String))| Standstill {
+            part,
+            since: *since,
+            cause: cause.clone(),
+        };
         standstills.iter().map(standstill).collect()
     }
 }

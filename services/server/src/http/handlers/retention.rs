@@ -55,7 +55,7 @@ pub(in crate::http) async fn retention(ask: Ask<CohortsParams>) -> Result<Json<R
     let dates = params.span.dates(params.period.map_or(Period::Week, |period| period.0));
     let span = questions.span(dates, reading.at).await?;
     let cohorts = questions.cohorts(&reading, scope, span).await?;
-    let Cohorts { span, cohorts, position, at } = Arc::as_ref(&cohorts);
+    let Cohorts { span, rows: cohorts, position, at } = Arc::as_ref(&cohorts);
     // The last number of every cohort is of the same period.
     let partial = span.is_partial(*span.period.around(*span.days.end()).end(), *at);
     let rows: Vec<_> = cohorts.iter().map(|cohort| Row::new(cohort, partial)).collect();
