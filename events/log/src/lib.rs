@@ -49,7 +49,7 @@ pub use disk::{Access, Disk, DiskFile, OsDisk, ROOT, SyncSite};
 pub use disk::{Fault, FaultDisk, Operation};
 pub use error::OpenError;
 pub use foreign::ReadOnlyLog;
-pub use log::Log;
+pub use log::{LockedDisk, Log};
 pub use members::Members;
 pub use options::{LogOptions, Sealing};
 pub use reader::LogReader;

@@ -37,21 +37,54 @@ pub struct Log {
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
 
-impl Log {
-    /// Recovers what is on `disk` and starts the writer.
+/// A disk from which other processes are kept out, with a log that is not open yet.
+///
+/// Opening recovers, which may take minutes. Who wants to know at once whether the log is free takes this
+/// first. Dropping it lets others in.
+pub struct LockedDisk {
+    disk: Arc<dyn Disk>,
+    lock: Box<dyn Send + Sync>,
+}
+
+impl LockedDisk {
+    /// Locks `disk`. Reads nothing.
     ///
-    /// `on_commit` is called on the writer's thread with each durable group in order; appends succeed once it
-    /// has been [acknowledged](Commit::acknowledge). A slow `on_commit` slows the writer, and so all publishers.
+    /// # Errors
+    /// [`OpenError::Locked`] if another process is in; [`OpenError::Io`] if locking fails.
+    pub fn lock(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+        let lock = disk.lock().map_err(OpenError::io("lock", "lock"))?.ok_or(OpenError::Locked)?;
+        Ok(Self { disk, lock })
+    }
+}
+
+impl Log {
+    /// Locks `disk`, then [opens](Log::open_locked) the log on it.
     ///
     /// # Errors
     /// [`OpenError`]; damage is refused with its place.
     pub fn open(
         disk: Arc<dyn Disk>,
+        options: LogOptions,
+        clock: Arc<dyn Clock>,
+        on_commit: impl FnMut(Commit) + Send + 'static,
+    ) -> Result<Self, OpenError> {
+        Self::open_locked(LockedDisk::lock(disk)?, options, clock, on_commit)
+    }
+
+    /// Recovers what is on `disk` and starts the writer. The lock is held until the log is closed.
+    ///
+    /// `on_commit` is called on the writer's thread with each durable group in order; appends succeed once it
+    /// has been [acknowledged](Commit::acknowledge). A slow `on_commit` slows the writer, and so all
+    /// publishers.
+    ///
+    /// # Errors
+    /// [`OpenError`]; damage is refused with its place. The lock is given back.
+    pub fn open_locked(
+        LockedDisk { disk, lock }: LockedDisk,
         mut options: LogOptions,
         clock: Arc<dyn Clock>,
         on_commit: impl FnMut(Commit) + Send + 'static,
     ) -> Result<Self, OpenError> {
-        let lock = disk.lock().map_err(OpenError::io("lock", "lock"))?.ok_or(OpenError::Locked)?;
         options.segment_events = options.segment_events.clamp(1, LogOptions::SEGMENT_EVENTS_MAX);
         let recovered = recover(&disk, &options)?;
         let shared = Arc::new(Shared {

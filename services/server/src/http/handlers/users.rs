@@ -143,7 +143,7 @@ async fn all(ask: Ask<UsersParams>, dialect: Dialect) -> Result<Stream<CsvUsers>
     let export = questions.export(&reading, params.asked(tenant, (None, None), &reading)).await?;
     let tenant_id = ask.tenant_id().unwrap_or_default().to_owned();
     let pieces = CsvUsers { export, tenant_id, window: params.question.window(), dialect, begun: false };
-    let stall_timeout = ask.app().limits.stall_timeout;
+    let stall_timeout = ask.app().stall_timeout;
     Ok(Stream { headers: pieces.headers(), pieces, permit, stall_timeout })
 }
 
