@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::disk::Disk;
+use crate::health::{Health, Standstills};
 use crate::known::{Known, Suspects};
 use crate::members::Members;
 use crate::reader::LogReader;
@@ -19,11 +20,12 @@ use crate::recovery::{TornTail, recover};
 use crate::seal::{Requests, Sealer};
 use crate::thread::{Builder, JoinHandle};
 use crate::writer::{Answer, Commit, EndError, Message, Request, Retract, Shared, Writer};
-use crate::{LogOptions, OpenError, SealError, Sealing};
+use crate::{LogId, LogOptions, OpenError, SealError, Sealing};
 
 /// The embedded event store over one directory. Positions are dense, from 1.
 pub struct Log {
     shared: Arc<Shared>,
+    standstills: Arc<Standstills>,
     /// `None` once the log is closed.
     requests: Requests,
     tail: watch::Receiver<Position>,
@@ -97,12 +99,14 @@ impl Log {
             recent_from: AtomicU64::new(recovered.recent.first().get()),
             is_foreign: false,
         });
+        let standstills = Arc::new(Standstills::new(clock.clone()));
         let (tail_sender, tail) = watch::channel(recovered.last_position);
         let (requests, receiver) = mpsc::channel(options.queue_requests.max(1));
         let requests = Arc::new(RwLock::new(Some(requests)));
         let (nudge, nudges) = sync_channel(1);
         let sealer = Arc::new(Mutex::new(Sealer {
             shared: shared.clone(),
+            standstills: standstills.clone(),
             options: options.clone(),
             clock: clock.clone(),
             tail: tail.clone(),
@@ -111,6 +115,7 @@ impl Log {
         let background = options.sealing == Sealing::Background;
         let writer = Writer {
             shared: shared.clone(),
+            standstills: standstills.clone(),
             options,
             clock,
             recent: recovered.recent,
@@ -132,9 +137,8 @@ impl Log {
         };
         let spawned =
             |result: std::io::Result<_>| result.map_err(|error| OpenError::Thread(StoreFault::from(error)));
-        let thread =
-            spawned(Builder::new().name("log-writer".to_owned()).spawn(move || writer.run(receiver)))?;
-        let mut threads = vec![thread];
+        let run = move || writer.run(receiver);
+        let mut threads = vec![spawned(Builder::new().name("log-writer".to_owned()).spawn(run))?];
         if background {
             let (sealer, requests) = (sealer.clone(), requests.clone());
             let run = move || Sealer::run(&sealer, &nudges, &requests);
@@ -144,6 +148,7 @@ impl Log {
         }
         Ok(Self {
             shared,
+            standstills,
             requests,
             tail,
             torn: recovered.torn,
@@ -167,7 +172,7 @@ impl Log {
         drop(requests);
         match ended.blocking_recv() {
             Ok(Ok(())) => {}
-            Ok(Err(EndError::NoSpace(source))) => {
+            Ok(Err(EndError::Refused(source))) => {
                 return Err(SealError::Io { action: "end", file: "the last WAL file".to_owned(), source });
             }
             Ok(Err(EndError::Closed)) | Err(_) => return Err(SealError::Stopped),
@@ -188,6 +193,21 @@ impl Log {
         let places = self.shared.places.read();
         let sealed = places.manifest.segments.iter().map(|entry| Position::new(entry.first().get() - 1));
         sealed.chain([places.sealed_until()]).collect()
+    }
+
+    /// Identity of the log, the same for as long as it exists. A copy of it has the same.
+    pub fn id(&self) -> LogId {
+        self.shared.log_id
+    }
+
+    /// The parts that stand still at present, since when and why, and how much is not sealed. Does no I/O and
+    /// never waits for any, so async code may call it.
+    pub fn health(&self) -> Health {
+        // In this order: what is sealed was durable before.
+        let sealed = self.shared.places.read().sealed_until();
+        let tail = *self.tail.borrow();
+        let unsealed_events = tail.get().saturating_sub(sealed.get());
+        Health { standstills: self.standstills.all(), unsealed_events }
     }
 
     /// What opening cut off the last file, if a power cut had torn it.

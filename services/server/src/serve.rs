@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use lastseen_log::{LockedDisk, LogOptions, OsDisk};
 use lastseen_store::{StoreFault, SystemClock};
@@ -45,6 +46,14 @@ pub enum ServeError {
     /// The fold thread ended by itself.
     #[error("the fold thread stopped; events that were acknowledged are in the log")]
     FoldEnded,
+    /// The writer of the log was closed by an error that only a restart mends.
+    #[error(
+        "the log takes no more events: {cause}; events that were acknowledged are in it; start the server again"
+    )]
+    WriterClosed {
+        /// The error, in words.
+        cause: String,
+    },
 }
 
 /// Serves until `shutdown` resolves, then finishes running requests, writes the appends that wait and ends the log.
@@ -104,6 +113,21 @@ pub async fn serve(
     }
 }
 
+/// Resolves when the writer of the log was closed, after some time in which appends are refused. Only a restart opens
+/// it again, so the process ends: a supervisor then starts it anew.
+async fn closed(model: &ReadModel) -> String {
+    const LOOK_EVERY: Duration = Duration::from_secs(1);
+    const REFUSING: Duration = Duration::from_secs(10);
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if let Some(cause) = model.closed() {
+            tracing::error!(cause, "the log takes no more events; the server ends in {REFUSING:?}");
+            tokio::time::sleep(REFUSING).await;
+            return cause;
+        }
+    }
+}
+
 /// Makes the data directory if it is not there, and keeps other processes out.
 fn lock(data: PathBuf) -> Result<LockedDisk, ServeError> {
     let locked = OsDisk::new(&data).map_err(|error| StartError::Directory(error.into()));
@@ -129,9 +153,11 @@ async fn run_model(
     match model.await {
         Ok((model, ended)) => {
             let model = opened.get_or_init(|| Arc::new(model)).clone();
-            app.open(model);
-            ended.wait().await;
-            ServeError::FoldEnded
+            app.open(model.clone());
+            tokio::select! {
+                () = ended.wait() => ServeError::FoldEnded,
+                cause = closed(&model) => ServeError::WriterClosed { cause },
+            }
         }
         Err(source) => ServeError::Start { data, source },
     }

@@ -282,6 +282,12 @@ impl Problem {
             )
             .retry_after(10)
             .log(error),
+            AppendError::Unavailable(_) => Self::unavailable(
+                "store_unavailable",
+                "The store cannot be written",
+                "nothing of the request was stored; the log cannot be written at present: send it again later",
+            )
+            .log(error),
             AppendError::Closed => Self::unavailable(
                 "store_closed",
                 "The store takes no events",

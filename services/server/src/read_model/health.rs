@@ -22,6 +22,8 @@ pub(crate) struct Standstill {
     pub(crate) since: UtcInstant,
     /// Words for people, without data of users.
     pub(crate) cause: String,
+    /// Whether the part is to be restarted; else it tries again by itself.
+    pub(crate) is_final: bool,
 }
 
 /// The parts that stand still, shared by all threads that report.
@@ -86,6 +88,7 @@ impl Health {
             part,
             since: *since,
             cause: cause.clone(),
+            is_final: true,
         };
         standstills.iter().map(standstill).collect()
     }

@@ -103,7 +103,7 @@ pub(in crate::http) async fn active_users(ask: Ask<SeriesParams>) -> Result<Json
     // With both dates given and every period over, nothing but new events changes a row.
     let is_fixed =
         params.span.from.is_some() && params.span.to.is_some() && rows.iter().all(|row| !row.partial);
-    let version = Version { position: *position, retracted: reading.retracted.len() };
+    let version = Version::of(&reading, *position);
     let (count, head) = (rows.len(), SpanHead::new(ask.tenant_id(), span, *at));
     let body = ActiveUsers { head, rows, position: position.get(), definition: DEFINITION };
     Ok(Json::new(body).rows(count).version(is_fixed.then_some(version)))

@@ -95,7 +95,7 @@ pub(in crate::http) async fn backfills(ask: Ask<BackfillsParams>) -> Result<Json
     let limit = ask.params.limit.unwrap_or_default().0;
     let (backfills, next) = ask.questions()?.backfills(&reading, before, limit);
     let rows = backfills.len();
-    let version = Version { position: reading.position, retracted: reading.retracted.len() };
+    let version = Version::of(&reading, reading.position);
     let body = BackfillsAnswer {
         backfills: backfills.into_iter().map(Row::from).collect(),
         next_cursor: next.map(|number| number.get().to_string()),
@@ -123,7 +123,7 @@ pub(in crate::http) async fn retract(ask: Ask<RetractParams>) -> Result<Json<One
 async fn one<P>(ask: &Ask<P>, min_position: Option<Position>) -> Result<Json<OneBackfill>, Problem> {
     let reading = ask.reading(min_position).await?;
     let backfill = ask.questions()?.backfill(&reading, ask.batch())?;
-    let version = Version { position: reading.position, retracted: reading.retracted.len() };
+    let version = Version::of(&reading, reading.position);
     let body = OneBackfill { backfill: backfill.into(), position: reading.position.get() };
     Ok(Json::new(body).version(Some(version)))
 }

@@ -55,7 +55,7 @@ pub(in crate::http) async fn summary(ask: Ask<SummaryParams>) -> Result<Json<Sum
     };
     let counted = questions.summary(&reading, scope, &question).await?;
     let counts = |counted: &Counted| Counts::new(&counted.summary, questions.persons());
-    let version = Version { position: counted.position, retracted: reading.retracted.len() };
+    let version = Version::of(&reading, counted.position);
     Ok(Json::new(Summary {
         tenant_id: ask.tenant_id().map(str::to_owned),
         window: params.question.window().text,

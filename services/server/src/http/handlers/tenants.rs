@@ -61,7 +61,7 @@ pub(in crate::http) async fn tenants(ask: Ask<TenantsParams>) -> Result<Json<Ten
     };
     let page = ask.questions()?.tenants(&reading, asked).await?;
     let next_cursor = page.next.clone().map(|after| paged.next("", page.now, after));
-    let version = Version { position: page.position, retracted: reading.retracted.len() };
+    let version = Version::of(&reading, page.position);
     let tenant = |(tenant_id, summary): &(Box<str>, _)| Tenant {
         tenant_id: tenant_id.to_string(),
         counts: UserCounts::from(summary),

@@ -115,7 +115,7 @@ async fn page(ask: Ask<UsersParams>) -> Result<Json<UsersAnswer>, Problem> {
     let at = question.at(page.now);
     let (since, window) = (question.since(at), params.question.window());
     let next_cursor = page.next().map(|after| paged.next(tenant_id, page.now, after));
-    let version = Version { position: page.position, retracted: reading.retracted.len() };
+    let version = Version::of(&reading, page.position);
     let row = |(user_id, state): &(Box<str>, _)| UserRow::new((tenant_id, user_id), state, (since, &window));
     let body = UsersAnswer {
         users: page.users.iter().map(row).collect(),
