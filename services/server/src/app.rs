@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::extract::State;
 
-use crate::config::Persons;
 use crate::engine::Engine;
 use crate::problem::Problem;
 
@@ -17,7 +16,6 @@ pub(crate) struct App {
     pub(crate) engine: OnceLock<Arc<Engine>>,
     /// Events folded so far, while starting.
     pub(crate) folded_events: AtomicU64,
-    pub(crate) persons: Persons,
     pub(crate) future_tolerance: Duration,
 }
 

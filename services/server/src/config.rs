@@ -23,12 +23,4 @@ pub struct ServeConfig {
     pub snapshot_events: u64,
 }
 
-/// What a `user_id` means across tenants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Persons {
-    /// The same `user_id` in several tenants is one person.
-    #[default]
-    UserId,
-    /// User ids mean something within their tenant only; answers leave persons out.
-    Off,
-}
+pub use lastseen_projections::Persons;

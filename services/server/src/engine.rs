@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use lastseen_event::{Position, UtcInstant};
 use lastseen_log::{Commit, Log, LogOptions, OpenError, OsDisk};
-use lastseen_projections::{Selection, Views, ViewsBuilder};
+use lastseen_projections::{Persons, Selection, Views, ViewsBuilder};
 use lastseen_store::{Clock, Detail, EventReader, EventStore, ReadError, RecordedBatch, StoreFault};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -81,7 +81,7 @@ impl Engine {
     /// [`EngineError`].
     pub(crate) fn open(
         data: &Path,
-        (options, snapshot_events): (LogOptions, u64),
+        (options, snapshot_events, persons): (LogOptions, u64, Persons),
         clock: Arc<dyn Clock>,
         progress: impl Fn(u64),
     ) -> Result<(Self, [oneshot::Receiver<()>; 2]), EngineError> {
@@ -108,7 +108,7 @@ impl Engine {
         if let Some(torn) = log.torn_tail() {
             tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
         }
-        let (views, events) = fold_history(snapshot, &log, progress).map_err(EngineError::Read)?;
+        let (views, events) = fold_history(snapshot, &log, persons, progress).map_err(EngineError::Read)?;
         let (folded_sender, folded) = watch::channel(log.tail().position());
         let (log, live) = (Arc::new(log), Arc::new(Live::new(views)));
         // What was folded behind the last snapshot makes the next one due as well.
@@ -208,20 +208,21 @@ impl Engine {
 fn fold_history(
     snapshot: Result<Option<Snapshot>, SnapshotError>,
     log: &Log,
+    persons: Persons,
     progress: impl Fn(u64),
 ) -> Result<(Views, u64), ReadError> {
     let restored = snapshot.and_then(|snapshot| {
         let members = log.members();
         let whose = |member| members.member_ref(member);
-        snapshot.map(|snapshot| snapshot.views(|scan| log.scan(scan), whose)).transpose()
+        snapshot.map(|snapshot| snapshot.views(persons, |scan| log.scan(scan), whose)).transpose()
     });
     let (mut builder, checkpoint) = match restored {
         Ok(Some(restored)) => restored,
-        Ok(None) => (ViewsBuilder::new(Selection::default(), retracted_in(log)), Position::START),
+        Ok(None) => (ViewsBuilder::new(Selection::default(), retracted_in(log), persons), Position::START),
         Err(error) => {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "the snapshot of the views is of no use: rebuilding them from the log");
-            (ViewsBuilder::new(Selection::default(), retracted_in(log)), Position::START)
+            (ViewsBuilder::new(Selection::default(), retracted_in(log), persons), Position::START)
         }
     };
     let mut reader = log.read(checkpoint, Detail::Facts);

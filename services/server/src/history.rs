@@ -35,16 +35,19 @@ pub(crate) async fn fold(
     selection: Selection,
 ) -> Result<Folded, Problem> {
     let permit = engine.scans.clone().acquire_owned().await.map_err(|_| Problem::closing())?;
-    let (engine, retracted) = (engine.clone(), live.read().retracted().clone());
+    let (engine, retracted, persons) = {
+        let views = live.read();
+        (engine.clone(), views.retracted().clone(), views.persons())
+    };
     let folded = tasks::blocking(move || {
         let _permit = permit;
         match (scope, selection.recorded_until) {
             // Which position was the last one by then, all events tell.
             (Scope::All, _) | (_, Some(_)) => {
-                scan(&engine, ViewsBuilder::new(selection, retracted), &selection)
+                scan(&engine, ViewsBuilder::new(selection, retracted, persons), &selection)
             }
             (Scope::Tenant(tenant), None) => {
-                scan_tenant(&engine, tenant, ViewsBuilder::new(selection, retracted), &selection)
+                scan_tenant(&engine, tenant, ViewsBuilder::new(selection, retracted, persons), &selection)
             }
         }
     });
@@ -86,7 +89,7 @@ fn count_as_of(
 ) -> Result<Option<(Summary, Position)>, ReadError> {
     let (mut as_of, before) = {
         let views = live.read();
-        (AsOf::new(&views, scope, (since, at)), views.position())
+        (AsOf::new(&views, scope, since..=at), views.position())
     };
     let activity = EventType::ALL.into_iter().filter(|of| of.activity().is_some());
     let types = Some(activity.collect::<EventTypes>());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 use lastseen_event::Position;
-use lastseen_projections::{Before, Day, DayRow, Period, PeriodRow, Scope, TypeSet};
+use lastseen_projections::{Before, Day, Period, Scope, SeriesRow, TypeSet};
 use parking_lot::Mutex;
 
 use crate::query::span::Span;
@@ -15,41 +15,10 @@ use crate::query::span::Span;
 /// Rows kept, about 100 bytes each; then the series that was asked for longest ago makes room.
 const ROWS_MAX: usize = 200_000;
 
-/// A row of either kind.
-#[derive(Clone, Debug)]
-pub(crate) enum Row {
-    Day(DayRow),
-    Period(PeriodRow),
-}
-
-impl Row {
-    pub(crate) fn day(&self) -> Option<&DayRow> {
-        match self {
-            Self::Day(row) => Some(row),
-            Self::Period(_) => None,
-        }
-    }
-
-    pub(crate) fn period(&self) -> Option<&PeriodRow> {
-        match self {
-            Self::Period(row) => Some(row),
-            Self::Day(_) => None,
-        }
-    }
-
-    /// First to last day.
-    pub(crate) fn days(&self) -> RangeInclusive<Day> {
-        match self {
-            Self::Day(row) => row.day..=row.day,
-            Self::Period(row) => row.days.clone(),
-        }
-    }
-}
-
 /// A row and the position that the views reflected when it was counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
-    pub(crate) row: Row,
+    pub(crate) row: SeriesRow,
     pub(crate) position: Position,
 }
 
@@ -135,7 +104,7 @@ impl KeptRows {
         let of = series.entry(Key::of(whose, span)).or_default();
         of.asked = *asked;
         for kept in rows {
-            *count += usize::from(of.rows.insert(*kept.row.days().start(), kept).is_none());
+            *count += usize::from(of.rows.insert(*kept.row.days.start(), kept).is_none());
         }
         while *count > ROWS_MAX {
             let Some(oldest) = series.iter().min_by_key(|(_, of)| of.asked).map(|(key, _)| *key) else {

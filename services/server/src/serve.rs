@@ -79,7 +79,6 @@ pub async fn serve(
     let app = Arc::new(App {
         engine: OnceLock::new(),
         folded_events: AtomicU64::new(0),
-        persons: config.persons,
         future_tolerance: config.future_tolerance,
     });
     let (stop, stopping) = watch::channel(false);
@@ -107,12 +106,12 @@ pub async fn serve(
 /// Opens the store, then watches it. Resolves only when something is wrong.
 async fn run_engine(app: Arc<App>, config: ServeConfig) -> ServeError {
     let opening = app.clone();
-    let ServeConfig { data, segment_events, segment_age, snapshot_events, .. } = config;
+    let ServeConfig { data, persons, segment_events, segment_age, snapshot_events, .. } = config;
     let path = data.clone();
     let options = LogOptions { segment_events, segment_age, ..LogOptions::default() };
     let opened = tasks::blocking(move || {
         let progress = |events| opening.folded_events.store(events, Ordering::Relaxed);
-        Engine::open(&path, (options, snapshot_events), Arc::new(SystemClock), progress)
+        Engine::open(&path, (options, snapshot_events, persons), Arc::new(SystemClock), progress)
     });
     match opened.await {
         Ok((engine, ended)) => {

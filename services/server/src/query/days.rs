@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use lastseen_event::{Position, UtcInstant};
-use lastseen_projections::{Day, DayRow, Period, PeriodRow, Scope};
+use lastseen_projections::{Day, Period, Scope, SeriesRow};
 use serde::Serialize;
 
 use super::answer::{DEFINITION, json};
@@ -19,7 +19,7 @@ use crate::app::AppState;
 use crate::engine::Engine;
 use crate::live::SharedViews;
 use crate::problem::Problem;
-use crate::rows::{Kept, Row, Whose};
+use crate::rows::{Kept, Whose};
 use crate::{history, tasks};
 
 #[derive(Serialize)]
@@ -67,12 +67,12 @@ struct PeriodAnswer {
 }
 
 impl DayAnswer {
-    fn new(row: &DayRow, partial: bool) -> Self {
+    fn new(row: &SeriesRow, partial: bool) -> Self {
         Self {
-            date: row.day.to_string(),
-            dau: row.dau,
-            wau: row.wau,
-            mau: row.mau,
+            date: row.days.start().to_string(),
+            dau: row.active,
+            wau: row.wau.unwrap_or_default(),
+            mau: row.mau.unwrap_or_default(),
             new: row.new,
             returning: row.returning,
             resurrected: row.resurrected,
@@ -83,7 +83,7 @@ impl DayAnswer {
 }
 
 impl PeriodAnswer {
-    fn new(row: &PeriodRow, partial: bool) -> Self {
+    fn new(row: &SeriesRow, partial: bool) -> Self {
         Self {
             from: row.days.start().to_string(),
             to: row.days.end().to_string(),
@@ -111,14 +111,12 @@ pub(crate) async fn answer(
     let span = Arc::new(dates.at(now, &engine.calendars)?);
     let (rows, position) = rows((engine, &live), scope, &span, now).await?;
     let partial = |last: Day| span.calendar.end(last) >= now;
-    let periods = |rows: &[Row]| {
-        let periods = rows.iter().filter_map(Row::period);
-        periods.map(|row| PeriodAnswer::new(row, partial(*row.days.end()))).collect()
+    let periods = |rows: &[SeriesRow]| {
+        rows.iter().map(|row| PeriodAnswer::new(row, partial(*row.days.end()))).collect()
     };
     let rows = match span.period {
         Period::Day => {
-            let days = rows.iter().filter_map(Row::day);
-            Rows::Days(days.map(|row| DayAnswer::new(row, partial(row.day))).collect())
+            Rows::Days(rows.iter().map(|row| DayAnswer::new(row, partial(*row.days.end()))).collect())
         }
         Period::Week => Rows::Weeks(periods(&rows)),
         Period::Month => Rows::Months(periods(&rows)),
@@ -133,7 +131,7 @@ async fn rows(
     scope: Scope,
     span: &Arc<Span>,
     now: UtcInstant,
-) -> Result<(Vec<Row>, Position), Problem> {
+) -> Result<(Vec<SeriesRow>, Position), Problem> {
     let wanted = span.period.covering(&span.days);
     let retracted = live.read().retracted().clone();
     let of = Whose { scope, left_out: retracted.len() };
@@ -145,11 +143,11 @@ async fn rows(
             let changed = match (span.is_live(), span.period) {
                 (true, Period::Day) => views.day_changed_at(*days.end()),
                 (true, period) => views.period_changed_at(period, days),
-                (false, _) => views.told_by(span.calendar.end(*days.end())),
+                (false, _) => views.activity_changed_by(span.calendar.end(*days.end())),
             };
             changed <= kept.position
         };
-        let rows: Vec<Option<Row>> = wanted
+        let rows: Vec<Option<SeriesRow>> = wanted
             .iter()
             .map(|days| kept.get(days.start()).filter(|kept| holds(days, kept)).map(|kept| kept.row.clone()))
             .collect();
@@ -187,20 +185,17 @@ async fn rows(
             asking.rows.keep_before(of, (before.clone(), position));
             sets.set_before(before);
         }
-        match period {
-            Period::Day => sets.by_day().into_iter().map(Row::Day).collect::<Vec<_>>(),
-            period => sets.by_period(period).into_iter().map(Row::Period).collect(),
-        }
+        sets.rows(period)
     });
     let counted = counted.await;
-    let closed = counted.iter().filter(|row| span.calendar.end(*row.days().end()) < now);
+    let closed = counted.iter().filter(|row| span.calendar.end(*row.days.end()) < now);
     engine.rows.keep(of, span, closed.map(|row| Kept { row: row.clone(), position }));
     rows.splice(missing, counted.into_iter().map(Some));
     Ok((rows.into_iter().flatten().collect(), position))
 }
 
 /// From the first to behind the last period that has no row.
-fn missing(rows: &[Option<Row>]) -> Option<Range<usize>> {
+fn missing(rows: &[Option<SeriesRow>]) -> Option<Range<usize>> {
     let first = rows.iter().position(Option::is_none)?;
     let last = rows.iter().rposition(Option::is_none)?;
     Some(first..last + 1)

@@ -11,7 +11,6 @@ use super::params::Params;
 use super::scope::{self, Question};
 use super::tenant::ScopePath;
 use crate::app::AppState;
-use crate::config::Persons;
 use crate::problem::Problem;
 
 #[derive(Serialize)]
@@ -33,8 +32,8 @@ struct Answer<'a> {
 struct Counts(Vec<(&'static str, u64)>);
 
 impl Counts {
-    fn of(summary: &Summary, persons: Persons) -> Self {
-        Self(summary.named(persons == Persons::UserId))
+    fn of(summary: &Summary) -> Self {
+        Self(summary.named())
     }
 }
 
@@ -63,7 +62,7 @@ pub(crate) async fn answer(
         Some(()) => {
             let earlier = question.previous(at);
             let (summary, _) = earlier.summary((engine, &live), scope, earlier.at(at)).await?;
-            Some(Counts::of(&summary, app.persons))
+            Some(Counts::of(&summary))
         }
         None => None,
     };
@@ -72,7 +71,7 @@ pub(crate) async fn answer(
         tenant_id: tenant_id.as_deref(),
         window: &question.window.text,
         as_of: question.as_of,
-        counts: Counts::of(&summary, app.persons),
+        counts: Counts::of(&summary),
         previous,
         position: position.get(),
         definition: DEFINITION,

@@ -52,7 +52,7 @@ impl Serialize for TenantRow {
         use serde::ser::SerializeMap as _;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("tenant_id", &self.tenant_id)?;
-        for (name, count) in self.summary.named(false) {
+        for (name, count) in self.summary.named() {
             map.serialize_entry(name, &count)?;
         }
         map.end()
@@ -68,7 +68,7 @@ struct Sort {
 
 impl Sort {
     fn key(self, row: &TenantRow) -> Option<i64> {
-        let count = row.summary.named(false)[self.count?].1;
+        let count = row.summary.named()[self.count?].1;
         Some(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
@@ -182,7 +182,7 @@ fn sort(text: &str) -> Result<Sort, String> {
     let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
     match place_of(name) {
         None if name != "tenant_id" => {
-            let names: Vec<_> = Summary::default().named(false).into_iter().map(|(name, _)| name).collect();
+            let names: Vec<_> = Summary::default().named().into_iter().map(|(name, _)| name).collect();
             Err(format!("expected tenant_id, {}, or one of them behind a -", names.join(", ")))
         }
         count => Ok(Sort { count, descending }),
@@ -191,5 +191,5 @@ fn sort(text: &str) -> Result<Sort, String> {
 
 /// Where a count stands among all counts.
 fn place_of(name: &str) -> Option<usize> {
-    Summary::default().named(false).iter().position(|(of, _)| *of == name)
+    Summary::default().named().iter().position(|(of, _)| *of == name)
 }
