@@ -129,7 +129,8 @@ impl TenantsByNewest {
         let is_later = |tenant: &u32| newest(TenantOrdinal::new(*tenant)) >= Some(cut);
         let later: RoaringBitmap = tenants.iter().filter(is_later).collect();
         let earlier = Bucket::of(tenants - &later);
-        self.buckets.insert(cut, Bucket::of(later));
+        // The next bucket may start at the cut already. Then nobody is later.
+        self.buckets.entry(cut).or_insert_with(|| Bucket::of(later));
         if cut > median && median > start {
             // Only the least instant is left below the cut.
             self.buckets.insert(start, Bucket::default());
