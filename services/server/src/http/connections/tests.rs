@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::*;
 
 /// Far more than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// A limit that is meant to be met.
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -73,7 +73,7 @@ impl Running {
 /// All that comes until the server closes, or resets after it has answered.
 fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
-    let mut part = [0; 65536];
+    let mut part = vec![0; 65536];
     loop {
         match stream.read(&mut part) {
             Ok(0) => break,
