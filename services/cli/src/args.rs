@@ -13,6 +13,7 @@ use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{BatchName, Position, UtcInstant};
 use lastseen_log::LogOptions;
 use lastseen_projections::{TypeSet, Window};
+use lastseen_server::{ConnectionLimits, Origin};
 use tracing_subscriber::filter::Targets;
 
 /// Who was last seen when, and how many users are active.
@@ -104,9 +105,33 @@ pub(crate) struct ServeArgs {
     /// How many events make a new snapshot of the views due, from which the next start goes on
     #[arg(long, value_name = "N", env = "LASTSEEN_SNAPSHOT_EVENTS", default_value = "10000000", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
     pub(crate) snapshot_events: u64,
-    /// What to log to stderr: error, warn, info, debug or trace, also per module: `info,lastseen_log=debug`
-    #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info")]
+    #[command(flatten)]
+    pub(crate) connections: ConnectionArgs,
+    /// A site whose pages may use the API through a browser, such as `https://app.example`; may be given several times
+    ///
+    /// Pages of other sites are refused, because any page on the web could otherwise ask through its reader's browser.
+    #[arg(long = "cors-origin", value_name = "ORIGIN", env = "LASTSEEN_CORS_ORIGIN", value_delimiter = ',')]
+    pub(crate) cors_origins: Vec<Origin>,
+    /// Log to stderr from this level on: error, warn, info, debug, trace or off, also per module: `info,lastseen_log=debug`
+    #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info", value_parser = log_filter)]
     pub(crate) log: Targets,
+}
+
+/// Limits of connections.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConnectionArgs {
+    /// Connections at once; at the cap, whichever has been idle longest makes room. Each may hold a few 100 KiB
+    #[arg(long, value_name = "N", env = "LASTSEEN_CONNECTIONS_MAX", default_value = "1024", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) connections_max: usize,
+    /// Longest time for the head of a request; an honest one comes in one piece
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_HEAD_TIMEOUT", default_value = "10s", value_parser = time_limit)]
+    pub(crate) head_timeout: Duration,
+    /// Longest wait for a connection's next request; proxies mostly keep theirs for 60s and should be the first to close
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_IDLE_TIMEOUT", default_value = "75s", value_parser = time_limit)]
+    pub(crate) idle_timeout: Duration,
+    /// Longest time for which a client may take nothing of its answer; slow ones that take something are served
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_STALL_TIMEOUT", default_value = "60s", value_parser = time_limit)]
+    pub(crate) stall_timeout: Duration,
 }
 
 /// What `--persons` takes.
@@ -418,6 +443,42 @@ fn span(text: &str) -> Result<Duration, String> {
     number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(expected)
 }
 
+/// A limit of time: a [`span`] that is neither nothing nor more than a day.
+fn time_limit(text: &str) -> Result<Duration, String> {
+    let limit = span(text)?;
+    if limit.is_zero() || limit > ConnectionLimits::TIME_MAX {
+        return Err("expected a span from 1ms to 1d".to_owned());
+    }
+    Ok(limit)
+}
+
+/// A filter of the log: levels, each for all or for one module.
+///
+/// A bare word that is no level would name a module and let all others fall silent, so it is refused.
+fn log_filter(text: &str) -> Result<Targets, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
+    let is_module = |word: &str| {
+        word.split("::").all(|name| {
+            name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        })
+    };
+    for part in text.split(',') {
+        let is_known = match part.split_once('=') {
+            Some((module, level)) => is_module(module) && is_level(level),
+            None => is_level(part),
+        };
+        if !is_known {
+            return Err(format!(
+                "expected levels ({}), also per module as in info,lastseen_log=debug; found {part:?}",
+                LEVELS.join(", ")
+            ));
+        }
+    }
+    text.parse().map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())
+}
+
 /// The base URL of a server, without a slash at its end.
 fn server_url(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
@@ -447,6 +508,43 @@ mod tests {
             ["", "5", "m", "-5m", "1.5s", "5 m", "5M", "99999999999999999999s", "18446744073709551615d"]
         {
             assert!(span(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn limits_of_time_are_neither_nothing_nor_for_ever() {
+        assert_eq!(time_limit("1ms"), Ok(Duration::from_millis(1)));
+        assert_eq!(time_limit("1d"), Ok(ConnectionLimits::TIME_MAX));
+        for bad in ["0s", "25h", "2d", "18446744073709551615ms", "10"] {
+            assert!(time_limit(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_log_filter_has_levels_and_modules_with_levels() {
+        for filter in
+            ["info", "INFO", "off", "warn,lastseen_log=debug", "lastseen_server::fold=trace", "info,h2=off"]
+        {
+            assert!(log_filter(filter).is_ok(), "{filter}");
+        }
+        for bad in [
+            "",
+            "nonsense",
+            "lastseen_log",
+            "info,",
+            "info debug",
+            "a=loud",
+            "=info",
+            "a=",
+            "3",
+            "a=b=info",
+            "a:b=info",
+        ] {
+            let error = log_filter(bad).expect_err(bad);
+            assert!(
+                error.contains("trace")
+                    && error.contains(&format!("{:?}", bad.split(',').next_back().unwrap()))
+            );
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use lastseen_server::ServeConfig;
+use lastseen_server::{ConnectionLimits, ServeConfig};
 use tokio::sync::oneshot;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
@@ -63,6 +63,14 @@ fn config(args: ServeArgs) -> ServeConfig {
         segment_events: args.segment_events,
         segment_age: args.segment_age,
         snapshot_events: args.snapshot_events,
+        connections: ConnectionLimits {
+            head_timeout: args.connections.head_timeout,
+            idle_timeout: args.connections.idle_timeout,
+            stall_timeout: args.connections.stall_timeout,
+            connections_max: args.connections.connections_max,
+            ..ConnectionLimits::default()
+        },
+        cors_origins: args.cors_origins,
     }
 }
 

@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
 
+use crate::http::body_fault::{BodyFault, body_fault};
 use crate::problem::Problem;
 
 /// A body that has not arrived by then is given up.
@@ -22,7 +23,7 @@ pub(crate) fn content_type(headers: &HeaderMap) -> (Option<&str>, String) {
 /// Reads a body of at most `bytes_max` bytes.
 ///
 /// # Errors
-/// `body_too_large`, `interrupted_body`, `request_timeout`.
+/// `body_too_large`, `invalid_body`, `interrupted_body`, `request_timeout`.
 pub(crate) async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
     match tokio::time::timeout(PATIENCE, collect(body, bytes_max)).await {
         Ok(result) => result,
@@ -37,7 +38,10 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
     }
     let mut bytes = Vec::with_capacity(expected);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::interrupted_body())?;
+        let frame = frame.map_err(|error| match body_fault(&error) {
+            BodyFault::Malformed => Problem::malformed_chunk(),
+            BodyFault::Interrupted => Problem::interrupted_body(),
+        })?;
         let Some(data) = frame.data_ref() else { continue };
         if bytes.len() + data.len() > bytes_max {
             return Err(Problem::body_too_large(bytes_max));

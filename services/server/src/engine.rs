@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_log::{Commit, Log, LogOptions, OpenError, OsDisk};
+use lastseen_log::{Commit, LockedDisk, Log, LogOptions, OpenError, OsDisk};
 use lastseen_projections::{Selection, Views, ViewsBuilder};
 use lastseen_store::{Clock, Detail, EventReader, EventStore, ReadError, RecordedBatch, StoreFault};
 use parking_lot::Mutex;
@@ -74,19 +74,27 @@ const COUNTS_MAX: usize = 2;
 const DECODES_MAX: usize = 8;
 
 impl Engine {
-    /// Opens the log in `data` and folds its history. `progress` is told how many events were folded. The
-    /// receivers resolve when the fold thread and that of rebuilds end. Blocks.
+    /// Makes the directory `data` if it is not there, and keeps other processes out of it. Reads nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::Directory`]; [`EngineError::Open`] if another process is in.
+    pub(crate) fn lock(data: &Path) -> Result<LockedDisk, EngineError> {
+        let disk = OsDisk::new(data).map_err(|error| EngineError::Directory(error.into()))?;
+        LockedDisk::lock(Arc::new(disk)).map_err(EngineError::Open)
+    }
+
+    /// Opens the log in `data`, which `disk` is, and folds its history. `progress` is told how many events
+    /// were folded. The receivers resolve when the fold thread and that of rebuilds end. Blocks.
     ///
     /// # Errors
     /// [`EngineError`].
     pub(crate) fn open(
-        data: &Path,
+        (data, disk): (&Path, LockedDisk),
         (options, snapshot_events): (LogOptions, u64),
         clock: Arc<dyn Clock>,
         progress: impl Fn(u64),
     ) -> Result<(Self, [oneshot::Receiver<()>; 2]), EngineError> {
         let started = Instant::now();
-        let disk = OsDisk::new(data).map_err(|error| EngineError::Directory(error.into()))?;
         let (sender, work) = sync_channel(fold::QUEUE_GROUPS);
         let replacing = sender.clone();
         let (nudge, nudges) = sync_channel(1);
@@ -102,7 +110,7 @@ impl Engine {
             let _ = sender.send(Work::Commit(commit));
         };
         // The snapshot is read while the log is opened: neither needs the other until both are there.
-        let open = || Log::open(Arc::new(disk), options, clock.clone(), on_commit);
+        let open = || Log::open_locked(disk, options, clock.clone(), on_commit);
         let (snapshot, log) = tasks::side_by_side(|| Snapshot::read(data), open);
         let log = log.map_err(EngineError::Open)?;
         if let Some(torn) = log.torn_tail() {

@@ -15,6 +15,7 @@ mod engine;
 mod fold;
 mod health;
 mod history;
+mod http;
 mod ingest;
 mod live;
 mod problem;
@@ -29,6 +30,7 @@ mod snapshots;
 mod tasks;
 mod unread;
 
-pub use config::{Persons, ServeConfig};
+pub use config::{ConnectionLimits, Persons, ServeConfig};
+pub use http::origin::{InvalidOrigin, Origin};
 pub use serve::{ServeError, serve};
 pub use snapshot::{Snapshot, SnapshotError};

@@ -1,20 +1,19 @@
-//! Bringing the server up and down: listen at once, recover beside, stop in order.
+//! Bringing the server up and down: lock the directory, listen, recover beside, stop in order.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use axum::serve::ListenerExt;
-use lastseen_log::LogOptions;
+use lastseen_log::{LockedDisk, LogOptions};
 use lastseen_store::{StoreFault, SystemClock};
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::app::App;
 use crate::engine::{Engine, EngineError};
+use crate::http::connections;
 use crate::routes::router;
 use crate::{ServeConfig, tasks};
 
@@ -47,18 +46,11 @@ pub enum ServeError {
     /// The fold thread ended by itself.
     #[error("the fold thread stopped; events that were acknowledged are in the log")]
     FoldEnded,
-    /// Accepting connections failed.
-    #[error("serving failed")]
-    Http(#[source] StoreFault),
 }
 
-/// Requests that are still running this long after the signal to stop are cut off; none of them was
-/// acknowledged.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
-
 /// Serves until `shutdown` resolves, then finishes running requests, writes what waits and ends the log.
-/// `on_listening` is called with the address once connections are accepted; the store may still be recovering,
-/// which `/readyz` tells.
+/// `on_listening` is called with the address once the directory is locked and connections are accepted; the
+/// store may still be recovering, which `/readyz` tells.
 ///
 /// # Errors
 /// [`ServeError`].
@@ -72,8 +64,13 @@ pub async fn serve(
     }
     let listen_error =
         |error: std::io::Error| ServeError::Listen { address: config.listen, source: error.into() };
+    let path = config.data.clone();
+    let locked = tasks::blocking(move || Engine::lock(&path)).await;
+    let disk = locked.map_err(|source| ServeError::Engine { data: config.data.clone(), source })?;
     let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
-    on_listening(listener.local_addr().map_err(listen_error)?);
+    let address = listener.local_addr().map_err(listen_error)?;
+    tracing::info!(%address, "listening");
+    on_listening(address);
     tracing::warn!("no API keys: everyone on this machine may publish and query");
 
     let app = Arc::new(App {
@@ -82,17 +79,26 @@ pub async fn serve(
         persons: config.persons,
         future_tolerance: config.future_tolerance,
     });
-    let (stop, stopping) = watch::channel(false);
-    let mut engine = std::pin::pin!(run_engine(app.clone(), config));
-    let mut http = std::pin::pin!(run_http(listener, app.clone(), stopping));
+    let (stop, stopping) = oneshot::channel::<()>();
+    let stopped = async {
+        // The sender is dropped unused.
+        let _ = stopping.await;
+    };
+    let router = router(app.clone(), config.cors_origins.clone().into());
+    let mut http = std::pin::pin!(connections::serve(listener, router, config.connections.clone(), stopped));
+    let mut engine = std::pin::pin!(run_engine(app.clone(), config, disk));
     let failed = tokio::select! {
         error = &mut engine => Some(error),
         () = shutdown => None,
-        result = &mut http => Some(result.err().unwrap_or(ServeError::FoldEnded)),
+        // It ends when it is told to, which nobody has done.
+        _ = &mut http => Some(ServeError::FoldEnded),
     };
-    stop.send_replace(true);
-    if failed.is_none() && tokio::time::timeout(DRAIN_PATIENCE, &mut http).await.is_err() {
-        tracing::warn!("some requests did not finish in time and were cut off");
+    drop(stop);
+    if failed.is_none() {
+        let cut_off = http.await;
+        if cut_off > 0 {
+            tracing::warn!(cut_off, "some requests did not finish in time and were cut off");
+        }
     }
     if let Some(engine) = app.engine.get().cloned() {
         tasks::blocking(move || engine.close()).await;
@@ -105,14 +111,14 @@ pub async fn serve(
 }
 
 /// Opens the store, then watches it. Resolves only when something is wrong.
-async fn run_engine(app: Arc<App>, config: ServeConfig) -> ServeError {
+async fn run_engine(app: Arc<App>, config: ServeConfig, disk: LockedDisk) -> ServeError {
     let opening = app.clone();
     let ServeConfig { data, segment_events, segment_age, snapshot_events, .. } = config;
     let path = data.clone();
     let options = LogOptions { segment_events, segment_age, ..LogOptions::default() };
     let opened = tasks::blocking(move || {
         let progress = |events| opening.folded_events.store(events, Ordering::Relaxed);
-        Engine::open(&path, (options, snapshot_events), Arc::new(SystemClock), progress)
+        Engine::open((&path, disk), (options, snapshot_events), Arc::new(SystemClock), progress)
     });
     match opened.await {
         Ok((engine, ended)) => {
@@ -129,23 +135,4 @@ async fn watch([fold, rebuilds]: [oneshot::Receiver<()>; 2]) -> ServeError {
         _ = fold => ServeError::FoldEnded,
         _ = rebuilds => ServeError::FoldEnded,
     }
-}
-
-async fn run_http(
-    listener: TcpListener,
-    app: Arc<App>,
-    mut stopping: watch::Receiver<bool>,
-) -> Result<(), ServeError> {
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let stopped = async move {
-        let _ = stopping.wait_for(|stop| *stop).await;
-    };
-    axum::serve(listener, router(app))
-        .with_graceful_shutdown(stopped)
-        .await
-        .map_err(|error| ServeError::Http(error.into()))
 }

@@ -1,0 +1,104 @@
+//! Origins: the sites that a browser names as the source of a request (RFC 6454).
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::hosts::{Host, host_and_port};
+
+/// A site: `scheme://host[:port]`, compared by its parts, the host without regard to case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+/// A text that is not an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected an origin such as https://app.example or http://localhost:3000, without a path; * is not possible"
+)]
+pub struct InvalidOrigin;
+
+impl FromStr for Origin {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        let (scheme, rest) = text.split_once("://").ok_or(InvalidOrigin)?;
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return Err(InvalidOrigin),
+        };
+        let (host, port) = host_and_port(rest).ok_or(InvalidOrigin)?;
+        if host.contains('*') {
+            return Err(InvalidOrigin);
+        }
+        Ok(Self { scheme, host: host.to_ascii_lowercase(), port: port.unwrap_or(scheme.port()) })
+    }
+}
+
+impl Origin {
+    /// The host of the site.
+    pub(crate) fn host(&self) -> Host<'_> {
+        Host(&self.host)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.scheme == Scheme::Http { "http" } else { "https" };
+        write!(formatter, "{scheme}://{}", self.host)?;
+        if self.port == self.scheme.port() { Ok(()) } else { write!(formatter, ":{}", self.port) }
+    }
+}
+
+impl Scheme {
+    fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_a_scheme_a_host_and_perhaps_a_port() {
+        for (text, printed) in [
+            ("https://app.example", "https://app.example"),
+            ("HTTPS://App.Example:443", "https://app.example"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("http://[::1]:80", "http://[::1]"),
+        ] {
+            assert_eq!(text.parse::<Origin>().map(|origin| origin.to_string()).as_deref(), Ok(printed));
+        }
+        for bad in [
+            "",
+            "*",
+            "null",
+            "app.example",
+            "//app.example",
+            "https://",
+            "https://*.app.example",
+            "https://app.example/",
+            "https://app.example?x",
+            "https://ada@app.example",
+            "https://app.example:x",
+            "https://app.example:65536",
+            "ftp://app.example",
+            "https://app.example https://b.example",
+        ] {
+            assert_eq!(bad.parse::<Origin>(), Err(InvalidOrigin), "{bad}");
+        }
+    }
+}
