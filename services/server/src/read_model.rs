@@ -17,6 +17,9 @@ mod restore;
 pub(crate) mod snapshot;
 mod snapshotting;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
