@@ -64,6 +64,8 @@ fn assert_truth(server: &Server, truth: &Value) {
             };
             let found = server.client().ask(&format!("{path}?as_of={as_of}"));
             for (name, count) in &expected {
+                // The truth was computed when this number had another name.
+                let name = if name == "estimated_only" { "estimated_users" } else { name };
                 assert_eq!(found[name], *count, "{name} of {scope} as of {as_of}");
             }
         }
@@ -73,7 +75,7 @@ fn assert_truth(server: &Server, truth: &Value) {
             let [tenant, user] = ["tenant_id", "user_id"].map(|name| expected[name].as_str().unwrap());
             let found = server.client().ask(&format!("/v1/tenants/{tenant}/users/{user}"));
             assert_eq!(found["last_seen_at"], expected["last_seen_at"], "{tenant} {user}");
-            assert_eq!(found["provenance"], provenance, "{tenant} {user}");
+            assert_eq!(found["last_seen_provenance"], provenance, "{tenant} {user}");
         }
     }
 }
@@ -246,7 +248,7 @@ fn refused_rows_are_written_to_a_file_and_the_others_are_stored() {
     );
     assert!(rejected.iter().all(|row| row.5.starts_with("expected ")), "{rejected:?}");
     let summary = server.client().ask("/v1/summary");
-    assert_eq!(numbers(&summary, &["total_users", "pending_users", "estimated_only"]), [2, 1, 0]);
+    assert_eq!(numbers(&summary, &["total_users", "pending_users", "estimated_users"]), [2, 1, 0]);
 }
 
 /// Spreadsheets and other databases: CRLF, a byte order mark, other delimiters, dates alone.

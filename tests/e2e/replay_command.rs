@@ -19,8 +19,8 @@ const COUNTS: [&str; 8] = [
     "active_users",
     "inactive_users",
     "deleted_users",
-    "observed",
-    "estimated_only",
+    "observed_users",
+    "estimated_users",
 ];
 
 fn lastseen(arguments: &[&str], data: &Path) -> Ended {
