@@ -5,12 +5,14 @@
 
 mod analysts;
 mod answers;
+mod answers_form;
 mod backfill;
 mod bad_input;
 mod bodies;
 mod connections;
 mod crash;
 mod days;
+mod every_route;
 mod git_history;
 mod history;
 mod idempotency;
@@ -18,6 +20,7 @@ mod import;
 mod lists;
 mod lookup;
 mod naive_recount;
+mod overload;
 mod pages;
 mod positions;
 mod postgres;

@@ -1,5 +1,7 @@
 //! Taking a backfill back: its name is dead, and every number is as if it had never been, with no answer in between.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -459,4 +461,158 @@ fn the_position_of_a_retraction_is_reached_and_stays() {
     server.kill9();
     drop(std::fs::remove_dir_all(data.path().join("snapshots")));
     all(Server::start(BINARY, data.path()).client());
+}
+
+#[test]
+fn a_batch_is_taken_back_only_with_the_number_of_events_that_was_told() {
+    let (server, _data) = sealing_server("5");
+    let client = server.client();
+    let mut events = Events::seeded(77);
+    let mut login = |user: &str| {
+        let mut event = events.login(("acme", user), instant::now());
+        event["batch"] = "b".into();
+        event
+    };
+    let all: Vec<_> = (0..7).map(|user| login(&format!("u{user}"))).collect();
+    client.publish(&all);
+    let position = || client.ask("/v1/summary")["position"].clone();
+    let before = position();
+    assert_eq!(client.ask("/v1/backfills/b")["events"], 7);
+    for without in ["", "?events=", "?events=x", "?events=-7", "?events=7.0", "?events=7&events=7"] {
+        let problem = delete_of(client, "b", without).problem(400, "invalid_parameter", without);
+        assert_eq!(problem["field"], "events", "{without}");
+    }
+    for query in ["?batch=b", "?events=7&min_position=1"] {
+        delete_of(client, "b", query).problem(400, "unknown_parameter", query);
+    }
+    for other in ["?events=0", "?events=6", "?events=8", "?events=18446744073709551615"] {
+        let problem = delete_of(client, "b", other).problem(409, "count_changed", other);
+        assert_eq!(problem["field"], "events", "{other}");
+        assert_eq!(problem["detail"], "the batch has 7 events; nothing was retracted");
+    }
+    delete_of(client, "unheard", "?events=0").problem(404, "unknown_batch", "a name that no event has");
+    delete_of(client, "unheard", "").problem(400, "invalid_parameter", "a name that no event has");
+    assert_eq!((position(), state(client, "b")), (before, "active".to_owned()), "nothing was recorded");
+
+    // One comes in between; one that comes again is none.
+    client.publish(&[login("one more")]);
+    client.publish(&all);
+    delete_of(client, "b", "?events=7").problem(409, "count_changed", "what was told before");
+    let taken = delete_of(client, "b", "?events=8");
+    assert_eq!((taken.status, &taken.json()["events"]), (202, &json!(8)));
+    retract(client, "b");
+    assert_eq!(client.ask("/v1/summary")["total_users"], 0);
+    // Again: the number is the same, and so is the answer.
+    let after = position();
+    assert_eq!(delete_of(client, "b", "?events=8").status, 202);
+    delete_of(client, "b", "?events=7").problem(409, "count_changed", "another number of a dead batch");
+    assert_eq!(position(), after);
+}
+
+/// What a server answers, one request after the other; what it was asked.
+fn scripted(answers: Vec<(&'static str, String)>) -> (String, thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = thread::spawn(move || {
+        let answer = |(status, body): (&str, String)| {
+            let (stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            let request = lines.next().unwrap();
+            assert!(lines.count() > 0, "a head");
+            let head = "content-type: application/json\r\nconnection: close";
+            let length = body.len();
+            write!(&stream, "HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+            request
+        };
+        answers.into_iter().map(answer).collect()
+    });
+    (url, asked)
+}
+
+#[test]
+fn the_command_asks_again_when_events_of_the_batch_came_in_between() {
+    let told = |state: &str, events: u32| {
+        ("200 OK", json!({"batch": "a b", "state": state, "events": events, "types": {}, "position": 9}).to_string())
+    };
+    let changed = || {
+        let problem = json!({"code": "count_changed", "detail": "the batch has another number of events"});
+        ("409 Conflict", problem.to_string())
+    };
+    let recorded = ("202 Accepted", told("retracting", 1_200).1);
+    let busy = ("503 Service Unavailable", json!({"code": "overloaded", "detail": "later"}).to_string());
+    let (url, asked) = scripted(vec![
+        told("active", 5),
+        changed(),
+        told("active", 1_100),
+        busy,
+        changed(),
+        told("active", 1_200),
+        recorded,
+        told("retracting", 1_200),
+        told("retracted", 1_200),
+    ]);
+    let mut command = Command::new(BINARY);
+    command.args(["backfill", "retract", "a b", "--server", &url]);
+    let ended = Process::start(command).wait(WITHIN);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.starts_with("took back a b with 1,200 events in "), "{}", ended.stdout);
+    let asked = asked.join().unwrap();
+    let lines: Vec<_> = asked.iter().map(|line| line.trim_end_matches(" HTTP/1.1")).collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /v1/backfills/a%20b",
+            "DELETE /v1/backfills/a%20b?events=5",
+            "GET /v1/backfills/a%20b",
+            "DELETE /v1/backfills/a%20b?events=1100",
+            "DELETE /v1/backfills/a%20b?events=1100",
+            "GET /v1/backfills/a%20b",
+            "DELETE /v1/backfills/a%20b?events=1200",
+            "GET /v1/backfills/a%20b",
+            "GET /v1/backfills/a%20b",
+        ]
+    );
+    // Of a batch that is gone already it says the same, and asks for nothing more.
+    let (url, asked) = scripted(vec![told("retracted", 1)]);
+    let mut command = Command::new(BINARY);
+    command.args(["backfill", "retract", "a b", "--server", &url]);
+    let ended = Process::start(command).wait(WITHIN);
+    assert!(ended.stdout.starts_with("took back a b with 1 events in "), "{}", ended.stdout);
+    assert_eq!(asked.join().unwrap().len(), 1);
+}
+
+/// Events of a batch come as fast as they can while it is taken back: all that were stored are gone, and the command says how many.
+#[test]
+fn a_batch_that_grows_is_taken_back_with_all_of_its_events() {
+    let (server, _data) = sealing_server("400");
+    let client = server.client();
+    client.publish(&[Events::seeded(78).login(("acme", "kept"), instant::now())]);
+    let publish = |seed| {
+        let (mut events, mut stored) = (Events::seeded(seed), 0);
+        loop {
+            let mut event = events.login(("acme", &format!("{seed} {stored}")), instant::now());
+            event["batch"] = "grows".into();
+            let answer = client.post_json("/v1/events", &event);
+            if answer.status == 409 {
+                answer.problem(409, "batch_retracted", "its name is dead");
+                return stored;
+            }
+            answer.ok("an event of the batch");
+            stored += 1;
+        }
+    };
+    let (stored, ended) = thread::scope(|scope| {
+        let publishing: Vec<_> = (790..793_u64).map(|seed| scope.spawn(move || publish(seed))).collect();
+        let begun = eventually(WITHIN, || (client.get("/v1/backfills/grows").status == 200).then_some(()));
+        assert!(begun.is_some(), "{}", server.stderr());
+        let mut command = Command::new(BINARY);
+        command.args(["backfill", "retract", "grows", "--server", server.url()]);
+        let ended = Process::start(command).wait(WITHIN);
+        (publishing.into_iter().map(|publishing| publishing.join().unwrap()).sum::<u64>(), ended)
+    });
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let said = ended.stdout.replace(',', "");
+    assert!(said.starts_with(&format!("took back grows with {stored} events in ")), "{stored}: {said}");
+    assert_eq!(client.ask("/v1/backfills/grows")["events"], stored);
+    assert_eq!(client.ask("/v1/summary")["total_users"], 1);
 }
