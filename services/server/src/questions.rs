@@ -122,12 +122,11 @@ impl Questions {
         dates: Dates,
         now: UtcInstant,
     ) -> Result<Arc<Span>, QuestionError> {
-        let calendar = match self.calendars.known(dates.zone) {
-            Some(calendar) => calendar,
-            None => {
-                let (asking, zone) = (self.clone(), dates.zone);
-                tasks::blocking(move || asking.calendars.make(zone)).await
-            }
+        let calendar = if let Some(calendar) = self.calendars.known(dates.zone) {
+            calendar
+        } else {
+            let (asking, zone) = (self.clone(), dates.zone);
+            tasks::blocking(move || asking.calendars.make(zone)).await
         };
         dates.at(now, calendar).map(Arc::new)
     }

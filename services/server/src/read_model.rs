@@ -25,7 +25,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_log::{Commit, Disk, Log, LogOptions, OpenError};
+use lastseen_log::{Commit, Disk, LockedDisk, Log, LogOptions, OpenError, Part};
 use lastseen_store::{Clock, EventStore, ReadError, StoreFault};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -98,13 +98,21 @@ pub enum StartError {
 }
 
 impl ReadModel {
+    /// Keeps other processes out of the log on `disk`. Reads nothing.
+    ///
+    /// # Errors
+    /// [`StartError::Open`] if another process is in.
+    pub(crate) fn lock(disk: Arc<dyn Disk>) -> Result<LockedDisk, StartError> {
+        LockedDisk::lock(disk).map_err(StartError::Open)
+    }
+
     /// Opens the log on `disk` and folds its history; the snapshot of the views is in `data`, the same directory.
     /// `progress` is told how many events were folded. Blocks.
     ///
     /// # Errors
     /// [`StartError`]; nothing was changed but what recovery mends.
     pub(crate) fn open(
-        (disk, data): (Arc<dyn Disk>, &Path),
+        (disk, data): (LockedDisk, &Path),
         options: ReadModelOptions,
         clock: Arc<dyn Clock>,
         progress: impl Fn(u64),
@@ -124,7 +132,7 @@ impl ReadModel {
             // Fails only when the fold thread is gone; the append then ends as "outcome unknown".
             let _ = sender.send(Work::Commit(commit));
         };
-        let open = || Log::open(disk, options.log, clock.clone(), on_commit);
+        let open = || Log::open_locked(disk, options.log, clock.clone(), on_commit);
         let (snapshot, log) = tasks::join(|| Snapshot::read(data), open);
         let log = log.map_err(StartError::Open)?;
         if let Some(torn) = log.torn_tail() {
@@ -177,7 +185,7 @@ impl ReadModel {
 
     /// The live views, and the position and instant they hold for.
     pub(crate) fn reading(&self) -> Reading {
-        Reading::of(self.live.get(), self.clock.now())
+        Reading::of(self.live.get(), self.log.id(), self.clock.now())
     }
 
     /// The last position that the views reflect.
@@ -194,7 +202,19 @@ impl ReadModel {
 
     /// Every part that stands still, of the log and of the threads beside it; empty: all is well.
     pub(crate) fn standstills(&self) -> Vec<Standstill> {
-        self.health.standstills()
+        let of_log = self.log.health().standstills.into_iter().map(|it| Standstill {
+            part: it.part.as_str(),
+            since: it.since,
+            cause: it.cause,
+            is_final: it.is_final,
+        });
+        of_log.chain(self.health.standstills()).collect()
+    }
+
+    /// The cause for which the writer takes no appends until the log is opened again. `None`: it takes them.
+    pub(crate) fn closed(&self) -> Option<String> {
+        let mut standstills = self.log.health().standstills.into_iter();
+        standstills.find(|it| it.part == Part::Writer && it.is_final).map(|it| it.cause)
     }
 
     /// Takes no more events, makes durable and folds those that wait, ends the log. Blocks.

@@ -130,10 +130,7 @@ impl Admission {
     }
 
     fn deadline(&self) -> Deadline {
-        Deadline {
-            until: Instant::now() + self.limits.deadline,
-            seconds: self.limits.deadline.as_secs(),
-        }
+        Deadline { until: Instant::now() + self.limits.deadline, seconds: self.limits.deadline.as_secs() }
     }
 }
 

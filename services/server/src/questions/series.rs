@@ -145,7 +145,9 @@ impl Questions {
         if let Some((missing, days)) = missing {
             let sets = match sets {
                 Some(sets) => sets,
-                None => self.scan_days((reading, position), (scope, &span, days.clone()), permit.deadline())?,
+                None => {
+                    self.scan_days((reading, position), (scope, &span, days.clone()), permit.deadline())?
+                }
             };
             permit.deadline().check()?;
             let of = CacheScope { scope, retracted: reading.retracted.len() };

@@ -113,7 +113,7 @@ impl Questions {
     /// How many members a scope has, deleted ones included.
     pub(super) fn members_of(&self, reading: &Reading, scope: Scope) -> usize {
         match scope {
-            Scope::All => self.model.log().members().len() as usize,
+            Scope::All => self.model.log().members().len(),
             Scope::Tenant(tenant) => members_of_tenant(&reading.views(), tenant),
         }
     }

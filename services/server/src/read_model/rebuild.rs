@@ -85,10 +85,7 @@ impl Rebuilds {
                 return Ok(());
             }
             let started = Instant::now();
-            tracing::info!(
-                batches = wanted.len(),
-                "rebuilding the views without the retracted batches"
-            );
+            tracing::info!(batches = wanted.len(), "rebuilding the views without the retracted batches");
             let (views, reached) = self.build(wanted, nudges)?;
             let (replaced, answer) = channel();
             let work = Work::Replace(Rebuilt { views, reached, replaced });

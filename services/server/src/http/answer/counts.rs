@@ -7,6 +7,7 @@ use crate::config::Persons;
 
 /// Numbers of members.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names on the wire")]
 pub(in crate::http) struct UserCounts {
     total_users: u64,
     pending_users: u64,
@@ -59,10 +60,8 @@ impl From<&Summary> for UserCounts {
 impl Counts {
     pub(in crate::http) fn new(summary: &Summary, persons: Persons) -> Self {
         let overall = summary.overall.as_ref();
-        let tenants = overall.map(|overall| TenantCounts {
-            tenants: overall.tenants,
-            active_tenants: overall.active_tenants,
-        });
+        let tenants = overall
+            .map(|overall| TenantCounts { tenants: overall.tenants, active_tenants: overall.active_tenants });
         let overall = overall.filter(|_| persons == Persons::UserId);
         let persons = overall.map(|overall| PersonCounts {
             total_persons: overall.total_persons,

@@ -101,8 +101,9 @@ pub(in crate::http) async fn active_users(ask: Ask<SeriesParams>) -> Result<Json
     let Series { span, rows, position, at } = Arc::as_ref(&series);
     let rows: Vec<_> = rows.iter().map(|row| Row::new(row, span.is_partial(*row.days.end(), *at))).collect();
     // With both dates given and every period over, nothing but new events changes a row.
-    let is_fixed = params.span.from.is_some() && params.span.to.is_some() && rows.iter().all(|row| !row.partial);
-    let version = Version { position: *position, retracted: reading.retracted.len() };
+    let is_fixed =
+        params.span.from.is_some() && params.span.to.is_some() && rows.iter().all(|row| !row.partial);
+    let version = Version::of(&reading, *position);
     let (count, head) = (rows.len(), SpanHead::new(ask.tenant_id(), span, *at));
     let body = ActiveUsers { head, rows, position: position.get(), definition: DEFINITION };
     Ok(Json::new(body).rows(count).version(is_fixed.then_some(version)))

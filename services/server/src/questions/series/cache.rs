@@ -1,6 +1,7 @@
 //! Rows of series that were counted before. Only rows of periods that are over are kept; the views say whether one
 //! still holds.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -115,8 +116,8 @@ impl SeriesCache {
         }
         let mut inner = self.0.lock();
         let key = Key::new(of, span);
-        if !inner.series.contains_key(&key) {
-            inner.series.insert(key, Series::default());
+        if let Entry::Vacant(vacant) = inner.series.entry(key) {
+            vacant.insert(Series::default());
             inner.rows += SERIES_ROWS;
         }
         inner.touch(key);
@@ -186,7 +187,8 @@ mod tests {
         assert_eq!(cache.rows(of(0), &span(days)).len(), 1_000, "it was asked for since");
         let inner = cache.0.lock();
         assert!(inner.rows <= ROWS_MAX);
-        assert_eq!(inner.rows, inner.series.values().map(|series| series.rows.len() + SERIES_ROWS).sum());
+        let rows: usize = inner.series.values().map(|series| series.rows.len() + SERIES_ROWS).sum();
+        assert_eq!(inner.rows, rows);
         assert_eq!(inner.by_age.len(), inner.series.len());
     }
 
