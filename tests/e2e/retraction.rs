@@ -616,3 +616,37 @@ fn a_batch_that_grows_is_taken_back_with_all_of_its_events() {
     assert_eq!(client.ask("/v1/backfills/grows")["events"], stored);
     assert_eq!(client.ask("/v1/summary")["total_users"], 1);
 }
+
+/// The same without the command: not one event more goes than the number that was accepted.
+#[test]
+fn what_is_taken_back_is_what_was_told_while_the_batch_grows() {
+    const ROUNDS: u64 = 5;
+    let (server, _data) = sealing_server("100000");
+    let client = server.client();
+    for round in 0..ROUNDS {
+        let batch = format!("b{round}");
+        let publish = |seed: u64| {
+            let mut events = Events::seeded(seed);
+            loop {
+                let mut event = events.login(("acme", "ada"), instant::now());
+                event["batch"] = batch.as_str().into();
+                if client.post_json("/v1/events", &event).status != 200 {
+                    return;
+                }
+            }
+        };
+        let (publish, path) = (&publish, format!("/v1/backfills/{batch}"));
+        let accepted = thread::scope(|scope| {
+            for publisher in 0..4 {
+                scope.spawn(move || publish(7_900 + round * 10 + publisher));
+            }
+            eventually(WITHIN, || {
+                let told = client.get(&path);
+                let events = if told.status == 200 { told.json()["events"].as_u64()? } else { return None };
+                let answer = delete_of(client, &batch, &format!("?events={events}"));
+                (answer.status == 202).then_some(events)
+            })
+        });
+        assert_eq!(client.ask(&path)["events"].as_u64(), accepted, "round {round}");
+    }
+}
