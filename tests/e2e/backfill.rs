@@ -64,8 +64,6 @@ fn assert_truth(server: &Server, truth: &Value) {
             };
             let found = server.client().ask(&format!("{path}?as_of={as_of}"));
             for (name, count) in &expected {
-                // The truth was computed when this number had another name.
-                let name = if name == "estimated_only" { "estimated_users" } else { name };
                 assert_eq!(found[name], *count, "{name} of {scope} as of {as_of}");
             }
         }

@@ -161,7 +161,9 @@ fn a_million_users_are_brought_in_compared_and_taken_back() {
     let estimates = rows(&format!(
         "gone IS NULL AND verified AND coalesce(changed, created AT TIME ZONE 'UTC') >= {days}"
     ));
-    let [active, observed] = numbers(&summary, &["active_users", "observed_users"])[..] else { panic!("two") };
+    let [active, observed] = numbers(&summary, &["active_users", "observed_users"])[..] else {
+        panic!("two")
+    };
     assert!(active >= estimates && active <= estimates + observed, "{active}, {estimates}, {observed}");
 
     let ended = run(&server, &["retract", "users"]);

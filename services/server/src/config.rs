@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lastseen_projections::Persons;
+
 use crate::origin::Origin;
 
 /// Settings of a server.
@@ -62,16 +64,6 @@ impl Default for ConnectionLimits {
             connections_max: 1024,
         }
     }
-}
-
-/// The meaning of a `user_id` across tenants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Persons {
-    /// The same `user_id` in several tenants is one person.
-    #[default]
-    UserId,
-    /// User ids mean something within their tenant only; answers leave persons out.
-    Off,
 }
 
 /// Bounds on costly work and on memory. The defaults fit a container of 1 GiB.

@@ -21,10 +21,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use lastseen_projections::Persons;
 use tokio::sync::Semaphore;
 
 use self::problem::Problem;
-use crate::config::{Limits, Persons, ServeConfig};
+use crate::config::{Limits, ServeConfig};
 use crate::memory::Memory;
 use crate::publishing::Publishing;
 use crate::questions::Questions;

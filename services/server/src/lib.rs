@@ -19,8 +19,9 @@ mod read_model;
 mod serve;
 mod tasks;
 
-pub use config::{ConnectionLimits, Limits, Persons, ServeConfig};
+pub use config::{ConnectionLimits, Limits, ServeConfig};
 pub use http::routes::{RouteInfo, routes};
+pub use lastseen_projections::Persons;
 pub use origin::{InvalidOrigin, Origin};
 pub use read_model::StartError;
 pub use read_model::snapshot::{Snapshot, SnapshotError};

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use lastseen_event::{Position, UtcInstant};
 use lastseen_log::{Commit, Disk, LockedDisk, Log, LogOptions, OpenError, Part};
+use lastseen_projections::Persons;
 use lastseen_store::{Clock, EventStore, ReadError, StoreFault};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -64,6 +65,8 @@ pub(crate) struct ReadModelOptions {
     pub(crate) log: LogOptions,
     /// Events that make a snapshot due.
     pub(crate) snapshot_events: u64,
+    /// The meaning of a `user_id` across tenants.
+    pub(crate) persons: Persons,
 }
 
 /// Resolves when a thread ends that the views cannot follow the log without.
@@ -138,7 +141,8 @@ impl ReadModel {
         if let Some(torn) = log.torn_tail() {
             tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
         }
-        let (views, events) = restore::views(snapshot, &log, progress).map_err(StartError::Read)?;
+        let (views, events) =
+            restore::views(snapshot, &log, options.persons, progress).map_err(StartError::Read)?;
         let (folded_sender, folded) = watch::channel(log.tail().position());
         let (log, live) = (Arc::new(log), Arc::new(Live::new(views)));
         let health = Health::new(clock.clone());

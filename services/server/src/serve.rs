@@ -142,11 +142,11 @@ async fn run_model(
     (config, disk): (ServeConfig, LockedDisk),
 ) -> ServeError {
     let opening = app.clone();
-    let ServeConfig { data, segment_events, segment_age, snapshot_events, .. } = config;
+    let ServeConfig { data, segment_events, segment_age, snapshot_events, persons, .. } = config;
     let path = data.clone();
     let log = LogOptions { segment_events, segment_age, ..LogOptions::default() };
     let model = tasks::blocking(move || {
-        let options = ReadModelOptions { log, snapshot_events };
+        let options = ReadModelOptions { log, snapshot_events, persons };
         let progress = |events| opening.folded(events);
         ReadModel::open((disk, &path), options, Arc::new(SystemClock), progress)
     });

@@ -68,8 +68,8 @@ impl Column {
             Self::PendingUsers => summary.pending_users,
             Self::NeverSeenUsers => summary.never_seen_users,
             Self::ActiveUsers => summary.active_users,
-            Self::ObservedUsers => summary.observed,
-            Self::EstimatedUsers => summary.estimated_only,
+            Self::ObservedUsers => summary.observed_users,
+            Self::EstimatedUsers => summary.estimated_users,
             Self::InactiveUsers => summary.inactive_users,
             Self::DeletedUsers => summary.deleted_users,
         };

@@ -102,8 +102,9 @@ impl Questions {
                 move || reader.reading(),
                 move |reading, permit| {
                     let deadline = permit.deadline();
+                    let left_out = (reading.retracted, asking.persons);
                     let (views, position) =
-                        scan::fold(asking.model.log(), (scope, selection), reading.retracted, deadline)?;
+                        scan::fold(asking.model.log(), (scope, selection), left_out, deadline)?;
                     Ok(Arc::new(Folded { views, position, _memory: permit.into_memory() }))
                 },
             )

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use lastseen_event::UtcInstant;
-use lastseen_projections::Period;
+use lastseen_projections::{Period, SeriesRow};
 use serde::Serialize;
 
 use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
 use crate::http::params::span::SeriesParams;
 use crate::http::problem::Problem;
-use crate::questions::series::{Series, SeriesRow};
+use crate::questions::series::Series;
 use crate::questions::span::Span;
 
 /// The beginning of an answer about days.

@@ -54,7 +54,7 @@ pub(in crate::http) async fn summary(ask: Ask<SummaryParams>) -> Result<Json<Sum
         None => None,
     };
     let counted = questions.summary(&reading, scope, &question).await?;
-    let counts = |counted: &Counted| Counts::new(&counted.summary, questions.persons());
+    let counts = |counted: &Counted| Counts::from(&counted.summary);
     let version = Version::of(&reading, counted.position);
     Ok(Json::new(Summary {
         tenant_id: ask.tenant_id().map(str::to_owned),

@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 use lastseen_event::Position;
-use lastseen_projections::{Before, Day, Period, Scope, TypeSet};
+use lastseen_projections::{Before, Day, Period, Scope, SeriesRow, TypeSet};
 use parking_lot::Mutex;
 
-use super::SeriesRow;
 use crate::questions::span::Span;
 
 /// Rows kept, about 100 bytes each; then the series that was asked for longest ago makes room.
@@ -164,7 +163,9 @@ mod tests {
 
     fn rows(days: i32) -> impl Iterator<Item = CachedRow> {
         (0..days).map(|day| {
-            let row = SeriesRow::empty(Day::new(day)..=Day::new(day));
+            let days = Day::new(day)..=Day::new(day);
+            let [active, new, returning, resurrected, dormant] = [0; 5];
+            let row = SeriesRow { days, active, wau: None, mau: None, new, returning, resurrected, dormant };
             CachedRow { row, position: Position::new(1) }
         })
     }
