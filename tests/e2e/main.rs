@@ -5,6 +5,7 @@
 
 mod analysts;
 mod answers;
+mod answers_form;
 mod backfill;
 mod bad_input;
 mod bodies;
@@ -12,6 +13,7 @@ mod browsers;
 mod connections;
 mod crash;
 mod days;
+mod every_route;
 mod git_history;
 mod history;
 mod idempotency;
@@ -19,6 +21,7 @@ mod import;
 mod lists;
 mod lookup;
 mod naive_recount;
+mod overload;
 mod pages;
 mod positions;
 mod postgres;
