@@ -1,9 +1,10 @@
-//! The numbers as of an instant, without folding history again: membership from the records, which have the instants of
-//! everything that changes it; activity from the bitmaps of the days that lie whole in the window, and from the events
-//! of the day at either end.
+//! The numbers as of an instant, without folding history again.
 //!
-//! All of it is read piece by piece beside the fold. The pieces fit together unless an event was folded meanwhile that had
-//! occurred by that instant: [`Views::reach_of`] tells.
+//! Membership comes from the records, which have the instants of everything that changes it. Activity comes
+//! from the bitmaps of the days that lie whole in the window, and from the events of the day at either end.
+//! All of it is read piece by piece beside the fold, with a bounded number of members under one hold of the
+//! views. The pieces fit together unless an event that had occurred by that instant was folded meanwhile:
+//! [`Views::reach_of`] tells.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -11,16 +12,18 @@ use std::sync::Arc;
 use lastseen_event::{Fact, MemberOrdinal, Provenance, TenantOrdinal, UtcInstant};
 use roaring::RoaringBitmap;
 
+use crate::activity::only_estimated;
+use crate::bits::Bits;
 use crate::calendar::{Calendar, Day};
-use crate::counts::Tally;
 use crate::days::ByDay;
-use crate::{Overall, Retracted, Scope, Summary, Views};
+use crate::members::Members;
+use crate::persons::{PersonMembers, Walk};
+use crate::tally::Tally;
+use crate::{Overall, PersonNumbers, Retracted, Scope, Summary, Views};
 
 /// Members looked at under one hold of the views.
 const STEP_MEMBERS: usize = 16_384;
-/// Tenants looked at under one hold.
-const STEP_TENANTS: usize = 256;
-/// Persons looked at under one hold.
+/// Persons that are walked side by side.
 const STEP_PERSONS: usize = 4_096;
 
 /// The numbers of a scope as of an instant, being counted.
@@ -29,74 +32,99 @@ pub struct AsOf {
     at: UtcInstant,
     since: UtcInstant,
     retracted: Retracted,
-    /// Of a tenant's scope.
-    members: Option<RoaringBitmap>,
-    /// Of the days that lie whole in the window.
-    observed_days: Vec<Arc<RoaringBitmap>>,
-    estimated_days: Vec<Arc<RoaringBitmap>>,
-    /// Members with an estimate, by the day that closes with their first observation known, up to the last day that is over.
-    observed_by: Vec<Arc<RoaringBitmap>>,
-    /// Seen in the parts: within the window, and before it on the last day.
+    scope: Scope,
+    /// The members of a tenant's scope.
+    wanted: Option<RoaringBitmap>,
+    days: WholeDays,
     seen: Seen,
     observed: RoaringBitmap,
     estimated: RoaringBitmap,
     alive: Bits,
-    /// Observed or estimated, where persons are counted.
+    /// Observed or estimated; filled for the scope of all.
     active: Bits,
     deleted: RoaringBitmap,
     tally: Tally,
-    /// Of the scope of all.
-    overall: Option<Overall>,
+    overall: Overall,
     next: Next,
+    step_members: usize,
 }
 
-/// Members as they come, some of them often.
+/// Bitmaps of days, shared with the views.
+#[derive(Debug, Default)]
+struct WholeDays {
+    /// Of the days that lie whole in the window.
+    observed: Vec<Arc<RoaringBitmap>>,
+    estimated: Vec<Arc<RoaringBitmap>>,
+    /// Of all days that are over by then.
+    estimates_void_from: Vec<Arc<RoaringBitmap>>,
+}
+
+/// Members with activity in the parts of days at the ends of the window.
 #[derive(Debug, Default)]
 struct Seen {
-    observed: Vec<u32>,
-    estimated: Vec<u32>,
-    observed_before: Vec<u32>,
+    observed: Bits,
+    estimated: Bits,
+    /// On the last day, before the window.
+    observed_before: Bits,
 }
 
-/// A set of members, a bit each.
-#[derive(Debug, Default)]
-struct Bits(Vec<u64>);
-
-impl Bits {
-    fn insert(&mut self, member: u32) {
-        let word = member as usize / 64;
-        if word >= self.0.len() {
-            self.0.resize(word + 1, 0);
-        }
-        self.0[word] |= 1 << (member % 64);
-    }
-
-    fn contains(&self, member: u32) -> bool {
-        self.0.get(member as usize / 64).is_some_and(|word| word >> (member % 64) & 1 != 0)
-    }
-}
-
-/// What is looked at next.
-#[derive(Clone, Copy, Debug)]
+/// The next thing to look at.
+#[derive(Debug)]
 enum Next {
-    Member(usize),
-    Tenant(usize),
-    Person(usize),
+    Members { first: usize },
+    Tenants(TenantWalk),
+    Persons(PersonWalks),
     Nothing,
 }
 
+/// A place among the members of all tenants.
+#[derive(Debug, Default)]
+struct TenantWalk {
+    tenant: usize,
+    /// Below this ordinal all of its members were looked at.
+    first: u64,
+    is_alive: bool,
+    is_active: bool,
+}
+
+/// Persons that are being walked, and the first one after them.
+#[derive(Debug, Default)]
+struct PersonWalks {
+    next: usize,
+    walks: Vec<Walk>,
+    found: Vec<Found>,
+}
+
+/// Members of one person.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    alive: u64,
+    active: u64,
+}
+
 impl AsOf {
-    /// Begins to count at `at`, for the window that begins with `since`, inclusive.
-    pub fn new(views: &Views, scope: Scope, (since, at): (UtcInstant, UtcInstant)) -> Self {
+    /// Begins to count at the end of `window`, for the members last seen in it; both ends are inclusive.
+    pub fn new(views: &Views, scope: Scope, window: RangeInclusive<UtcInstant>) -> Self {
+        Self::in_steps_of(views, scope, window, STEP_MEMBERS)
+    }
+
+    /// [`AsOf::new`] for tests, with so many members a step.
+    #[doc(hidden)]
+    pub fn in_steps_of(
+        views: &Views,
+        scope: Scope,
+        window: RangeInclusive<UtcInstant>,
+        step_members: usize,
+    ) -> Self {
         let (members, days) = views.parts();
+        let (since, at) = window.into_inner();
         let mut new = Self {
             at,
             since,
             retracted: views.retracted().clone(),
-            members: members.set_of(scope),
-            observed_days: Vec::new(),
-            estimated_days: Vec::new(),
-            observed_by: Vec::new(),
+            scope,
+            wanted: members.set_of(scope),
+            days: WholeDays::default(),
             seen: Seen::default(),
             observed: RoaringBitmap::new(),
             estimated: RoaringBitmap::new(),
@@ -104,18 +132,19 @@ impl AsOf {
             active: Bits::default(),
             deleted: RoaringBitmap::new(),
             tally: Tally::default(),
-            overall: (scope == Scope::All).then(Overall::default),
-            next: Next::Member(0),
+            overall: Overall::default(),
+            next: Next::Members { first: 0 },
+            step_members,
         };
-        let (whole, book) = (new.whole_days(), days.book());
+        let (whole, bitmaps) = (new.whole_days(), days.bitmaps());
         if !whole.is_empty() {
-            new.observed_days = share(&book.observed, whole.clone());
-            new.estimated_days = share(&book.estimated, whole);
+            new.days.observed = share(&bitmaps.observed, whole.clone());
+            new.days.estimated = share(&bitmaps.estimated, whole);
         }
         let utc = Calendar::utc();
         let last = utc.date(at);
         let closed = if utc.end(last) == at { last } else { last.plus(-1) };
-        new.observed_by = share(&book.first_observed, Day::new(i32::MIN)..=closed);
+        new.days.estimates_void_from = share(&bitmaps.estimates_void_from, Day::new(i32::MIN)..=closed);
         new
     }
 
@@ -128,7 +157,8 @@ impl AsOf {
         first..=last
     }
 
-    /// The instants, both inclusive, whose activity has to be [seen](Self::see): the parts of days at the ends.
+    /// The instants, both inclusive, whose activity has to be [seen](Self::see): the parts of days at the
+    /// ends.
     pub fn parts(&self) -> Vec<RangeInclusive<UtcInstant>> {
         let utc = Calendar::utc();
         let (first, last) = (utc.date(self.since), utc.date(self.at));
@@ -136,14 +166,14 @@ impl AsOf {
         if self.since > start(&utc, first) && (first < last || self.at == utc.end(last)) {
             parts.push(self.since..=utc.end(first));
         }
-        // All of the last day up to then: whoever was observed in it has no estimate that counts.
+        // All of the last day up to then: a member observed in it has no estimate that counts.
         if self.at < utc.end(last) {
             parts.push(start(&utc, last)..=self.at);
         }
         parts
     }
 
-    /// Takes in activity of one of the parts.
+    /// Folds activity of one of the parts in.
     pub fn see(&mut self, fact: &Fact) {
         if self.retracted.has(fact) {
             return;
@@ -151,52 +181,56 @@ impl AsOf {
         let (member, at) = (fact.member.member.get(), fact.occurred_at);
         let Some(provenance) = fact.event_type.activity().filter(|_| at <= self.at) else { return };
         match (provenance, at >= self.since) {
-            (Provenance::Observed, true) => self.seen.observed.push(member),
-            (Provenance::Observed, false) => self.seen.observed_before.push(member),
-            (Provenance::Estimated, true) => self.seen.estimated.push(member),
+            (Provenance::Observed, true) => self.seen.observed.insert(member),
+            (Provenance::Observed, false) => self.seen.observed_before.insert(member),
+            (Provenance::Estimated, true) => self.seen.estimated.insert(member),
             (Provenance::Estimated, false) => {}
         }
     }
 
-    /// All parts were seen: puts together who was active. Needs no views.
+    /// Puts the active members together, after all parts were seen. Needs no views.
     pub fn put_together(&mut self) {
         let Seen { observed, estimated, observed_before } = std::mem::take(&mut self.seen);
-        self.observed = set_of(observed);
-        self.estimated = set_of(estimated);
-        for members in std::mem::take(&mut self.observed_days) {
+        let days = std::mem::take(&mut self.days);
+        self.observed = observed.to_bitmap();
+        self.estimated = estimated.to_bitmap();
+        for members in days.observed {
             self.observed |= &*members;
         }
-        for members in std::mem::take(&mut self.estimated_days) {
+        for members in days.estimated {
             self.estimated |= &*members;
         }
-        // Mostly there is no estimate in the window, and then it does not matter who was observed by then.
-        let observed_by = std::mem::take(&mut self.observed_by);
-        if !self.estimated.is_empty() {
-            self.estimated -= set_of(observed_before) | &self.observed;
-            for members in observed_by {
-                self.estimated -= &*members;
-            }
-        }
-        if let Some(wanted) = &self.members {
+        if let Some(wanted) = &self.wanted {
             self.observed &= wanted;
             self.estimated &= wanted;
         }
+        // Mostly there is no estimate in the window, and then it does not matter who was observed by then.
+        if !self.estimated.is_empty() {
+            let mut observed = observed_before.to_bitmap() | &self.observed;
+            for members in days.estimates_void_from {
+                observed |= &*members;
+            }
+            // Deleted members go when all members were looked at.
+            self.estimated = only_estimated(std::mem::take(&mut self.estimated), &self.deleted, || &observed);
+        }
     }
 
-    /// Looks at some members, tenants or persons. `false`: that was all.
+    /// Looks at some members, tenants or persons. `false`: all were looked at.
     pub fn step(&mut self, views: &Views) -> bool {
-        self.next = match self.next {
-            Next::Member(from) => match self.look_at_members(views, from) {
-                Some(next) => Next::Member(next),
-                None if self.overall.is_some() => Next::Tenant(0),
+        let (members, _) = views.parts();
+        self.next = match std::mem::replace(&mut self.next, Next::Nothing) {
+            Next::Members { first } => match self.look_at_members(members, first) {
+                Some(first) => Next::Members { first },
+                None if self.scope == Scope::All => Next::Tenants(TenantWalk::default()),
                 None => Next::Nothing,
             },
-            Next::Tenant(from) => match self.look_at_tenants(views, from) {
-                Some(next) => Next::Tenant(next),
-                None => Next::Person(0),
+            Next::Tenants(walk) => match (self.look_at_tenants(members, walk), members.persons()) {
+                (Some(walk), _) => Next::Tenants(walk),
+                (None, Some(_)) => self.begin_persons(),
+                (None, None) => Next::Nothing,
             },
-            Next::Person(from) => match self.look_at_persons(views, from) {
-                Some(next) => Next::Person(next),
+            Next::Persons(walks) => match members.persons() {
+                Some(persons) => self.look_at_persons(persons, walks).map_or(Next::Nothing, Next::Persons),
                 None => Next::Nothing,
             },
             Next::Nothing => return false,
@@ -204,20 +238,21 @@ impl AsOf {
         true
     }
 
-    /// The numbers.
+    /// The numbers, after the last step.
     pub fn finish(self) -> Summary {
-        Summary { overall: self.overall, ..self.summary() }
+        let overall = (self.scope == Scope::All).then_some(self.overall);
+        Summary { overall, ..self.summary() }
     }
 
-    /// Those of the members, all of which were looked at.
+    /// The numbers of the members, all of which were looked at.
     fn summary(&self) -> Summary {
-        self.tally.summary((self.observed.len(), self.estimated.len()))
+        self.tally.summary(self.observed.len(), self.estimated.len())
     }
 
-    fn look_at_members(&mut self, views: &Views, from: usize) -> Option<usize> {
-        let (members, _) = views.parts();
+    /// Returns the first slot that is left; `None` if none is.
+    fn look_at_members(&mut self, members: &Members, first: usize) -> Option<usize> {
         let end = members.roster.slots();
-        let last = end.min(from + STEP_MEMBERS);
+        let last = end.min(first + self.step_members);
         let mut look = |member: u32| {
             let Some(then) = members.roster.membership_at(MemberOrdinal::new(member), self.at) else {
                 return;
@@ -229,68 +264,100 @@ impl AsOf {
                 self.alive.insert(member);
             }
         };
-        let [first, behind] = [from, last].map(|slot| u32::try_from(slot).unwrap_or(u32::MAX));
-        match &self.members {
-            Some(wanted) => wanted.range(first..behind).for_each(&mut look),
-            None => (first..behind).for_each(&mut look),
+        let [from, behind] = [first, last].map(|slot| u32::try_from(slot).unwrap_or(u32::MAX));
+        match &self.wanted {
+            Some(wanted) => wanted.range(from..behind).for_each(&mut look),
+            None => (from..behind).for_each(&mut look),
         }
         if last < end {
             return Some(last);
         }
         self.observed -= &self.deleted;
         self.estimated -= &self.deleted;
-        if self.overall.is_some() {
+        if self.scope == Scope::All {
             self.observed.iter().chain(&self.estimated).for_each(|member| self.active.insert(member));
         }
         None
     }
 
-    fn look_at_tenants(&mut self, views: &Views, from: usize) -> Option<usize> {
-        let (members, _) = views.parts();
-        let overall = self.overall.as_mut()?;
-        let last = members.tenants().min(from + STEP_TENANTS);
-        for tenant in from..last {
-            let tenant = TenantOrdinal::new(u32::try_from(tenant).unwrap_or(u32::MAX));
-            let any =
-                |of: &RoaringBitmap| members.ranges_of(tenant).any(|range| of.range(range).next().is_some());
-            let alive = members.ranges_of(tenant).flatten().any(|member| self.alive.contains(member));
-            overall.tenants += u64::from(alive);
-            overall.active_tenants += u64::from(any(&self.observed) || any(&self.estimated));
+    /// Returns the place that was reached; `None` if it is the end.
+    fn look_at_tenants(&mut self, members: &Members, mut walk: TenantWalk) -> Option<TenantWalk> {
+        let mut left = self.step_members;
+        while walk.tenant < members.tenants() {
+            let tenant = TenantOrdinal::new(u32::try_from(walk.tenant).unwrap_or(u32::MAX));
+            let rest = move |first: u64| {
+                u32::try_from(first).into_iter().flat_map(move |first| members.ranges_from(tenant, first))
+            };
+            for range in rest(walk.first) {
+                if left == 0 {
+                    return Some(walk);
+                }
+                let most = u32::try_from(left).unwrap_or(u32::MAX);
+                let range = *range.start()..=(*range.end()).min(range.start().saturating_add(most - 1));
+                walk.is_alive = walk.is_alive || self.alive.contains_any(&range);
+                walk.is_active = walk.is_active || self.active.contains_any(&range);
+                left = left.saturating_sub((range.end() - range.start()) as usize + 1);
+                walk.first = u64::from(*range.end()) + 1;
+                if walk.is_active {
+                    break;
+                }
+            }
+            if !walk.is_active && rest(walk.first).next().is_some() {
+                // The step ended within a range.
+                return Some(walk);
+            }
+            self.overall.tenants += u64::from(walk.is_alive);
+            self.overall.active_tenants += u64::from(walk.is_active);
+            walk = TenantWalk { tenant: walk.tenant + 1, ..TenantWalk::default() };
+            // A tenant costs a step, too, also one without members.
+            left = left.saturating_sub(1);
+            if left == 0 {
+                return Some(walk);
+            }
         }
-        (last < members.tenants()).then_some(last)
+        None
     }
 
-    fn look_at_persons(&mut self, views: &Views, from: usize) -> Option<usize> {
-        let (members, _) = views.parts();
+    /// Begins with each member as a person of its own.
+    fn begin_persons(&mut self) -> Next {
         let Summary { total_users, active_users, .. } = self.summary();
-        let overall = self.overall.as_mut()?;
-        if from == 0 {
-            overall.total_persons = total_users;
-            overall.active_persons = active_users;
+        self.overall.persons =
+            Some(PersonNumbers { total_persons: total_users, active_persons: active_users });
+        Next::Persons(PersonWalks::default())
+    }
+
+    /// Takes the members of shared persons beyond the first off. Returns the place that was reached; `None`
+    /// if it is the end.
+    fn look_at_persons(&mut self, persons: &PersonMembers, mut walks: PersonWalks) -> Option<PersonWalks> {
+        let numbers = self.overall.persons.get_or_insert_default();
+        let mut left = self.step_members;
+        while left > 0 {
+            if walks.walks.is_empty() {
+                for found in walks.found.drain(..) {
+                    numbers.total_persons -= found.alive.saturating_sub(1);
+                    numbers.active_persons -= found.active.saturating_sub(1);
+                }
+                let which = walks.next..persons.shared().len().min(walks.next + STEP_PERSONS);
+                if which.is_empty() {
+                    return None;
+                }
+                walks.next = which.end;
+                walks.found.resize(which.len(), Found::default());
+                walks.walks = persons.walks(which);
+            }
+            left = left.saturating_sub(walks.walks.len());
+            persons.advance(&mut walks.walks, |number, member| {
+                let found = &mut walks.found[number];
+                found.alive += u64::from(self.alive.contains(member.get()));
+                found.active += u64::from(self.active.contains(member.get()));
+            });
         }
-        let last = members.persons.shared().min(from + STEP_PERSONS);
-        let mut of_persons = vec![[0_u64; 2]; last - from];
-        members.persons.each_of_shared(from..last, |person, member| {
-            let [alive, active] = &mut of_persons[person];
-            *alive += u64::from(self.alive.contains(member.get()));
-            *active += u64::from(self.active.contains(member.get()));
-        });
-        for [alive, active] in of_persons {
-            overall.total_persons -= alive.saturating_sub(1);
-            overall.active_persons -= active.saturating_sub(1);
-        }
-        (last < members.persons.shared()).then_some(last)
+        Some(walks)
     }
 }
 
 fn share(days: &ByDay, range: RangeInclusive<Day>) -> Vec<Arc<RoaringBitmap>> {
     days.range(range).map(|(_, members)| Arc::clone(members)).collect()
-}
-
-fn set_of(mut members: Vec<u32>) -> RoaringBitmap {
-    members.sort_unstable();
-    members.dedup();
-    RoaringBitmap::from_sorted_iter(members).expect("they are sorted")
 }
 
 /// The first microsecond of a day.

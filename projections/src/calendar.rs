@@ -42,7 +42,7 @@ impl Day {
         Self(date.to_epoch_days())
     }
 
-    /// Where a calendar has such a date.
+    /// The same date of a calendar; `None` beyond its years.
     fn date(self) -> Option<NaiveDate> {
         NaiveDate::from_epoch_days(self.0)
     }
@@ -79,7 +79,7 @@ impl FromStr for Day {
     }
 }
 
-/// What a row of a series covers.
+/// The length of a row of a series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Period {
     /// A calendar day.
@@ -129,13 +129,14 @@ impl Period {
 struct Stretch {
     /// Its first microsecond, UTC.
     start_us: i64,
-    /// What the wall clock is ahead of UTC.
+    /// The time by which the wall clock is ahead of UTC.
     ahead_us: i64,
-    /// The least date that any later stretch begins with: clocks that are set back past midnight show a date again.
+    /// The least date that any later stretch begins with: clocks that are set back past midnight show a date
+    /// again.
     least_later: Day,
 }
 
-/// Which date an instant has.
+/// The dates of instants.
 #[derive(Clone, Debug)]
 pub struct Calendar {
     /// In order; the first has no beginning.
@@ -148,8 +149,8 @@ impl Calendar {
         Self { stretches: vec![Stretch { start_us: i64::MIN, ahead_us: 0, least_later: Day(i32::MAX) }] }
     }
 
-    /// The calendar of a time zone, exact from the year 1900 to the year 2100: what clocks will do later, nobody knows.
-    /// Takes some milliseconds.
+    /// The calendar of a time zone, exact from the year 1900 to the year 2100: what clocks will do later,
+    /// nobody knows. Takes some milliseconds.
     pub fn of_zone(zone: Tz) -> Self {
         const FIRST: Day = Day(-25_567); // 1900-01-01
         const LAST: Day = Day(47_847); // 2101-01-01
@@ -190,8 +191,8 @@ impl Calendar {
         date(at.as_micros(), self.stretch(at).ahead_us)
     }
 
-    /// The first day that the instant is not after: its date, but where the clock is set back past midnight later
-    /// and shows the date before once more.
+    /// The first day that the instant is not after: its date, but where the clock is set back past midnight
+    /// later and shows the date before once more.
     pub fn closed_by(&self, at: UtcInstant) -> Day {
         let stretch = self.stretch(at);
         date(at.as_micros(), stretch.ahead_us).min(stretch.least_later)

@@ -1,4 +1,7 @@
-//! What two views that should be the same differ in.
+//! The differences between two views that should be the same.
+//!
+//! `lastseen verify` compares restored views with rebuilt ones. Counts are not compared: they follow from the
+//! members.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,30 +12,30 @@ use roaring::RoaringBitmap;
 use crate::calendar::Day;
 use crate::{MemberState, Views};
 
-/// One thing that differs.
+/// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Of which member.
+    /// The member that differs.
     pub member: MemberOrdinal,
-    /// In what.
+    /// The part of it that differs.
     pub kind: DifferenceKind,
 }
 
-/// What it is that differs.
+/// The part of a member that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DifferenceKind {
-    /// What is known of the member.
+    /// The state of the member.
     Member {
-        /// What it should be. `None`: nothing.
+        /// `None`: it should not be known.
         expected: Option<Box<MemberState>>,
-        /// What it is.
+        /// `None`: it is not known.
         found: Option<Box<MemberState>>,
     },
     /// The deletions and restorations that are kept of it.
     Decisions,
-    /// From when on its estimates do not count.
+    /// The day from which on its estimates do not count.
     Estimates,
-    /// Whether it is in a set of a day.
+    /// Its place in a set of a day.
     Day {
         /// The day.
         day: Day,
@@ -59,7 +62,8 @@ impl fmt::Display for DifferenceKind {
 const SETS: [&str; 6] = ["observed", "estimated", "first seen", "first observed", "deleted", "restored"];
 
 impl Views {
-    /// Everything in which these views are not as `expected`.
+    /// Calls `each` with every difference of these views from the `expected` ones, whatever their setting of
+    /// persons.
     pub fn differences(&self, expected: &Self, mut each: impl FnMut(Difference)) {
         let ((members, days), (expected_members, expected_days)) = (self.parts(), expected.parts());
         let slots = members.roster.slots().max(expected_members.roster.slots());
@@ -69,16 +73,18 @@ impl Views {
                 let (expected, found) = (wanted.map(Box::new), found.map(Box::new));
                 each(Difference { member, kind: DifferenceKind::Member { expected, found } });
             }
-            if members.roster.decisions(member) != expected_members.roster.decisions(member) {
+            let [found, wanted] =
+                [members, expected_members].map(|members| members.roster.decisions().of(member));
+            if !found.eq(wanted) {
                 each(Difference { member, kind: DifferenceKind::Decisions });
             }
-            if !days.estimates_as(expected_days, member) {
+            if !days.has_same_estimates(expected_days, member) {
                 each(Difference { member, kind: DifferenceKind::Estimates });
             }
         }
         let none = RoaringBitmap::new();
         for ((found, wanted), set) in
-            days.book().kinds().into_iter().zip(expected_days.book().kinds()).zip(SETS)
+            days.bitmaps().kinds().into_iter().zip(expected_days.bitmaps().kinds()).zip(SETS)
         {
             let all: BTreeSet<Day> = found.keys().chain(wanted.keys()).copied().collect();
             for day in all {

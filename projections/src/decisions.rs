@@ -1,24 +1,30 @@
-//! Every deletion and restoration of a member, kept: what a member was at an instant depends on all up to it.
+//! Every deletion and restoration of a member, kept: membership at an instant depends on all up to it.
+//!
+//! [`Decisions::deleted_at`] is the one definition of a deleted member. Each call looks at one neighbour, so
+//! many decisions about one member cost no more a step than few.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::ops::Range;
 
 use lastseen_event::{EventType, Fact, MemberOrdinal, UtcInstant};
 
-use crate::snapshot::{BadPart, Bytes};
+use crate::bytes::{BadPart, Bytes};
 
-/// A deletion or a restoration, ordered as they decide: the greatest up to an instant is what holds then.
+/// A deletion or a restoration, in the order in which they decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Decision {
     at: UtcInstant,
-    /// The event id, as its order is.
+    /// Both halves of the event id, which have its order.
     id: (u64, u64),
-    /// Of one id for both, beyond the store's memory of ids, the deletion stands, whichever came first.
+    /// Last in the order: if a deletion and a restoration share an id, the deletion wins.
     pub(crate) deletes: bool,
 }
 
 impl Decision {
-    /// What a fact decides.
+    const LEAST: Self = Self { at: UtcInstant::from_micros(i64::MIN), id: (0, 0), deletes: false };
+
+    /// The decision of a fact; `None` for a fact that neither deletes nor restores.
     pub(crate) fn of(fact: &Fact) -> Option<Self> {
         let deletes = match fact.event_type {
             EventType::UserDeleted => true,
@@ -31,50 +37,81 @@ impl Decision {
     pub(crate) fn at(&self) -> UtcInstant {
         self.at
     }
+
+    /// No decision at this instant is greater.
+    fn greatest_at(at: UtcInstant) -> Self {
+        Self { at, id: (u64::MAX, u64::MAX), deletes: true }
+    }
 }
 
-/// The decisions about all members. Few members are ever deleted: the others have no place here.
+/// The decisions about all members: some 60 bytes each, nothing for a member without one.
 #[derive(Debug, Default)]
-pub(crate) struct Decisions(BTreeMap<MemberOrdinal, Vec<Decision>>);
+pub(crate) struct Decisions(BTreeSet<(MemberOrdinal, Decision)>);
 
 impl Decisions {
-    /// Adds a decision, unless it is there.
-    pub(crate) fn insert(&mut self, member: MemberOrdinal, decision: Decision) {
-        let all = self.0.entry(member).or_default();
-        if let Err(at) = all.binary_search(&decision) {
-            all.insert(at, decision);
-        }
+    /// Adds a decision. `false`: it was known.
+    pub(crate) fn insert(&mut self, member: MemberOrdinal, decision: Decision) -> bool {
+        self.0.insert((member, decision))
     }
 
-    /// The decisions about some members: how many, then each.
+    /// Whether the member is deleted at an instant: the greatest decision up to it says so.
+    pub(crate) fn deleted_at(&self, member: MemberOrdinal, at: UtcInstant) -> bool {
+        self.last_by(member, at).is_some_and(|decision| decision.deletes)
+    }
+
+    /// The greatest decision about a member up to an instant.
+    pub(crate) fn last_by(&self, member: MemberOrdinal, at: UtcInstant) -> Option<Decision> {
+        let up_to = (member, Decision::LEAST)..=(member, Decision::greatest_at(at));
+        self.0.range(up_to).next_back().map(|(_, decision)| *decision)
+    }
+
+    /// The least decision about a member that is greater than this one.
+    pub(crate) fn after(&self, member: MemberOrdinal, decision: Decision) -> Option<Decision> {
+        let (of, next) = self.0.range((Excluded((member, decision)), Unbounded)).next()?;
+        (*of == member).then_some(*next)
+    }
+
+    /// The decisions about one member, ascending.
+    pub(crate) fn of(&self, member: MemberOrdinal) -> impl Iterator<Item = &Decision> {
+        let all =
+            (member, Decision::LEAST)..=(member, Decision::greatest_at(UtcInstant::from_micros(i64::MAX)));
+        self.0.range(all).map(|(_, decision)| decision)
+    }
+
+    /// All decisions, by member and ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(MemberOrdinal, Decision)> {
+        self.0.iter()
+    }
+
+    /// Encodes the decisions about some members: their number, then each.
     pub(crate) fn encode(&self, members: Range<MemberOrdinal>, part: &mut Vec<u8>) {
-        let of_members = || self.0.range(members.clone());
-        let count: usize = of_members().map(|(_, all)| all.len()).sum();
-        part.extend_from_slice(&u32::try_from(count).expect("fewer than 2^32 in memory").to_le_bytes());
-        for (member, all) in of_members() {
-            for decision in all {
-                part.extend_from_slice(&member.get().to_le_bytes());
-                part.extend_from_slice(&decision.at.as_micros().to_le_bytes());
-                part.extend_from_slice(&decision.id.0.to_le_bytes());
-                part.extend_from_slice(&decision.id.1.to_le_bytes());
-                part.push(u8::from(decision.deletes));
-            }
+        let of_members = || self.0.range((members.start, Decision::LEAST)..(members.end, Decision::LEAST));
+        let count = u32::try_from(of_members().count()).expect("fewer than 2^32 in memory");
+        part.extend_from_slice(&count.to_le_bytes());
+        for (member, decision) in of_members() {
+            part.extend_from_slice(&member.get().to_le_bytes());
+            part.extend_from_slice(&decision.at.as_micros().to_le_bytes());
+            part.extend_from_slice(&decision.id.0.to_le_bytes());
+            part.extend_from_slice(&decision.id.1.to_le_bytes());
+            part.push(u8::from(decision.deletes));
         }
     }
 
+    /// Adds the decisions of a part.
     pub(crate) fn decode(&mut self, bytes: &mut Bytes<'_>) -> Result<(), BadPart> {
         for _ in 0..bytes.u32()? {
             let member = MemberOrdinal::new(bytes.u32()?);
             let at = UtcInstant::from_micros(bytes.i64()?);
             let id = (bytes.u64()?, bytes.u64()?);
-            let [deletes] = bytes.take()?;
-            self.insert(member, Decision { at, id, deletes: deletes != 0 });
+            let deletes = bytes.u8()? != 0;
+            self.insert(member, Decision { at, id, deletes });
         }
         Ok(())
     }
+}
 
-    /// The decisions about one member, ascending.
-    pub(crate) fn of(&self, member: MemberOrdinal) -> &[Decision] {
-        self.0.get(&member).map_or(&[], Vec::as_slice)
+impl FromIterator<(MemberOrdinal, Decision)> for Decisions {
+    fn from_iter<I: IntoIterator<Item = (MemberOrdinal, Decision)>>(decisions: I) -> Self {
+        Self(decisions.into_iter().collect())
     }
 }

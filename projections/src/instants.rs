@@ -1,8 +1,8 @@
-//! A multiset of instants that counts from any instant on, exactly to the microsecond, without a pass over what
-//! it holds. It knows instants only, never whose they are.
+//! A multiset of instants that counts from any instant on, exactly to the microsecond, without a pass over
+//! what it holds. It knows instants only, never whose they are.
 //!
-//! A radix tree: instants are grouped into eras of 2^40 us (12.7 days), and an era with more than a leaf's worth
-//! is divided by 16 until its parts fit into leaves. Memory follows the content both ways.
+//! A radix tree: instants are grouped into eras of 2^40 us (12.7 days), and an era with more than a leaf's
+//! worth is divided by 16 until its parts fit into leaves. Memory follows the content both ways.
 
 mod node;
 
@@ -36,8 +36,8 @@ impl InstantCounts {
         era.node.insert(key, ERA_BITS);
     }
 
-    /// The multiset of these instants, in any order. Faster than inserting them: each is moved a few times in order
-    /// instead of being looked a place for all over memory.
+    /// The multiset of these instants, in any order. Faster than inserting them: each is moved a few times in
+    /// order instead of being looked a place for all over memory.
     pub(crate) fn of(instants: impl IntoIterator<Item = UtcInstant>) -> Self {
         let mut keys: Vec<u64> = instants.into_iter().map(key_of).collect();
         let eras = || keys.iter().map(|key| key >> ERA_BITS);
@@ -92,7 +92,7 @@ impl InstantCounts {
         }
     }
 
-    /// How many are `since` or later.
+    /// Counts those that are `since` or later.
     pub(crate) fn count_from(&self, since: UtcInstant) -> u64 {
         let key = key_of(since);
         let era = key >> ERA_BITS;

@@ -5,18 +5,20 @@
 //! 1. a [`Fact`](lastseen_event::Fact) enters [`Views::apply`] (live) or [`ViewsBuilder::apply`] (a chosen
 //!    [`Selection`] of history);
 //! 2. `members` folds it into one record per member: a join, so neither order nor repetition matters;
-//! 3. `counts` keeps what the numbers need beside the records: counters, and multisets of instants that count
-//!    from any instant without looking at every member;
-//!    `days` keeps which members were active on which day, a bitmap a day;
+//! 3. `counts` keeps counters and multisets of instants, which count from any instant without a pass over the
+//!    members; `days` keeps the active members of each day, a bitmap a day;
 //! 4. [`Views::summary`] answers with the numbers, [`Views::member`] and [`Views::members_of`] with
-//!    [`MemberState`]s;
-//!    [`Views::days`] takes out what a series needs ([`DaySets`]), to be counted beside the fold;
-//! 5. [`MemberState::meets`] is the one definition of each [`Condition`]: lists filter by it, counts agree.
+//!    [`MemberState`]s; [`Views::days`] takes out the [`DaySets`] of a series, to be counted beside the fold;
+//! 5. each definition is one function that live views, scans, [`AsOf`], series and cohorts call: membership at an
+//!    instant in `roster` and `decisions`, activity and first activity in `activity`, and each [`Condition`] of a
+//!    list in [`MemberState::meets`].
 //!
 //! Pure: no tokio, no I/O, no clock. "Now" is an argument of the query.
 
+mod activity;
 mod as_of;
-mod beside;
+mod bits;
+mod bytes;
 mod calendar;
 mod compare;
 mod counts;
@@ -25,8 +27,8 @@ mod decisions;
 mod instants;
 mod member;
 mod members;
-mod newest;
 mod paged;
+mod parallel;
 mod persons;
 mod ranges;
 mod recent;
@@ -35,17 +37,22 @@ mod roster;
 mod selection;
 mod snapshot;
 mod summary;
+mod tally;
 mod views;
 mod window;
 
 pub use as_of::AsOf;
+pub use bytes::BadPart;
 pub use calendar::{Calendar, Day, InvalidDay, Period};
 pub use compare::{Difference, DifferenceKind};
-pub use days::{Before, Cohort, DayRow, DaySets, DaysBuilder, PeriodRow};
+#[doc(hidden)]
+pub use counts::PassLimits;
+pub use days::{Before, Cohort, DaySets, DaysBuilder, SeriesRow};
 pub use member::{Condition, MemberState, Seen, Status};
+pub use persons::Persons;
 pub use retracted::Retracted;
 pub use selection::{InvalidTypes, Selection, TypeSet};
-pub use snapshot::{BadPart, Restoring, SNAPSHOT_VERSION, Taking};
-pub use summary::{Overall, Scope, Summary};
+pub use snapshot::{Restoring, SNAPSHOT_VERSION, Taking};
+pub use summary::{Overall, PersonNumbers, Scope, Summary};
 pub use views::{Views, ViewsBuilder};
 pub use window::{InvalidWindow, Window};

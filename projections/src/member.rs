@@ -1,4 +1,4 @@
-//! What the fold knows of one member, and the one definition of every condition a member can meet.
+//! The state of one member as folded, and the one definition of every condition a member can meet.
 
 use lastseen_event::{EventType, Position, Provenance, UtcInstant};
 
@@ -40,7 +40,7 @@ impl Seen {
     }
 }
 
-/// What a member is, in one word: the first that holds, in this order.
+/// A member in one word: the first that holds, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
     /// Soft-deleted and not restored since.
@@ -68,7 +68,8 @@ impl Status {
     }
 }
 
-/// The conditions that are counted and that lists filter by. They overlap: whoever is pending is never seen too.
+/// The conditions that are counted and that lists filter by. They overlap: whoever is pending is never seen
+/// too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     /// Not deleted, confirmed, last seen within the window.

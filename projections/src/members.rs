@@ -1,12 +1,13 @@
-//! All that is folded from facts: the roster, and which members make up a tenant and a person. What is derived
-//! from it for counting is in `counts`.
+//! All that is folded from facts: the roster, and the members of each tenant and person.
+//!
+//! The views fold into it and read from it. Everything derived from it for counting is in `counts`.
 
 use std::ops::RangeInclusive;
 
 use lastseen_event::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal};
 use roaring::RoaringBitmap;
 
-use crate::persons::Persons;
+use crate::persons::{PersonMembers, Persons};
 use crate::ranges::OrdinalRanges;
 use crate::roster::{Change, Roster, Standing};
 use crate::{Scope, TypeSet};
@@ -15,12 +16,22 @@ use crate::{Scope, TypeSet};
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     pub(crate) roster: Roster,
-    pub(crate) persons: Persons,
-    /// One per tenant ordinal; empty for a tenant that no fact told of.
+    /// `None` where persons are off.
+    persons: Option<PersonMembers>,
+    /// One per tenant ordinal; empty for a tenant without a fact.
     tenants: Vec<OrdinalRanges>,
 }
 
 impl Members {
+    /// No members yet.
+    pub(crate) fn new(persons: Persons) -> Self {
+        let persons = match persons {
+            Persons::UserId => Some(PersonMembers::default()),
+            Persons::Off => None,
+        };
+        Self { roster: Roster::default(), persons, tenants: Vec::new() }
+    }
+
     /// Folds the fact in; activity counts as being seen if `counted` has its type.
     pub(crate) fn fold(&mut self, fact: &Fact, counted: TypeSet) -> Change {
         let mut change = self.roster.fold(fact, counted);
@@ -30,7 +41,7 @@ impl Members {
         change
     }
 
-    /// Enters a new member into its tenant and person; whether the person has others.
+    /// Enters a new member into its tenant and person. `true`: the person has others.
     fn enter(&mut self, MemberRef { member, tenant, person }: MemberRef) -> bool {
         self.tenant_mut(tenant).insert(member);
         self.join(person, member)
@@ -43,12 +54,14 @@ impl Members {
         &mut self.tenants[tenant.index()]
     }
 
-    /// Adds a new member to its person; whether that has others.
+    /// Adds a new member to its person. `true`: the person has others.
     fn join(&mut self, person: PersonOrdinal, member: MemberOrdinal) -> bool {
-        let Some(other) = self.persons.join(person, member) else { return false };
-        self.roster.mark_shared(other);
-        self.roster.mark_shared(member);
-        true
+        let first = self.persons.as_mut().and_then(|persons| persons.join(person, member));
+        if let Some(other) = first {
+            self.roster.mark_shared(other);
+            self.roster.mark_shared(member);
+        }
+        first.is_some()
     }
 
     /// Enters every member that the roster knows; `None` if `whose` does not know one.
@@ -78,6 +91,11 @@ impl Members {
         Some(())
     }
 
+    /// The members of persons; `None` where persons are off.
+    pub(crate) fn persons(&self) -> Option<&PersonMembers> {
+        self.persons.as_ref()
+    }
+
     /// Number of tenant ordinals in use, those without a member included.
     pub(crate) fn tenants(&self) -> usize {
         self.tenants.len()
@@ -90,7 +108,16 @@ impl Members {
 
     /// First to last ordinal of each run of a tenant's members, ascending.
     pub(crate) fn ranges_of(&self, tenant: TenantOrdinal) -> impl Iterator<Item = RangeInclusive<u32>> {
-        self.tenants.get(tenant.index()).into_iter().flat_map(OrdinalRanges::ranges)
+        self.ranges_from(tenant, 0)
+    }
+
+    /// The runs of a tenant's members without the ordinals below `first`.
+    pub(crate) fn ranges_from(
+        &self,
+        tenant: TenantOrdinal,
+        first: u32,
+    ) -> impl Iterator<Item = RangeInclusive<u32>> {
+        self.tenants.get(tenant.index()).into_iter().flat_map(move |members| members.ranges_from(first))
     }
 
     /// The ordinals of a scope's members as a set. `None`: all members.

@@ -4,14 +4,14 @@
 /// Slots in one page.
 const PAGE_SLOTS: usize = 1024;
 
-/// As if every slot up to any index existed and held `T::default()` until it is written to.
+/// An array with a slot for every index, which holds `T::default()` until it is written to.
 #[derive(Debug, Default)]
 pub(crate) struct Paged<T> {
     pages: Vec<Option<Box<[T]>>>,
 }
 
 impl<T: Copy + Default> Paged<T> {
-    /// What the slot holds.
+    /// The content of a slot.
     pub(crate) fn get(&self, index: usize) -> T {
         match self.pages.get(index / PAGE_SLOTS) {
             Some(Some(page)) => page[index % PAGE_SLOTS],

@@ -1,4 +1,5 @@
-//! Which members are one person: a chain of members per person, empty-handed for those with one membership.
+//! Members of one person: a chain of members for each person, of which a person with one membership has no
+//! part.
 
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -7,21 +8,40 @@ use lastseen_event::{MemberOrdinal, PersonOrdinal};
 
 use crate::paged::Paged;
 
+/// The meaning of one user id in several tenants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Persons {
+    /// One person with several memberships.
+    #[default]
+    UserId,
+    /// Strangers: ids are given out by tenant. Nobody is joined, and there are no numbers of persons.
+    Off,
+}
+
 /// The members of every person.
 #[derive(Debug, Default)]
-pub(crate) struct Persons {
+pub(crate) struct PersonMembers {
     heads: Paged<Link>,
-    /// Only a member that has a successor is written to.
+    /// Written for members with a successor only.
     nexts: Paged<Link>,
-    /// Those with several members.
+    /// Persons with several members.
     shared: Vec<PersonOrdinal>,
 }
 
 /// A member's ordinal plus one. `None`: the chain ends.
 type Link = Option<NonZeroU32>;
 
-impl Persons {
-    /// Adds a new member to its person. Some: the member that was first of the person before.
+/// A chain that is being walked. Later members join at its head, so a walk stays valid while members are
+/// added.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    /// The number of the walk among those that began together.
+    number: usize,
+    next: Link,
+}
+
+impl PersonMembers {
+    /// Adds a new member to its person and returns the person's first member before it, if there is one.
     pub(crate) fn join(&mut self, person: PersonOrdinal, member: MemberOrdinal) -> Option<MemberOrdinal> {
         let link = NonZeroU32::MIN.checked_add(member.get()).expect("an ordinal is below u32::MAX");
         let head = self.heads.slot(person.index()).replace(link);
@@ -36,31 +56,31 @@ impl Persons {
 
     /// The members of one person, in no order that means anything.
     pub(crate) fn members_of(&self, person: PersonOrdinal) -> impl Iterator<Item = MemberOrdinal> {
-        self.chain(self.heads.get(person.index()))
-    }
-
-    /// How many persons have several members.
-    pub(crate) fn shared(&self) -> usize {
-        self.shared.len()
-    }
-
-    /// Calls `each` with every member of those of these persons that have several, and with the person's place in `which`.
-    ///
-    /// All first members, then all second ones, and so on: each chain lies all over memory, and the chains are in no relation,
-    /// so the processor waits for many at once.
-    pub(crate) fn each_of_shared(&self, which: Range<usize>, mut each: impl FnMut(usize, MemberOrdinal)) {
-        let heads = self.shared[which].iter().map(|person| self.heads.get(person.index()));
-        let mut chains: Vec<_> = heads.map(|head| self.chain(head)).enumerate().collect();
-        while !chains.is_empty() {
-            chains.retain_mut(|(person, chain)| {
-                let next = chain.next();
-                next.inspect(|member| each(*person, *member)).is_some()
-            });
-        }
-    }
-
-    fn chain(&self, head: Link) -> impl Iterator<Item = MemberOrdinal> {
+        let head = self.heads.get(person.index());
         std::iter::successors(head.map(member_of), |member| self.nexts.get(member.index()).map(member_of))
+    }
+
+    /// The persons with several members, in the order in which they became so.
+    pub(crate) fn shared(&self) -> &[PersonOrdinal] {
+        &self.shared
+    }
+
+    /// Begins a walk for each of these [shared](Self::shared) persons, numbered from 0.
+    pub(crate) fn walks(&self, which: Range<usize>) -> Vec<Walk> {
+        let heads = self.shared[which].iter().map(|person| self.heads.get(person.index()));
+        heads.enumerate().map(|(number, next)| Walk { number, next }).collect()
+    }
+
+    /// Calls `each` with the number and the next member of every walk, and drops the walks that end.
+    ///
+    /// Chains are scattered over memory and in no relation, so the processor waits for many at once.
+    pub(crate) fn advance(&self, walks: &mut Vec<Walk>, mut each: impl FnMut(usize, MemberOrdinal)) {
+        walks.retain_mut(|walk| {
+            let Some(member) = walk.next.map(member_of) else { return false };
+            each(walk.number, member);
+            walk.next = self.nexts.get(member.index());
+            walk.next.is_some()
+        });
     }
 }
 

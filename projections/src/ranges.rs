@@ -43,9 +43,11 @@ impl OrdinalRanges {
         self.lasts.is_empty()
     }
 
-    /// First to last ordinal of each range, ascending.
-    pub(crate) fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u32>> {
-        self.lasts.iter().map(|(&first, &last)| first..=last)
+    /// First to last ordinal of each range, ascending, without the ordinals below `first`.
+    pub(crate) fn ranges_from(&self, first: u32) -> impl Iterator<Item = RangeInclusive<u32>> {
+        let cut = self.lasts.range(..first).next_back().filter(|(_, last)| **last >= first);
+        let cut = cut.map(|(_, &last)| first..=last);
+        cut.into_iter().chain(self.lasts.range(first..).map(|(&first, &last)| first..=last))
     }
 
     /// Every ordinal, ascending.
@@ -75,6 +77,9 @@ mod tests {
             }
             prop_assert!(ranges.iter().map(MemberOrdinal::get).eq(set.iter().copied()));
             prop_assert_eq!(ranges.is_empty(), set.is_empty());
+            for first in [0, 1, 17, 39, 40, u32::MAX - 2, u32::MAX] {
+                prop_assert!(ranges.ranges_from(first).flatten().eq(set.range(first..).copied()));
+            }
             let gaps = set.iter().filter(|&&at| at == 0 || !set.contains(&(at - 1))).count();
             prop_assert_eq!(ranges.lasts.len(), gaps);
         }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use lastseen_event::{Position, UtcInstant};
 
-/// Runs of facts that are remembered. In a stream that is in time, each group of facts is one at first; older ones are put
-/// together, so that what is known becomes coarser the longer it is ago.
+/// Runs of facts that are remembered. In a stream that is in time, each group of facts is one at first; older
+/// ones are put together, so that what is known becomes coarser the longer it is ago.
 const RUNS_MAX: usize = 16_384;
 
 /// Runs of facts in order of position, each with a later least instant than the run before.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use lastseen_event::{BatchOrdinal, Fact};
 use roaring::RoaringBitmap;
 
-/// A set of batches that are left out. A fold never undoes: views that leave out more are folded anew. Batches are only
-/// ever added for a store, so of two sets of its history the larger one has the smaller one in it.
+/// A set of batches that are left out. A fold never undoes: views that leave out more are folded anew.
+/// Batches are only ever added for a store, so of two sets of its history the larger one has the smaller one
+/// in it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Retracted(Arc<RoaringBitmap>);
 
@@ -21,7 +22,7 @@ impl Retracted {
         self.0.contains(batch.get())
     }
 
-    /// How many there are.
+    /// The number of batches.
     pub fn len(&self) -> u64 {
         self.0.len()
     }

@@ -1,7 +1,8 @@
 //! One compact record per member, in an array over ordinals, and the fold of a fact into it.
 //!
-//! Every field is a least or a greatest of something the facts carry, so the fold is a join: facts in any order,
-//! any number of times, give the same record.
+//! Every field is a least or a greatest of something the facts carry, so the fold is a join: facts in any
+//! order, any number of times, give the same record. `Record::membership_at` is the one definition of
+//! membership.
 
 use std::cmp::Reverse;
 use std::hint::black_box;
@@ -9,10 +10,13 @@ use std::ops::Range;
 
 use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, UtcInstant};
 
+use crate::bytes::{BadPart, Bytes, slots_of};
 use crate::decisions::{Decision, Decisions};
 use crate::paged::Paged;
-use crate::snapshot::{BadPart, Bytes};
 use crate::{MemberState, Seen, TypeSet};
+
+/// Later than every event: membership at this instant is that of now.
+const END_OF_TIME: UtcInstant = UtcInstant::from_micros(i64::MAX);
 
 /// The records of all members.
 #[derive(Debug, Default)]
@@ -24,13 +28,12 @@ pub(crate) struct Roster {
 /// The part of a member that the numbers depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
-    pub(crate) deleted: bool,
-    pub(crate) confirmed: bool,
+    pub(crate) membership: Membership,
     seen: Option<(UtcInstant, Provenance)>,
 }
 
-/// What a member is, whenever it was seen: all that counts without a window need.
-#[derive(Clone, Copy, Debug)]
+/// The part of a member that counts without a window need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Membership {
     pub(crate) deleted: bool,
     pub(crate) confirmed: bool,
@@ -38,22 +41,28 @@ pub(crate) struct Membership {
     pub(crate) seen: bool,
 }
 
-/// What one fact did to a member.
+/// The effect of one fact on its member.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change {
     /// `None`: the fact is the first of its member.
     pub(crate) before: Option<Standing>,
     pub(crate) after: Standing,
     pub(crate) first_seen_before: Option<UtcInstant>,
-    pub(crate) first_seen_after: Option<UtcInstant>,
+    /// A deletion or a restoration that was not known.
+    pub(crate) decision: Option<Decision>,
     /// Whether the person has other members.
     pub(crate) shared: bool,
 }
 
 impl Standing {
+    /// Whether the member is not deleted.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.membership.deleted
+    }
+
     /// Last seen as it counts: that of a deleted member does not.
     pub(crate) fn counted_seen(&self) -> Option<(UtcInstant, Provenance)> {
-        if self.deleted { None } else { self.seen }
+        if self.is_alive() { self.seen } else { None }
     }
 
     /// The instant of [`Standing::counted_seen`].
@@ -65,17 +74,13 @@ impl Standing {
     pub(crate) fn seen(&self) -> Option<(UtcInstant, Provenance)> {
         self.seen
     }
-
-    pub(crate) fn membership(&self) -> Membership {
-        Membership { deleted: self.deleted, confirmed: self.confirmed, seen: self.seen.is_some() }
-    }
 }
 
 impl Roster {
     /// Folds the fact into the record of its member; activity counts if `counted` has its type.
     pub(crate) fn fold(&mut self, fact: &Fact, counted: TypeSet) -> Change {
-        let index = fact.member.member.index();
-        let record = self.records.slot(index);
+        let member = fact.member.member;
+        let record = self.records.slot(member.index());
         let (before, first_seen_before) = (record.standing(), record.first_seen());
         record.exist(fact.occurred_at);
         if confirms(fact) {
@@ -84,66 +89,52 @@ impl Roster {
         if counted.contains(fact.event_type) {
             record.see(fact);
         }
-        if let Some(decision) = Decision::of(fact) {
-            self.decisions.insert(fact.member.member, decision);
-            record.decide(self.decisions.of(fact.member.member));
+        let decision = Decision::of(fact).filter(|decision| self.decisions.insert(member, *decision));
+        if decision.is_some() {
+            record.decide(self.decisions.deleted_at(member, END_OF_TIME));
         }
         Change {
             before,
             after: record.standing().expect("a fact makes its member known"),
             first_seen_before,
-            first_seen_after: record.first_seen(),
+            decision,
             shared: record.has(SHARED),
         }
     }
 
-    /// What is known of a member. `None`: no fact told of it.
+    /// The state of a member. `None`: no fact is about it.
     pub(crate) fn member(&self, member: MemberOrdinal) -> Option<MemberState> {
         let record = self.records.get(member.index());
+        let deciding = || self.decisions.last_by(member, END_OF_TIME);
         record.has(KNOWN).then(|| MemberState {
             exists_from: record.exists_from(),
             confirmed_from: record.has(CONFIRMED).then(|| UtcInstant::from_micros(record.confirmed_micros)),
-            deleted_at: record
-                .has(DELETED)
-                .then(|| self.decisions(member).last().map(Decision::at))
-                .flatten(),
+            deleted_at: record.has(DELETED).then(deciding).flatten().map(|decision| decision.at()),
             last_seen: record.seen(),
             first_seen_at: record.first_seen(),
         })
     }
 
-    /// Every deletion and restoration of a member, ascending.
-    pub(crate) fn decisions(&self, member: MemberOrdinal) -> &[Decision] {
-        self.decisions.of(member)
+    /// The deletions and restorations of all members.
+    pub(crate) fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
-    /// The standing of a member. `None`: no fact told of it.
+    /// The standing of a member. `None`: no fact is about it.
     pub(crate) fn standing(&self, member: MemberOrdinal) -> Option<Standing> {
         self.records.get(member.index()).standing()
     }
 
-    /// Reads the records of these members.
+    /// Reads the records of these members into the processor's caches.
     pub(crate) fn touch(&self, facts: &[Fact]) {
         let known = |fact: &&Fact| self.records.get(fact.member.member.index()).has(KNOWN);
         black_box(facts.iter().filter(known).count());
     }
 
-    /// What a member was at an instant. `None`: it did not exist yet.
+    /// The membership of a member at an instant. `None`: it did not exist yet.
     pub(crate) fn membership_at(&self, member: MemberOrdinal, at: UtcInstant) -> Option<Membership> {
         let record = self.records.get(member.index());
-        if !record.has(KNOWN) || record.exists_from() > at {
-            return None;
-        }
-        let deleted = || {
-            let all = self.decisions.of(member);
-            let by_then = all.partition_point(|decision| decision.at() <= at);
-            by_then > 0 && all[by_then - 1].deletes
-        };
-        Some(Membership {
-            deleted: record.has(DECIDED) && deleted(),
-            confirmed: record.has(CONFIRMED) && record.confirmed_micros <= at.as_micros(),
-            seen: record.first_seen().is_some_and(|first| first <= at),
-        })
+        record.membership_at(at, || self.decisions.deleted_at(member, at))
     }
 
     /// The standings of all members, by ordinal.
@@ -161,55 +152,40 @@ impl Roster {
         (0..u32::try_from(self.slots()).expect("ordinals are 32 bits")).map(MemberOrdinal::new)
     }
 
-    /// Whether a fact told of the member.
+    /// Whether a fact is about the member.
     pub(crate) fn knows(&self, member: MemberOrdinal) -> bool {
         self.records.get(member.index()).has(KNOWN)
-    }
-
-    pub(crate) fn encode_records(&self, slots: Range<usize>, part: &mut Vec<u8>) {
-        part.reserve(slots.len() * size_of::<Record>());
-        for slot in slots {
-            let Record { seen_micros, tagged_position, exists_micros, confirmed_micros, first_seen_micros } =
-                self.records.get(slot);
-            part.extend_from_slice(&seen_micros.to_le_bytes());
-            part.extend_from_slice(&tagged_position.to_le_bytes());
-            for micros in [exists_micros, confirmed_micros, first_seen_micros] {
-                part.extend_from_slice(&micros.to_le_bytes());
-            }
-        }
-    }
-
-    pub(crate) fn decode_records(
-        &mut self,
-        slots: Range<usize>,
-        bytes: &mut Bytes<'_>,
-    ) -> Result<(), BadPart> {
-        for slot in slots {
-            let record = Record {
-                seen_micros: bytes.i64()?,
-                tagged_position: bytes.u64()?,
-                exists_micros: bytes.i64()?,
-                confirmed_micros: bytes.i64()?,
-                first_seen_micros: bytes.i64()?,
-            };
-            if record.has(KNOWN) {
-                *self.records.slot(slot) = record;
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn encode_decisions(&self, members: Range<MemberOrdinal>, part: &mut Vec<u8>) {
-        self.decisions.encode(members, part);
-    }
-
-    pub(crate) fn decode_decisions(&mut self, bytes: &mut Bytes<'_>) -> Result<(), BadPart> {
-        self.decisions.decode(bytes)
     }
 
     /// Notes that the person of this member has others.
     pub(crate) fn mark_shared(&mut self, member: MemberOrdinal) {
         self.records.slot(member.index()).tagged_position |= SHARED;
+    }
+
+    /// Encodes the records of these slots, then the decisions about them.
+    pub(crate) fn encode(&self, slots: Range<usize>, part: &mut Vec<u8>) {
+        let [first, end] =
+            [slots.start, slots.end].map(|slot| u32::try_from(slot).expect("ordinals are 32 bits"));
+        part.extend_from_slice(&first.to_le_bytes());
+        part.extend_from_slice(&(end - first).to_le_bytes());
+        part.reserve(slots.len() * size_of::<Record>());
+        for slot in slots {
+            self.records.get(slot).encode(part);
+        }
+        self.decisions.encode(MemberOrdinal::new(first)..MemberOrdinal::new(end), part);
+    }
+
+    /// Adds the records and decisions of a part and returns its slots.
+    pub(crate) fn decode(&mut self, bytes: &mut Bytes<'_>) -> Result<Range<usize>, BadPart> {
+        let slots = slots_of(bytes.u32()?, bytes.u32()?)?;
+        for slot in slots.clone() {
+            let record = Record::decode(bytes)?;
+            if record.has(KNOWN) {
+                *self.records.slot(slot) = record;
+            }
+        }
+        self.decisions.decode(bytes)?;
+        Ok(slots)
     }
 }
 
@@ -237,15 +213,16 @@ const _: () = assert!(size_of::<Record>() == 40);
 
 const POSITION_BITS: u32 = 56;
 const POSITION: u64 = (1 << POSITION_BITS) - 1;
-/// 0: never seen. Observed types have their code, estimates come after them: of equal instants the least rank,
-/// then the least position is reported, and both are compared as the one number they are stored as.
+/// 0: never seen. Observed types have their code, estimates come after them: of equal instants the least
+/// rank, then the least position is reported, and both are compared as the one number they are stored as.
 const RANK: u64 = 0b111 << POSITION_BITS;
 const RANK_ESTIMATED: u64 = 5;
 const KNOWN: u64 = 1 << 59;
 const CONFIRMED: u64 = 1 << 60;
-/// There is a [`Decision`].
+/// The member has a [`Decision`].
 const DECIDED: u64 = 1 << 61;
 const DELETED: u64 = 1 << 62;
+/// The person has other members. Not in snapshots: it depends on the setting of persons.
 const SHARED: u64 = 1 << 63;
 
 const _: () = assert!(EventType::SignupComplete as u64 + 1 == RANK_ESTIMATED);
@@ -279,12 +256,21 @@ impl Record {
         (self.tagged_position & RANK != 0).then(|| UtcInstant::from_micros(self.first_seen_micros))
     }
 
-    fn standing(&self) -> Option<Standing> {
-        self.has(KNOWN).then(|| Standing {
-            deleted: self.has(DELETED),
-            confirmed: self.has(CONFIRMED),
-            seen: self.seen().map(|seen| (seen.at, seen.provenance())),
+    /// The membership at an instant, the one definition of it. `is_deleted` is asked only about a member with
+    /// a decision. `None`: the member did not exist yet.
+    #[inline]
+    fn membership_at(&self, at: UtcInstant, is_deleted: impl FnOnce() -> bool) -> Option<Membership> {
+        let exists = self.has(KNOWN) && self.exists_from() <= at;
+        exists.then(|| Membership {
+            deleted: self.has(DECIDED) && is_deleted(),
+            confirmed: self.has(CONFIRMED) && self.confirmed_micros <= at.as_micros(),
+            seen: self.first_seen().is_some_and(|first| first <= at),
         })
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        let membership = self.membership_at(END_OF_TIME, || self.has(DELETED))?;
+        Some(Standing { membership, seen: self.seen().map(|seen| (seen.at, seen.provenance())) })
     }
 
     fn exist(&mut self, at: UtcInstant) {
@@ -297,7 +283,7 @@ impl Record {
         self.tagged_position |= CONFIRMED;
     }
 
-    /// Takes in activity. An observation replaces an estimate for good, so one place holds either.
+    /// Folds activity in. An observation replaces an estimate for good, so one place holds either.
     fn see(&mut self, fact: &Fact) {
         let key = |micros: i64, place: u64| (place >> POSITION_BITS < RANK_ESTIMATED, micros, Reverse(place));
         let seen = self.tagged_position & (RANK | POSITION);
@@ -309,10 +295,28 @@ impl Record {
         }
     }
 
-    /// Of all deletions and restorations, the greatest decides.
-    fn decide(&mut self, all: &[Decision]) {
-        let deleted = all.last().is_some_and(|last| last.deletes);
+    /// Keeps whether the member is deleted, all of its decisions considered.
+    fn decide(&mut self, deleted: bool) {
         self.tagged_position = self.tagged_position & !DELETED | DECIDED | if deleted { DELETED } else { 0 };
+    }
+
+    fn encode(&self, part: &mut Vec<u8>) {
+        let Self { seen_micros, tagged_position, exists_micros, confirmed_micros, first_seen_micros } = self;
+        part.extend_from_slice(&seen_micros.to_le_bytes());
+        part.extend_from_slice(&(tagged_position & !SHARED).to_le_bytes());
+        for micros in [exists_micros, confirmed_micros, first_seen_micros] {
+            part.extend_from_slice(&micros.to_le_bytes());
+        }
+    }
+
+    fn decode(bytes: &mut Bytes<'_>) -> Result<Self, BadPart> {
+        Ok(Self {
+            seen_micros: bytes.i64()?,
+            tagged_position: bytes.u64()? & !SHARED,
+            exists_micros: bytes.i64()?,
+            confirmed_micros: bytes.i64()?,
+            first_seen_micros: bytes.i64()?,
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which part of history a scan folds: up to when, and which activity counts as being seen.
+//! The part of history that a scan folds: its bounds, and the activity that counts as being seen.
 
 use std::str::FromStr;
 

@@ -1,25 +1,28 @@
 //! The live views, which follow every fact, and the builder, which folds a part of history in bulk.
+//!
+//! The server holds live views under a lock; scans, restarts and rebuilds build theirs. Both fold with the
+//! same members and days, and only the counts are made in two ways.
 
 use std::hint::black_box;
 use std::ops::RangeInclusive;
 
 use lastseen_event::{Fact, MemberOrdinal, Position, TenantOrdinal, UtcInstant};
 
-use crate::counts::{Counts, SMALL_TENANT_MAX};
+use crate::counts::{Counts, PassLimits};
 use crate::days::{Days, MONTH_DAYS};
-use crate::decisions::Decision;
 use crate::members::Members;
 use crate::recent::Recent;
 use crate::roster::{Change, Roster};
 use crate::{
-    Before, Calendar, Day, DaySets, MemberState, Period, Retracted, Scope, Selection, Summary, TypeSet,
+    Before, Calendar, Day, DaySets, MemberState, Period, Persons, Retracted, Scope, Selection, Summary,
+    TypeSet,
 };
 
 /// Facts whose memory is read at once.
 const GROUP: usize = 64;
 
-/// Who was last seen when, and how many are active. The same facts give the same answers, in any order and any
-/// number of times.
+/// The members with their last seen, and the counts of them. The same facts give the same answers, in any
+/// order and any number of times.
 #[derive(Debug)]
 pub struct Views {
     members: Members,
@@ -33,15 +36,15 @@ pub struct Views {
 
 impl Views {
     /// Views of no fact.
-    pub fn new() -> Self {
-        Self::with_small_tenants_up_to(SMALL_TENANT_MAX)
+    pub fn new(persons: Persons) -> Self {
+        Self::with_pass_limits(persons, PassLimits::default())
     }
 
-    /// Views that count tenants of up to `members` members by a pass over them. Answers do not depend on it; for
-    /// tests of both ways.
+    /// [`Views::new`] for tests, with other sizes up to which something is counted by a pass.
     #[doc(hidden)]
-    pub fn with_small_tenants_up_to(members: u64) -> Self {
-        ViewsBuilder::new(Selection::default(), Retracted::default()).finish_with_small_tenants_up_to(members)
+    pub fn with_pass_limits(persons: Persons, limits: PassLimits) -> Self {
+        let builder = ViewsBuilder::new(Selection::default(), Retracted::default(), persons);
+        builder.finish_with_pass_limits(limits)
     }
 
     /// Folds one fact in. Views that were built from a selection stay views of that selection.
@@ -63,17 +66,18 @@ impl Views {
         }
         let change = self.members.fold(fact, self.selection.counted());
         self.counts.follow(&self.members, fact.member, &change);
-        follow(&mut self.days, &self.members.roster, (fact, &change), self.selection.counted());
+        follow(&mut self.days, &self.members.roster, fact, &change, self.selection.counted());
     }
 
-    /// Folds facts in, as [`Views::apply`] with each; faster where there are more members than the processor's
-    /// caches hold.
+    /// Folds facts in, as [`Views::apply`] with each; faster where there are more members than the
+    /// processor's caches hold.
     ///
     /// # Panics
     /// If a position is 2^56 or greater: no store gets there.
     pub fn apply_all(&mut self, facts: &[Fact]) {
-        // Members of one group are in no relation, so reading what each needs, first the records, then what the
-        // records lead to, waits for memory once for many of them; folding one after the other waits each time.
+        // Members of one group are in no relation, so reading what each needs, first the records, then what
+        // the records lead to, waits for memory once for many of them; folding one after the other waits each
+        // time.
         for group in facts.chunks(GROUP) {
             self.members.roster.touch(group);
             let standing = |fact: &Fact| self.members.roster.standing(fact.member.member);
@@ -90,7 +94,7 @@ impl Views {
         }
     }
 
-    /// Notes that up to a position nothing is left to be folded in.
+    /// Notes that nothing up to a position is left to be folded in.
     pub fn reach(&mut self, position: Position) {
         self.position = self.position.max(position);
     }
@@ -100,7 +104,12 @@ impl Views {
         &self.retracted
     }
 
-    /// What a snapshot is taken of.
+    /// The meaning of one user id in several tenants.
+    pub fn persons(&self) -> Persons {
+        if self.members.persons().is_some() { Persons::UserId } else { Persons::Off }
+    }
+
+    /// The parts that a snapshot is taken of.
     pub(crate) fn parts(&self) -> (&Members, &Days) {
         (&self.members, &self.days)
     }
@@ -110,8 +119,8 @@ impl Views {
         self.position
     }
 
-    /// A position behind which nothing was folded that had occurred by `at`. Less is known of what was folded long ago:
-    /// then it is a later one than need be.
+    /// Returns a position after which no fact was folded that had occurred by `at`. Of facts folded long ago
+    /// less is known, and it is later than it need be.
     pub fn reach_of(&self, at: UtcInstant) -> Position {
         self.recent.reach_of(at)
     }
@@ -132,35 +141,37 @@ impl Views {
         self.counts.summary(&self.members, scope, since)
     }
 
-    /// What rows for these days of UTC need, taken out so that they can be counted without the views. Of one tenant or
-    /// of all; nothing of a tenant that is not known.
+    /// Takes out everything that rows for these days of UTC need, to be counted without the views. Nothing
+    /// for a tenant that is not known.
     pub fn days(&self, scope: Scope, days: RangeInclusive<Day>) -> DaySets {
         self.days.sets(days, self.members.set_of(scope))
     }
 
-    /// A [`DayRow`](crate::DayRow) for `day` that was counted at this position or later is as it would be counted now.
+    /// Returns the last position that changed the [`SeriesRow`](crate::SeriesRow) of a day: a row counted at
+    /// this position or later holds.
     pub fn day_changed_at(&self, day: Day) -> Position {
         self.days.changed_at(day.plus(1 - MONTH_DAYS)..=day)
     }
 
-    /// The same of a [`PeriodRow`](crate::PeriodRow): it looks back one period.
+    /// Returns the last position that changed the [`SeriesRow`](crate::SeriesRow) of a period longer than a
+    /// day, which looks back one period.
     pub fn period_changed_at(&self, period: Period, days: &RangeInclusive<Day>) -> Position {
         let before = period.around(days.start().plus(-1));
         self.days.changed_at(*before.start()..=*days.end())
     }
 
-    /// What was put together [before](Before) a day at this position or later is as it would be now.
+    /// Returns the last position that changed the days [before](Before) a day.
     pub fn before_changed_at(&self, before: &Before) -> Position {
         self.days.changed_at(before.days())
     }
 
-    /// A position behind which nothing was folded that days up to `at` depend on, whichever events count and in whatever zone:
-    /// no activity, deletion or restoration that had occurred by then.
-    pub fn told_by(&self, at: UtcInstant) -> Position {
-        self.days.told_by(Calendar::utc().date(at)).min(self.recent.reach_of(at))
+    /// Returns a position after which no activity, deletion or restoration was folded that had occurred by
+    /// `at`. Rows of days that end by then hold from it on, whichever events count and in any zone.
+    pub fn activity_changed_by(&self, at: UtcInstant) -> Position {
+        self.days.activity_changed_by(Calendar::utc().date(at)).min(self.recent.reach_of(at))
     }
 
-    /// One member. `None`: no fact told of it.
+    /// The state of one member. `None`: no fact is about it.
     pub fn member(&self, member: MemberOrdinal) -> Option<MemberState> {
         self.members.roster.member(member)
     }
@@ -180,7 +191,7 @@ impl Views {
 
 impl Default for Views {
     fn default() -> Self {
-        Self::new()
+        Self::new(Persons::default())
     }
 }
 
@@ -195,18 +206,14 @@ pub struct ViewsBuilder {
 }
 
 impl ViewsBuilder {
-    /// A builder that folds what `selection` chooses and did not come with a batch that was taken back.
-    pub fn new(selection: Selection, retracted: Retracted) -> Self {
-        let days = Days::utc();
-        Self { selection, retracted, members: Members::default(), days, position: Position::START }
+    /// A builder that folds the events that `selection` chooses, without those of retracted batches.
+    pub fn new(selection: Selection, retracted: Retracted, persons: Persons) -> Self {
+        let members = Members::new(persons);
+        Self { selection, retracted, members, days: Days::utc(), position: Position::START }
     }
 
-    /// A builder that goes on from what was folded up to a position.
-    pub(crate) fn from_parts(
-        (members, days): (Members, Days),
-        retracted: Retracted,
-        position: Position,
-    ) -> Self {
+    /// A builder that goes on from the facts folded up to a position.
+    pub(crate) fn from_parts(members: Members, days: Days, retracted: Retracted, position: Position) -> Self {
         Self { selection: Selection::default(), retracted, members, days, position }
     }
 
@@ -221,12 +228,12 @@ impl ViewsBuilder {
         self.position = self.position.max(fact.position);
         if !self.retracted.has(fact) {
             let change = self.members.fold(fact, self.selection.counted());
-            follow(&mut self.days, &self.members.roster, (fact, &change), self.selection.counted());
+            follow(&mut self.days, &self.members.roster, fact, &change, self.selection.counted());
         }
     }
 
-    /// Folds facts in, as [`ViewsBuilder::apply`] with each; faster where there are more members than the processor's
-    /// caches hold.
+    /// Folds facts in, as [`ViewsBuilder::apply`] with each; faster where there are more members than the
+    /// processor's caches hold.
     ///
     /// # Panics
     /// If a position is 2^56 or greater: no store gets there.
@@ -239,16 +246,16 @@ impl ViewsBuilder {
         }
     }
 
-    /// Counts what was folded.
+    /// Counts the members and returns the views.
     pub fn finish(self) -> Views {
-        self.finish_with_small_tenants_up_to(SMALL_TENANT_MAX)
+        self.finish_with_pass_limits(PassLimits::default())
     }
 
-    /// As [`ViewsBuilder::finish`], for [`Views::with_small_tenants_up_to`].
+    /// [`ViewsBuilder::finish`] for [`Views::with_pass_limits`].
     #[doc(hidden)]
-    pub fn finish_with_small_tenants_up_to(self, members: u64) -> Views {
+    pub fn finish_with_pass_limits(self, limits: PassLimits) -> Views {
         Views {
-            counts: Counts::of(&self.members, members),
+            counts: Counts::of(&self.members, limits),
             days: self.days,
             recent: Recent::after(self.position),
             selection: self.selection,
@@ -260,10 +267,10 @@ impl ViewsBuilder {
 }
 
 /// Lets the days follow a fact that the roster has folded.
-fn follow(days: &mut Days, roster: &Roster, (fact, change): (&Fact, &Change), counted: TypeSet) {
+fn follow(days: &mut Days, roster: &Roster, fact: &Fact, change: &Change, counted: TypeSet) {
     if let Some(provenance) = fact.event_type.activity().filter(|_| counted.contains(fact.event_type)) {
         days.see(fact, provenance, change);
-    } else if let Some(decision) = Decision::of(fact) {
-        days.decide(fact, decision, roster.decisions(fact.member.member));
+    } else if let Some(decision) = change.decision {
+        days.decide(fact, decision, roster.decisions());
     }
 }

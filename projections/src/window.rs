@@ -6,9 +6,9 @@ use std::time::Duration;
 /// A span of time as it was written, and how long it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// As it was written.
+    /// The text as it was written.
     pub text: String,
-    /// How long that is, at least a microsecond.
+    /// Its length, at least a microsecond.
     pub span: Duration,
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate};
 use chrono_tz::Tz;
 use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, TenantOrdinal, UtcInstant};
 use lastseen_projections::{
-    Calendar, Cohort, Day, DayRow, DaysBuilder, Period, PeriodRow, Retracted, Scope, Selection, Views,
+    Calendar, Cohort, Day, DaysBuilder, Period, Persons, Retracted, Scope, Selection, SeriesRow, Views,
     ViewsBuilder,
 };
 use proptest::prelude::*;
@@ -105,49 +105,46 @@ impl Recount<'_> {
         members.into_iter().filter(is_active).collect()
     }
 
-    /// Members whose first activity that counts lies in these days.
+    /// Members with activity that counts in these days, and none on an earlier date.
     fn first(&self, days: &RangeInclusive<NaiveDate>) -> BTreeSet<MemberOrdinal> {
         let members: BTreeSet<_> = self.facts.iter().map(|fact| fact.member.member).collect();
         let is_first = |member: &MemberOrdinal| {
             let mine = self.facts.iter().filter(|fact| fact.member.member == *member && self.counted(fact));
-            mine.min_by_key(|fact| fact.occurred_at).is_some_and(|fact| days.contains(&self.date_of(fact)))
+            mine.map(|fact| self.date_of(fact)).min().is_some_and(|date| days.contains(&date))
         };
         members.into_iter().filter(is_first).collect()
     }
 
-    fn row(&self, before: &RangeInclusive<NaiveDate>, days: &RangeInclusive<NaiveDate>) -> PeriodRow {
+    fn row(&self, before: &RangeInclusive<NaiveDate>, days: &RangeInclusive<NaiveDate>) -> SeriesRow {
         let (was, is, first) = (self.active(before), self.active(days), self.first(days));
         let count =
             |keep: &dyn Fn(&MemberOrdinal) -> bool| is.iter().filter(|member| keep(member)).count() as u64;
-        PeriodRow {
+        SeriesRow {
             days: day(*days.start())..=day(*days.end()),
             active: is.len() as u64,
-            new: count(&|member| first.contains(member) && !was.contains(member)),
+            wau: None,
+            mau: None,
+            new: count(&|member| first.contains(member)),
             returning: count(&|member| was.contains(member)),
             resurrected: count(&|member| !was.contains(member) && !first.contains(member)),
             dormant: was.difference(&is).count() as u64,
         }
     }
 
-    fn by_day(&self, days: &RangeInclusive<Day>) -> Vec<DayRow> {
+    fn by_day(&self, days: &RangeInclusive<Day>) -> Vec<SeriesRow> {
         let row = |at: Day| {
             let [date, before, week, month] = [0, -1, -6, -29].map(|back| naive_date(at.plus(back)));
-            let row = self.row(&(before..=before), &(date..=date));
-            DayRow {
-                day: at,
-                dau: row.active,
-                wau: self.active(&(week..=date)).len() as u64,
-                mau: self.active(&(month..=date)).len() as u64,
-                new: row.new,
-                returning: row.returning,
-                resurrected: row.resurrected,
-                dormant: row.dormant,
+            let active = |days| Some(self.active(&days).len() as u64);
+            SeriesRow {
+                wau: active(week..=date),
+                mau: active(month..=date),
+                ..self.row(&(before..=before), &(date..=date))
             }
         };
         Day::each(days.clone()).map(row).collect()
     }
 
-    fn by_period(&self, period: Period, days: &RangeInclusive<Day>) -> Vec<PeriodRow> {
+    fn by_period(&self, period: Period, days: &RangeInclusive<Day>) -> Vec<SeriesRow> {
         let row = |days: &RangeInclusive<NaiveDate>| {
             let before = period.around(day(*days.start()).plus(-1));
             self.row(&(naive_date(*before.start())..=naive_date(*before.end())), days)
@@ -206,11 +203,11 @@ proptest! {
         }),
         tenant in 0..TENANTS,
     ) {
-        let mut live = Views::new();
+        let mut live = Views::default();
         for fact in &disorder {
             live.apply(fact);
         }
-        let mut builder = ViewsBuilder::new(Selection::default(), Retracted::default());
+        let mut builder = ViewsBuilder::new(Selection::default(), Retracted::default(), Persons::UserId);
         for fact in &facts {
             builder.apply(fact);
         }
@@ -218,9 +215,9 @@ proptest! {
         for scope in [Scope::All, Scope::Tenant(TenantOrdinal::new(tenant))] {
             let expected = recount(&facts, Choice::default(), Tz::UTC, scope);
             let sets = live.days(scope, days.clone());
-            prop_assert_eq!(sets.by_day(), expected.by_day(&days));
+            prop_assert_eq!(sets.rows(Period::Day), expected.by_day(&days));
             for period in [Period::Week, Period::Month] {
-                prop_assert_eq!(sets.by_period(period), expected.by_period(period, &days));
+                prop_assert_eq!(sets.rows(period), expected.by_period(period, &days));
                 prop_assert_eq!(sets.cohorts(period), expected.cohorts(period, &days));
             }
         }
@@ -228,10 +225,11 @@ proptest! {
             let mut sets = live.days(Scope::All, day..=day);
             sets.set_before(sets.before());
             prop_assert!(sets.has_before());
-            prop_assert_eq!(sets.by_day(), live.days(Scope::All, day..=day).by_day());
+            prop_assert_eq!(sets.rows(Period::Day), live.days(Scope::All, day..=day).rows(Period::Day));
         }
         let built = builder.finish();
-        prop_assert_eq!(built.days(Scope::All, days.clone()).by_day(), live.days(Scope::All, days).by_day());
+        let rows = |views: &Views| views.days(Scope::All, days.clone()).rows(Period::Day);
+        prop_assert_eq!(rows(&built), rows(&live));
     }
 
     #[test]
@@ -249,9 +247,14 @@ proptest! {
         }
         let expected = recount(&facts, choice, zone, Scope::All);
         let sets = builder.finish(days.clone());
-        prop_assert_eq!(sets.by_day(), expected.by_day(&days));
-        prop_assert_eq!(sets.by_period(Period::Week), expected.by_period(Period::Week, &days));
+        prop_assert_eq!(sets.rows(Period::Day), expected.by_day(&days));
+        prop_assert_eq!(sets.rows(Period::Week), expected.by_period(Period::Week, &days));
         prop_assert_eq!(sets.cohorts(Period::Month), expected.cohorts(Period::Month, &days));
+        for period in [Period::Day, Period::Week, Period::Month] {
+            let new: Vec<u64> = sets.rows(period).into_iter().map(|row| row.new).collect();
+            let sizes: Vec<u64> = sets.cohorts(period).into_iter().map(|cohort| cohort.size).collect();
+            prop_assert_eq!(new, sizes, "a cohort is the new ones of its row");
+        }
     }
 
     #[test]
@@ -259,34 +262,36 @@ proptest! {
         facts in history(60),
         places in places(),
         known in 0..60_usize,
+        (name, _) in prop::sample::select(ZONES.to_vec()),
         choice in choice(),
     ) {
         let facts = spread(facts, &places, ZONES[0].1);
+        let calendar = Calendar::of_zone(name.parse().unwrap());
         let (early, late) = facts.split_at(known.min(facts.len()));
         let days = around(ZONES[0].1);
-        let mut views = Views::new();
+        let mut views = Views::default();
         for fact in early {
             views.apply(fact);
         }
-        let (before, position) = (views.days(Scope::All, days.clone()).by_day(), views.position());
+        let (before, position) = (views.days(Scope::All, days.clone()).rows(Period::Day), views.position());
         let chosen = |facts: &[Fact]| {
-            let mut builder = DaysBuilder::new(choice.selection(), Retracted::default(), Calendar::utc());
+            let mut builder = DaysBuilder::new(choice.selection(), Retracted::default(), calendar.clone());
             for fact in facts {
                 builder.apply(fact);
             }
-            builder.finish(days.clone()).by_day()
+            builder.finish(days.clone()).rows(Period::Day)
         };
         let chosen_before = chosen(early);
         for fact in late {
             views.apply(fact);
         }
-        for (before, now) in before.iter().zip(views.days(Scope::All, days.clone()).by_day()) {
-            if views.day_changed_at(now.day) <= position {
+        for (before, now) in before.iter().zip(views.days(Scope::All, days.clone()).rows(Period::Day)) {
+            if views.day_changed_at(*now.days.end()) <= position {
                 prop_assert_eq!(before, &now);
             }
         }
         for (before, now) in chosen_before.iter().zip(chosen(&facts)) {
-            if views.told_by(Calendar::utc().end(now.day)) <= position {
+            if views.activity_changed_by(calendar.end(*now.days.end())) <= position {
                 prop_assert_eq!(before, &now);
             }
         }
@@ -296,7 +301,7 @@ proptest! {
 #[test]
 fn what_happens_today_leaves_the_days_before_as_they_were() {
     let facts = crate::history::told_on_days(&[(0, EventType::Login), (20, EventType::Login)]);
-    let mut views = Views::new();
+    let mut views = Views::default();
     for fact in &facts {
         views.apply(fact);
     }
@@ -305,11 +310,11 @@ fn what_happens_today_leaves_the_days_before_as_they_were() {
     assert_eq!(views.day_changed_at(first.plus(19)), Position::new(1), "told of a later day since");
     assert_eq!(views.day_changed_at(first.plus(20)), Position::new(2));
     assert_eq!(views.day_changed_at(first.plus(-1)), Position::START);
-    let told_by = |day: Day| views.told_by(Calendar::utc().end(day));
-    assert_eq!(told_by(first.plus(19)), Position::new(1));
+    let changed_by = |day: Day| views.activity_changed_by(Calendar::utc().end(day));
+    assert_eq!(changed_by(first.plus(19)), Position::new(1));
     let morning = UtcInstant::from_micros(Calendar::utc().end(first.plus(19)).as_micros() + 1);
-    assert_eq!(views.told_by(morning), Position::new(1), "by then, nothing of that day");
-    assert_eq!(told_by(first.plus(20)), Position::new(2));
+    assert_eq!(views.activity_changed_by(morning), Position::new(1), "by then, nothing of that day");
+    assert_eq!(changed_by(first.plus(20)), Position::new(2));
     // The same day again tells nothing new of it.
     let again = Fact { position: Position::new(3), ..facts[1] };
     views.apply(&again);
@@ -318,12 +323,52 @@ fn what_happens_today_leaves_the_days_before_as_they_were() {
 
 #[test]
 fn an_older_first_activity_changes_the_day_that_was_taken_for_it() {
-    let mut views = Views::new();
+    let mut views = Views::default();
     for fact in crate::history::told_on_days(&[(40, EventType::Login), (0, EventType::Login)]) {
         views.apply(&fact);
     }
     let first = "2026-01-06".parse::<Day>().unwrap();
     assert_eq!(views.day_changed_at(first.plus(40)), Position::new(2), "nobody is new there any more");
-    let new = |day: Day| views.days(Scope::All, day..=day).by_day()[0].new;
+    let new = |day: Day| views.days(Scope::All, day..=day).rows(Period::Day)[0].new;
     assert_eq!([new(first), new(first.plus(40))], [1, 0]);
+}
+
+/// FINDINGS S11: the clock goes back past midnight, so a later login has the earlier date.
+#[test]
+fn who_comes_while_a_clock_is_set_back_past_midnight_is_new_once() {
+    let calendar = Calendar::of_zone("America/St_Johns".parse().unwrap());
+    let login = crate::history::told_on_days(&[(0, EventType::Login)])[0];
+    let at = |text| Fact { occurred_at: UtcInstant::parse(text).unwrap(), ..login };
+    let facts = [at("2009-11-01T02:30:30Z"), at("2009-11-01T02:40:00Z")];
+    let mut builder = DaysBuilder::new(Selection::default(), Retracted::default(), calendar);
+    builder.apply_all(&facts);
+    let sets = builder.finish("2009-10-01".parse().unwrap()..="2009-11-30".parse().unwrap());
+    let new: Vec<u64> = sets.rows(Period::Month).iter().map(|row| row.new).collect();
+    let sizes: Vec<u64> = sets.cohorts(Period::Month).iter().map(|cohort| cohort.size).collect();
+    assert_eq!((new, sizes), (vec![1, 0], vec![1, 0]), "they are shown in October first");
+}
+
+/// A deletion before a restoration of the same UTC day moves no row of UTC, but one of a zone whose day ends between.
+#[test]
+fn a_deletion_that_is_over_by_the_end_of_its_day_changes_the_rows_of_other_zones() {
+    let at = |number: usize, event_type, text| Fact {
+        event_type,
+        occurred_at: UtcInstant::parse(text).unwrap(),
+        ..crate::history::told_on_days(&[(0, event_type); 3])[number]
+    };
+    let facts = [
+        at(0, EventType::Login, "2026-01-06T02:00:00Z"),
+        at(1, EventType::UserRestored, "2026-01-06T20:00:00Z"),
+        at(2, EventType::UserDeleted, "2026-01-06T10:00:00Z"),
+    ];
+    let mut views = Views::default();
+    views.apply_all(&facts);
+    let day = "2026-01-06".parse::<Day>().unwrap();
+    assert_eq!(views.day_changed_at(day), Position::new(1));
+    assert_eq!(views.activity_changed_by(Calendar::utc().end(day)), Position::new(3));
+    let shanghai = Calendar::of_zone("Asia/Shanghai".parse().unwrap());
+    let mut builder = DaysBuilder::new(Selection::default(), Retracted::default(), shanghai.clone());
+    builder.apply_all(&facts);
+    assert_eq!(builder.finish(day..=day).rows(Period::Day)[0].active, 0);
+    assert_eq!(views.activity_changed_by(shanghai.end(day)), Position::new(3));
 }

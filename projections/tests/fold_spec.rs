@@ -2,7 +2,8 @@
 
 use lastseen_event::{EventType, Fact, MemberRef, Position, Provenance, UtcInstant};
 use lastseen_projections::{
-    Condition, MemberState, Retracted, Scope, Selection, Status, Summary, TypeSet, Views, ViewsBuilder,
+    Condition, MemberState, Overall, PersonNumbers, Persons, Retracted, Scope, Selection, Status, Summary,
+    TypeSet, Views, ViewsBuilder,
 };
 
 use crate::history::{event_id, member};
@@ -100,7 +101,7 @@ impl Given {
     }
 
     fn views(&self) -> Views {
-        let mut views = Views::new();
+        let mut views = Views::default();
         for fact in &self.0 {
             views.apply(fact);
         }
@@ -108,7 +109,7 @@ impl Given {
     }
 
     fn selecting(&self, selection: Selection) -> Views {
-        let mut builder = ViewsBuilder::new(selection, Retracted::default());
+        let mut builder = ViewsBuilder::new(selection, Retracted::default(), Persons::UserId);
         for fact in &self.0 {
             builder.apply(fact);
         }
@@ -148,7 +149,7 @@ fn an_observation_beats_a_later_estimate() {
 #[test]
 fn the_first_observation_can_end_an_activity_that_was_a_guess() {
     let guessed = given([estimate(ada(), "12:00")]);
-    assert_eq!(guessed.then_all(at("10:00")).estimated_only, 1);
+    assert_eq!(guessed.then_all(at("10:00")).estimated_users, 1);
     let known = given([estimate(ada(), "12:00"), login(ada(), "09:00")]);
     let summary = known.then_all(at("10:00"));
     assert_eq!((summary.active_users, summary.inactive_users), (0, 1));
@@ -245,7 +246,8 @@ fn a_deleted_member_counts_as_deleted_and_as_nothing_else() {
     let summary = given([login(ada(), "10:00"), deleted(ada(), "11:00")]).then_all(at("00:00"));
     let overall = summary.overall;
     assert_eq!(summary, Summary { deleted_users: 1, overall, ..Summary::default() });
-    assert_eq!(overall, Some(lastseen_projections::Overall::default()));
+    let nobody = Overall { persons: Some(PersonNumbers::default()), ..Overall::default() };
+    assert_eq!(overall, Some(nobody));
 }
 
 #[test]
@@ -291,8 +293,9 @@ fn a_user_of_two_tenants_is_two_members_and_one_person() {
     for (since, active, tenants, persons) in [("09:00", 3, 2, 2), ("10:00", 2, 2, 2), ("12:00", 0, 0, 0)] {
         let summary = story.then_all(at(since));
         let overall = summary.overall.unwrap();
-        assert_eq!((summary.total_users, overall.tenants, overall.total_persons), (3, 2, 2));
-        let found = (summary.active_users, overall.active_tenants, overall.active_persons);
+        let of_persons = overall.persons.unwrap();
+        assert_eq!((summary.total_users, overall.tenants, of_persons.total_persons), (3, 2, 2));
+        let found = (summary.active_users, overall.active_tenants, of_persons.active_persons);
         assert_eq!(found, (active, tenants, persons), "since {since}");
     }
 }
@@ -300,11 +303,39 @@ fn a_user_of_two_tenants_is_two_members_and_one_person() {
 #[test]
 fn a_person_is_there_while_one_of_its_members_is() {
     let story = given([login(ada(), "09:00"), login(ada_at_globex(), "09:00"), deleted(ada(), "10:00")]);
-    let overall = story.then_all(at("00:00")).overall.unwrap();
-    assert_eq!((overall.tenants, overall.total_persons, overall.active_persons), (1, 1, 1));
+    let numbers = |story: &Given| {
+        let overall = story.then_all(at("00:00")).overall.unwrap();
+        let persons = overall.persons.unwrap();
+        (overall.tenants, persons.total_persons, persons.active_persons)
+    };
+    assert_eq!(numbers(&story), (1, 1, 1));
     let gone = [login(ada(), "09:00"), deleted(ada(), "10:00"), deleted(ada_at_globex(), "10:00")];
-    let overall = given(gone).then_all(at("00:00")).overall.unwrap();
-    assert_eq!((overall.tenants, overall.total_persons, overall.active_persons), (0, 0, 0));
+    assert_eq!(numbers(&given(gone)), (0, 0, 0));
+}
+
+#[test]
+fn with_persons_off_nobody_is_joined_and_there_are_no_numbers_of_persons() {
+    let story = given([login(ada(), "09:00"), login(ada_at_globex(), "11:00")]);
+    let mut views = Views::new(Persons::Off);
+    views.apply_all(&story.0);
+    let summary = views.summary(Scope::All, at("10:00"));
+    assert_eq!(summary.overall, Some(Overall { tenants: 2, active_tenants: 1, persons: None }));
+    let names = |summary: Summary| summary.named().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let of_members = [
+        "total_users",
+        "pending_users",
+        "never_seen_users",
+        "active_users",
+        "observed_users",
+        "estimated_users",
+        "inactive_users",
+        "deleted_users",
+        "tenants",
+        "active_tenants",
+    ];
+    assert_eq!(names(summary), of_members);
+    let with_persons = [of_members.as_slice(), &["total_persons", "active_persons"]].concat();
+    assert_eq!(names(story.then_all(at("10:00"))), with_persons);
 }
 
 #[test]
@@ -358,5 +389,5 @@ fn what_nobody_told_of_is_not_known() {
     assert!(views.knows_tenant(ada().tenant));
     assert!(!views.knows_tenant(ada_at_globex().tenant));
     assert_eq!(views.summary(Scope::Tenant(ada_at_globex().tenant), at("00:00")), Summary::default());
-    assert_eq!(Views::new().position(), Position::START);
+    assert_eq!(Views::default().position(), Position::START);
 }

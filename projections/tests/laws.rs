@@ -1,37 +1,40 @@
 //! Laws over random histories: the fold is a join, every way to fold gives the answers of the recount, and the
 //! numbers fit each other.
 
-use lastseen_event::{Fact, MemberOrdinal, TenantOrdinal, UtcInstant};
+use std::ops::RangeInclusive;
+
+use lastseen_event::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal, UtcInstant};
 use lastseen_projections::{
-    AsOf, Condition, MemberState, Retracted, Scope, Selection, Summary, Views, ViewsBuilder,
+    AsOf, Condition, MemberState, Overall, PassLimits, Persons, Retracted, Scope, Selection, Summary, Views,
+    ViewsBuilder,
 };
 use proptest::prelude::*;
 
 use crate::history::{Choice, TENANTS, choice, disorder, edges, history};
 use crate::naive::Naive;
 
-/// Sizes up to which a tenant is small: none, some, and all of a random history.
-const SMALL_TENANTS: [u64; 4] = [0, 1, 3, 4096];
+/// Sizes up to which something is counted by a pass: none, some, and all of a random history.
+const PASSED_OVER: [u64; 4] = [0, 1, 3, 4096];
 
 fn scopes() -> impl Iterator<Item = Scope> {
     // One tenant more than there is.
     std::iter::once(Scope::All).chain((0..=TENANTS).map(TenantOrdinal::new).map(Scope::Tenant))
 }
 
-fn live(facts: &[Fact], small_tenants_up_to: u64) -> Views {
-    let mut views = Views::with_small_tenants_up_to(small_tenants_up_to);
+fn live(facts: &[Fact], limits: PassLimits) -> Views {
+    let mut views = Views::with_pass_limits(Persons::UserId, limits);
     for fact in facts {
         views.apply(fact);
     }
     views
 }
 
-fn built(facts: &[Fact], selection: Selection, small_tenants_up_to: u64) -> Views {
-    let mut builder = ViewsBuilder::new(selection, Retracted::default());
+fn built(facts: &[Fact], selection: Selection, limits: PassLimits) -> Views {
+    let mut builder = ViewsBuilder::new(selection, Retracted::default(), Persons::UserId);
     for fact in facts {
         builder.apply(fact);
     }
-    builder.finish_with_small_tenants_up_to(small_tenants_up_to)
+    builder.finish_with_pass_limits(limits)
 }
 
 fn summaries(views: &Views, edges: &[UtcInstant]) -> Vec<Summary> {
@@ -73,9 +76,10 @@ pub(crate) fn as_of(
     views: &Views,
     facts: &[Fact],
     scope: Scope,
-    (since, at): (UtcInstant, UtcInstant),
+    window: RangeInclusive<UtcInstant>,
+    step_members: usize,
 ) -> Summary {
-    let mut as_of = AsOf::new(views, scope, (since, at));
+    let mut as_of = AsOf::in_steps_of(views, scope, window, step_members);
     let parts = as_of.parts();
     for fact in facts.iter().filter(|fact| parts.iter().any(|part| part.contains(&fact.occurred_at))) {
         as_of.see(fact);
@@ -85,18 +89,25 @@ pub(crate) fn as_of(
     as_of.finish()
 }
 
-fn small_tenants() -> impl Strategy<Value = u64> {
-    prop::sample::select(SMALL_TENANTS.to_vec())
+fn limits() -> impl Strategy<Value = PassLimits> {
+    let size = || prop::sample::select(PASSED_OVER.to_vec());
+    let span = prop::sample::select(vec![0, 2, 86_400_000_000_i64]);
+    (size(), size(), size(), span).prop_map(
+        |(tenant_members, person_members, newest_tenants, newest_span_us)| {
+            let person_members = usize::try_from(person_members).unwrap();
+            PassLimits { tenant_members, person_members, newest_tenants, newest_span_us }
+        },
+    )
 }
 
 proptest! {
     #[test]
     fn any_order_and_any_repetition_give_the_same_views(
         (facts, disorder) in history(60).prop_flat_map(|facts| (Just(facts.clone()), disorder(&facts))),
-        small in small_tenants(),
-        other_small in small_tenants(),
+        limits in limits(),
+        other_limits in limits(),
     ) {
-        let (ordered, disordered) = (live(&facts, small), live(&disorder, other_small));
+        let (ordered, disordered) = (live(&facts, limits), live(&disorder, other_limits));
         let edges = edges(&facts);
         prop_assert_eq!(states(&ordered), states(&disordered));
         prop_assert_eq!(summaries(&ordered, &edges), summaries(&disordered, &edges));
@@ -104,22 +115,22 @@ proptest! {
     }
 
     #[test]
-    fn live_and_built_views_agree_with_the_recount(facts in history(80), small in small_tenants()) {
+    fn live_and_built_views_agree_with_the_recount(facts in history(80), limits in limits()) {
         let (naive, edges) = (Naive::new(&facts), edges(&facts));
-        agrees(&live(&facts, small), &naive, &edges)?;
-        agrees(&built(&facts, Selection::default(), small), &naive, &edges)?;
+        agrees(&live(&facts, limits), &naive, &edges)?;
+        agrees(&built(&facts, Selection::default(), limits), &naive, &edges)?;
     }
 
     #[test]
-    fn folding_in_groups_is_folding_one_by_one(facts in history(200), small in small_tenants()) {
-        let mut views = Views::with_small_tenants_up_to(small);
+    fn folding_in_groups_is_folding_one_by_one(facts in history(200), limits in limits()) {
+        let mut views = Views::with_pass_limits(Persons::UserId, limits);
         views.apply_all(&facts);
         agrees(&views, &Naive::new(&facts), &edges(&facts))?;
     }
 
     #[test]
-    fn live_views_agree_after_every_fact(facts in history(40), small in small_tenants()) {
-        let mut views = Views::with_small_tenants_up_to(small);
+    fn live_views_agree_after_every_fact(facts in history(40), limits in limits()) {
+        let mut views = Views::with_pass_limits(Persons::UserId, limits);
         for (index, fact) in facts.iter().enumerate() {
             views.apply(fact);
             let now = fact.occurred_at.as_micros();
@@ -133,10 +144,10 @@ proptest! {
         facts in history(60),
         choice in choice(),
         split in any::<prop::sample::Index>(),
-        small in small_tenants(),
+        limits in limits(),
     ) {
         let (past, rest) = facts.split_at(split.index(facts.len() + 1));
-        let mut views = built(past, choice.selection(), small);
+        let mut views = built(past, choice.selection(), limits);
         for fact in rest {
             views.apply(fact);
         }
@@ -147,17 +158,17 @@ proptest! {
     fn a_selection_is_the_recount_of_the_chosen_facts(
         (facts, disorder) in history(60).prop_flat_map(|facts| (Just(facts.clone()), disorder(&facts))),
         choice in choice(),
-        small in small_tenants(),
+        limits in limits(),
     ) {
         let naive = Naive::choosing(&facts, &choice);
         let edges = edges(&facts);
-        agrees(&built(&facts, choice.selection(), small), &naive, &edges)?;
-        agrees(&built(&disorder, choice.selection(), small), &naive, &edges)?;
+        agrees(&built(&facts, choice.selection(), limits), &naive, &edges)?;
+        agrees(&built(&disorder, choice.selection(), limits), &naive, &edges)?;
     }
 
     #[test]
-    fn the_numbers_fit_each_other(facts in history(80), small in small_tenants()) {
-        let views = live(&facts, small);
+    fn the_numbers_fit_each_other(facts in history(80), limits in limits()) {
+        let views = live(&facts, limits);
         for since in edges(&facts) {
             let all = views.summary(Scope::All, since);
             let overall = all.overall.unwrap();
@@ -166,10 +177,11 @@ proptest! {
             prop_assert_eq!(sum(&tenants), Summary { overall: None, ..all });
             prop_assert_eq!(overall.tenants, tenants.iter().filter(|of| of.total_users > 0).count() as u64);
             prop_assert_eq!(overall.active_tenants, tenants.iter().filter(|of| of.active_users > 0).count() as u64);
-            prop_assert!(overall.active_persons <= all.active_users.min(overall.total_persons));
-            prop_assert_eq!(overall.active_persons == 0, all.active_users == 0);
+            let persons = overall.persons.unwrap();
+            prop_assert!(persons.active_persons <= all.active_users.min(persons.total_persons));
+            prop_assert_eq!(persons.active_persons == 0, all.active_users == 0);
             for summary in tenants.iter().chain([&all]) {
-                prop_assert_eq!(summary.observed + summary.estimated_only, summary.active_users);
+                prop_assert_eq!(summary.observed_users + summary.estimated_users, summary.active_users);
                 let seen_and_not = summary.active_users + summary.inactive_users + summary.never_seen_users;
                 prop_assert_eq!(seen_and_not, summary.total_users);
                 prop_assert!(summary.pending_users <= summary.never_seen_users);
@@ -178,8 +190,8 @@ proptest! {
     }
 
     #[test]
-    fn lists_and_counts_agree(facts in history(80), small in small_tenants()) {
-        let views = live(&facts, small);
+    fn lists_and_counts_agree(facts in history(80), limits in limits()) {
+        let views = live(&facts, limits);
         for since in edges(&facts) {
             for tenant in (0..TENANTS).map(TenantOrdinal::new) {
                 let summary = views.summary(Scope::Tenant(tenant), since);
@@ -198,6 +210,46 @@ proptest! {
     }
 }
 
+/// The numbers without those of persons.
+fn without(summary: Summary) -> Summary {
+    Summary { overall: summary.overall.map(|overall| Overall { persons: None, ..overall }), ..summary }
+}
+
+/// A history in which few users are in many tenants, and are deleted and restored there.
+fn crowded(events: usize) -> impl Strategy<Value = Vec<Fact>> {
+    let places = prop::collection::vec((0..40_u32, 0..2_u32), events);
+    (history(events), places).prop_map(|(facts, places)| {
+        let at = |(fact, (tenant, user)): (Fact, (u32, u32))| Fact {
+            member: MemberRef {
+                member: MemberOrdinal::new(tenant * 2 + user),
+                tenant: TenantOrdinal::new(tenant),
+                person: PersonOrdinal::new(user),
+            },
+            ..fact
+        };
+        facts.into_iter().zip(places).map(at).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn persons_of_many_memberships_are_counted_as_in_the_recount(facts in crowded(150), limits in limits()) {
+        let naive = Naive::new(&facts);
+        let (live, built) = (live(&facts, limits), built(&facts, Selection::default(), limits));
+        let mut restarted = self::built(&facts[..facts.len() / 2], Selection::default(), limits);
+        restarted.apply_all(&facts[facts.len() / 2..]);
+        let mut without_persons = Views::new(Persons::Off);
+        without_persons.apply_all(&facts);
+        for since in edges(&facts) {
+            let expected = naive.summary(Scope::All, since);
+            for views in [&live, &built, &restarted] {
+                prop_assert_eq!(views.summary(Scope::All, since), expected, "since {}", since);
+            }
+            prop_assert_eq!(without_persons.summary(Scope::All, since), without(expected));
+        }
+    }
+}
+
 /// The numbers of all scopes together.
 fn sum(of: &[Summary]) -> Summary {
     let total = |number: fn(&Summary) -> u64| of.iter().map(number).sum();
@@ -208,8 +260,8 @@ fn sum(of: &[Summary]) -> Summary {
         active_users: total(|of| of.active_users),
         inactive_users: total(|of| of.inactive_users),
         deleted_users: total(|of| of.deleted_users),
-        observed: total(|of| of.observed),
-        estimated_only: total(|of| of.estimated_only),
+        observed_users: total(|of| of.observed_users),
+        estimated_users: total(|of| of.estimated_users),
         overall: None,
     }
 }
@@ -222,8 +274,12 @@ proptest! {
         facts in history(60),
         windows in prop::collection::vec(1..40 * 86_400_000_000_i64, 1..4),
         edge_off in -1..2_i64,
+        limits in limits(),
+        step_members in 1..9_usize,
     ) {
-        let views = live(&facts, 3);
+        let views = live(&facts, limits);
+        let mut without_persons = Views::new(Persons::Off);
+        without_persons.apply_all(&facts);
         let days = |at: UtcInstant| at.as_micros().div_euclid(86_400_000_000) * 86_400_000_000;
         let edges: Vec<i64> = edges(&facts).into_iter().filter(|at| at.as_micros().unsigned_abs() < 1 << 60)
             .flat_map(|at| [at.as_micros(), days(at) - 1 + edge_off, days(at) + 86_400_000_000 - 1 + edge_off])
@@ -233,8 +289,11 @@ proptest! {
                 let (since, at) = (UtcInstant::from_micros(at - window), UtcInstant::from_micros(at));
                 let naive = Naive::choosing(&facts, &Choice { occurred_until: Some(at), ..Choice::default() });
                 for scope in [Scope::All, Scope::Tenant(TenantOrdinal::new(1)), Scope::Tenant(TenantOrdinal::new(9))] {
-                    let found = as_of(&views, &facts, scope, (since, at));
+                    let found = as_of(&views, &facts, scope, since..=at, step_members);
                     prop_assert_eq!(found, naive.summary(scope, since), "{:?} {} {}", scope, since, at);
+                    let found = as_of(&without_persons, &facts, scope, since..=at, step_members);
+                    let expected = without(naive.summary(scope, since));
+                    prop_assert_eq!(found, expected, "{:?} {} {}", scope, since, at);
                 }
             }
         }

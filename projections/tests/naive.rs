@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lastseen_event::{
     EventType, Fact, MemberOrdinal, PersonOrdinal, Position, Provenance, TenantOrdinal, UtcInstant,
 };
-use lastseen_projections::{Condition, MemberState, Overall, Scope, Seen, Summary};
+use lastseen_projections::{Condition, MemberState, Overall, PersonNumbers, Scope, Seen, Summary};
 
 use crate::history::Choice;
 
@@ -68,8 +68,10 @@ impl Naive {
         let overall = || Overall {
             tenants: total.iter().map(|known| known.tenant).collect::<BTreeSet<_>>().len() as u64,
             active_tenants: active.iter().map(|known| known.tenant).collect::<BTreeSet<_>>().len() as u64,
-            total_persons: total.iter().map(|known| known.person).collect::<BTreeSet<_>>().len() as u64,
-            active_persons: active.iter().map(|known| known.person).collect::<BTreeSet<_>>().len() as u64,
+            persons: Some(PersonNumbers {
+                total_persons: total.iter().map(|known| known.person).collect::<BTreeSet<_>>().len() as u64,
+                active_persons: active.iter().map(|known| known.person).collect::<BTreeSet<_>>().len() as u64,
+            }),
         };
         Summary {
             total_users: total.len() as u64,
@@ -78,8 +80,8 @@ impl Naive {
             active_users: active.len() as u64,
             inactive_users: count(Condition::Inactive),
             deleted_users: count(Condition::Deleted),
-            observed: by(Provenance::Observed),
-            estimated_only: by(Provenance::Estimated),
+            observed_users: by(Provenance::Observed),
+            estimated_users: by(Provenance::Estimated),
             overall: (scope == Scope::All).then(overall),
         }
     }

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use lastseen_event::{BatchOrdinal, Fact};
-use lastseen_projections::{Calendar, DaysBuilder, Retracted, Scope, Selection, Views, ViewsBuilder};
+use lastseen_projections::{
+    Calendar, DaysBuilder, Period, Persons, Retracted, Scope, Selection, Views, ViewsBuilder,
+};
 use proptest::prelude::*;
 
 use crate::history::{Choice, choice, edges, history};
@@ -51,7 +53,7 @@ pub(crate) fn retracted() -> impl Strategy<Value = Retracted> {
 }
 
 fn built(facts: &[Fact], selection: Selection, retracted: &Retracted) -> Views {
-    let mut builder = ViewsBuilder::new(selection, retracted.clone());
+    let mut builder = ViewsBuilder::new(selection, retracted.clone(), Persons::UserId);
     builder.apply_all(facts);
     builder.finish()
 }
@@ -65,7 +67,7 @@ proptest! {
     /// Each retraction folds what there is anew; events go on being folded one by one, those of dead batches included.
     #[test]
     fn any_interleaving_gives_what_the_surviving_events_give(steps in steps()) {
-        let (mut views, mut log, mut dead) = (Views::new(), Vec::new(), Vec::new());
+        let (mut views, mut log, mut dead) = (Views::default(), Vec::new(), Vec::new());
         for step in steps {
             match step {
                 Step::Event(fact) => {
@@ -96,7 +98,7 @@ proptest! {
             builder.apply_all(facts);
             let day = |fact: &Fact| Calendar::utc().date(fact.occurred_at);
             let days = facts.iter().map(day).min().zip(facts.iter().map(day).max());
-            days.map(|(first, last)| builder.finish(first..=last).by_day())
+            days.map(|(first, last)| builder.finish(first..=last).rows(Period::Day))
         };
         // With the same span: the rows of days on which nothing is left are zeros.
         if let Some(rows) = days(&facts, retracted.clone()) {
@@ -115,7 +117,7 @@ proptest! {
             let choice = Choice { occurred_until: Some(at), ..Choice::default() };
             let expected = Naive::choosing(&surviving(&facts, &dead), &choice);
             let since = at.saturating_sub(WINDOW);
-            let found = as_of(&views, &facts, Scope::All, (since, at));
+            let found = as_of(&views, &facts, Scope::All, since..=at, 16);
             prop_assert_eq!(found, expected.summary(Scope::All, since));
         }
     }

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use lastseen_event::{
     EventType, Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, Provenance, TenantOrdinal, UtcInstant,
 };
-use lastseen_projections::{Condition, Overall, Retracted, Scope, Selection, Summary, Views, ViewsBuilder};
+use lastseen_projections::{
+    Condition, Overall, PersonNumbers, Persons, Retracted, Scope, Selection, Summary, Views, ViewsBuilder,
+};
 
 use crate::history::event_id;
 
@@ -72,8 +74,8 @@ fn recount(views: &Views, tenant: TenantOrdinal, since: UtcInstant) -> Summary {
         active_users: count(Condition::Active),
         inactive_users: count(Condition::Inactive),
         deleted_users: count(Condition::Deleted),
-        observed: by(Provenance::Observed),
-        estimated_only: by(Provenance::Estimated),
+        observed_users: by(Provenance::Observed),
+        estimated_users: by(Provenance::Estimated),
         overall: None,
     }
 }
@@ -92,21 +94,24 @@ fn recount_overall(views: &Views, since: UtcInstant) -> Overall {
     Overall {
         tenants: all().map(|(tenant, ..)| tenant).collect::<BTreeSet<_>>().len() as u64,
         active_tenants: active().map(|(tenant, ..)| tenant).collect::<BTreeSet<_>>().len() as u64,
-        total_persons: all().map(|(_, member, _)| person(member)).collect::<BTreeSet<_>>().len() as u64,
-        active_persons: active().map(|(_, member, _)| person(member)).collect::<BTreeSet<_>>().len() as u64,
+        persons: Some(PersonNumbers {
+            total_persons: all().map(|(_, member, _)| person(member)).collect::<BTreeSet<_>>().len() as u64,
+            active_persons: active().map(|(_, member, _)| person(member)).collect::<BTreeSet<_>>().len()
+                as u64,
+        }),
     }
 }
 
 #[test]
 fn large_and_small_tenants_are_counted_alike() {
-    let mut live = Views::new();
+    let mut live = Views::default();
     for position in 1..=60_000 {
         live.apply(&fact(position));
         // Before, around and after the large tenant outgrows a small one, and at the end.
         if position % 5000 != 0 {
             continue;
         }
-        let mut builder = ViewsBuilder::new(Selection::default(), Retracted::default());
+        let mut builder = ViewsBuilder::new(Selection::default(), Retracted::default(), Persons::UserId);
         // Another order, every fact twice.
         (1..=position).rev().chain(1..=position).for_each(|position| builder.apply(&fact(position)));
         let built = builder.finish();
@@ -131,7 +136,7 @@ fn large_and_small_tenants_are_counted_alike() {
         ("inactive", summary.inactive_users),
         ("never seen", summary.never_seen_users),
         ("deleted", summary.deleted_users),
-        ("estimated", summary.estimated_only),
+        ("estimated", summary.estimated_users),
     ] {
         assert!(number > 0, "a history without {name} members says nothing of them: {summary:?}");
     }

@@ -3,7 +3,9 @@
 use std::ops::RangeInclusive;
 
 use lastseen_event::{Fact, TenantOrdinal, UtcInstant};
-use lastseen_projections::{BadPart, Day, Restoring, Scope, Selection, Taking, Views, ViewsBuilder};
+use lastseen_projections::{
+    BadPart, Day, Period, Persons, Restoring, Scope, Selection, Taking, Views, ViewsBuilder,
+};
 use proptest::prelude::*;
 
 use crate::history::{TENANTS, edges, history};
@@ -11,7 +13,7 @@ use crate::retraction::{batched, retracted};
 
 /// A snapshot that was begun after `before` facts, with `between` facts folded between two parts.
 fn taken(facts: &[Fact], steps: (usize, usize, usize)) -> (Taking, Vec<Vec<u8>>) {
-    taken_of(Views::new(), facts, steps)
+    taken_of(Views::default(), facts, steps)
 }
 
 fn taken_of(
@@ -49,12 +51,21 @@ fn taken_of(
 }
 
 fn restored(facts: &[Fact], taking: &Taking, parts: &[Vec<u8>]) -> Result<ViewsBuilder, BadPart> {
+    restored_with(Persons::UserId, facts, taking, parts)
+}
+
+fn restored_with(
+    persons: Persons,
+    facts: &[Fact],
+    taking: &Taking,
+    parts: &[Vec<u8>],
+) -> Result<ViewsBuilder, BadPart> {
     let mut restoring = Restoring::new();
     for part in parts {
         restoring.read(part)?;
     }
     let whose = |member| facts.iter().map(|fact| fact.member).find(|known| known.member == member);
-    restoring.finish(taking.checkpoint(), whose)
+    restoring.finish(taking.checkpoint(), persons, whose)
 }
 
 fn days() -> RangeInclusive<Day> {
@@ -72,7 +83,7 @@ fn assert_same(views: &Views, expected: &Views, edges: &[UtcInstant]) -> Result<
         for since in edges {
             prop_assert_eq!(views.summary(scope, *since), expected.summary(scope, *since));
         }
-        let [rows, wanted] = [views, expected].map(|views| views.days(scope, days()).by_day());
+        let [rows, wanted] = [views, expected].map(|views| views.days(scope, days()).rows(Period::Day));
         prop_assert_eq!(rows, wanted);
     }
     Ok(())
@@ -88,7 +99,7 @@ proptest! {
     ) {
         let (taking, parts) = taken(&facts, (before, between, part_members));
         let mut builder = restored(&facts, &taking, &parts).unwrap();
-        let mut expected = Views::new();
+        let mut expected = Views::default();
         for fact in &facts {
             expected.apply(fact);
             if fact.position > taking.checkpoint() {
@@ -105,7 +116,7 @@ proptest! {
     #[test]
     fn views_of_less_differ_in_what_they_lack(facts in history(20), known in 0..20_usize) {
         let views = |facts: &[Fact]| {
-            let mut views = Views::new();
+            let mut views = Views::default();
             for fact in facts {
                 views.apply(fact);
             }
@@ -117,14 +128,42 @@ proptest! {
         let states = |views: &Views| {
             (0..TENANTS).flat_map(|tenant| views.members_of(TenantOrdinal::new(tenant))).collect::<Vec<_>>()
         };
+        let rows = |views: &Views| views.days(Scope::All, days()).rows(Period::Day);
         let is_same = states(&fewer) == states(&all)
-            && fewer.days(Scope::All, days()).by_day() == all.days(Scope::All, days()).by_day();
+            && rows(&fewer) == rows(&all);
         prop_assert!(is_same || found > 0);
     }
 
     #[test]
+    fn a_snapshot_serves_every_setting_of_persons(
+        facts in history(40),
+        before in 0..40_usize,
+        (taken_with, restored_as) in prop::sample::select(vec![
+            (Persons::UserId, Persons::Off),
+            (Persons::Off, Persons::UserId),
+            (Persons::Off, Persons::Off),
+        ]),
+    ) {
+        let (taking, parts) = taken_of(Views::new(taken_with), &facts, (before, 1, 3));
+        let (_, with_persons) = taken(&facts, (before, 1, 3));
+        prop_assert_eq!(&parts, &with_persons, "the same bytes");
+        let mut builder = restored_with(restored_as, &facts, &taking, &parts).unwrap();
+        builder.apply_all(&facts);
+        let (mut restored, mut expected) = (builder.finish(), Views::new(restored_as));
+        expected.apply_all(&facts);
+        assert_same(&restored, &expected, &edges(&facts))?;
+        // Each fact again, at a later instant: whoever is joined stays joined.
+        for fact in &facts {
+            let later = Fact { occurred_at: UtcInstant::from_micros(fact.occurred_at.as_micros() + 1), ..*fact };
+            restored.apply(&later);
+            expected.apply(&later);
+        }
+        assert_same(&restored, &expected, &edges(&facts))?;
+    }
+
+    #[test]
     fn what_is_left_out_stays_left_out(facts in batched(60), retracted in retracted(), before in 0_usize..60) {
-        let views = |retracted| ViewsBuilder::new(Selection::default(), retracted).finish();
+        let views = |retracted| ViewsBuilder::new(Selection::default(), retracted, Persons::UserId).finish();
         let (taking, parts) = taken_of(views(retracted.clone()), &facts, (before, 1, 2));
         let mut restored = restored(&facts, &taking, &parts).unwrap();
         restored.apply_all(&facts);

@@ -246,7 +246,7 @@ fn refused_rows_are_written_to_a_file_and_the_others_are_stored() {
     );
     assert!(rejected.iter().all(|row| row.5.starts_with("expected ")), "{rejected:?}");
     let summary = server.client().ask("/v1/summary");
-    assert_eq!(numbers(&summary, &["total_users", "pending_users", "estimated_only"]), [2, 1, 0]);
+    assert_eq!(numbers(&summary, &["total_users", "pending_users", "estimated_users"]), [2, 1, 0]);
 }
 
 /// Spreadsheets and other databases: CRLF, a byte order mark, other delimiters, dates alone.

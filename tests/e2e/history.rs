@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::BINARY;
 use crate::answers::{comparable, empty_server, numbers, position, user_ids, walk};
 
-const NAMES: [&str; 4] = ["total_users", "active_users", "observed", "estimated_only"];
+const NAMES: [&str; 4] = ["total_users", "active_users", "observed_users", "estimated_users"];
 
 #[test]
 fn an_observed_event_beats_every_estimate_from_its_instant_on() {

@@ -204,7 +204,7 @@ fn assert_lengths(client: &Client, scope: &str, query: &str) {
         assert_eq!(vec![users.len() as u64], numbers(&summary, &[name]), "{path}");
         if name == "active_users" {
             let by = |word: &str| users.iter().filter(|user| user["provenance"] == word).count() as u64;
-            let counts = numbers(&summary, &["observed", "estimated_only"]);
+            let counts = numbers(&summary, &["observed_users", "estimated_users"]);
             assert_eq!(counts, [by("observed"), by("estimated")], "{path}");
         }
     }

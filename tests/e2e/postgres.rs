@@ -161,14 +161,16 @@ fn a_million_users_are_brought_in_compared_and_taken_back() {
     let estimates = rows(&format!(
         "gone IS NULL AND verified AND coalesce(changed, created AT TIME ZONE 'UTC') >= {days}"
     ));
-    let [active, observed] = numbers(&summary, &["active_users", "observed"])[..] else { panic!("two") };
+    let [active, observed] = numbers(&summary, &["active_users", "observed_users"])[..] else {
+        panic!("two")
+    };
     assert!(active >= estimates && active <= estimates + observed, "{active}, {estimates}, {observed}");
 
     let ended = run(&server, &["retract", "users"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stdout.starts_with("took back users with "), "{}", ended.stdout);
     let summary = client.ask("/v1/summary");
-    let counts = numbers(&summary, &["total_users", "active_users", "observed", "deleted_users"]);
+    let counts = numbers(&summary, &["total_users", "active_users", "observed_users", "deleted_users"]);
     assert_eq!(counts, [logged_in, logged_in, logged_in, 0]);
     let ended = run(&server, &backfill);
     assert_eq!(ended.code, Some(1));

@@ -17,10 +17,10 @@ const COUNTS: [&str; 8] = [
     "pending_users",
     "never_seen_users",
     "active_users",
+    "observed_users",
+    "estimated_users",
     "inactive_users",
     "deleted_users",
-    "observed",
-    "estimated_only",
 ];
 
 fn lastseen(arguments: &[&str], data: &Path) -> Ended {

@@ -82,6 +82,8 @@ fn a_second_process_on_the_same_directory_is_refused() {
     let arguments = ["--data", directory, "--listen", "127.0.0.1:0"].map(std::ffi::OsStr::new);
     let ended = Server::launch(BINARY, &arguments).wait(ENDED_WITHIN);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "", "it never said that it listens");
+    assert!(!ended.stderr.contains("listening"), "{}", ended.stderr);
     let said = ended.stderr.lines().last().unwrap_or_default();
     assert!(said.contains(directory), "it names the directory: {}", ended.stderr);
     assert!(["in use", "lock", "another process"].iter().any(|word| said.contains(word)), "{}", ended.stderr);

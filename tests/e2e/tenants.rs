@@ -13,10 +13,10 @@ const COUNTS: [&str; 8] = [
     "pending_users",
     "never_seen_users",
     "active_users",
+    "observed_users",
+    "estimated_users",
     "inactive_users",
     "deleted_users",
-    "observed",
-    "estimated_only",
 ];
 
 /// 23 tenants of 1 to 8 users in every state; few numbers, so that most of them meet.

@@ -90,10 +90,10 @@ impl Model {
             ("pending_users", with_status("pending")),
             ("never_seen_users", present.iter().filter(|user| user["last_seen_at"].is_null()).count()),
             ("active_users", active.len()),
+            ("observed_users", provenance("observed")),
+            ("estimated_users", provenance("estimated")),
             ("inactive_users", with_status("inactive")),
             ("deleted_users", with_status("deleted")),
-            ("observed", provenance("observed")),
-            ("estimated_only", provenance("estimated")),
         ];
         if tenant.is_none() {
             counts.push(("tenants", distinct(&present, "tenant_id")));

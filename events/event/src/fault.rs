@@ -28,7 +28,7 @@ pub enum FaultCode {
     TooLong,
     /// An empty string where a name belongs.
     Empty,
-    /// A control character in a name.
+    /// A control or format character in a name.
     NotPrintable,
     /// A name such as `null` or `undefined`.
     Placeholder,
@@ -108,7 +108,7 @@ impl From<NameError> for Refusal {
         let code = match error {
             NameError::Empty => FaultCode::Empty,
             NameError::TooLong { .. } => FaultCode::TooLong,
-            NameError::NotPrintable { .. } => FaultCode::NotPrintable,
+            NameError::NotPrintable { .. } | NameError::Format { .. } => FaultCode::NotPrintable,
             NameError::Placeholder => FaultCode::Placeholder,
         };
         Self::new(code, error)

@@ -46,13 +46,18 @@ impl UtcInstant {
     /// A leap second (`:60`) has no place on a UTC microsecond clock and is refused.
     ///
     /// # Errors
-    /// [`InvalidInstant`] for everything else, epoch numbers and dates without a time or an offset included.
+    /// [`InvalidInstant`] for everything else: epoch numbers, dates without a time or an offset, and instants that
+    /// are not in the years 0 to 9999 of UTC.
     pub fn parse(text: &str) -> Result<Self, InvalidInstant> {
-        parse_rfc3339(text.as_bytes()).map(Self).ok_or(InvalidInstant)
+        let micros = parse_rfc3339(text.as_bytes()).filter(|micros| YEARS_0_TO_9999.contains(micros));
+        micros.map(Self).ok_or(InvalidInstant)
     }
 }
 
-/// `YYYY-MM-DDTHH:MM:SS`, what every instant begins with.
+/// Microseconds since 1970 of the years that have four digits.
+const YEARS_0_TO_9999: std::ops::RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
+
+/// `YYYY-MM-DDTHH:MM:SS`, the beginning of every instant.
 const SECONDS_LEN: usize = 19;
 
 fn parse_rfc3339(text: &[u8]) -> Option<i64> {
@@ -180,6 +185,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_instant_lies_in_the_years_0_to_9999_of_utc() {
+        for (text, expected) in [
+            ("9999-12-31T23:59:59.999999Z", true),
+            ("9999-12-31T23:59:59-00:01", false),
+            ("0000-01-01T00:00:00Z", true),
+            ("0000-01-01T00:00:00+00:01", false),
+        ] {
+            assert_eq!(UtcInstant::parse(text).is_ok(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn publishers_of_every_kind_are_read() {

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use unicode_general_category::{GeneralCategory, get_general_category};
+
 use crate::limits::NAME_BYTES_MAX;
 
 /// Why a string cannot be a name.
@@ -20,6 +22,12 @@ pub enum NameError {
     /// A control character (Unicode category Cc).
     #[error("expected no control characters, found U+{:04X}", *.found as u32)]
     NotPrintable {
+        /// The first such character.
+        found: char,
+    },
+    /// A format character (Unicode category Cf): invisible, or one that turns the direction of text.
+    #[error("expected no format characters, found U+{:04X}", *.found as u32)]
+    Format {
         /// The first such character.
         found: char,
     },
@@ -54,6 +62,15 @@ fn check_printable(text: &str) -> Result<(), NameError> {
 fn check_identity(text: &str) -> Result<(), NameError> {
     check_printable(text)?;
     if PLACEHOLDERS.contains(&text) { Err(NameError::Placeholder) } else { Ok(()) }
+}
+
+/// Checks the rule for names that are new: no format characters. Names that are stored already are read without it.
+pub(crate) fn check_new(text: &str) -> Result<(), NameError> {
+    let is_format = |c: &char| get_general_category(*c) == GeneralCategory::Format;
+    match text.chars().filter(|c| !c.is_ascii()).find(is_format) {
+        Some(found) => Err(NameError::Format { found }),
+        None => Ok(()),
+    }
 }
 
 macro_rules! name {
@@ -112,6 +129,17 @@ name! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_name_has_no_format_character_and_a_stored_one_may() {
+        for bad in ["a\u{200b}", "\u{202e}nimda", "\u{feff}8127", "x\u{2066}y", "\u{e0041}"] {
+            assert!(matches!(check_new(bad), Err(NameError::Format { .. })), "{bad:?}");
+            assert!(UserId::new(bad).is_ok(), "{bad:?}");
+        }
+        for good in ["usr_01JK", "Zoë", "用户", "a b", "\u{1f600}"] {
+            assert_eq!(check_new(good), Ok(()), "{good:?}");
+        }
+    }
 
     #[test]
     fn real_ids_of_every_shape_are_names() {

@@ -162,8 +162,7 @@ impl Copy<'_> {
     }
 
     fn publish(&self, manifest: &Manifest) -> Result<(), BackupError> {
-        let published = manifest.prepare(self.to).and_then(|()| Manifest::publish(self.to));
-        published.map_err(failed("write", crate::manifest::PATH))
+        manifest.write(self.to).map_err(failed("write", crate::manifest::PATH))
     }
 
     /// Links a file that never changes, or copies it piece by checked piece.

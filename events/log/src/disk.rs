@@ -71,14 +71,32 @@ pub trait Disk: Send + Sync {
         None
     }
 
+    /// The folder `dir`, held to make its names durable later; [`ROOT`] is the directory itself.
+    ///
+    /// # Errors
+    /// `NotFound`, or what the operating system says; nothing was changed.
+    fn folder(&self, dir: &str) -> io::Result<Box<dyn Folder>>;
+
     /// Makes the names in `dir` durable; [`ROOT`] is the directory itself.
     ///
     /// # Errors
-    /// What the operating system says; the names may or may not be durable then.
-    fn sync_dir(&self, dir: &str, site: SyncSite) -> io::Result<()>;
+    /// The ones of [`Disk::folder`] and [`Folder::sync`].
+    fn sync_dir(&self, dir: &str, site: SyncSite) -> io::Result<()> {
+        self.folder(dir)?.sync(site)
+    }
 }
 
-/// The directory itself, for [`Disk::sync_dir`].
+/// A folder that is held open. Whoever holds it before a name changes there has nothing but the sync left to
+/// fail behind.
+pub trait Folder: Send + Sync {
+    /// Makes the names in it durable.
+    ///
+    /// # Errors
+    /// The operating system's answer; the names may or may not be durable then.
+    fn sync(&self, site: SyncSite) -> io::Result<()>;
+}
+
+/// The directory itself, for [`Disk::folder`].
 pub const ROOT: &str = "";
 
 /// Everything the log waits for the disk for. Each is there because a power cut would lose something without it;
@@ -187,6 +205,28 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// As [`DiskFile::sync_data`].
     fn sync_all(&self, site: SyncSite) -> io::Result<()>;
+}
+
+/// Why a step was not done, by what comes next.
+#[derive(Debug)]
+pub(crate) enum StepError {
+    /// Nothing of it counts: it may be tried again.
+    Refused(io::Error),
+    /// A sync failed, or it is open which names there are. Another try could succeed without making anything
+    /// durable.
+    Unsettled(io::Error),
+}
+
+impl StepError {
+    pub(crate) fn into_io(self) -> io::Error {
+        let (Self::Refused(error) | Self::Unsettled(error)) = self;
+        error
+    }
+}
+
+/// Whether an error is lack of space.
+pub(crate) fn is_no_space(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Fills `buffer` from `offset`; `false` if the file ends before.

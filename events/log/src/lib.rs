@@ -17,6 +17,7 @@ mod error;
 mod foreign;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod health;
 mod known;
 mod log;
 mod manifest;
@@ -44,16 +45,18 @@ mod wal;
 mod writer;
 
 pub use backup::{BackedUp, BackupError, backup};
-pub use disk::{Access, Disk, DiskFile, OsDisk, ROOT, SyncSite};
+pub use disk::{Access, Disk, DiskFile, Folder, OsDisk, ROOT, SyncSite};
 #[cfg(feature = "fault")]
 pub use disk::{Fault, FaultDisk, Operation};
 pub use error::OpenError;
 pub use foreign::ReadOnlyLog;
-pub use log::Log;
+pub use health::{Health, Part, Standstill};
+pub use log::{LockedDisk, Log};
 pub use members::Members;
 pub use options::{LogOptions, Sealing};
 pub use reader::LogReader;
 pub use recovery::TornTail;
 pub use seal::SealError;
 pub use verify::{Finding, FindingKind, Verified, VerifyError, verify};
+pub use wal::frame::LogId;
 pub use writer::Commit;

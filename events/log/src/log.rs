@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::disk::Disk;
+use crate::health::{Health, Standstills};
 use crate::known::{Known, Suspects};
 use crate::members::Members;
 use crate::reader::LogReader;
@@ -19,11 +20,12 @@ use crate::recovery::{TornTail, recover};
 use crate::seal::{Requests, Sealer};
 use crate::thread::{Builder, JoinHandle};
 use crate::writer::{Answer, Commit, EndError, Message, Request, Retract, Shared, Writer};
-use crate::{LogOptions, OpenError, SealError, Sealing};
+use crate::{LogId, LogOptions, OpenError, SealError, Sealing};
 
 /// The embedded event store over one directory. Positions are dense, from 1.
 pub struct Log {
     shared: Arc<Shared>,
+    standstills: Arc<Standstills>,
     /// `None` once the log is closed.
     requests: Requests,
     tail: watch::Receiver<Position>,
@@ -37,21 +39,54 @@ pub struct Log {
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
 
-impl Log {
-    /// Recovers what is on `disk` and starts the writer.
+/// A disk from which other processes are kept out, with a log that is not open yet.
+///
+/// Opening recovers, which may take minutes. Who wants to know at once whether the log is free takes this
+/// first. Dropping it lets others in.
+pub struct LockedDisk {
+    disk: Arc<dyn Disk>,
+    lock: Box<dyn Send + Sync>,
+}
+
+impl LockedDisk {
+    /// Locks `disk`. Reads nothing.
     ///
-    /// `on_commit` is called on the writer's thread with each durable group in order; appends succeed once it
-    /// has been [acknowledged](Commit::acknowledge). A slow `on_commit` slows the writer, and so all publishers.
+    /// # Errors
+    /// [`OpenError::Locked`] if another process is in; [`OpenError::Io`] if locking fails.
+    pub fn lock(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+        let lock = disk.lock().map_err(OpenError::io("lock", "lock"))?.ok_or(OpenError::Locked)?;
+        Ok(Self { disk, lock })
+    }
+}
+
+impl Log {
+    /// Locks `disk`, then [opens](Log::open_locked) the log on it.
     ///
     /// # Errors
     /// [`OpenError`]; damage is refused with its place.
     pub fn open(
         disk: Arc<dyn Disk>,
+        options: LogOptions,
+        clock: Arc<dyn Clock>,
+        on_commit: impl FnMut(Commit) + Send + 'static,
+    ) -> Result<Self, OpenError> {
+        Self::open_locked(LockedDisk::lock(disk)?, options, clock, on_commit)
+    }
+
+    /// Recovers what is on `disk` and starts the writer. The lock is held until the log is closed.
+    ///
+    /// `on_commit` is called on the writer's thread with each durable group in order; appends succeed once it
+    /// has been [acknowledged](Commit::acknowledge). A slow `on_commit` slows the writer, and so all
+    /// publishers.
+    ///
+    /// # Errors
+    /// [`OpenError`]; damage is refused with its place. The lock is given back.
+    pub fn open_locked(
+        LockedDisk { disk, lock }: LockedDisk,
         mut options: LogOptions,
         clock: Arc<dyn Clock>,
         on_commit: impl FnMut(Commit) + Send + 'static,
     ) -> Result<Self, OpenError> {
-        let lock = disk.lock().map_err(OpenError::io("lock", "lock"))?.ok_or(OpenError::Locked)?;
         options.segment_events = options.segment_events.clamp(1, LogOptions::SEGMENT_EVENTS_MAX);
         let recovered = recover(&disk, &options)?;
         let shared = Arc::new(Shared {
@@ -64,12 +99,14 @@ impl Log {
             recent_from: AtomicU64::new(recovered.recent.first().get()),
             is_foreign: false,
         });
+        let standstills = Arc::new(Standstills::new(clock.clone()));
         let (tail_sender, tail) = watch::channel(recovered.last_position);
         let (requests, receiver) = mpsc::channel(options.queue_requests.max(1));
         let requests = Arc::new(RwLock::new(Some(requests)));
         let (nudge, nudges) = sync_channel(1);
         let sealer = Arc::new(Mutex::new(Sealer {
             shared: shared.clone(),
+            standstills: standstills.clone(),
             options: options.clone(),
             clock: clock.clone(),
             tail: tail.clone(),
@@ -78,6 +115,7 @@ impl Log {
         let background = options.sealing == Sealing::Background;
         let writer = Writer {
             shared: shared.clone(),
+            standstills: standstills.clone(),
             options,
             clock,
             recent: recovered.recent,
@@ -99,9 +137,8 @@ impl Log {
         };
         let spawned =
             |result: std::io::Result<_>| result.map_err(|error| OpenError::Thread(StoreFault::from(error)));
-        let thread =
-            spawned(Builder::new().name("log-writer".to_owned()).spawn(move || writer.run(receiver)))?;
-        let mut threads = vec![thread];
+        let run = move || writer.run(receiver);
+        let mut threads = vec![spawned(Builder::new().name("log-writer".to_owned()).spawn(run))?];
         if background {
             let (sealer, requests) = (sealer.clone(), requests.clone());
             let run = move || Sealer::run(&sealer, &nudges, &requests);
@@ -111,6 +148,7 @@ impl Log {
         }
         Ok(Self {
             shared,
+            standstills,
             requests,
             tail,
             torn: recovered.torn,
@@ -134,7 +172,7 @@ impl Log {
         drop(requests);
         match ended.blocking_recv() {
             Ok(Ok(())) => {}
-            Ok(Err(EndError::NoSpace(source))) => {
+            Ok(Err(EndError::Refused(source))) => {
                 return Err(SealError::Io { action: "end", file: "the last WAL file".to_owned(), source });
             }
             Ok(Err(EndError::Closed)) | Err(_) => return Err(SealError::Stopped),
@@ -155,6 +193,21 @@ impl Log {
         let places = self.shared.places.read();
         let sealed = places.manifest.segments.iter().map(|entry| Position::new(entry.first().get() - 1));
         sealed.chain([places.sealed_until()]).collect()
+    }
+
+    /// Identity of the log, the same for as long as it exists. A copy of it has the same.
+    pub fn id(&self) -> LogId {
+        self.shared.log_id
+    }
+
+    /// The parts that stand still at present, since when and why, and how much is not sealed. Does no I/O and
+    /// never waits for any, so async code may call it.
+    pub fn health(&self) -> Health {
+        // In this order: what is sealed was durable before.
+        let sealed = self.shared.places.read().sealed_until();
+        let tail = *self.tail.borrow();
+        let unsealed_events = tail.get().saturating_sub(sealed.get());
+        Health { standstills: self.standstills.all(), unsealed_events }
     }
 
     /// What opening cut off the last file, if a power cut had torn it.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::batches::BatchEntry;
-use crate::disk::{Access, Disk, SyncSite, create_anew, read_all};
+use crate::disk::{Access, Disk, Folder, StepError, SyncSite, create_anew, is_no_space, read_all};
 use crate::segment;
 use crate::wal::file::NEW_SUFFIX;
 use crate::wal::frame::LogId;
@@ -260,10 +260,29 @@ impl Manifest {
         file.sync_all(SyncSite::Manifest)
     }
 
-    /// Puts what was prepared in the place of the one before.
-    pub(crate) fn publish(disk: &dyn Disk) -> io::Result<()> {
-        disk.rename(&format!("{PATH}{NEW_SUFFIX}"), PATH)?;
-        disk.sync_dir(segment::DIR, SyncSite::ManifestName)
+    /// Puts what was prepared in the place of the one before. `folder` is that of the segments.
+    ///
+    /// # Errors
+    /// [`StepError`]; refused, the one before is in its place.
+    pub(crate) fn publish(disk: &dyn Disk, folder: &dyn Folder) -> Result<(), StepError> {
+        disk.rename(&format!("{PATH}{NEW_SUFFIX}"), PATH).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => StepError::Refused(error),
+            kind if is_no_space(kind) => StepError::Refused(error),
+            // A device that failed may have taken the name all the same, and another attempt writes over what
+            // it names.
+            _ => StepError::Unsettled(error),
+        })?;
+        folder.sync(SyncSite::ManifestName).map_err(StepError::Unsettled)
+    }
+
+    /// Writes it in the place of the one before.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub(crate) fn write(&self, disk: &dyn Disk) -> io::Result<()> {
+        let folder = disk.folder(segment::DIR)?;
+        self.prepare(disk)?;
+        Self::publish(disk, folder.as_ref()).map_err(StepError::into_io)
     }
 }
 

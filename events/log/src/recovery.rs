@@ -88,8 +88,18 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Reco
         disk.remove(&path).map_err(OpenError::io("remove", path))?;
     }
     let torn = last.map(|last| last.end(disk.as_ref(), &scanner)).transpose()?.flatten();
-    let log_id = log_id.unwrap_or_else(|| LogId(uuid::Uuid::new_v4().into_bytes()));
-    let manifest = if manifest.segments.is_empty() { Manifest::empty(log_id) } else { manifest };
+    let is_empty = manifest.segments.is_empty();
+    let manifest = match log_id {
+        Some(log_id) if is_empty => Manifest::empty(log_id),
+        Some(_) => manifest,
+        None => Manifest::empty(LogId::draw()),
+    };
+    let log_id = manifest.log_id();
+    if is_empty && files.is_empty() {
+        // Only here does a log without a file say who it is. Also where it was found: the process that wrote
+        // it may have ended before its name was durable.
+        manifest.write(disk.as_ref()).map_err(OpenError::io("write", crate::manifest::PATH))?;
+    }
     let mut places = Places { manifest: Arc::new(manifest), files };
     places.end_last(scanner.next_position());
     Ok(Recovered {

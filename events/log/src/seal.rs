@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::LogOptions;
 use crate::dictionary;
-use crate::disk::{Access, Disk, SyncSite, create_anew, read_all};
+use crate::disk::{Access, Disk, StepError, SyncSite, create_anew, read_all};
+use crate::health::{Part, Standstills, chain};
 use crate::manifest::{Entry, Manifest, Piece};
 use crate::places::FilePlace;
 use crate::segment::members::MembersFile;
@@ -62,6 +63,7 @@ pub(crate) type Requests = Arc<RwLock<Option<mpsc::Sender<Message>>>>;
 /// The one who seals.
 pub(crate) struct Sealer {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) standstills: Arc<Standstills>,
     pub(crate) options: LogOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tail: watch::Receiver<Position>,
@@ -80,9 +82,11 @@ impl Sealer {
     /// Seals whenever enough is ended or old, until `nudges` has no sender any more. The writer is asked to end its file when
     /// it is old.
     pub(crate) fn run(sealer: &Mutex<Self>, nudges: &Receiver<()>, requests: &Requests) {
-        let period = {
+        let (period, _watch) = {
             const PERIOD_MAX: Duration = Duration::from_mins(1);
-            (sealer.lock().options.segment_age / 4).clamp(Duration::from_millis(10), PERIOD_MAX)
+            let sealer = sealer.lock();
+            let period = (sealer.options.segment_age / 4).clamp(Duration::from_millis(10), PERIOD_MAX);
+            (period, sealer.standstills.watch(Part::Sealer))
         };
         loop {
             match nudges.recv_timeout(period) {
@@ -96,6 +100,7 @@ impl Sealer {
             let aged = match sealer.aged() {
                 Ok(aged) => aged,
                 Err(error) => {
+                    sealer.failed(&error);
                     sealer.report(&error);
                     continue;
                 }
@@ -127,6 +132,15 @@ impl Sealer {
         }
     }
 
+    /// Notes that nothing was sealed: for now, or for good.
+    fn failed(&self, error: &SealError) {
+        if self.stopped {
+            self.standstills.stopped(Part::Sealer, format!("sealing stopped: {}", chain(error)));
+        } else {
+            self.standstills.failed(Part::Sealer, format!("sealing failed: {}", chain(error)));
+        }
+    }
+
     /// Whether the oldest event that is not sealed is older than it may be.
     fn aged(&self) -> Result<bool, SealError> {
         let Some(place) = self.shared.places.read().unsealed(*self.tail.borrow()) else { return Ok(false) };
@@ -148,12 +162,18 @@ impl Sealer {
             return Err(SealError::Stopped);
         }
         let Some(due) = self.due(all) else {
+            // Also where an attempt has failed: what was due then is sealed by now.
+            self.standstills.works(Part::Sealer);
             self.write_dictionary();
             return Ok(false);
         };
         let sealed = self.seal(&due);
         if let Err(SealError::Corrupt(_) | SealError::Encode(_)) = &sealed {
             self.stopped = true;
+        }
+        match &sealed {
+            Ok(()) => self.standstills.works(Part::Sealer),
+            Err(error) => self.failed(error),
         }
         sealed.map(|()| true)
     }
@@ -166,10 +186,12 @@ impl Sealer {
         match dictionary::write_due(&shared.dictionary, &shared.members, on) {
             Ok(None) => {}
             Ok(Some(members)) => {
+                self.standstills.works(Part::Dictionary);
                 tracing::info!(members, seconds = started.elapsed().as_secs_f64(), "dictionary written");
             }
             Err(error) => {
                 let path = dictionary::PATH;
+                self.standstills.failed(Part::Dictionary, format!("the dictionary was not written: {error}"));
                 tracing::warn!(%error, path, "the dictionary was not written; the next start takes longer");
             }
         }
@@ -193,20 +215,23 @@ impl Sealer {
         let started = Instant::now();
         let manifest = self.shared.places.read().manifest.clone();
         let first = next(manifest.last());
-        let (encoded, members) = self.encode(first, due)?;
         let shared = self.shared.clone();
         let disk = shared.disk.as_ref();
+        // Held before a name changes in it: a folder that cannot be opened is no sync that failed.
+        let folder = disk.folder(segment::DIR).map_err(failed("open", segment::DIR))?;
+        let (encoded, members) = self.encode(first, due)?;
         let (path, members_path) = (segment::path(first), segment::members_path(first));
         write_aside(disk, &path, &encoded.bytes, SyncSite::Segment)?;
         write_aside(disk, &members_path, &members, SyncSite::SegmentMembers)?;
         for path in [&path, &members_path] {
             disk.rename(&format!("{path}{NEW_SUFFIX}"), path).map_err(failed("rename", path))?;
         }
-        self.settled(|| disk.sync_dir(segment::DIR, SyncSite::SegmentName), segment::DIR)?;
+        let synced = folder.sync(SyncSite::SegmentName).map_err(StepError::Unsettled);
+        self.settled(synced, ("sync", segment::DIR))?;
         let wal_from = due.files.last().map_or(manifest.wal_from, |last| last.number + 1);
         let manifest = manifest.with(Entry::new(first, &encoded, Piece::of(&members)), wal_from);
         manifest.prepare(disk).map_err(failed("write", crate::manifest::PATH))?;
-        self.settled(|| Manifest::publish(disk), crate::manifest::PATH)?;
+        self.settled(Manifest::publish(disk, folder.as_ref()), ("replace", crate::manifest::PATH))?;
         let events = encoded.rows;
         self.shared.places.write().seal(manifest);
         // Readers that have one open read on; what stays after an error or a crash is removed when the log is opened.
@@ -224,11 +249,16 @@ impl Sealer {
         Ok(())
     }
 
-    /// A step whose failure leaves it open which names are durable: a second try could succeed without making them so.
-    fn settled(&mut self, step: impl FnOnce() -> io::Result<()>, file: &str) -> Result<(), SealError> {
-        step().map_err(|error| {
-            self.stopped = true;
-            failed("sync", file)(error)
+    /// Stops sealing where a step left it open which names are durable: a second try could succeed without
+    /// making them so.
+    fn settled(
+        &mut self,
+        step: Result<(), StepError>,
+        (action, file): (&'static str, &str),
+    ) -> Result<(), SealError> {
+        step.map_err(|error| {
+            self.stopped |= matches!(error, StepError::Unsettled(_));
+            failed(action, file)(error.into_io())
         })
     }
 

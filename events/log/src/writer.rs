@@ -1,9 +1,15 @@
 //! The writer thread: takes waiting requests as one group, decides what is new, writes one frame, syncs once.
 //! The only place that changes the log. It never answers before the sync, and after a failed one never again.
+//!
+//! A step that fails before the first byte of the group's frame refuses the group, and the next group tries
+//! it again: opening the folder, making, reserving, naming the next file, writing the end frame of a full
+//! one, writing zeros ahead. Not refused are failed syncs; the cut of a file that was ended, whose length is
+//! not known then; a frame that was begun, unless space ran out. Taking the time and looking up ids cannot
+//! fail here.
 
 mod group;
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +23,8 @@ use self::group::Group;
 use crate::LogOptions;
 use crate::batches::Numbering;
 use crate::dictionary::Due;
-use crate::disk::Disk;
+use crate::disk::{Disk, StepError, is_no_space};
+use crate::health::{Part, Standstills};
 use crate::manifest::{BadManifest, Manifest};
 use crate::members::Members;
 use crate::places::{FilePlace, Places};
@@ -60,7 +67,7 @@ type Reply = oneshot::Sender<Answer>;
 #[derive(Debug)]
 pub(crate) enum EndError {
     /// It goes on as it is.
-    NoSpace(StoreFault),
+    Refused(StoreFault),
     /// The writer takes no more events.
     Closed,
 }
@@ -142,6 +149,7 @@ impl Shared {
 /// Everything the writer thread owns.
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) standstills: Arc<Standstills>,
     pub(crate) options: LogOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) recent: RecentIds,
@@ -164,23 +172,41 @@ pub(crate) struct Writer {
 /// Why a group was not written.
 enum WriteError {
     /// Nothing of it counts; the next group may succeed.
-    NoSpace(StoreFault),
+    Refused(StoreFault),
+    /// Nothing of it was begun, and nothing more is written: what came before it cannot be made durable.
+    Closed(StoreFault),
     /// It may or may not be durable.
     Unknown(StoreFault),
 }
 
 impl WriteError {
-    /// A write failed. Only for lack of space is it certain that it did not reach its end.
-    fn of_write(error: io::Error) -> Self {
-        match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::NoSpace(error.into()),
-            _ => Self::Unknown(error.into()),
-        }
+    /// A step before the first byte of the frame failed.
+    fn before(error: io::Error) -> Self {
+        Self::Refused(error.into())
     }
 
-    /// A sync failed, for whatever reason.
+    /// Ending the file before it failed.
+    fn of_cut(error: io::Error) -> Self {
+        Self::Closed(error.into())
+    }
+
+    /// Writing the frame failed. Only for lack of space is it certain that it did not reach its end.
+    fn of_frame(error: io::Error) -> Self {
+        if is_no_space(error.kind()) { Self::Refused(error.into()) } else { Self::Unknown(error.into()) }
+    }
+
+    /// Syncing the frame failed, for whatever reason.
     fn of_sync(error: io::Error) -> Self {
         Self::Unknown(error.into())
+    }
+}
+
+impl From<StepError> for WriteError {
+    fn from(error: StepError) -> Self {
+        match error {
+            StepError::Refused(error) => Self::Refused(error.into()),
+            StepError::Unsettled(error) => Self::Closed(error.into()),
+        }
     }
 }
 
@@ -200,6 +226,7 @@ const _: () = assert!(
 impl Writer {
     /// Serves requests until all senders are gone, then ends the file.
     pub(crate) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let _watch = self.standstills.watch(Part::Writer);
         while let Some(first) = messages.blocking_recv() {
             let (mut group, mut events, mut retractions, mut ends) = (Vec::new(), 0, Vec::new(), Vec::new());
             let mut next = Some(first);
@@ -233,30 +260,34 @@ impl Writer {
         let _ = self.end_file();
     }
 
-    /// Ends the file that is being written, in order. Where there is no space for that, it goes on as it is.
+    /// Ends the file that is being written, in order. Where the end frame cannot be written, it goes on as it
+    /// is.
     fn end_file(&mut self) -> Result<(), EndError> {
         if self.failed {
             return Err(EndError::Closed);
         }
         let Some(mut file) = self.file.take() else { return Ok(()) };
         let next_position = next(self.last_position());
-        let ended = file.write_end(next_position, self.last_recorded_at).map_err(WriteError::of_write);
-        if let Err(WriteError::NoSpace(fault)) = ended {
-            tracing::warn!(error = %fault, "a file of the log was not ended: no space");
+        if let Err(error) = file.write_end(next_position, self.last_recorded_at) {
+            self.standstills.failed(Part::Writer, format!("a file of the log was not ended: {error}"));
+            tracing::warn!(%error, "a file of the log was not ended");
             self.file = Some(file);
-            return Err(EndError::NoSpace(fault));
+            return Err(EndError::Refused(error.into()));
         }
-        match ended.and_then(|()| file.cut().map_err(WriteError::of_sync)) {
-            Ok(()) => {
-                self.shared.places.write().end_last(next_position);
-                Ok(())
-            }
-            Err(WriteError::NoSpace(fault) | WriteError::Unknown(fault)) => {
-                self.failed = true;
-                tracing::error!(error = %fault, "the log was not ended cleanly; it takes no more events until restart");
-                Err(EndError::Closed)
-            }
+        if let Err(error) = file.cut() {
+            self.close(&error.into());
+            return Err(EndError::Closed);
         }
+        self.shared.places.write().end_last(next_position);
+        self.standstills.works(Part::Writer);
+        Ok(())
+    }
+
+    /// Takes no more events: what is on disk is not known any more.
+    fn close(&mut self, fault: &StoreFault) {
+        self.failed = true;
+        self.standstills.stopped(Part::Writer, format!("the log could not be made durable: {fault}"));
+        tracing::error!(error = %fault, "the log could not be made durable; it takes no more events until restart");
     }
 
     fn last_position(&self) -> Position {
@@ -400,8 +431,10 @@ impl Writer {
         let (Some(file), frame) = (&mut self.file, self.payload.frame()) else {
             unreachable!("make_room leaves a file");
         };
-        file.write(frame).map_err(WriteError::of_write)?;
+        file.write_ahead(frame_len).map_err(WriteError::before)?;
+        file.write(frame).map_err(WriteError::of_frame)?;
         file.sync(frame_len).map_err(WriteError::of_sync)?;
+        self.standstills.works(Part::Writer);
         self.last_recorded_at = recorded_at;
         self.undefined.clear();
         Ok(())
@@ -415,10 +448,10 @@ impl Writer {
             if file.fits(frame_len) && events < self.options.segment_events {
                 return Ok(());
             }
-            file.write_end(next_position, self.last_recorded_at).map_err(WriteError::of_write)?;
+            file.write_end(next_position, self.last_recorded_at).map_err(WriteError::before)?;
         }
         if let Some(full) = self.file.take() {
-            full.cut().map_err(WriteError::of_sync)?;
+            full.cut().map_err(WriteError::of_cut)?;
             self.shared.places.write().end_last(next(self.last_position()));
             (self.on_file_end)();
         }
@@ -429,16 +462,10 @@ impl Writer {
             log_id: self.shared.log_id,
             capacity: self.options.wal_file_bytes.max(WalFile::capacity_for(frame_len)),
         };
-        match WalFile::create(self.shared.disk.as_ref(), header) {
-            Ok(file) => {
-                self.file = Some(file);
-                let first_position = header.first_position;
-                self.shared.places.write().files.push(FilePlace { number, first_position, ended_at: None });
-                Ok(())
-            }
-            // A sync that failed may be one of the folder: trying it again could succeed without making the name durable.
-            Err(error) => Err(WriteError::of_write(error)),
-        }
+        self.file = Some(WalFile::create(self.shared.disk.as_ref(), header)?);
+        let first_position = header.first_position;
+        self.shared.places.write().files.push(FilePlace { number, first_position, ended_at: None });
+        Ok(())
     }
 
     fn refuse(&mut self, group: Group, error: WriteError) {
@@ -448,13 +475,21 @@ impl Writer {
 
     fn refusal(&mut self, error: WriteError) -> AppendError {
         match error {
-            WriteError::NoSpace(fault) => {
-                tracing::warn!(error = %fault, "append refused: no space for the log");
-                AppendError::NoSpace(fault)
+            WriteError::Refused(fault) => {
+                self.standstills.failed(Part::Writer, format!("appends are refused: {fault}"));
+                tracing::warn!(error = %fault, "append refused");
+                if is_no_space(fault.kind()) {
+                    AppendError::NoSpace(fault)
+                } else {
+                    AppendError::Unavailable(fault)
+                }
+            }
+            WriteError::Closed(fault) => {
+                self.close(&fault);
+                AppendError::Closed
             }
             WriteError::Unknown(fault) => {
-                self.failed = true;
-                tracing::error!(error = %fault, "writing the log failed; it takes no more events until restart");
+                self.close(&fault);
                 AppendError::Indeterminate(fault)
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lastseen_log::{Commit, Log, LogOptions, OsDisk};
+use lastseen_log::{Commit, Fault, FaultDisk, Log, LogOptions, Operation, OsDisk};
 use lastseen_store::SystemClock;
 use tempfile::TempDir;
 
@@ -22,4 +22,20 @@ lastseen_store::contract_tests!(fresh(1_000_000));
 mod sealing {
 
     lastseen_store::contract_tests!(super::fresh(23));
+}
+
+#[tokio::test]
+async fn refusals_pass() {
+    let disk = FaultDisk::default();
+    // A file holds one frame, so each append makes one.
+    let options = LogOptions { wal_file_bytes: 1, ..LogOptions::default() };
+    let log = Log::open(Arc::new(disk.clone()), options, Arc::new(SystemClock), Commit::acknowledge);
+    let hinder = |hindered: bool| {
+        if hindered {
+            disk.fail(Operation::Create, 0, u64::MAX, (Fault::NoDescriptors, 0));
+        } else {
+            disk.heal();
+        }
+    };
+    lastseen_store::contract::refusals_pass(&log.expect("opens"), hinder).await;
 }

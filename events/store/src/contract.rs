@@ -1,7 +1,8 @@
 //! The contract suite: each rule of [`EventStore`](crate::EventStore) as an async function over a fresh store.
 //!
 //! A store runs all of them with one line in its tests: `contract_tests!(async { fresh store })`, or
-//! `contract_tests!(async { (fresh store, guard) })` where something must outlive the store.
+//! `contract_tests!(async { (fresh store, guard) })` where something must outlive the store. A store whose
+//! appends can fail on command runs [`refusals_pass`] as well.
 
 mod events;
 #[expect(clippy::missing_panics_doc, reason = "a rule panics with what was broken, as its module says")]

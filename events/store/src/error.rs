@@ -17,6 +17,10 @@ pub enum AppendError {
     /// Nothing was written. There is no space left; try again when there is.
     #[error("no space left for the log")]
     NoSpace(#[source] StoreFault),
+    /// Nothing was written. The store cannot be written at present, for want of a file descriptor, a right or
+    /// a folder, say; try again later.
+    #[error("the log cannot be written at present")]
+    Unavailable(#[source] StoreFault),
     /// Nothing was written. The store takes no more appends until it is opened again.
     #[error("the store takes no more appends until it is restarted")]
     Closed,

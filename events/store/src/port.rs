@@ -19,10 +19,12 @@ use crate::{AppendError, Batches, ReadError, Scan};
 ///
 /// - **Durable.** [`append`](Self::append) succeeds only once the events survive a power cut (and, where the
 ///   store was opened with someone who follows commits, once they have been applied there).
-/// - **Atomic.** An error other than [`AppendError::Indeterminate`] means that nothing of the batch was or will
-///   be written. How far one success reaches is the store's to say: the embedded log writes a batch whole, in
-///   one piece of the order; a cluster with one stream a member writes it whole for each member, so after the
-///   first stream there is only success or `Indeterminate`.
+/// - **Atomic.** An error other than [`AppendError::Indeterminate`] means that nothing of the batch was or
+///   will be written. [`Overloaded`](AppendError::Overloaded), [`NoSpace`](AppendError::NoSpace) and
+///   [`Unavailable`](AppendError::Unavailable) pass: the same batch succeeds once their cause is gone,
+///   without opening the store again. How far one success reaches is the store's to say: the embedded log
+///   writes a batch whole, in one piece of the order; a cluster with one stream a member writes it whole for
+///   each member, so after the first stream there is only success or `Indeterminate`.
 /// - **Idempotent.** An event whose id is stored with the same content is a duplicate: success, and nothing is
 ///   added. The same id with other content is a conflict within the recent window (the last N kept events; N is
 ///   the store's); beyond it the second one is kept as an event of its own. Both hold within one batch too.

@@ -1,4 +1,6 @@
-//! How many members were last seen from any instant on, by observation and by estimate.
+//! Counts of the members last seen from any instant on, by observation and by estimate.
+//!
+//! The scope of all members has one, and each large tenant.
 
 use lastseen_event::{Provenance, UtcInstant};
 
@@ -12,7 +14,7 @@ pub(super) struct SeenCounts {
 }
 
 impl SeenCounts {
-    /// Of these.
+    /// The counts of these instants.
     pub(super) fn of(all: impl Iterator<Item = (UtcInstant, Provenance)>) -> Self {
         let (mut observed, mut estimated) = (Vec::new(), Vec::new());
         for (at, provenance) in all {
@@ -24,7 +26,7 @@ impl SeenCounts {
         Self { observed: InstantCounts::of(observed), estimated: InstantCounts::of(estimated) }
     }
 
-    /// A member's last seen was `before` and is `after`; `None` is none that counts.
+    /// Replaces a member's last seen; `None` is none that counts.
     pub(super) fn replace(
         &mut self,
         before: Option<(UtcInstant, Provenance)>,
@@ -41,7 +43,7 @@ impl SeenCounts {
         }
     }
 
-    /// Members last seen at `since` or later, by observation and by estimate.
+    /// Counts the members last seen at `since` or later, by observation and by estimate.
     pub(super) fn count_from(&self, since: UtcInstant) -> (u64, u64) {
         (self.observed.count_from(since), self.estimated.count_from(since))
     }

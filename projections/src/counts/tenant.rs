@@ -1,25 +1,25 @@
-//! The counts of one tenant: counters for any size, multisets of instants only beyond the size that a pass over
-//! its members answers quickly.
+//! The counts of one tenant: counters for any size, multisets of instants only beyond the size that a pass
+//! over its members answers quickly.
 
 use lastseen_event::{Provenance, TenantOrdinal, UtcInstant};
 
-use super::Tally;
 use super::seen::SeenCounts;
 use crate::Summary;
 use crate::members::Members;
-use crate::newest::Newest;
 use crate::roster::{Change, Standing};
+use crate::tally::Tally;
 
-/// One tenant. Which one is an argument: the counts themselves do not know.
+/// The counts of a tenant, which is an argument: they do not know of which one they are.
 #[derive(Debug, Default)]
 pub(super) struct TenantCounts {
     tally: Tally,
-    newest: Newest,
+    /// The greatest counted last seen.
+    newest: Option<UtcInstant>,
     /// There once the tenant was large, and for good: members are never forgotten.
     seen: Option<Box<SeenCounts>>,
 }
 
-// One cache line: the overall numbers pass over all tenants.
+// One cache line: a fold step reads it.
 const _: () = assert!(size_of::<TenantCounts>() <= 64);
 
 impl TenantCounts {
@@ -27,8 +27,8 @@ impl TenantCounts {
     pub(super) fn of(members: &Members, tenant: TenantOrdinal, small_max: u64) -> Self {
         let mut counts = Self::default();
         for standing in members.standings_of(tenant) {
-            counts.tally.add(standing.membership());
-            counts.newest.replace(None, standing.counted_at());
+            counts.tally.add(standing.membership);
+            counts.newest = counts.newest.max(standing.counted_at());
         }
         if counts.tally.members() > small_max {
             counts.seen = Some(Box::new(seen_of(members, tenant)));
@@ -37,8 +37,13 @@ impl TenantCounts {
     }
 
     /// Follows one change; `members` holds it already.
-    pub(super) fn follow(&mut self, of: (&Members, TenantOrdinal), change: &Change, small_max: u64) {
-        let (members, tenant) = of;
+    pub(super) fn follow(
+        &mut self,
+        members: &Members,
+        tenant: TenantOrdinal,
+        change: &Change,
+        small_max: u64,
+    ) {
         let before = change.before.as_ref().and_then(Standing::counted_seen);
         let after = change.after.counted_seen();
         self.tally.replace(change.before.as_ref(), &change.after);
@@ -47,9 +52,15 @@ impl TenantCounts {
             None if self.tally.members() > small_max => self.seen = Some(Box::new(seen_of(members, tenant))),
             None => {}
         }
-        self.newest.replace(before.map(|(at, _)| at), after.map(|(at, _)| at));
-        if let Some(seen) = self.seen.as_ref().filter(|_| !self.newest.is_exact()) {
-            self.newest = Newest::exactly(seen.max());
+        let (before, after) = (before.map(|(at, _)| at), after.map(|(at, _)| at));
+        if after >= self.newest {
+            self.newest = after;
+        } else if before == self.newest {
+            // The greatest left: a deletion, or an observation older than the estimate that it makes void.
+            self.newest = match &self.seen {
+                Some(seen) => seen.max(),
+                None => members.standings_of(tenant).filter_map(|standing| standing.counted_at()).max(),
+            };
         }
     }
 
@@ -62,24 +73,23 @@ impl TenantCounts {
         &self.tally
     }
 
-    /// The numbers. `since` is the lower edge of the window, inclusive.
-    pub(super) fn summary(&self, of: (&Members, TenantOrdinal), since: UtcInstant) -> Summary {
-        self.tally.summary(match &self.seen {
-            Some(seen) => seen.count_from(since),
-            None => count_by_pass(of, since),
-        })
+    /// The greatest counted last seen. `None`: no member has one.
+    pub(super) fn newest(&self) -> Option<UtcInstant> {
+        self.newest
     }
 
-    /// Whether some member is active.
-    pub(super) fn is_active(&self, of: (&Members, TenantOrdinal), since: UtcInstant) -> bool {
-        let (members, tenant) = of;
-        let search = || members.standings_of(tenant).any(|standing| standing.counted_at() >= Some(since));
-        self.newest.reaches(since, search)
+    /// The numbers. `since` is the lower edge of the window, inclusive.
+    pub(super) fn summary(&self, members: &Members, tenant: TenantOrdinal, since: UtcInstant) -> Summary {
+        let (observed, estimated) = match &self.seen {
+            Some(seen) => seen.count_from(since),
+            None => count_by_pass(members, tenant, since),
+        };
+        self.tally.summary(observed, estimated)
     }
 }
 
-/// Active members by observation and by estimate.
-fn count_by_pass((members, tenant): (&Members, TenantOrdinal), since: UtcInstant) -> (u64, u64) {
+/// Counts active members by observation and by estimate.
+fn count_by_pass(members: &Members, tenant: TenantOrdinal, since: UtcInstant) -> (u64, u64) {
     let mut active = (0, 0);
     for standing in members.standings_of(tenant) {
         match standing.counted_seen() {

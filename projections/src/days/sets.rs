@@ -1,44 +1,37 @@
-//! From the bitmaps of days to the rows of a series and of cohorts. Works on what was taken out of the live days, so it
-//! may take its time.
+//! From the bitmaps of days to the rows of a series and of cohorts.
+//!
+//! Works on what was taken out of the days, beside the fold, so it may take its time. Live days and scans end
+//! here both: a number of a row has one definition.
 
 use std::borrow::Cow;
-use std::ops::{Bound, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::{Book, ByDay, MONTH_DAYS, WEEK_DAYS};
-use crate::beside::side_by_side;
+use super::bitmaps::{ByDay, DayBitmaps};
+use super::by_end::{ByEnd, DeletedByEnd, clip};
+use super::sliding::SlidingWindow;
+use crate::activity::only_estimated;
 use crate::calendar::{Day, Period};
+use crate::parallel::join;
 
-/// How many members were active on a day and around it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DayRow {
-    /// The day.
-    pub day: Day,
-    /// Active on the day.
-    pub dau: u64,
-    /// Active on the 7 days that end with it.
-    pub wau: u64,
-    /// Active on the 30 days that end with it.
-    pub mau: u64,
-    /// Active, the first time ever.
-    pub new: u64,
-    /// Active, and on the day before.
-    pub returning: u64,
-    /// Active, neither new nor on the day before.
-    pub resurrected: u64,
-    /// Active on the day before and not on this one.
-    pub dormant: u64,
-}
+/// The days of `mau`.
+pub(crate) const MONTH_DAYS: i32 = 30;
+/// The days of `wau`.
+const WEEK_DAYS: i32 = 7;
 
-/// How many members were active in a period.
+/// Counts of the members active in a day or a longer period, with membership as by its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeriodRow {
+pub struct SeriesRow {
     /// First to last day.
     pub days: RangeInclusive<Day>,
-    /// Active in it.
+    /// Active in the period.
     pub active: u64,
+    /// Active on the 7 days that end with it; `None` for periods longer than a day.
+    pub wau: Option<u64>,
+    /// Active on the 30 days that end with it; `None` for periods longer than a day.
+    pub mau: Option<u64>,
     /// Active, the first time ever.
     pub new: u64,
     /// Active, and in the period before.
@@ -49,14 +42,14 @@ pub struct PeriodRow {
     pub dormant: u64,
 }
 
-/// The members who were new in a period, and how many of them were active later.
+/// The members who were new in a period, and their activity later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cohort {
     /// First to last day.
     pub days: RangeInclusive<Day>,
-    /// How many there are.
+    /// The number of members, which is `new` of the period's row.
     pub size: u64,
-    /// How many of them were active in the period itself, in the next one, and so on.
+    /// The numbers of those active in the period itself, in the next one, and so on.
     pub active: Vec<u64>,
 }
 
@@ -64,14 +57,13 @@ pub struct Cohort {
 #[derive(Debug)]
 pub struct DaySets {
     days: RangeInclusive<Day>,
-    book: Book,
+    bitmaps: DayBitmaps,
     members: Option<RoaringBitmap>,
-    is_utc: bool,
     before: Option<Arc<Before>>,
 }
 
-/// Who was active on the days before one that its windows look back to: the same from question to question, while the day
-/// itself goes on.
+/// The members active on the days before one that its windows look back to: the same from question to
+/// question, while the day itself goes on.
 #[derive(Debug)]
 pub struct Before {
     day: Day,
@@ -88,7 +80,7 @@ impl Before {
     }
 }
 
-/// Who was active in some days, and who of them for the first time.
+/// The members active in some days, and those of them for the first time.
 struct Active<'a> {
     all: Cow<'a, RoaringBitmap>,
     new: Cow<'a, RoaringBitmap>,
@@ -96,8 +88,7 @@ struct Active<'a> {
 
 impl DaySets {
     pub(super) fn new(
-        book: &Book,
-        is_utc: bool,
+        bitmaps: &DayBitmaps,
         days: RangeInclusive<Day>,
         members: Option<RoaringBitmap>,
     ) -> Self {
@@ -105,79 +96,70 @@ impl DaySets {
         let active = days.start().plus(-2 * MONTH_DAYS - 2)..=days.end().plus(MONTH_DAYS + 1);
         let held = |days: &ByDay| days.range(..=active.end()).map(share).collect();
         let within = |days: &ByDay| days.range(active.clone()).map(share).collect();
-        let book = Book {
-            observed: within(&book.observed),
-            estimated: within(&book.estimated),
-            first: within(&book.first),
-            first_observed: held(&book.first_observed),
-            gone: held(&book.gone),
-            back: held(&book.back),
+        let bitmaps = DayBitmaps {
+            observed: within(&bitmaps.observed),
+            estimated: within(&bitmaps.estimated),
+            first: within(&bitmaps.first),
+            estimates_void_from: held(&bitmaps.estimates_void_from),
+            deleted_by_end: held(&bitmaps.deleted_by_end),
+            restored_by_end: held(&bitmaps.restored_by_end),
         };
-        Self { days, book, members, is_utc, before: None }
+        Self { days, bitmaps, members, before: None }
     }
 
-    /// What was known of the days before, for one day and the same members: it has to be so still.
+    /// Takes over what was put together of the days before, which has to hold still. A no-op if it is of
+    /// another day than the last one.
     pub fn set_before(&mut self, before: Arc<Before>) {
         self.before = Some(before).filter(|before| before.day == *self.days.end());
     }
 
-    /// Whether that is known.
+    /// Whether the days before are known.
     pub fn has_before(&self) -> bool {
         self.before.is_some()
     }
 
-    /// Puts together who was active on the days before the last one.
+    /// Puts the days before the last one together.
     pub fn before(&self) -> Arc<Before> {
         let day = *self.days.end();
         let back = |from: i32, to: i32| day.plus(-from)..=day.plus(-to);
-        let week = self.union(&self.book.observed, &back(WEEK_DAYS - 1, 1)).into_owned();
-        let month = &week | &*self.union(&self.book.observed, &back(MONTH_DAYS - 1, WEEK_DAYS));
-        let mut standing = Standing::default();
-        standing.deleted_by(&self.book, day.plus(-1), self.members.as_ref());
-        Arc::new(Before { day, week, month, deleted: standing.deleted.1 })
+        let week = self.union(&self.bitmaps.observed, &back(WEEK_DAYS - 1, 1)).into_owned();
+        let month = &week | &*self.union(&self.bitmaps.observed, &back(MONTH_DAYS - 1, WEEK_DAYS));
+        let mut deleted = DeletedByEnd::default();
+        deleted.by(&self.bitmaps, day.plus(-1), self.members.as_ref());
+        Arc::new(Before { day, week, month, deleted: deleted.into_members() })
     }
 
-    /// A row for each day, in order.
-    pub fn by_day(&self) -> Vec<DayRow> {
-        let days: Vec<Day> = Day::each(self.days.clone()).collect();
-        let Some(first) = days.first() else { return Vec::new() };
-        let singles: Vec<_> =
-            std::iter::once(first.plus(-1)).chain(days.iter().copied()).map(|day| day..=day).collect();
-        let month = || self.windows(&days, MONTH_DAYS);
-        let others = || (self.lifecycle(&singles), self.windows(&days, WEEK_DAYS));
-        // Side by side, where it is worth a thread.
-        let (mau, (lifecycle, wau)) =
-            if days.len() > 1 { side_by_side(month, others) } else { (month(), others()) };
-        let rows = days.into_iter().zip(lifecycle).zip(wau.into_iter().zip(mau));
-        rows.map(|((day, row), (wau, mau))| DayRow {
-            day,
-            dau: row.active,
-            wau,
-            mau,
-            new: row.new,
-            returning: row.returning,
-            resurrected: row.resurrected,
-            dormant: row.dormant,
-        })
-        .collect()
-    }
-
-    /// A row for each period that has one of the days, in order.
-    pub fn by_period(&self, period: Period) -> Vec<PeriodRow> {
+    /// Returns a row for each period that has one of the days, in order.
+    pub fn rows(&self, period: Period) -> Vec<SeriesRow> {
         let mut periods = period.covering(&self.days);
-        if let Some(first) = periods.first() {
-            periods.insert(0, period.around(first.start().plus(-1)));
+        let Some(first) = periods.first() else { return Vec::new() };
+        periods.insert(0, period.around(first.start().plus(-1)));
+        match period {
+            Period::Day => self.rows_by_day(&periods),
+            Period::Week | Period::Month => self.lifecycle(&periods),
         }
-        self.lifecycle(&periods)
     }
 
-    /// A cohort for each period that has one of the days, in order.
+    /// Returns rows with windows for all of these consecutive days but the first.
+    fn rows_by_day(&self, singles: &[RangeInclusive<Day>]) -> Vec<SeriesRow> {
+        let days: Vec<Day> = singles.iter().skip(1).map(|single| *single.end()).collect();
+        let month = || self.windows(&days, MONTH_DAYS);
+        let others = || (self.lifecycle(singles), self.windows(&days, WEEK_DAYS));
+        // One day is not worth a thread.
+        let (mau, (mut rows, wau)) = if days.len() > 1 { join(month, others) } else { (month(), others()) };
+        for (row, (wau, mau)) in rows.iter_mut().zip(wau.into_iter().zip(mau)) {
+            (row.wau, row.mau) = (Some(wau), Some(mau));
+        }
+        rows
+    }
+
+    /// Returns a cohort for each period that has one of the days, in order.
     pub fn cohorts(&self, period: Period) -> Vec<Cohort> {
         let periods = period.covering(&self.days);
-        let mut standing = Standing::default();
+        let mut by_end = ByEnd::default();
         let mut cohorts: Vec<(Cohort, Cow<'_, RoaringBitmap>)> = Vec::with_capacity(periods.len());
         for days in periods {
-            let Active { all, new } = self.active(&days, &mut standing);
+            let Active { all, new } = self.active(&days, &mut by_end);
             for (cohort, members) in &mut cohorts {
                 cohort.active.push(members.intersection_len(&all));
             }
@@ -186,24 +168,24 @@ impl DaySets {
         cohorts.into_iter().map(|(cohort, _)| cohort).collect()
     }
 
-    /// Rows for all of these neighbouring periods but the first, which they are compared with.
-    fn lifecycle(&self, periods: &[RangeInclusive<Day>]) -> Vec<PeriodRow> {
-        let mut standing = periods.first().map(|first| self.standing(*first.end())).unwrap_or_default();
+    /// Returns rows without windows for all of these neighbouring periods but the first, with which the
+    /// second is compared.
+    fn lifecycle(&self, periods: &[RangeInclusive<Day>]) -> Vec<SeriesRow> {
+        let mut by_end = periods.first().map(|first| self.by_end(*first.end())).unwrap_or_default();
         let mut rows = Vec::with_capacity(periods.len());
         let mut before: Option<Cow<'_, RoaringBitmap>> = None;
         for days in periods {
-            let Active { all, new } = self.active(days, &mut standing);
+            let Active { all, new } = self.active(days, &mut by_end);
             if let Some(before) = before {
-                let active = all.len();
-                let returning = all.intersection_len(&before);
-                // Whom a clock that was set back shows first on the later date was there the day before.
-                let again = if self.is_utc { 0 } else { new.intersection_len(&before) };
-                let new = new.len() - again;
-                rows.push(PeriodRow {
+                let (active, new, returning) = (all.len(), new.len(), all.intersection_len(&before));
+                rows.push(SeriesRow {
                     days: days.clone(),
                     active,
+                    wau: None,
+                    mau: None,
                     new,
                     returning,
+                    // Nobody is both: who is new was not active before.
                     resurrected: active - returning - new,
                     dormant: before.len() - returning,
                 });
@@ -213,206 +195,69 @@ impl DaySets {
         rows
     }
 
-    /// Who was active in these days with membership as by the end of the last. Days must not go back from call to
-    /// call with the same `standing`.
-    fn active(&self, days: &RangeInclusive<Day>, standing: &mut Standing) -> Active<'_> {
+    /// Returns the members active in these days with membership as by the end of the last. Days must not go
+    /// back from call to call with the same `by_end`.
+    fn active(&self, days: &RangeInclusive<Day>, by_end: &mut ByEnd) -> Active<'_> {
         let (end, wanted) = (*days.end(), self.members.as_ref());
-        let mut all = self.union(&self.book.observed, days);
-        let mut new = self.union(&self.book.first, days);
-        let estimated = self.union(&self.book.estimated, days);
-        if !estimated.is_empty() {
-            *all.to_mut() |= &*estimated - standing.observed_by(&self.book, end, wanted);
-            // Without estimates, whose first day it is was observed on it.
-            *new.to_mut() &= &*all;
-        }
-        let deleted = standing.deleted_by(&self.book, end, wanted);
+        let mut all = self.union(&self.bitmaps.observed, days);
+        let mut new = self.union(&self.bitmaps.first, days);
+        let deleted = by_end.deleted.by(&self.bitmaps, end, wanted);
         if !deleted.is_empty() {
             *all.to_mut() -= deleted;
             *new.to_mut() -= deleted;
         }
+        let estimated = self.union(&self.bitmaps.estimated, days);
+        if !estimated.is_empty() {
+            *all.to_mut() |= only_estimated(estimated.into_owned(), deleted, || {
+                by_end.observed.by(&self.bitmaps, end, wanted)
+            });
+            // Without estimates, each member's first day has an observation.
+            *new.to_mut() &= &*all;
+        }
         Active { all, new }
     }
 
-    /// Who of the members that are wanted was there on one of the days.
+    /// Returns the wanted members that are in one of the days.
     fn union<'a>(&'a self, of: &'a ByDay, days: &RangeInclusive<Day>) -> Cow<'a, RoaringBitmap> {
         if days.is_empty() {
             return Cow::Owned(RoaringBitmap::new());
         }
-        let clipped = of.range(days.clone()).map(|(_, members)| self.clip(members));
+        let wanted = self.members.as_ref();
+        let clipped = of.range(days.clone()).map(|(_, members)| clip(members, wanted));
         clipped.reduce(|all, day| Cow::Owned(all.into_owned() | &*day)).unwrap_or_default()
     }
 
-    fn clip<'a>(&self, members: &'a RoaringBitmap) -> Cow<'a, RoaringBitmap> {
-        clip(members, self.members.as_ref())
+    /// Begins with the deleted members of the days before, if those are not after `day`.
+    fn by_end(&self, day: Day) -> ByEnd {
+        let known = self.before.as_ref().filter(|before| before.day.plus(-1) <= day);
+        let deleted =
+            known.map(|known| DeletedByEnd::starting_with(known.day.plus(-1), known.deleted.clone()));
+        ByEnd { deleted: deleted.unwrap_or_default(), ..ByEnd::default() }
     }
 
-    /// What is known already of what holds by the end of a day, or of one before it.
-    fn standing(&self, day: Day) -> Standing {
-        let known = self.before.as_ref().map(|before| (before.day.plus(-1), &before.deleted));
-        let deleted = known.filter(|(known, _)| *known <= day);
-        let deleted = deleted.map(|(known, deleted)| (Some(known), deleted.clone())).unwrap_or_default();
-        Standing { deleted, ..Standing::default() }
-    }
-
-    /// For each of these consecutive days, how many members were active in the `width` days that end with it.
+    /// Counts, for each of these consecutive days, the members active in the `width` days that end with it.
     fn windows(&self, days: &[Day], width: i32) -> Vec<u64> {
+        let (bitmaps, wanted) = (&self.bitmaps, self.members.as_ref());
         let before = self.before.as_ref().filter(|_| days.len() == 1);
         let mut observed = match before {
             Some(before) => {
                 let part = if width == WEEK_DAYS { &before.week } else { &before.month };
-                Window::of_one_day(self, &self.book.observed, part)
+                SlidingWindow::of_one_day(&bitmaps.observed, wanted, part)
             }
-            None => Window::new(self, &self.book.observed, width),
+            None => SlidingWindow::new(&bitmaps.observed, wanted, width),
         };
-        let mut estimated = Window::new(self, &self.book.estimated, width);
-        let mut standing = days.first().map(|first| self.standing(*first)).unwrap_or_default();
+        let mut estimated = SlidingWindow::new(&bitmaps.estimated, wanted, width);
+        let mut by_end = days.first().map(|first| self.by_end(*first)).unwrap_or_default();
         let mut counts = Vec::with_capacity(days.len());
-        let wanted = self.members.as_ref();
         for day in days {
-            let deleted = standing.deleted_by(&self.book, *day, wanted);
-            let mut count = observed.up_to(*day).count(deleted);
-            let mut guessed = estimated.up_to(*day).union();
-            guessed -= deleted;
-            if !guessed.is_empty() {
-                guessed -= standing.observed_by(&self.book, *day, wanted);
-                // Whoever was observed in the window was observed by its end.
-                count += guessed.len();
-            }
-            counts.push(count);
+            let deleted = by_end.deleted.by(bitmaps, *day, wanted);
+            let by_observation = observed.up_to(*day).count(deleted);
+            let by_estimate = only_estimated(estimated.up_to(*day).union(), deleted, || {
+                by_end.observed.by(bitmaps, *day, wanted)
+            });
+            counts.push(by_observation + by_estimate.len());
         }
         counts
-    }
-}
-
-/// What holds by the end of a day. Goes on from day to day, and only where somebody asks: most days have no estimate in
-/// reach, and then it does not matter who was observed by then.
-#[derive(Default)]
-struct Standing {
-    deleted: (Option<Day>, RoaringBitmap),
-    /// Members with an estimate that were observed.
-    observed: (Option<Day>, RoaringBitmap),
-}
-
-/// The days behind those that were passed, up to `day`; none if that was passed.
-fn passed(reached: &mut Option<Day>, day: Day) -> (Bound<Day>, Bound<Day>) {
-    match *reached {
-        Some(before) if before >= day => (Bound::Included(day), Bound::Excluded(day)),
-        before => {
-            *reached = Some(day);
-            (before.map_or(Bound::Unbounded, Bound::Excluded), Bound::Included(day))
-        }
-    }
-}
-
-impl Standing {
-    /// Who is deleted by the end of `day`, which is not before the last one that was asked about.
-    fn deleted_by(&mut self, book: &Book, day: Day, wanted: Option<&RoaringBitmap>) -> &RoaringBitmap {
-        let (reached, deleted) = &mut self.deleted;
-        let passed = passed(reached, day);
-        // A member turns at most once a day, so within a day the order does not matter.
-        let mut gone = book.gone.range(passed).peekable();
-        let mut back = book.back.range(passed).peekable();
-        loop {
-            match (gone.peek(), back.peek()) {
-                (Some((left, members)), other) if other.is_none_or(|(returned, _)| left <= returned) => {
-                    *deleted |= &*clip(members, wanted);
-                    gone.next();
-                }
-                (_, Some((_, members))) => {
-                    *deleted -= &*clip(members, wanted);
-                    back.next();
-                }
-                (_, None) => return deleted,
-            }
-        }
-    }
-
-    /// Who of the members with an estimate was observed by the end of `day`, which is not before the last one that was asked
-    /// about.
-    fn observed_by(&mut self, book: &Book, day: Day, wanted: Option<&RoaringBitmap>) -> &RoaringBitmap {
-        let (reached, observed) = &mut self.observed;
-        for (_, members) in book.first_observed.range(passed(reached, day)) {
-            *observed |= &*clip(members, wanted);
-        }
-        observed
-    }
-}
-
-/// The union of the days of a window that slides by a day: days are cut into blocks as long as the window, so each window is
-/// the end of one block and the beginning of the next, and both are unions that grow day by day.
-struct Window<'a> {
-    sets: &'a DaySets,
-    of: &'a ByDay,
-    width: i32,
-    /// The last day of a block, and the unions of 0, 1, 2 .. days that end with it.
-    ends: Option<(Day, Vec<RoaringBitmap>)>,
-    /// In place of that, where there is one day only.
-    before: Option<&'a RoaringBitmap>,
-    /// The days behind that block, up to the window's end.
-    begun: RoaringBitmap,
-}
-
-/// Both parts of a window.
-struct Halves<'a>(&'a RoaringBitmap, &'a RoaringBitmap);
-
-impl<'a> Window<'a> {
-    fn new(sets: &'a DaySets, of: &'a ByDay, width: i32) -> Self {
-        Self { sets, of, width, ends: None, before: None, begun: RoaringBitmap::new() }
-    }
-
-    /// For one day, `before` being the others of its window.
-    fn of_one_day(sets: &'a DaySets, of: &'a ByDay, before: &'a RoaringBitmap) -> Self {
-        Self { before: Some(before), ..Self::new(sets, of, 1) }
-    }
-
-    /// The window that ends with `day`: the next one in order, or the first.
-    fn up_to(&mut self, day: Day) -> Halves<'_> {
-        let behind = |ends: &(Day, Vec<RoaringBitmap>)| day.number() - ends.0.number();
-        if self.ends.as_ref().is_none_or(|ends| behind(ends) > self.width) {
-            let mut union = RoaringBitmap::new();
-            let mut unions = vec![union.clone()];
-            // All but one: that day is in no window with the day behind the block.
-            for back in 1..self.width {
-                if let Some(members) = self.of.get(&day.plus(-back)) {
-                    union |= &*self.sets.clip(members);
-                }
-                unions.push(union.clone());
-            }
-            self.ends = Some((day.plus(-1), unions));
-            self.begun = RoaringBitmap::new();
-        }
-        if let Some(members) = self.of.get(&day) {
-            self.begun |= &*self.sets.clip(members);
-        }
-        if let Some(before) = self.before {
-            return Halves(before, &self.begun);
-        }
-        let ends = self.ends.as_ref().expect("it was just made where there was none");
-        let still_in = usize::try_from(self.width - behind(ends)).expect("not more than the window");
-        Halves(&ends.1[still_in], &self.begun)
-    }
-}
-
-impl Halves<'_> {
-    fn union(&self) -> RoaringBitmap {
-        self.0 | self.1
-    }
-
-    /// Members in the window without those that are deleted.
-    fn count(&self, deleted: &RoaringBitmap) -> u64 {
-        let all = self.0.union_len(self.1);
-        if deleted.is_empty() {
-            return all;
-        }
-        all - (self.0 & deleted).union_len(&(self.1 & deleted))
-    }
-}
-
-/// Those members who are wanted; without `wanted`, all are.
-fn clip<'a>(members: &'a RoaringBitmap, wanted: Option<&RoaringBitmap>) -> Cow<'a, RoaringBitmap> {
-    match wanted {
-        Some(wanted) => Cow::Owned(members & wanted),
-        None => Cow::Borrowed(members),
     }
 }
 

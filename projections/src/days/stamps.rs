@@ -1,4 +1,6 @@
-//! The last position by which something was told of a day or an earlier one.
+//! The last position of a fact about a day or an earlier one.
+//!
+//! Live days stamp with every change that reaches beyond its own day; caches of rows ask.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +8,8 @@ use lastseen_event::Position;
 
 use crate::calendar::Day;
 
-/// Days in order, each with a position at or above that of the day before: a later word about an earlier day covers
-/// those behind it.
+/// Days in order, each with a position at or above that of the day before: a later fact about an earlier day
+/// covers the days after it.
 #[derive(Debug, Default)]
 pub(super) struct Stamps {
     by_day: BTreeMap<Day, Position>,
@@ -15,9 +17,9 @@ pub(super) struct Stamps {
 }
 
 impl Stamps {
-    /// Something at this position is about `day`.
+    /// Notes that a fact at this position is about `day`.
     pub(super) fn stamp(&mut self, day: Day, position: Position) {
-        // A fact that comes again has a lesser position and is news all the same.
+        // A fact that comes again has a lesser position and changes rows all the same.
         self.greatest = self.greatest.max(position);
         while let Some(mut last) = self.by_day.last_entry().filter(|last| *last.key() >= day) {
             if *last.key() == day {
@@ -43,14 +45,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_greatest_position_that_was_told_of_the_day_or_one_before(
+        fn it_is_the_greatest_position_about_the_day_or_one_before(
             days in prop::collection::vec(0..12_i32, 0..40),
         ) {
             let mut stamps = Stamps::default();
             for (at, day) in days.iter().enumerate() {
                 stamps.stamp(Day::new(*day), Position::new(at as u64 + 1));
                 for asked in -1..13 {
-                    let expected = days[..=at].iter().rposition(|told| *told <= asked).map_or(0, |at| at as u64 + 1);
+                    let expected = days[..=at].iter().rposition(|day| *day <= asked).map_or(0, |at| at as u64 + 1);
                     prop_assert_eq!(stamps.last_by(Day::new(asked)).get(), expected);
                 }
             }

@@ -1,5 +1,5 @@
-//! The tree below an era. Keys in a node differ in their low `bits` bits only, and those alone are stored where
-//! that saves memory; how many keys a node holds stands beside it, in its [`Branch`].
+//! The tree below an era. Keys in a node differ in their low `bits` bits only, and those alone are stored
+//! where that saves memory; how many keys a node holds stands beside it, in its [`Branch`].
 
 /// Bits by which a node's children differ.
 const STEP: u32 = 4;
@@ -47,7 +47,8 @@ impl Node {
         if bits > NARROW_BITS { Self::Wide(Box::default()) } else { Self::Narrow(Vec::new()) }
     }
 
-    /// A node of keys that differ in their low `bits` bits. Both slices are as long; what they hold after means nothing.
+    /// A node of keys that differ in their low `bits` bits. Both slices are as long; what they hold after
+    /// means nothing.
     pub(super) fn of(keys: &mut [u64], other: &mut [u64], bits: u32) -> Self {
         if keys.len() <= LEAF_MAX || bits == 0 {
             return match bits {
@@ -212,8 +213,8 @@ impl Node {
         *self = leaf;
     }
 
-    /// Calls `take` with every key, `prefix` being what they have in common (a narrow leaf yields the low bits
-    /// of its keys below that prefix).
+    /// Calls `take` with every key, `prefix` being what they have in common (a narrow leaf yields the low
+    /// bits of its keys below that prefix).
     fn each(&self, prefix: u64, bits: u32, take: &mut impl FnMut(u64)) {
         match self {
             Self::Wide(keys) => keys.iter().copied().for_each(take),
@@ -251,7 +252,7 @@ fn take<T: Copy + PartialEq>(keys: &mut Vec<T>, key: T) {
     }
 }
 
-/// Where one `key` stands.
+/// Returns the index of one `key`.
 fn index_of<T: Copy + PartialEq>(keys: &[T], key: T) -> Option<usize> {
     // Without an early exit inside a group, a group is compared at once: several times as fast.
     const GROUP: usize = 32;

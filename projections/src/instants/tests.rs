@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::node::Node;
 use super::*;
 
-/// What the tree must agree with.
+/// The model that the tree must agree with.
 #[derive(Default)]
 struct Sorted(Vec<i64>);
 

@@ -1,5 +1,5 @@
-//! What is counted: views of so many members, then a thousand steps of each kind. Between them it waits for a line on
-//! stdin, so that whoever counts can begin and end there.
+//! The counted program: views of so many members, or of one person with so many memberships, then a thousand steps of
+//! each kind. Between them it waits for a line on stdin, so that the counting can begin and end there.
 
 use std::hint::black_box;
 use std::io::{BufRead, stdin};
@@ -7,7 +7,7 @@ use std::io::{BufRead, stdin};
 use lastseen_event::{
     EventId, EventType, Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, TenantOrdinal, UtcInstant,
 };
-use lastseen_projections::{Retracted, Scope, Selection, ViewsBuilder};
+use lastseen_projections::{Persons, Retracted, Scope, Selection, ViewsBuilder};
 
 const TENANTS: u32 = 1_000;
 const STEPS: u32 = 1_000;
@@ -15,25 +15,26 @@ const HOUR_US: i64 = 3_600_000_000;
 /// 2026-01-06T16:00:00Z.
 const NOW_US: i64 = 1_767_715_200_000_000;
 
+/// Steps among so many members.
 pub(crate) fn run(members: u32) {
-    let mut builder = ViewsBuilder::new(Selection::default(), Retracted::default());
+    let mut builder = ViewsBuilder::new(Selection::default(), Retracted::default(), Persons::UserId);
     for member in 0..members {
-        // Seen in the last ninety days, in no order.
-        let hours = i64::from(mixed(member) % (90 * 24));
-        builder.apply(&login(member, members, (u64::from(member) + 1, NOW_US - hours * HOUR_US)));
+        builder.apply(&login(member, members, (u64::from(member) + 1, earlier_us(member))));
     }
     let mut views = builder.finish();
-
-    let mut lines = stdin().lock().lines();
-    let mut wait = |told: &str| {
-        println!("{told}");
-        lines.next().expect("the test goes on").expect("text");
+    let mut wait = waiting();
+    let mut steps = 0..;
+    let mut fold = |count: u32| {
+        for step in steps.by_ref().take(count as usize) {
+            let position = u64::from(members) + u64::from(step) + 1;
+            let at_us = NOW_US + i64::from(step) * 100_000;
+            views.apply(&login(mixed(step) % members, members, (position, at_us)));
+        }
     };
+    // As in a server that runs: most tenants were seen in this hour before.
+    fold(5 * TENANTS);
     wait("fold");
-    for step in 0..STEPS {
-        let position = u64::from(members) + u64::from(step) + 1;
-        views.apply(&login(mixed(step) % members, members, (position, NOW_US + i64::from(step) * 1_000_000)));
-    }
+    fold(STEPS);
     wait("folded");
     wait("count");
     for step in 0..STEPS {
@@ -46,6 +47,44 @@ pub(crate) fn run(members: u32) {
         black_box(views.member(MemberOrdinal::new(mixed(step) % members)));
     }
     wait("looked up");
+}
+
+/// Steps of persons with so many memberships each, among as many members in every run, a tenant each.
+pub(crate) fn run_persons(memberships: u32) {
+    const MEMBERS: u32 = 20_000;
+    let whose = |fact: Fact| {
+        let member = fact.member.member;
+        let (tenant, person) =
+            (TenantOrdinal::new(member.get()), PersonOrdinal::new(member.get() / memberships));
+        Fact { member: MemberRef { member, tenant, person }, ..fact }
+    };
+    let mut builder = ViewsBuilder::new(Selection::default(), Retracted::default(), Persons::UserId);
+    for member in 0..MEMBERS {
+        builder.apply(&whose(login(member, MEMBERS, (u64::from(member) + 1, earlier_us(member)))));
+    }
+    let mut views = builder.finish();
+    let mut wait = waiting();
+    wait("fold of a person");
+    for step in 0..STEPS {
+        let position = u64::from(MEMBERS) + u64::from(step) + 1;
+        let at_us = NOW_US + i64::from(step) * 1_000_000;
+        views.apply(&whose(login(mixed(step) % MEMBERS, MEMBERS, (position, at_us))));
+    }
+    wait("folded");
+}
+
+/// Seen in the last ninety days, in no order.
+fn earlier_us(member: u32) -> i64 {
+    NOW_US - i64::from(mixed(member) % (90 * 24)) * HOUR_US
+}
+
+/// Says a word, then waits for a line.
+fn waiting() -> impl FnMut(&str) {
+    let mut lines = stdin().lock().lines();
+    move |word: &str| {
+        println!("{word}");
+        lines.next().expect("the test goes on").expect("text");
+    }
 }
 
 fn login(member: u32, members: u32, (position, at_us): (u64, i64)) -> Fact {

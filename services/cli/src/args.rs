@@ -13,6 +13,7 @@ use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{BatchName, Position, UtcInstant};
 use lastseen_log::LogOptions;
 use lastseen_projections::{TypeSet, Window};
+use lastseen_server::{ConnectionLimits, Origin};
 use tracing_subscriber::filter::Targets;
 
 /// Who was last seen when, and how many users are active.
@@ -104,9 +105,70 @@ pub(crate) struct ServeArgs {
     /// How many events make a new snapshot of the views due, from which the next start goes on
     #[arg(long, value_name = "N", env = "LASTSEEN_SNAPSHOT_EVENTS", default_value = "10000000", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
     pub(crate) snapshot_events: u64,
-    /// What to log to stderr: error, warn, info, debug or trace, also per module: `info,lastseen_log=debug`
-    #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info")]
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) connections: ConnectionArgs,
+    /// A site whose pages may use the API through a browser, such as `https://app.example`; may be given several times
+    ///
+    /// Pages of other sites are refused, because any page on the web could otherwise ask through its reader's browser.
+    #[arg(long = "cors-origin", value_name = "ORIGIN", env = "LASTSEEN_CORS_ORIGIN", value_delimiter = ',')]
+    pub(crate) cors_origins: Vec<Origin>,
+    /// Log to stderr from this level on: error, warn, info, debug, trace or off, also per module: `info,lastseen_log=debug`
+    #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info", value_parser = log_filter)]
     pub(crate) log: Targets,
+}
+
+/// Bounds on costly work and on memory. The defaults fit a container of 1 GiB.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LimitArgs {
+    /// Memory of all request bodies and answers under way, such as 256MiB; beyond it requests get 503
+    #[arg(long, value_name = "SIZE", env = "LASTSEEN_MEMORY", default_value = "256MiB", value_parser = size)]
+    pub(crate) memory: usize,
+    /// Scans of history at once: one takes both cores of a small machine
+    #[arg(long, value_name = "N", env = "LASTSEEN_SCANS", default_value = "1", value_parser = at_least_one())]
+    pub(crate) scans: usize,
+    /// Series and numbers of the past counted at once, a core each; cohorts may take half of these places
+    #[arg(long, value_name = "N", env = "LASTSEEN_COUNTS", default_value = "2", value_parser = at_least_one())]
+    pub(crate) counts: usize,
+    /// Pages of large lists put together at once, a core each
+    #[arg(long, value_name = "N", env = "LASTSEEN_LISTS", default_value = "2", value_parser = at_least_one())]
+    pub(crate) lists: usize,
+    /// Replays and whole lists (CSV) sent at once, 4 MiB each
+    #[arg(long, value_name = "N", env = "LASTSEEN_DOWNLOADS", default_value = "16", value_parser = at_least_one())]
+    pub(crate) downloads: usize,
+    /// Large bodies decoded at once
+    #[arg(long, value_name = "N", env = "LASTSEEN_DECODES", default_value = "8", value_parser = at_least_one())]
+    pub(crate) decodes: usize,
+    /// Costly questions of one kind that may wait for a place; one more gets 503
+    #[arg(long, value_name = "N", env = "LASTSEEN_WAITING", default_value = "256", value_parser = at_least_one())]
+    pub(crate) waiting: usize,
+    /// Longest wait of a costly question for a place; then it gets 503
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_QUESTION_WAIT", default_value = "5s", value_parser = time_limit)]
+    pub(crate) question_wait: Duration,
+    /// Longest work on one question; then it is broken off with 503
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_QUESTION_DEADLINE", default_value = "2m", value_parser = time_limit)]
+    pub(crate) question_deadline: Duration,
+    /// Longest time for a request body to arrive
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_BODY_TIMEOUT", default_value = "30s", value_parser = time_limit)]
+    pub(crate) body_timeout: Duration,
+}
+
+/// Limits of connections.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConnectionArgs {
+    /// Connections at once; at the cap, whichever has been idle longest makes room. Each may hold a few 100 KiB
+    #[arg(long, value_name = "N", env = "LASTSEEN_CONNECTIONS_MAX", default_value = "1024", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) connections_max: usize,
+    /// Longest time for the head of a request; an honest one comes in one piece
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_HEAD_TIMEOUT", default_value = "10s", value_parser = time_limit)]
+    pub(crate) head_timeout: Duration,
+    /// Longest wait for a connection's next request; proxies mostly keep theirs for 60s and should be the first to close
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_IDLE_TIMEOUT", default_value = "75s", value_parser = time_limit)]
+    pub(crate) idle_timeout: Duration,
+    /// Longest time for which a client may take nothing of its answer; slow ones that take something are served
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_STALL_TIMEOUT", default_value = "60s", value_parser = time_limit)]
+    pub(crate) stall_timeout: Duration,
 }
 
 /// What `--persons` takes.
@@ -402,6 +464,25 @@ fn batch_events() -> RangedU64ValueParser<usize> {
 }
 
 /// A whole number of `ms`, `s`, `m`, `h` or `d`.
+/// A number of at least one.
+fn at_least_one() -> clap::builder::ValueParser {
+    RangedU64ValueParser::<usize>::new().range(1..=1_000_000).into()
+}
+
+/// A size in bytes: an integer with `KiB`, `MiB` or `GiB`.
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit: usize = match unit {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("expected an integer with KiB, MiB or GiB, such as 256MiB".to_owned()),
+    };
+    let size = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    size.filter(|size| *size >= 1 << 20).ok_or_else(|| "expected at least 1MiB".to_owned())
+}
+
 fn span(text: &str) -> Result<Duration, String> {
     let expected = || "expected a whole number with a unit (ms, s, m, h or d), such as 30s".to_owned();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -416,6 +497,42 @@ fn span(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = number.parse().map_err(|_| expected())?;
     number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(expected)
+}
+
+/// A limit of time: a [`span`] that is neither nothing nor more than a day.
+fn time_limit(text: &str) -> Result<Duration, String> {
+    let limit = span(text)?;
+    if limit.is_zero() || limit > ConnectionLimits::TIME_MAX {
+        return Err("expected a span from 1ms to 1d".to_owned());
+    }
+    Ok(limit)
+}
+
+/// A filter of the log: levels, each for all or for one module.
+///
+/// A bare word that is no level would name a module and let all others fall silent, so it is refused.
+fn log_filter(text: &str) -> Result<Targets, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
+    let is_module = |word: &str| {
+        word.split("::").all(|name| {
+            name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        })
+    };
+    for part in text.split(',') {
+        let is_known = match part.split_once('=') {
+            Some((module, level)) => is_module(module) && is_level(level),
+            None => is_level(part),
+        };
+        if !is_known {
+            return Err(format!(
+                "expected levels ({}), also per module as in info,lastseen_log=debug; found {part:?}",
+                LEVELS.join(", ")
+            ));
+        }
+    }
+    text.parse().map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())
 }
 
 /// The base URL of a server, without a slash at its end.
@@ -437,6 +554,16 @@ mod tests {
     }
 
     #[test]
+    fn sizes_have_a_number_and_a_binary_unit() {
+        assert_eq!(size("256MiB"), Ok(256 << 20));
+        assert_eq!(size("1024KiB"), Ok(1 << 20));
+        assert_eq!(size("2GiB"), Ok(2 << 30));
+        for bad in ["", "256", "MiB", "256MB", "1.5GiB", "1023KiB", "-1MiB", "99999999999999999999GiB"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn spans_have_a_number_and_a_unit() {
         for (text, ms) in
             [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("2d", 172_800_000)]
@@ -447,6 +574,43 @@ mod tests {
             ["", "5", "m", "-5m", "1.5s", "5 m", "5M", "99999999999999999999s", "18446744073709551615d"]
         {
             assert!(span(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn limits_of_time_are_neither_nothing_nor_for_ever() {
+        assert_eq!(time_limit("1ms"), Ok(Duration::from_millis(1)));
+        assert_eq!(time_limit("1d"), Ok(ConnectionLimits::TIME_MAX));
+        for bad in ["0s", "25h", "2d", "18446744073709551615ms", "10"] {
+            assert!(time_limit(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_log_filter_has_levels_and_modules_with_levels() {
+        for filter in
+            ["info", "INFO", "off", "warn,lastseen_log=debug", "lastseen_server::fold=trace", "info,h2=off"]
+        {
+            assert!(log_filter(filter).is_ok(), "{filter}");
+        }
+        for bad in [
+            "",
+            "nonsense",
+            "lastseen_log",
+            "info,",
+            "info debug",
+            "a=loud",
+            "=info",
+            "a=",
+            "3",
+            "a=b=info",
+            "a:b=info",
+        ] {
+            let error = log_filter(bad).expect_err(bad);
+            assert!(
+                error.contains("trace")
+                    && error.contains(&format!("{:?}", bad.split(',').next_back().unwrap()))
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use indicatif::HumanCount;
 use lastseen_event::{Position, TenantOrdinal, UtcInstant};
 use lastseen_log::{Disk, OsDisk, ReadOnlyLog};
-use lastseen_projections::{Scope, Selection, Summary, ViewsBuilder};
+use lastseen_projections::{Persons, Scope, Selection, Summary, ViewsBuilder};
 use lastseen_store::{Clock, Detail, EventReader, Filter, Scan, SystemClock};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -66,7 +66,7 @@ fn fold(log: &ReadOnlyLog, args: &ReplayArgs, tenant: Option<TenantOrdinal>) -> 
     let mut reader =
         log.scan(Scan { after: Position::START, until: Some(end), detail: Detail::Facts, filter });
     let mut folded = Folded {
-        builder: ViewsBuilder::new(selection, log.batches().retracted().collect()),
+        builder: ViewsBuilder::new(selection, log.batches().retracted().collect(), Persons::default()),
         events: 0,
         position: end,
     };
@@ -103,7 +103,7 @@ impl Replayed<'_> {
             self.args.window.text,
             self.at
         );
-        for (name, number) in self.summary.named(true) {
+        for (name, number) in self.summary.named() {
             outln!("{name:<18} {number:>12}");
         }
         Ok(())
@@ -118,7 +118,7 @@ impl Serialize for Replayed<'_> {
         }
         map.serialize_entry("window", &self.args.window.text)?;
         map.serialize_entry("at", &self.at)?;
-        for (name, number) in self.summary.named(true) {
+        for (name, number) in self.summary.named() {
             map.serialize_entry(name, &number)?;
         }
         map.serialize_entry("events", &self.events)?;

@@ -5,14 +5,14 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use lastseen_server::ServeConfig;
+use lastseen_server::{ConnectionLimits, Limits, ServeConfig};
 use tokio::sync::oneshot;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::Outcome;
-use crate::args::{self, ServeArgs};
+use crate::args::{self, LimitArgs, ServeArgs};
 use crate::signals::Signals;
 
 /// Serves until the first SIGINT or SIGTERM, then ends in order: open requests are answered, the log is closed.
@@ -63,6 +63,31 @@ fn config(args: ServeArgs) -> ServeConfig {
         segment_events: args.segment_events,
         segment_age: args.segment_age,
         snapshot_events: args.snapshot_events,
+        connections: ConnectionLimits {
+            head_timeout: args.connections.head_timeout,
+            idle_timeout: args.connections.idle_timeout,
+            stall_timeout: args.connections.stall_timeout,
+            connections_max: args.connections.connections_max,
+            ..ConnectionLimits::default()
+        },
+        cors_origins: args.cors_origins,
+        limits: limits(&args.limits),
+    }
+}
+
+fn limits(args: &LimitArgs) -> Limits {
+    Limits {
+        memory_bytes: args.memory,
+        scans: args.scans,
+        counts: args.counts,
+        lists: args.lists,
+        downloads: args.downloads,
+        decodes: args.decodes,
+        waiting: args.waiting,
+        wait: args.question_wait,
+        deadline: args.question_deadline,
+        body_timeout: args.body_timeout,
+        ..Limits::default()
     }
 }
 

@@ -24,6 +24,7 @@ fn help_names_every_command_and_every_flag_with_its_variable() {
     }
     for (command, flags) in [
         ("serve", ["DATA", "LISTEN", "PERSONS", "FUTURE_TOLERANCE", "LOG"].as_slice()),
+        ("serve", &["CONNECTIONS_MAX", "HEAD_TIMEOUT", "IDLE_TIMEOUT", "STALL_TIMEOUT", "CORS_ORIGIN"]),
         ("import", ["SERVER", "KEY", "BATCH_EVENTS", "RETRY_FOR"].as_slice()),
         ("backfill", ["SERVER", "KEY", "BATCH_EVENTS", "RETRY_FOR"].as_slice()),
         ("simulate", ["SERVER", "KEY", "BATCH_EVENTS", "RETRY_FOR"].as_slice()),
@@ -48,6 +49,14 @@ fn bad_usage_exits_with_2_and_says_what_was_expected() {
         &["serve", "--persons", "maybe"],
         &["serve", "--future-tolerance", "5"],
         &["serve", "--log", "a=loud"],
+        &["serve", "--log", "nonsense"],
+        &["serve", "--log", "info,lastseen_log"],
+        &["serve", "--connections-max", "0"],
+        &["serve", "--head-timeout", "0s"],
+        &["serve", "--idle-timeout", "2d"],
+        &["serve", "--stall-timeout", "60"],
+        &["serve", "--cors-origin", "*"],
+        &["serve", "--cors-origin", "https://app.example/"],
         &["serve", "leftover"],
         &["import"],
         &["import", "x", "--batch-events", "0"],
@@ -119,4 +128,16 @@ fn a_server_that_is_not_there_is_named_with_what_was_stored() {
         "{}",
         text(&output.stdout)
     );
+}
+
+#[test]
+fn a_wrong_log_filter_is_named_with_what_was_expected() {
+    for (filter, found) in
+        [("nonsense", "nonsense"), ("info,lastseen_log", "lastseen_log"), ("a=loud", "a=loud")]
+    {
+        let output = lastseen(&["serve", "--log", filter]);
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains(&format!("found \"{found}\"")), "{stderr}");
+        assert!(stderr.contains("off, error, warn, info, debug, trace"), "{stderr}");
+    }
 }

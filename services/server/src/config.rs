@@ -4,6 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lastseen_projections::Persons;
+
+use crate::origin::Origin;
+
 /// Settings of a server.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
@@ -23,16 +27,43 @@ pub struct ServeConfig {
     pub snapshot_events: u64,
     /// Bounds on costly work and on memory.
     pub limits: Limits,
+    /// Limits of connections: their number, and the time for which they may keep the server waiting.
+    pub connections: ConnectionLimits,
+    /// Sites whose pages may use the API through a browser. Pages of other sites are refused.
+    pub cors_origins: Vec<Origin>,
 }
 
-/// The meaning of a `user_id` across tenants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Persons {
-    /// The same `user_id` in several tenants is one person.
-    #[default]
-    UserId,
-    /// User ids mean something within their tenant only; answers leave persons out.
-    Off,
+/// Limits of connections. Times are at most [`ConnectionLimits::TIME_MAX`].
+#[derive(Clone, Debug)]
+pub struct ConnectionLimits {
+    /// Time for the head of a request, from its first byte on; that of a connection's first one from
+    /// accepting on.
+    pub head_timeout: Duration,
+    /// Time that a connection may wait between an answer and the first byte of the next request.
+    pub idle_timeout: Duration,
+    /// Time for which the peer may take not one byte of an answer.
+    pub stall_timeout: Duration,
+    /// Time for requests under way once the server stops; then they are cut off.
+    pub drain_timeout: Duration,
+    /// Connections at once. Lowered where the limit of file descriptors does not allow as many.
+    pub connections_max: usize,
+}
+
+impl ConnectionLimits {
+    /// The longest limit of time.
+    pub const TIME_MAX: Duration = Duration::from_hours(24);
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            stall_timeout: Duration::from_mins(1),
+            drain_timeout: Duration::from_secs(10),
+            connections_max: 1024,
+        }
+    }
 }
 
 /// Bounds on costly work and on memory. The defaults fit a container of 1 GiB.
@@ -58,8 +89,6 @@ pub struct Limits {
     pub deadline: Duration,
     /// Longest time for a request body to arrive.
     pub body_timeout: Duration,
-    /// Longest time for a reader to take nothing of a download; then it is broken off.
-    pub stall_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -75,7 +104,6 @@ impl Default for Limits {
             wait: Duration::from_secs(5),
             deadline: Duration::from_mins(2),
             body_timeout: Duration::from_secs(30),
-            stall_timeout: Duration::from_mins(1),
         }
     }
 }

@@ -8,7 +8,11 @@ mod answer;
 mod ask;
 mod auth;
 mod body;
+mod body_fault;
+pub(crate) mod connections;
+mod cors;
 mod handlers;
+mod hosts;
 mod params;
 pub(crate) mod problem;
 pub(crate) mod routes;
@@ -17,10 +21,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use lastseen_projections::Persons;
 use tokio::sync::Semaphore;
 
 use self::problem::Problem;
-use crate::config::{Limits, Persons};
+use crate::config::{Limits, ServeConfig};
 use crate::memory::Memory;
 use crate::publishing::Publishing;
 use crate::questions::Questions;
@@ -33,6 +38,8 @@ pub(crate) struct App {
     /// Events folded so far, while starting.
     folded_events: AtomicU64,
     limits: Limits,
+    /// Longest time for a reader to take nothing of an answer.
+    stall_timeout: Duration,
     memory: Memory,
     /// One permit a large body that is being decoded.
     decodes: Semaphore,
@@ -48,13 +55,15 @@ struct Service {
 }
 
 impl App {
-    pub(crate) fn new(limits: Limits, persons: Persons, future_tolerance: Duration) -> Self {
+    pub(crate) fn new(config: &ServeConfig) -> Self {
+        let ServeConfig { limits, persons, future_tolerance, .. } = *config;
         Self {
             service: OnceLock::new(),
             folded_events: AtomicU64::new(0),
             memory: Memory::new(limits.memory_bytes),
             decodes: Semaphore::new(limits.decodes.max(1)),
             limits,
+            stall_timeout: config.connections.stall_timeout,
             persons,
             future_tolerance,
         }

@@ -12,14 +12,17 @@
 mod config;
 mod http;
 mod memory;
+mod origin;
 mod publishing;
 mod questions;
 mod read_model;
 mod serve;
 mod tasks;
 
-pub use config::{Limits, Persons, ServeConfig};
+pub use config::{ConnectionLimits, Limits, ServeConfig};
 pub use http::routes::{RouteInfo, routes};
+pub use lastseen_projections::Persons;
+pub use origin::{InvalidOrigin, Origin};
 pub use read_model::StartError;
 pub use read_model::snapshot::{Snapshot, SnapshotError};
 pub use serve::{ServeError, serve};

@@ -32,7 +32,11 @@ impl Memory {
     pub(crate) fn new(bytes: usize) -> Self {
         let all = (bytes / KIB).clamp(4, Semaphore::MAX_PERMITS);
         let answers_kib = all / 4 * 3;
-        Self { all: Arc::new(Semaphore::new(all)), answers: Arc::new(Semaphore::new(answers_kib)), answers_kib }
+        Self {
+            all: Arc::new(Semaphore::new(all)),
+            answers: Arc::new(Semaphore::new(answers_kib)),
+            answers_kib,
+        }
     }
 
     /// Takes nothing yet: for a body, whose size is known as it comes.

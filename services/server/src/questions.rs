@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_projections::Scope;
+use lastseen_projections::{Persons, Scope};
 
 use self::admission::{Admission, Cost, Kind, Permit};
 use self::as_of::AsOfAnswer;
@@ -38,7 +38,7 @@ use self::single_flight::Flights;
 use self::span::{Calendars, Dates, Span};
 use self::tenants::TenantsPage;
 use self::users::UsersPage;
-use crate::config::{Limits, Persons};
+use crate::config::Limits;
 use crate::memory::Memory;
 use crate::read_model::{ReadModel, Reading};
 use crate::tasks;
@@ -122,18 +122,12 @@ impl Questions {
         dates: Dates,
         now: UtcInstant,
     ) -> Result<Arc<Span>, QuestionError> {
-        let calendar = match self.calendars.known(dates.zone) {
-            Some(calendar) => calendar,
-            None => {
-                let (asking, zone) = (self.clone(), dates.zone);
-                tasks::blocking(move || asking.calendars.make(zone)).await
-            }
+        let calendar = if let Some(calendar) = self.calendars.known(dates.zone) {
+            calendar
+        } else {
+            let (asking, zone) = (self.clone(), dates.zone);
+            tasks::blocking(move || asking.calendars.make(zone)).await
         };
         dates.at(now, calendar).map(Arc::new)
-    }
-
-    /// The meaning of a `user_id` across tenants.
-    pub(crate) fn persons(&self) -> Persons {
-        self.persons
     }
 }

@@ -25,7 +25,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_log::{Commit, Disk, Log, LogOptions, OpenError};
+use lastseen_log::{Commit, Disk, LockedDisk, Log, LogOptions, OpenError, Part};
+use lastseen_projections::Persons;
 use lastseen_store::{Clock, EventStore, ReadError, StoreFault};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -64,6 +65,8 @@ pub(crate) struct ReadModelOptions {
     pub(crate) log: LogOptions,
     /// Events that make a snapshot due.
     pub(crate) snapshot_events: u64,
+    /// The meaning of a `user_id` across tenants.
+    pub(crate) persons: Persons,
 }
 
 /// Resolves when a thread ends that the views cannot follow the log without.
@@ -98,13 +101,21 @@ pub enum StartError {
 }
 
 impl ReadModel {
+    /// Keeps other processes out of the log on `disk`. Reads nothing.
+    ///
+    /// # Errors
+    /// [`StartError::Open`] if another process is in.
+    pub(crate) fn lock(disk: Arc<dyn Disk>) -> Result<LockedDisk, StartError> {
+        LockedDisk::lock(disk).map_err(StartError::Open)
+    }
+
     /// Opens the log on `disk` and folds its history; the snapshot of the views is in `data`, the same directory.
     /// `progress` is told how many events were folded. Blocks.
     ///
     /// # Errors
     /// [`StartError`]; nothing was changed but what recovery mends.
     pub(crate) fn open(
-        (disk, data): (Arc<dyn Disk>, &Path),
+        (disk, data): (LockedDisk, &Path),
         options: ReadModelOptions,
         clock: Arc<dyn Clock>,
         progress: impl Fn(u64),
@@ -124,13 +135,14 @@ impl ReadModel {
             // Fails only when the fold thread is gone; the append then ends as "outcome unknown".
             let _ = sender.send(Work::Commit(commit));
         };
-        let open = || Log::open(disk, options.log, clock.clone(), on_commit);
+        let open = || Log::open_locked(disk, options.log, clock.clone(), on_commit);
         let (snapshot, log) = tasks::join(|| Snapshot::read(data), open);
         let log = log.map_err(StartError::Open)?;
         if let Some(torn) = log.torn_tail() {
             tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
         }
-        let (views, events) = restore::views(snapshot, &log, progress).map_err(StartError::Read)?;
+        let (views, events) =
+            restore::views(snapshot, &log, options.persons, progress).map_err(StartError::Read)?;
         let (folded_sender, folded) = watch::channel(log.tail().position());
         let (log, live) = (Arc::new(log), Arc::new(Live::new(views)));
         let health = Health::new(clock.clone());
@@ -177,7 +189,7 @@ impl ReadModel {
 
     /// The live views, and the position and instant they hold for.
     pub(crate) fn reading(&self) -> Reading {
-        Reading::of(self.live.get(), self.clock.now())
+        Reading::of(self.live.get(), self.log.id(), self.clock.now())
     }
 
     /// The last position that the views reflect.
@@ -194,7 +206,19 @@ impl ReadModel {
 
     /// Every part that stands still, of the log and of the threads beside it; empty: all is well.
     pub(crate) fn standstills(&self) -> Vec<Standstill> {
-        self.health.standstills()
+        let of_log = self.log.health().standstills.into_iter().map(|it| Standstill {
+            part: it.part.as_str(),
+            since: it.since,
+            cause: it.cause,
+            is_final: it.is_final,
+        });
+        of_log.chain(self.health.standstills()).collect()
+    }
+
+    /// The cause for which the writer takes no appends until the log is opened again. `None`: it takes them.
+    pub(crate) fn closed(&self) -> Option<String> {
+        let mut standstills = self.log.health().standstills.into_iter();
+        standstills.find(|it| it.part == Part::Writer && it.is_final).map(|it| it.cause)
     }
 
     /// Takes no more events, makes durable and folds those that wait, ends the log. Blocks.

@@ -1,23 +1,23 @@
-//! Bringing the server up and down: listen at once, recover beside, stop in order.
+//! Bringing the server up and down: lock the directory, listen, recover beside, stop in order.
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
-use lastseen_log::{LogOptions, OsDisk};
+use lastseen_log::{LockedDisk, LogOptions, OsDisk};
 use lastseen_store::{StoreFault, SystemClock};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
-use crate::http::App;
 use crate::http::routes::router;
+use crate::http::{App, connections};
 use crate::read_model::{ReadModel, ReadModelOptions, StartError};
 use crate::{ServeConfig, tasks};
 
-/// Why a server did not start or had to stop.
+/// A server that did not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Without API keys only this machine may connect.
@@ -38,26 +38,27 @@ pub enum ServeError {
     #[error("cannot start on {}", data.display())]
     Start {
         /// The data directory.
-        data: std::path::PathBuf,
-        /// Why.
+        data: PathBuf,
+        /// The cause.
         #[source]
         source: StartError,
     },
     /// The fold thread ended by itself.
     #[error("the fold thread stopped; events that were acknowledged are in the log")]
     FoldEnded,
-    /// Accepting connections failed.
-    #[error("serving failed")]
-    Http(#[source] StoreFault),
+    /// The writer of the log was closed by an error that only a restart mends.
+    #[error(
+        "the log takes no more events: {cause}; events that were acknowledged are in it; start the server again"
+    )]
+    WriterClosed {
+        /// The error, in words.
+        cause: String,
+    },
 }
 
-/// Requests that are still running this long after the signal to stop are cut off; none of them was
-/// acknowledged.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Serves until `shutdown` resolves, then finishes running requests, writes what waits and ends the log.
-/// `on_listening` is called with the address once connections are accepted; the store may still be recovering,
-/// which `/readyz` tells.
+/// Serves until `shutdown` resolves, then finishes running requests, writes the appends that wait and ends the log.
+/// `on_listening` is called with the address once the directory is locked and connections are accepted; the store may
+/// still be recovering, which `/readyz` tells.
 ///
 /// # Errors
 /// [`ServeError`].
@@ -71,26 +72,39 @@ pub async fn serve(
     }
     let listen_error =
         |error: std::io::Error| ServeError::Listen { address: config.listen, source: error.into() };
+    let path = config.data.clone();
+    let disk = tasks::blocking(move || lock(path)).await?;
     let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
-    on_listening(listener.local_addr().map_err(listen_error)?);
+    let address = listener.local_addr().map_err(listen_error)?;
+    tracing::info!(%address, "listening");
+    on_listening(address);
     tracing::warn!("no API keys: everyone on this machine may publish and query");
 
-    let app = Arc::new(App::new(config.limits, config.persons, config.future_tolerance));
+    let app = Arc::new(App::new(&config));
     let model = Arc::new(OnceLock::new());
-    let (stop, stopping) = watch::channel(false);
-    let mut running = std::pin::pin!(run_model(app.clone(), model.clone(), config));
-    let mut http = std::pin::pin!(run_http(listener, app.clone(), stopping));
+    let (stop, stopping) = oneshot::channel::<()>();
+    let stopped = async {
+        // The sender is dropped unused.
+        let _ = stopping.await;
+    };
+    let router = router(&app, config.cors_origins.clone().into());
+    let mut http = std::pin::pin!(connections::serve(listener, router, config.connections.clone(), stopped));
+    let mut running = std::pin::pin!(run_model(app.clone(), model.clone(), (config, disk)));
     let failed = tokio::select! {
         error = &mut running => Some(error),
         () = shutdown => None,
-        result = &mut http => Some(result.err().unwrap_or(ServeError::FoldEnded)),
+        // It ends when it is told to, which nobody has done.
+        _ = &mut http => Some(ServeError::FoldEnded),
     };
-    stop.send_replace(true);
-    if failed.is_none() && tokio::time::timeout(DRAIN_PATIENCE, &mut http).await.is_err() {
-        tracing::warn!("some requests did not finish in time and were cut off");
+    drop(stop);
+    if failed.is_none() {
+        let cut_off = http.await;
+        if cut_off > 0 {
+            tracing::warn!(cut_off, "some requests did not finish in time and were cut off");
+        }
     }
     if let Some(model) = model.get().cloned() {
-        tasks::blocking(move || model.close()).await;
+        tasks::blocking(move || ReadModel::close(&model)).await;
         tracing::info!("stopped");
     }
     match failed {
@@ -99,47 +113,52 @@ pub async fn serve(
     }
 }
 
+/// Resolves when the writer of the log was closed, after some time in which appends are refused. Only a restart opens
+/// it again, so the process ends: a supervisor then starts it anew.
+async fn closed(model: &ReadModel) -> String {
+    const LOOK_EVERY: Duration = Duration::from_secs(1);
+    const REFUSING: Duration = Duration::from_secs(10);
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if let Some(cause) = model.closed() {
+            tracing::error!(cause, "the log takes no more events; the server ends in {REFUSING:?}");
+            tokio::time::sleep(REFUSING).await;
+            return cause;
+        }
+    }
+}
+
+/// Makes the data directory if it is not there, and keeps other processes out.
+fn lock(data: PathBuf) -> Result<LockedDisk, ServeError> {
+    let locked = OsDisk::new(&data).map_err(|error| StartError::Directory(error.into()));
+    let locked = locked.and_then(|disk| ReadModel::lock(Arc::new(disk)));
+    locked.map_err(|source| ServeError::Start { data, source })
+}
+
 /// Opens the store, then watches it. Resolves only when something is wrong.
 async fn run_model(
     app: Arc<App>,
     opened: Arc<OnceLock<Arc<ReadModel>>>,
-    config: ServeConfig,
+    (config, disk): (ServeConfig, LockedDisk),
 ) -> ServeError {
     let opening = app.clone();
-    let ServeConfig { data, segment_events, segment_age, snapshot_events, .. } = config;
+    let ServeConfig { data, segment_events, segment_age, snapshot_events, persons, .. } = config;
     let path = data.clone();
     let log = LogOptions { segment_events, segment_age, ..LogOptions::default() };
     let model = tasks::blocking(move || {
-        let disk = OsDisk::new(&path).map_err(|error| StartError::Directory(error.into()))?;
-        let options = ReadModelOptions { log, snapshot_events };
-        ReadModel::open((Arc::new(disk), &path), options, Arc::new(SystemClock), |events| opening.folded(events))
+        let options = ReadModelOptions { log, snapshot_events, persons };
+        let progress = |events| opening.folded(events);
+        ReadModel::open((disk, &path), options, Arc::new(SystemClock), progress)
     });
     match model.await {
         Ok((model, ended)) => {
             let model = opened.get_or_init(|| Arc::new(model)).clone();
-            app.open(model);
-            ended.wait().await;
-            ServeError::FoldEnded
+            app.open(model.clone());
+            tokio::select! {
+                () = ended.wait() => ServeError::FoldEnded,
+                cause = closed(&model) => ServeError::WriterClosed { cause },
+            }
         }
         Err(source) => ServeError::Start { data, source },
     }
-}
-
-async fn run_http(
-    listener: TcpListener,
-    app: Arc<App>,
-    mut stopping: watch::Receiver<bool>,
-) -> Result<(), ServeError> {
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let stopped = async move {
-        let _ = stopping.wait_for(|stop| *stop).await;
-    };
-    axum::serve(listener, router(app))
-        .with_graceful_shutdown(stopped)
-        .await
-        .map_err(|error| ServeError::Http(error.into()))
 }

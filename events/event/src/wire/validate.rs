@@ -2,10 +2,11 @@
 //! each broken rule becomes a fault, so that a publisher can mend it in one go.
 
 use super::json_error::describe_json_error;
-use super::{Decoded, FaultsKept};
 use super::raw::{FIELDS, RawEvent, Scalar, cut};
+use super::{Decoded, FaultsKept};
 use crate::event::{field, missing};
 use crate::limits::{EVENT_BYTES_MAX, NAME_BYTES_MAX};
+use crate::text::check_new;
 use crate::{
     BatchName, Event, EventBatch, EventFault, EventId, EventType, FaultCode, NameError, Refusal, SessionId,
     TenantId, UserId, UtcInstant,
@@ -54,7 +55,9 @@ impl Validator {
         }
         let raw = match serde_json::from_slice::<RawEvent<'_>>(json) {
             Ok(raw) => raw,
-            Err(error) => return faults.add(None, Refusal::new(FaultCode::InvalidJson, describe_json_error(&error))),
+            Err(error) => {
+                return faults.add(None, Refusal::new(FaultCode::InvalidJson, describe_json_error(&error)));
+            }
         };
         if let Some(Scalar::Text(id)) = &raw.values[0] {
             faults.id = Some(id);
@@ -113,7 +116,11 @@ const _: () = assert!(NAME_BYTES_MAX == 128);
 const NOT_A_NAME: FaultCode = FaultCode::InvalidJson;
 
 fn name<'a, T>(new: impl Fn(&'a str) -> Result<T, NameError>) -> impl Fn(&'a str) -> Result<T, Refusal> {
-    move |text| new(text).map_err(Refusal::from)
+    move |text| {
+        let name = new(text)?;
+        check_new(text)?;
+        Ok(name)
+    }
 }
 
 /// The value of a required field. `wrong_type` is the code where it is not a string.

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use self::medium::{Dice, Medium, Node};
 pub use self::plan::{Fault, Operation};
 use self::plan::{Plan, Step};
-use super::{Access, Disk, DiskFile, SyncSite};
+use super::{Access, Disk, DiskFile, Folder, SyncSite};
 
 /// The disk. Clones are the same disk; [`FaultDisk::after_power_cut`] and [`FaultDisk::after_kill`] make another.
 #[derive(Clone, Default)]
@@ -234,11 +234,23 @@ impl Disk for FaultDisk {
         self.lock_state().change(Operation::Remove, |medium| medium.remove(path))
     }
 
-    fn sync_dir(&self, dir: &str, site: SyncSite) -> io::Result<()> {
-        self.lock_state().sync(Operation::SyncDir, site, |medium, made_durable| {
+    fn folder(&self, dir: &str) -> io::Result<Box<dyn Folder>> {
+        self.lock_state().change(Operation::OpenDir, |medium| medium.list(dir).map(drop))?;
+        Ok(Box::new(FaultFolder { state: self.state.clone(), dir: dir.to_owned() }))
+    }
+}
+
+struct FaultFolder {
+    state: Arc<Mutex<State>>,
+    dir: String,
+}
+
+impl Folder for FaultFolder {
+    fn sync(&self, site: SyncSite) -> io::Result<()> {
+        self.state.lock().sync(Operation::SyncDir, site, |medium, made_durable| {
             // Names go through the journal of the file system: a sync that fails leaves them to the next.
             if made_durable {
-                medium.sync_names(dir);
+                medium.sync_names(&self.dir);
             }
         })
     }

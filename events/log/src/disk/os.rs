@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{Access, Disk, DiskFile, SyncSite};
+use super::{Access, Disk, DiskFile, Folder, SyncSite};
 
 /// A directory of the operating system's.
 #[derive(Debug)]
@@ -133,8 +133,16 @@ impl Disk for OsDisk {
         Some(&self.root)
     }
 
-    fn sync_dir(&self, dir: &str, _site: SyncSite) -> io::Result<()> {
-        File::open(self.path(dir))?.sync_all()
+    fn folder(&self, dir: &str) -> io::Result<Box<dyn Folder>> {
+        Ok(Box::new(OsFolder(File::open(self.path(dir))?)))
+    }
+}
+
+struct OsFolder(File);
+
+impl Folder for OsFolder {
+    fn sync(&self, _site: SyncSite) -> io::Result<()> {
+        self.0.sync_all()
     }
 }
 

@@ -8,7 +8,7 @@ use super::frame::{
     FILE_HEADER_LEN, FRAME_ALIGN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId,
 };
 use super::{DIR, path};
-use crate::disk::{Disk, DiskFile, SyncSite, create_anew};
+use crate::disk::{Disk, DiskFile, StepError, SyncSite, create_anew, is_no_space};
 
 /// The file that takes the frames.
 pub(crate) struct WalFile {
@@ -28,13 +28,15 @@ impl WalFile {
     /// failed is replaced.
     ///
     /// # Errors
-    /// What the disk says; nothing is left behind that recovery would take for a WAL file.
-    pub(crate) fn create(disk: &dyn Disk, header: FileHeader) -> io::Result<Self> {
+    /// [`StepError`]; a file that is left behind has no frame.
+    pub(crate) fn create(disk: &dyn Disk, header: FileHeader) -> Result<Self, StepError> {
         let path = path(header.number);
         let new_path = format!("{path}{NEW_SUFFIX}");
+        // Held before the file has its name: a folder that cannot be opened is no sync that failed.
+        let folder = disk.folder(DIR).map_err(StepError::Refused)?;
         let made = Self::make(disk, &new_path, &header).and_then(|file| {
-            disk.rename(&new_path, &path)?;
-            disk.sync_dir(DIR, SyncSite::NewFileName)?;
+            disk.rename(&new_path, &path).map_err(StepError::Refused)?;
+            folder.sync(SyncSite::NewFileName).map_err(StepError::Unsettled)?;
             Ok(file)
         });
         match made {
@@ -50,12 +52,21 @@ impl WalFile {
         }
     }
 
-    fn make(disk: &dyn Disk, new_path: &str, header: &FileHeader) -> io::Result<Box<dyn DiskFile>> {
-        let file = create_anew(disk, new_path)?;
-        file.allocate(header.capacity)?;
-        file.write_all_at(&header.encode(), 0)?;
-        file.sync_all(SyncSite::NewFile)?;
-        Ok(file)
+    fn make(disk: &dyn Disk, new_path: &str, header: &FileHeader) -> Result<Box<dyn DiskFile>, StepError> {
+        let begin = || {
+            let file = create_anew(disk, new_path)?;
+            file.allocate(header.capacity)?;
+            file.write_all_at(&header.encode(), 0)?;
+            Ok(file)
+        };
+        let file = begin().map_err(StepError::Refused)?;
+        match file.sync_all(SyncSite::NewFile) {
+            Ok(()) => Ok(file),
+            // Where a disk cannot reserve, this is the first to tell. The file has no name that counts: the
+            // next attempt makes another.
+            Err(error) if is_no_space(error.kind()) => Err(StepError::Refused(error)),
+            Err(error) => Err(StepError::Unsettled(error)),
+        }
     }
 
     /// A file that recovery found, to be ended.
@@ -79,21 +90,29 @@ impl WalFile {
         (FILE_HEADER_LEN + frame_len + FRAME_HEADER_LEN + FRAME_ALIGN) as u64
     }
 
-    /// Writes the frame, not yet durable. After an error nothing of it counts: the next frame goes to the same
-    /// place.
+    /// Writes zeros ahead of small frames, behind where one of this length goes.
     ///
     /// # Errors
-    /// What the disk says.
-    pub(crate) fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+    /// The disk's answer; nothing of a frame is written.
+    pub(crate) fn write_ahead(&mut self, frame_len: usize) -> io::Result<()> {
         const SMALL_FRAME: usize = 256 * 1024;
-        let frame_end = self.end + frame.len() as u64;
-        if frame_end > self.written_until && frame.len() < SMALL_FRAME {
+        let frame_end = self.end + frame_len as u64;
+        if frame_end > self.written_until && frame_len < SMALL_FRAME {
             let ahead_until = (frame_end + ZEROS.len() as u64).min(self.header.capacity);
             self.file.write_all_at(&ZEROS[..index(ahead_until - frame_end)], frame_end)?;
             self.written_until = ahead_until;
         }
+        Ok(())
+    }
+
+    /// Writes the frame, not yet durable. After an error nothing of it counts: the next frame goes to the
+    /// same place.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn write(&mut self, frame: &[u8]) -> io::Result<()> {
         self.file.write_all_at(frame, self.end)?;
-        self.written_until = self.written_until.max(frame_end);
+        self.written_until = self.written_until.max(self.end + frame.len() as u64);
         Ok(())
     }
 

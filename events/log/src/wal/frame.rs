@@ -1,5 +1,7 @@
 //! The two headers of a WAL file: the file's own, and that of each frame. Constants prove the layout.
 
+use std::fmt;
+
 use lastseen_event::{Position, UtcInstant};
 
 use super::bytes::Cursor;
@@ -30,11 +32,23 @@ const _: () =
 /// Longest payload a reader accepts before it allocates. The writer proves that its largest group fits.
 pub(crate) const PAYLOAD_LEN_MAX: usize = 24 * 1024 * 1024;
 
-/// Identity of one log: drawn at random when its first file is made, in every file's header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LogId(pub(crate) [u8; 16]);
+/// Identity of one log: drawn at random when the log is made, in the manifest and in every file's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogId(pub(crate) [u8; 16]);
+
+impl fmt::Display for LogId {
+    /// A UUID, as in the manifest.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        uuid::Uuid::from_bytes(self.0).fmt(f)
+    }
+}
 
 impl LogId {
+    /// Draws the id of a log that is being made.
+    pub(crate) fn draw() -> Self {
+        Self(uuid::Uuid::new_v4().into_bytes())
+    }
+
     /// The part that stands in every frame, so that a frame of another log is not taken for one of this.
     fn tag(self) -> u32 {
         crc32c::crc32c(&self.0)

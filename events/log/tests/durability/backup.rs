@@ -25,7 +25,12 @@ fn publish(log: &Log, chance: &mut Chance) {
         sent += items.len() as u64;
         match wait(log.append(batch(&items), OnRefused::RefuseBatch)) {
             Ok(_) => {}
-            Err(AppendError::Indeterminate(_) | AppendError::NoSpace(_) | AppendError::Closed) => return,
+            Err(
+                AppendError::Indeterminate(_)
+                | AppendError::NoSpace(_)
+                | AppendError::Unavailable(_)
+                | AppendError::Closed,
+            ) => return,
             Err(error) => panic!("an append ended otherwise: {}", chain(&error)),
         }
     }

@@ -1,16 +1,22 @@
 //! What the log promises of its disk, shown on a disk that breaks every promise a disk can break.
 //!
 //! `power_cut` takes the power away at every operation, `syncs` leaves out one sync at a time and sees that
-//! noticed, `corruption` damages every byte, `sealed` does that to segments, `io_faults` fails every operation, `model` compares with a `Vec`.
-//! `LASTSEEN_LOG_CASES` multiplies the number of cases (default 1).
+//! noticed, `corruption` damages every byte, `sealed` does that to segments, `io_faults` fails every
+//! operation, `refusals` and `health` see what the log says of itself meanwhile, `model` compares with a
+//! `Vec`.
+//!
+//! Points that are too many are sampled by seed. `LASTSEEN_LONG_TESTS=1` takes all of them and four
+//! times the seeds.
 
 mod backup;
 mod corruption;
+mod health;
 mod history;
 mod io_faults;
 mod model;
 mod power_cut;
 mod publishers;
+mod refusals;
 mod sealed;
 mod support;
 mod syncs;

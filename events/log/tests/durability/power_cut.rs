@@ -7,7 +7,9 @@ use lastseen_log::{Fault, FaultDisk, Log, LogOptions, OpenError, Operation, Sync
 use lastseen_store::{AppendError, EventStore, OnRefused};
 
 use crate::history::{History, InDoubt, Item, batch, check, check_verified, retract};
-use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
+use crate::support::{
+    Chance, chain, clock, is_long, is_visited, multiplier, on_all_cores, open, options, wait,
+};
 
 /// What a workload does, one after the other.
 #[derive(Debug)]
@@ -268,14 +270,20 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// Recovers the disk, cutting the power at every operation of the recovery as well. Counts recoveries.
-    fn recovers(&self, disk: &FaultDisk, seeds: u64) -> Result<u64, String> {
+    /// Recovers the disk, cutting the power at operations of the recovery as well: all of them, or one in so
+    /// many by chance. Counts recoveries.
+    fn recovers(
+        &self,
+        disk: &FaultDisk,
+        seeds: u64,
+        (chance, one_in): (&mut Chance, u64),
+    ) -> Result<u64, String> {
         let whole = disk.after_kill();
         let kept = self.recovers_once(&whole, None)?;
         let probe = disk.after_kill();
         drop(open(&probe, self.options, clock(START_US)).map_err(|error| chain(&error))?);
         let mut cases = 1;
-        for number in 0..probe.operations() {
+        for number in (0..probe.operations()).filter(|_| is_visited(chance, one_in)) {
             let again = disk.after_kill();
             again.cut_power_at(number);
             check(open(&again, self.options, clock(START_US)).is_err(), || {
@@ -355,7 +363,9 @@ struct Kept {
     bytes: Vec<u8>,
 }
 
-/// Cuts the power at every operation of the workload by this seed. Counts recoveries.
+/// Cuts the power at every operation of the workload by this seed. Of the states the disk may have then, each
+/// is recovered from; the recovery of one of them is cut as well, and by turns: all of them in the long form.
+/// Counts recoveries.
 pub(crate) fn cut_everywhere(seed: u64, left_out: Option<SyncSite>) -> Result<u64, String> {
     const STATES: u64 = 4;
     let workload = Workload::new(seed);
@@ -366,12 +376,18 @@ pub(crate) fn cut_everywhere(seed: u64, left_out: Option<SyncSite>) -> Result<u6
         let run = Run::until(&workload, number, left_out).map_err(within)?;
         let found =
             Found { options: &workload.options, history: &run.history, in_doubt: run.in_doubt.as_ref() };
-        for state in 0..STATES {
+        for turn in 0..STATES {
             // Other states for other operations, the two extremes for all.
-            let state = if state < 2 { state } else { state + number * STATES + seed * 1_000_003 };
+            let state = if turn < 2 { turn } else { turn + number * STATES + seed * 1_000_003 };
             let disk = run.disk.after_power_cut(state);
             let within = |error| format!("{error}; after a cut at operation {number}, state {state}");
-            cases += found.recovers(&disk, 2).map_err(within)?;
+            if is_long() || turn == (number + seed) % STATES {
+                let chance = &mut Chance::new(state);
+                cases += found.recovers(&disk, 2, (chance, 2)).map_err(within)?;
+            } else {
+                found.recovers_once(&disk, None).map_err(within)?;
+                cases += 1;
+            }
         }
         found
             .recovers_once(&run.disk.after_kill(), None)

@@ -76,10 +76,20 @@ pub(crate) fn options(wal_file_bytes: u64) -> LogOptions {
     }
 }
 
-/// How many times the normal number of cases is wanted.
+/// Whether the long forms of the tests are wanted.
 #[expect(clippy::disallowed_methods, reason = "how long a test runs is for the caller to say")]
+pub(crate) fn is_long() -> bool {
+    std::env::var("LASTSEEN_LONG_TESTS").is_ok_and(|value| value == "1")
+}
+
+/// Multiplies the number of seeds where the long forms are wanted.
 pub(crate) fn multiplier() -> u64 {
-    std::env::var("LASTSEEN_LOG_CASES").ok().and_then(|value| value.parse().ok()).unwrap_or(1)
+    if is_long() { 4 } else { 1 }
+}
+
+/// Whether a point of many is visited: in the long form each of them, else one in `one_in` by chance.
+pub(crate) fn is_visited(chance: &mut Chance, one_in: u64) -> bool {
+    is_long() || chance.one_in(one_in)
 }
 
 /// Runs `case` for the seeds on all cores and adds up what it counts.

@@ -7,7 +7,7 @@ use crate::support::on_all_cores;
 
 #[test]
 fn leaving_out_any_sync_is_noticed() {
-    const SEEDS: u64 = 40;
+    const SEEDS: u64 = 200;
     let sites = SyncSite::ALL;
     on_all_cores(0..sites.len() as u64, |site| {
         let site = sites[usize::try_from(site).expect("few")];

@@ -152,6 +152,28 @@ pub async fn other_content_twice_in_a_batch_is_a_conflict<S: EventStore>(store: 
     assert_history(store, &EventBatch::default());
 }
 
+/// Stores a batch that was refused while `hinder(true)` held appends up, once `hinder(false)` lets them pass:
+/// with the same ids, by the same store. Until then nothing of it is there. `hinder(true)` must make appends
+/// fail before anything is written.
+pub async fn refusals_pass<S: EventStore>(store: &S, hinder: impl Fn(bool)) {
+    append(store, SOURCE.batch(0..10)).await;
+    for round in 1..4 {
+        let batch = SOURCE.batch(round * 10..round * 10 + 10);
+        hinder(true);
+        for _ in 0..2 {
+            match store.append(batch.clone(), OnRefused::RefuseBatch).await {
+                Err(AppendError::Overloaded | AppendError::NoSpace(_) | AppendError::Unavailable(_)) => {}
+                other => panic!("expected a refusal that passes, got {other:?}"),
+            }
+            assert_history(store, &SOURCE.batch(0..round * 10));
+        }
+        hinder(false);
+        let appended = append(store, batch).await;
+        assert_eq!((appended.stored, appended.duplicates), (10, 0));
+        assert_history(store, &SOURCE.batch(0..round * 10 + 10));
+    }
+}
+
 /// `after` is exclusive, wherever in a batch it points.
 pub async fn reading_starts_above_a_position<S: EventStore>(store: &S) {
     for start in [0, 10, 20] {

@@ -7,7 +7,7 @@ use anyhow::Context;
 use indicatif::HumanCount;
 use lastseen_event::Position;
 use lastseen_log::{Disk, Members, ReadOnlyLog};
-use lastseen_projections::{Difference, Retracted, Selection, Views, ViewsBuilder};
+use lastseen_projections::{Difference, Persons, Retracted, Selection, Views, ViewsBuilder};
 use lastseen_server::{Snapshot, SnapshotError};
 use lastseen_store::{Detail, EventReader, ReadError, Scan};
 use serde::Serialize;
@@ -84,7 +84,7 @@ pub(super) fn compare(data: &Path, disk: Arc<dyn Disk>) -> anyhow::Result<Compar
     };
     let whose = |member| members.member_ref(member);
     let restored = Snapshot::read(data).and_then(|snapshot| {
-        snapshot.map(|snapshot| snapshot.views(|scan| log.scan(scan), whose)).transpose()
+        snapshot.map(|snapshot| snapshot.views(Persons::default(), |scan| log.scan(scan), whose)).transpose()
     });
     let (builder, checkpoint) = match restored {
         Ok(Some(restored)) => restored,
@@ -102,8 +102,8 @@ pub(super) fn compare(data: &Path, disk: Arc<dyn Disk>) -> anyhow::Result<Compar
         compared.unusable = Some("it leaves out a batch that was not taken back".to_owned());
         return Ok(compared);
     }
-    let rebuilt =
-        fold(&log, ViewsBuilder::new(Selection::default(), restored.retracted().clone()), Position::START)?;
+    let builder = ViewsBuilder::new(Selection::default(), restored.retracted().clone(), Persons::default());
+    let rebuilt = fold(&log, builder, Position::START)?;
     restored.differences(&rebuilt, |difference| {
         compared.differences.push(NamedDifference::new(&difference, &members));
     });

@@ -15,12 +15,14 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lastseen_event::Position;
+use lastseen_log::LogId;
 use serde::Serialize;
 
 pub(super) use self::compress::Encoding;
 pub(super) use self::stream::{Pieces, Stream};
 use super::problem::Problem;
 use crate::memory::{Memory, Reserved};
+use crate::read_model::Reading;
 use crate::tasks;
 
 /// Version of the definitions of the numbers (docs/SEMANTICS.md). Changes when one of them does.
@@ -71,12 +73,20 @@ pub(super) trait Answer: Serialize + Send + 'static {
     const NAME: &'static str;
 }
 
-/// Everything but the query that fixes an answer: the same version gives the same answer.
+/// Everything but the query that fixes an answer: the same version of the same log gives the same answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Version {
-    pub(super) position: Position,
+    log: LogId,
+    position: Position,
     /// How many batches the views leave out.
-    pub(super) retracted: u64,
+    retracted: u64,
+}
+
+impl Version {
+    /// The version of an answer that reflects `position`, and comes from this reading or a later one.
+    pub(super) fn of(reading: &Reading, position: Position) -> Self {
+        Self { log: reading.log_id, position, retracted: reading.retracted.len() }
+    }
 }
 
 /// A JSON answer.
@@ -180,8 +190,8 @@ fn with_validator(mut response: Response, etag: Option<HeaderValue>) -> Response
 }
 
 /// A weak tag: a compressed answer and a plain one have the same.
-fn etag(Version { position, retracted }: Version, question: u32) -> HeaderValue {
-    let tag = format!("W/\"{}-{retracted}-{DEFINITION}-{question:08x}\"", position.get());
+fn etag(Version { log, position, retracted }: Version, question: u32) -> HeaderValue {
+    let tag = format!("W/\"{log}-{}-{retracted}-{DEFINITION}-{question:08x}\"", position.get());
     HeaderValue::from_str(&tag).expect("digits and letters")
 }
 
@@ -208,7 +218,7 @@ mod tests {
 
     #[test]
     fn tags_are_compared_weakly_in_a_list_or_a_star() {
-        let tag = etag(Version { position: Position::new(7), retracted: 0 }, 1);
+        let tag = HeaderValue::from_static("W/\"0f0e-7-0-2-00000001\"");
         let text = tag.to_str().unwrap();
         let strong = text.trim_start_matches("W/");
         for given in [text, strong, "*", &format!("\"x\", {text}"), &format!("{strong},\"y\"")] {

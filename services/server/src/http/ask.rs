@@ -7,13 +7,13 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use lastseen_event::{Position, UtcInstant};
+use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 
 use super::App;
 use super::auth::Granted;
 use super::params::{Params, Query};
 use super::problem::Problem;
-use crate::memory::Memory;
 use crate::publishing::Publishing;
 use crate::questions::Questions;
 use crate::read_model::{ReadModel, Reading};
@@ -26,7 +26,8 @@ pub(super) struct Ask<P> {
     pub(super) query: Query,
     names: Names,
     pub(super) headers: HeaderMap,
-    pub(super) body: Body,
+    /// Behind a lock only because a body cannot be shared between threads.
+    body: Mutex<Body>,
 }
 
 /// The names in a path, decoded, by the name of their place.
@@ -69,7 +70,14 @@ impl<P: Params> Ask<P> {
     ) -> Result<Self, Problem> {
         let names = Names::of(pattern, parts.uri.path())?;
         let query = Query::parse::<P>(parts.uri.query())?;
-        Ok(Self { app, params: P::take(&query)?, query, names, headers: parts.headers, body })
+        Ok(Self {
+            app,
+            params: P::take(&query)?,
+            query,
+            names,
+            headers: parts.headers,
+            body: Mutex::new(body),
+        })
     }
 }
 
@@ -89,12 +97,13 @@ impl<P> Ask<P> {
         self.names.get("batch").unwrap_or_default()
     }
 
-    pub(super) fn app(&self) -> &Arc<App> {
-        &self.app
+    /// Takes the body out; an empty one stays.
+    pub(super) fn take_body(&self) -> Body {
+        std::mem::take(&mut self.body.lock())
     }
 
-    pub(super) fn memory(&self) -> &Memory {
-        &self.app.memory
+    pub(super) fn app(&self) -> &Arc<App> {
+        &self.app
     }
 
     /// # Errors

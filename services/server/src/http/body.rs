@@ -9,6 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
 
 use super::App;
+use super::body_fault::{BodyFault, body_fault};
 use super::problem::Problem;
 use crate::memory::Reserved;
 
@@ -42,7 +43,7 @@ pub(super) fn content_type(headers: &HeaderMap) -> (Option<&str>, String) {
 /// Reads a body of at most `bytes_max` bytes. Takes memory as bytes come, whatever `Content-Length` says.
 ///
 /// # Errors
-/// `body_too_large`, `interrupted_body`, `request_timeout`, `overloaded`.
+/// `body_too_large`, `invalid_body`, `interrupted_body`, `request_timeout`, `overloaded`.
 pub(super) async fn read(body: Body, bytes_max: usize, app: &App) -> Result<ReadBody, Problem> {
     let patience = app.limits.body_timeout;
     let collected = tokio::time::timeout(patience, collect(body, bytes_max, app.memory.for_body())).await;
@@ -55,7 +56,10 @@ async fn collect(mut body: Body, bytes_max: usize, mut memory: Reserved) -> Resu
     }
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Problem::broken_body(&error))?;
+        let frame = frame.map_err(|error| match body_fault(&error) {
+            BodyFault::Malformed => Problem::malformed_chunk(),
+            BodyFault::Interrupted => Problem::interrupted_body(),
+        })?;
         let Some(data) = frame.data_ref() else { continue };
         if bytes.len() + data.len() > bytes_max {
             return Err(Problem::body_too_large(bytes_max));

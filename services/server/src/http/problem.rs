@@ -166,7 +166,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "invalid_encoding", "The body cannot be decompressed", detail)
     }
 
-    pub(in crate::http) fn broken_body(_error: &axum::Error) -> Self {
+    pub(in crate::http) fn interrupted_body() -> Self {
         let detail = "the connection ended before the body did";
         Self::new(StatusCode::BAD_REQUEST, "interrupted_body", "The body is not complete", detail)
     }
@@ -282,6 +282,12 @@ impl Problem {
             )
             .retry_after(10)
             .log(error),
+            AppendError::Unavailable(_) => Self::unavailable(
+                "store_unavailable",
+                "The store cannot be written",
+                "nothing of the request was stored; the log cannot be written at present: send it again later",
+            )
+            .log(error),
             AppendError::Closed => Self::unavailable(
                 "store_closed",
                 "The store takes no events",
@@ -295,6 +301,53 @@ impl Problem {
             )
             .log(error),
         }
+    }
+}
+
+/// Refusals of what comes before a route: connections, heads, names, sites.
+impl Problem {
+    pub(in crate::http) fn invalid_request() -> Self {
+        let detail = "this is no HTTP/1.1 request: its line or one of its headers is malformed";
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", "Not a request", detail)
+    }
+
+    pub(in crate::http) fn uri_too_long() -> Self {
+        let detail = "expected a request line of at most 64 KiB";
+        Self::new(StatusCode::URI_TOO_LONG, "uri_too_long", "The URI is too long", detail)
+    }
+
+    pub(in crate::http) fn head_too_large() -> Self {
+        let detail = "expected a head of at most 64 KiB and at most 100 headers";
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        Self::new(status, "head_too_large", "The head is too large", detail)
+    }
+
+    pub(in crate::http) fn unsupported_version() -> Self {
+        let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+        Self::new(status, "unsupported_version", "HTTP/1.1 only", "expected HTTP/1.1; found HTTP/2")
+    }
+
+    pub(in crate::http) fn late_head(limit: Duration) -> Self {
+        let detail = format_args!("the head of the request did not arrive within {limit:?}");
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The head took too long", detail)
+    }
+
+    pub(in crate::http) fn too_many_connections() -> Self {
+        let detail = "as many connections are at work as the server allows; try again later";
+        Self::unavailable("too_many_connections", "Too many connections", detail)
+    }
+
+    pub(in crate::http) fn invalid_host(detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_host", "Bad Host", detail)
+    }
+
+    pub(in crate::http) fn cross_site(detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "cross_site", "Not for other sites", detail)
+    }
+
+    pub(in crate::http) fn malformed_chunk() -> Self {
+        let detail = "malformed chunk: the body says Transfer-Encoding: chunked and is not";
+        Self::new(StatusCode::BAD_REQUEST, "invalid_body", "The body is malformed", detail)
     }
 }
 

@@ -9,22 +9,25 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{ALLOW, CONTENT_LENGTH, HOST};
+use axum::http::header::{ALLOW, CONTENT_LENGTH};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
+use super::App;
 use super::answer::{Reply, Wants};
 use super::ask::Ask;
 use super::auth::{self, Access};
 use super::body::unread;
 use super::handlers::{
-    active_users, backfills, events, health, lookup, replay, retention, summary, tenants, user, user_events, users,
+    active_users, backfills, events, health, lookup, replay, retention, summary, tenants, user, user_events,
+    users,
 };
 use super::params::{ParamSpec, Params};
 use super::problem::Problem;
-use super::App;
+use super::{cors, hosts};
+use crate::origin::Origin;
 
 type Handler = Arc<dyn Fn(Arc<App>, Request) -> Pin<Box<dyn Future<Output = Response> + Send>> + Send + Sync>;
 
@@ -150,7 +153,9 @@ impl PathMethods {
 
     async fn answer(self, app: Arc<App>, request: Request) -> Response {
         let method = request.method().clone();
-        if method == Method::HEAD && let Some(get) = self.get(&Method::GET) {
+        if method == Method::HEAD
+            && let Some(get) = self.get(&Method::GET)
+        {
             return without_body(get(app, request).await);
         }
         if let Some(handler) = self.get(&method) {
@@ -182,8 +187,8 @@ fn covers(pattern: &str, path: &str) -> bool {
         && pattern.iter().zip(path).all(|(pattern, path)| pattern.starts_with('{') || *pattern == path)
 }
 
-/// The router of all routes.
-pub(crate) fn router(app: Arc<App>) -> Router {
+/// The router of all routes. Pages of `origins` may use them through a browser.
+pub(crate) fn router(app: &Arc<App>, origins: Arc<[Origin]>) -> Router {
     let table = table();
     let mut by_path: BTreeMap<&'static str, Vec<(Method, Handler)>> = BTreeMap::new();
     for route in &table {
@@ -204,28 +209,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     }
     router
         .fallback(async |uri: Uri| Problem::unknown_route(uri.path()))
-        .layer(from_fn(foreign_host))
+        .layer(from_fn_with_state(origins.clone(), cors::share))
+        .layer(from_fn_with_state(origins, hosts::guard))
         .layer(from_fn(unread::discard))
-}
-
-/// Refuses requests under a name that is not this machine's own: a web page whose name was made to point here
-/// must not reach an open server through its visitor's browser.
-async fn foreign_host(request: Request, next: Next) -> Response {
-    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or("?"));
-    match host.or(request.uri().host()) {
-        Some(host) if !is_loopback(host) => Problem::foreign_host(host).into_response(),
-        _ => next.run(request).await,
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -130,10 +130,7 @@ impl Admission {
     }
 
     fn deadline(&self) -> Deadline {
-        Deadline {
-            until: Instant::now() + self.limits.deadline,
-            seconds: self.limits.deadline.as_secs(),
-        }
+        Deadline { until: Instant::now() + self.limits.deadline, seconds: self.limits.deadline.as_secs() }
     }
 }
 
@@ -173,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_leaves_the_queue_takes_no_place() {
-        let admission = admission(1, Duration::from_secs(60));
+        let admission = admission(1, Duration::from_mins(1));
         let held = admission.enter(scan(0)).await.unwrap();
         {
             let leaving = admission.enter(scan(0));

@@ -47,7 +47,7 @@ fn count_once(
 ) -> Result<AsOfAnswer, QuestionError> {
     let (mut as_of, before) = {
         let views = reading.views();
-        (AsOf::new(&views, scope, (since, at)), views.position())
+        (AsOf::new(&views, scope, since..=at), views.position())
     };
     let activity = EventType::ALL.into_iter().filter(|of| of.activity().is_some());
     let types = Some(activity.collect::<EventTypes>());

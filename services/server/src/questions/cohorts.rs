@@ -17,7 +17,7 @@ use crate::read_model::Reading;
 pub(crate) struct Cohorts {
     pub(crate) span: Arc<Span>,
     /// One for each period, in order.
-    pub(crate) cohorts: Vec<Cohort>,
+    pub(crate) rows: Vec<Cohort>,
     /// The last position they reflect.
     pub(crate) position: Position,
     /// The instant that they hold for.
@@ -66,13 +66,11 @@ impl Questions {
         };
         let sets = match live {
             Some(sets) => sets,
-            None => self.scan_days(
-                (reading, position),
-                (scope, &span, span.days.clone()),
-                permit.deadline(),
-            )?,
+            None => {
+                self.scan_days((reading, position), (scope, &span, span.days.clone()), permit.deadline())?
+            }
         };
         permit.deadline().check()?;
-        Ok(Cohorts { cohorts: sets.cohorts(span.period), span, position, at: reading.at })
+        Ok(Cohorts { rows: sets.cohorts(span.period), span, position, at: reading.at })
     }
 }

@@ -18,9 +18,7 @@ pub(crate) enum QuestionError {
     UnknownBatch,
     /// The span of days is empty.
     #[error("expected a date not after {last}, the last day")]
-    EmptySpan {
-        last: Day,
-    },
+    EmptySpan { last: Day },
     /// The span of days is too long.
     #[error("expected at most {days_max} days, found {first} to {last}")]
     LongSpan { days_max: i32, first: Day, last: Day },

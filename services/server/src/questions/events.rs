@@ -66,9 +66,7 @@ impl Questions {
         let ReplayQuestion { after, until, mut filter, tenant_id, user_id, limit } = asked;
         let log = self.model.log();
         let tenant = match &tenant_id {
-            Some(tenant_id) => {
-                Some(reading.tenant(log, tenant_id).ok_or(QuestionError::UnknownTenant)?)
-            }
+            Some(tenant_id) => Some(reading.tenant(log, tenant_id).ok_or(QuestionError::UnknownTenant)?),
             None => None,
         };
         match (&tenant_id, &user_id) {
@@ -102,9 +100,8 @@ impl Questions {
         let member = self.model.log().members().find(names.0, names.1);
         let member = member.ok_or(QuestionError::UnknownUser)?.member;
         let position = reading.position;
-        let until = before.map_or(position, |before| {
-            Position::new(before.get().saturating_sub(1)).min(position)
-        });
+        let until =
+            before.map_or(position, |before| Position::new(before.get().saturating_sub(1)).min(position));
         let permit = self.admission.enter(Cost { kind: Kind::List, bytes: PAGE_BYTES }).await?;
         let (log, retracted) = (self.model.log().clone(), reading.retracted.clone());
         let found = tasks::blocking(move || {
@@ -131,7 +128,8 @@ fn latest(
 ) -> Result<Vec<Line>, QuestionError> {
     let filter = Filter { member: Some(member), ..Filter::default() };
     let (mut lines, mut until): (Vec<Line>, Position) = (Vec::new(), until);
-    for after in log.parts().into_iter().rev().filter(|after| *after < until) {
+    let last = until;
+    for after in log.parts().into_iter().rev().filter(|after| *after < last) {
         let wanted = limit + 1 - lines.len();
         let mut part: VecDeque<Line> = VecDeque::new();
         let mut reader = log.scan(Scan { after, until: Some(until), detail: Detail::Events, filter });

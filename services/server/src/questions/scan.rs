@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use lastseen_event::{EventType, Fact, Position, TenantOrdinal};
 use lastseen_log::Log;
 use lastseen_projections::{
-    Calendar, Day, DaySets, DaysBuilder, Retracted, Scope, Selection, TypeSet, Views, ViewsBuilder,
+    Calendar, Day, DaySets, DaysBuilder, Persons, Retracted, Scope, Selection, TypeSet, Views, ViewsBuilder,
 };
 use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, RecordedBatch, Scan};
 
@@ -32,10 +32,10 @@ pub(crate) struct Folded {
 pub(super) fn fold(
     log: &Log,
     (scope, selection): (Scope, Selection),
-    retracted: Retracted,
+    (retracted, persons): (Retracted, Persons),
     deadline: Deadline,
 ) -> Result<(Views, Position), QuestionError> {
-    let builder = ViewsBuilder::new(selection, retracted);
+    let builder = ViewsBuilder::new(selection, retracted, persons);
     match (scope, selection.recorded_until) {
         // Only a scan of all events tells the last position at an instant of recording.
         (Scope::All, _) | (_, Some(_)) => fold_all(log, builder, selection, deadline),

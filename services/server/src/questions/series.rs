@@ -9,7 +9,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_projections::{Day, DayRow, DaySets, Period, PeriodRow, Scope};
+use lastseen_projections::{Day, DaySets, Period, Scope, SeriesRow};
 
 pub(crate) use self::cache::SeriesCache;
 use self::cache::{CacheScope, CachedRow};
@@ -19,22 +19,6 @@ use super::error::QuestionError;
 use super::scan;
 use super::span::Span;
 use crate::read_model::Reading;
-
-/// A row: how many members were active in a period.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SeriesRow {
-    /// First to last day.
-    pub(crate) days: RangeInclusive<Day>,
-    pub(crate) active: u64,
-    /// Of a day: active in the 7 days that end with it.
-    pub(crate) wau: Option<u64>,
-    /// Of a day: active in the 30 days that end with it.
-    pub(crate) mau: Option<u64>,
-    pub(crate) new: u64,
-    pub(crate) returning: u64,
-    pub(crate) resurrected: u64,
-    pub(crate) dormant: u64,
-}
 
 /// The rows of a span, and when they hold.
 #[derive(Debug)]
@@ -46,43 +30,6 @@ pub(crate) struct Series {
     pub(crate) position: Position,
     /// The instant that they hold for.
     pub(crate) at: UtcInstant,
-}
-
-impl From<DayRow> for SeriesRow {
-    fn from(row: DayRow) -> Self {
-        Self {
-            days: row.day..=row.day,
-            active: row.dau,
-            wau: Some(row.wau),
-            mau: Some(row.mau),
-            new: row.new,
-            returning: row.returning,
-            resurrected: row.resurrected,
-            dormant: row.dormant,
-        }
-    }
-}
-
-impl From<PeriodRow> for SeriesRow {
-    fn from(row: PeriodRow) -> Self {
-        Self {
-            days: row.days,
-            active: row.active,
-            wau: None,
-            mau: None,
-            new: row.new,
-            returning: row.returning,
-            resurrected: row.resurrected,
-            dormant: row.dormant,
-        }
-    }
-}
-
-#[cfg(test)]
-impl SeriesRow {
-    fn empty(days: RangeInclusive<Day>) -> Self {
-        Self { days, active: 0, wau: None, mau: None, new: 0, returning: 0, resurrected: 0, dormant: 0 }
-    }
 }
 
 /// Bytes of the days of a scan a member: the first activity, the last day, and bits in bitmaps.
@@ -145,7 +92,9 @@ impl Questions {
         if let Some((missing, days)) = missing {
             let sets = match sets {
                 Some(sets) => sets,
-                None => self.scan_days((reading, position), (scope, &span, days.clone()), permit.deadline())?,
+                None => {
+                    self.scan_days((reading, position), (scope, &span, days.clone()), permit.deadline())?
+                }
             };
             permit.deadline().check()?;
             let of = CacheScope { scope, retracted: reading.retracted.len() };
@@ -168,7 +117,7 @@ impl Questions {
             let changed = match (span.is_live(), span.period) {
                 (true, Period::Day) => views.day_changed_at(*days.end()),
                 (true, period) => views.period_changed_at(period, days),
-                (false, _) => views.told_by(span.calendar.end(*days.end())),
+                (false, _) => views.activity_changed_by(span.calendar.end(*days.end())),
             };
             changed <= kept.position
         };
@@ -216,10 +165,7 @@ impl Questions {
             self.series_rows.keep_before(of, (before.clone(), position));
             sets.set_before(before);
         }
-        match span.period {
-            Period::Day => sets.by_day().into_iter().map(SeriesRow::from).collect(),
-            period => sets.by_period(period).into_iter().map(SeriesRow::from).collect(),
-        }
+        sets.rows(span.period)
     }
 }
 

@@ -63,17 +63,15 @@ impl<V: Clone + Send + Sync + 'static> Flights<V> {
         let mut answer = {
             let mut flights = self.0.lock();
             let joinable = |flight: &&Arc<Flight<V>>| flight.began.get().is_none_or(|began| *began >= asked);
-            match flights.get(&key).filter(joinable) {
-                Some(flight) => flight.answer.subscribe(),
-                None => {
-                    let flight =
-                        Arc::new(Flight { answer: watch::Sender::new(None), began: OnceLock::new() });
-                    let answer = flight.answer.subscribe();
-                    flights.insert(key.clone(), flight.clone());
-                    let flying = Flying { flights: self.0.clone(), key, flight };
-                    tasks::task(flying.run(admitted, reading, work));
-                    answer
-                }
+            if let Some(flight) = flights.get(&key).filter(joinable) {
+                flight.answer.subscribe()
+            } else {
+                let flight = Arc::new(Flight { answer: watch::Sender::new(None), began: OnceLock::new() });
+                let answer = flight.answer.subscribe();
+                flights.insert(key.clone(), flight.clone());
+                let flying = Flying { flights: self.0.clone(), key, flight };
+                tasks::task(flying.run(admitted, reading, work));
+                answer
             }
         };
         let answered = answer.wait_for(Option::is_some).await;

@@ -54,7 +54,7 @@ impl Questions {
         reading: &Reading,
         (scope, since, at): (Scope, UtcInstant, UtcInstant),
     ) -> Result<AsOfAnswer, QuestionError> {
-        let bytes = self.model.log().members().len() as usize * AS_OF_BYTES_A_MEMBER;
+        let bytes = self.model.log().members().len() * AS_OF_BYTES_A_MEMBER;
         let (asking, admitting, reader) = (self.clone(), self.clone(), self.model.clone());
         self.flights
             .as_of

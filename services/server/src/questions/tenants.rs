@@ -68,8 +68,8 @@ impl Column {
             Self::PendingUsers => summary.pending_users,
             Self::NeverSeenUsers => summary.never_seen_users,
             Self::ActiveUsers => summary.active_users,
-            Self::ObservedUsers => summary.observed,
-            Self::EstimatedUsers => summary.estimated_only,
+            Self::ObservedUsers => summary.observed_users,
+            Self::EstimatedUsers => summary.estimated_users,
             Self::InactiveUsers => summary.inactive_users,
             Self::DeletedUsers => summary.deleted_users,
         };
@@ -166,9 +166,7 @@ impl Questions {
             .tenants
             .answer(
                 (format!("{asked:?}"), reading.position),
-                async move {
-                    admitting.admission.enter(Cost { kind: Kind::List, bytes: PAGE_BYTES }).await
-                },
+                async move { admitting.admission.enter(Cost { kind: Kind::List, bytes: PAGE_BYTES }).await },
                 move || reader.reading(),
                 move |reading, permit| {
                     let now = asked.now.unwrap_or(reading.at);
@@ -213,7 +211,9 @@ impl Questions {
             };
             best.extend(turn.into_iter().filter(is_after));
             if best.len() > wanted * 2 {
-                best.select_nth_unstable_by(*limit, |a, b| sort.compare(a.place(&members), b.place(&members)));
+                best.select_nth_unstable_by(*limit, |a, b| {
+                    sort.compare(a.place(&members), b.place(&members))
+                });
                 best.truncate(wanted);
             }
         }

@@ -81,11 +81,14 @@ pub(crate) struct UsersQuestion {
     pub(crate) limit: usize,
 }
 
+/// The id of a user and its state.
+pub(crate) type NamedUser = (Box<str>, MemberState);
+
 /// A page of a list.
 #[derive(Debug)]
 pub(crate) struct UsersPage {
     /// User id and state, in order.
-    pub(crate) users: Vec<(Box<str>, MemberState)>,
+    pub(crate) users: Vec<NamedUser>,
     /// Whether more follow.
     pub(crate) more: bool,
     /// The last position they reflect.
@@ -139,9 +142,7 @@ impl Questions {
             .users
             .answer(
                 (format!("{asked:?}"), reading.position),
-                async move {
-                    admitting.admission.enter(Cost { kind: Kind::List, bytes: PAGE_BYTES }).await
-                },
+                async move { admitting.admission.enter(Cost { kind: Kind::List, bytes: PAGE_BYTES }).await },
                 move || reader.reading(),
                 move |reading, permit| {
                     let now = reading.at;
@@ -204,7 +205,7 @@ impl Pass<'_> {
         &self,
         views: &mut HeldViews<'_>,
         deadline: Option<Deadline>,
-    ) -> Result<(Vec<(Box<str>, MemberState)>, bool), QuestionError> {
+    ) -> Result<(Vec<NamedUser>, bool), QuestionError> {
         let UsersQuestion { after, limit, .. } = self.asked;
         let wanted = limit + 1;
         let mut best: Vec<Listed> = Vec::with_capacity(wanted * 2);
@@ -247,7 +248,8 @@ impl Pass<'_> {
                     let turn = from..=last.min(from.saturating_add(TURN_MEMBERS - 1));
                     for member in turn.map(MemberOrdinal::new) {
                         let state = views.member(member);
-                        if let Some(state) = state.filter(|state| self.asked.filter.admits(state, self.since)) {
+                        if let Some(state) = state.filter(|state| self.asked.filter.admits(state, self.since))
+                        {
                             take(&members, Listed { member, state });
                         }
                     }

@@ -102,8 +102,9 @@ impl Questions {
                 move || reader.reading(),
                 move |reading, permit| {
                     let deadline = permit.deadline();
+                    let left_out = (reading.retracted, asking.persons);
                     let (views, position) =
-                        scan::fold(asking.model.log(), (scope, selection), reading.retracted, deadline)?;
+                        scan::fold(asking.model.log(), (scope, selection), left_out, deadline)?;
                     Ok(Arc::new(Folded { views, position, _memory: permit.into_memory() }))
                 },
             )
@@ -113,7 +114,7 @@ impl Questions {
     /// How many members a scope has, deleted ones included.
     pub(super) fn members_of(&self, reading: &Reading, scope: Scope) -> usize {
         match scope {
-            Scope::All => self.model.log().members().len() as usize,
+            Scope::All => self.model.log().members().len(),
             Scope::Tenant(tenant) => members_of_tenant(&reading.views(), tenant),
         }
     }

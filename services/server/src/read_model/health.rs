@@ -22,6 +22,8 @@ pub(crate) struct Standstill {
     pub(crate) since: UtcInstant,
     /// Words for people, without data of users.
     pub(crate) cause: String,
+    /// Whether the part is to be restarted; else it tries again by itself.
+    pub(crate) is_final: bool,
 }
 
 /// The parts that stand still, shared by all threads that report.
@@ -82,8 +84,12 @@ impl Health {
 
     pub(crate) fn standstills(&self) -> Vec<Standstill> {
         let standstills = self.0.standstills.lock();
-        let standstill =
-            |(part, (since, cause)): (&&'static str, &(UtcInstant, String))| Standstill { part, since: *since, cause: cause.clone() };
+        let standstill = |(part, (since, cause)): (&&'static str, &(UtcInstant, String))| Standstill {
+            part,
+            since: *since,
+            cause: cause.clone(),
+            is_final: true,
+        };
         standstills.iter().map(standstill).collect()
     }
 }

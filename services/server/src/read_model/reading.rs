@@ -1,7 +1,7 @@
 //! One reading of the views: everything that one answer is made of.
 
 use lastseen_event::{Position, TenantOrdinal, UtcInstant};
-use lastseen_log::Log;
+use lastseen_log::{Log, LogId};
 use lastseen_projections::{Retracted, Views};
 use parking_lot::RwLockReadGuard;
 
@@ -12,6 +12,8 @@ use super::SharedViews;
 #[derive(Clone)]
 pub(crate) struct Reading {
     views: SharedViews,
+    /// The log that the views are folded from.
+    pub(crate) log_id: LogId,
     /// The position that the views reflected at `at`; the live views go on from there.
     pub(crate) position: Position,
     /// The batches that the views leave out.
@@ -21,12 +23,12 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn of(views: SharedViews, at: UtcInstant) -> Self {
+    pub(super) fn of(views: SharedViews, log_id: LogId, at: UtcInstant) -> Self {
         let (position, retracted) = {
             let views = views.read();
             (views.position(), views.retracted().clone())
         };
-        Self { views, position, retracted, at }
+        Self { views, log_id, position, retracted, at }
     }
 
     /// Holds the views; the fold waits meanwhile. Hold them for less than a millisecond, or let the fold go on

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lastseen_event::Position;
 use lastseen_log::Log;
-use lastseen_projections::{Retracted, Selection, Views, ViewsBuilder};
+use lastseen_projections::{Persons, Retracted, Selection, Views, ViewsBuilder};
 use lastseen_store::{Detail, EventReader, EventStore, ReadError, RecordedBatch, Scan};
 
 use super::fold::{Rebuilt, Work};
@@ -85,11 +85,9 @@ impl Rebuilds {
                 return Ok(());
             }
             let started = Instant::now();
-            tracing::info!(
-                batches = wanted.len(),
-                "rebuilding the views without the retracted batches"
-            );
-            let (views, reached) = self.build(wanted, nudges)?;
+            tracing::info!(batches = wanted.len(), "rebuilding the views without the retracted batches");
+            let persons = before.read().persons();
+            let (views, reached) = self.build(wanted, persons, nudges)?;
             let (replaced, answer) = channel();
             let work = Work::Replace(Rebuilt { views, reached, replaced });
             self.fold.send(work).map_err(|_| Unfinished::Stopped)?;
@@ -112,9 +110,10 @@ impl Rebuilds {
     fn build(
         &self,
         retracted: Retracted,
+        persons: Persons,
         nudges: &Receiver<()>,
     ) -> Result<(Box<Views>, Position), Unfinished> {
-        let mut builder = ViewsBuilder::new(Selection::default(), retracted);
+        let mut builder = ViewsBuilder::new(Selection::default(), retracted, persons);
         let mut reached = Position::START;
         self.read_on(&mut reached, nudges, |batch| builder.apply_all(&batch.facts))?;
         let mut views: Box<Views> = Box::new(builder.finish());

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lastseen_event::Position;
 use lastseen_log::Log;
-use lastseen_projections::{Retracted, Selection, Views, ViewsBuilder};
+use lastseen_projections::{Persons, Retracted, Selection, Views, ViewsBuilder};
 use lastseen_store::{Detail, EventReader, EventStore, ReadError, RecordedBatch};
 
 use super::snapshot::{Snapshot, SnapshotError};
@@ -22,20 +22,21 @@ pub(super) fn retracted_in(store: &impl EventStore) -> Retracted {
 pub(super) fn views(
     snapshot: Result<Option<Snapshot>, SnapshotError>,
     log: &Log,
+    persons: Persons,
     progress: impl Fn(u64),
 ) -> Result<(Views, u64), ReadError> {
     let restored = snapshot.and_then(|snapshot| {
         let members = log.members();
         let whose = |member| members.member_ref(member);
-        snapshot.map(|snapshot| snapshot.views(|scan| log.scan(scan), whose)).transpose()
+        snapshot.map(|snapshot| snapshot.views(persons, |scan| log.scan(scan), whose)).transpose()
     });
     let (mut builder, checkpoint) = match restored {
         Ok(Some(restored)) => restored,
-        Ok(None) => (ViewsBuilder::new(Selection::default(), retracted_in(log)), Position::START),
+        Ok(None) => (ViewsBuilder::new(Selection::default(), retracted_in(log), persons), Position::START),
         Err(error) => {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "the snapshot of the views is of no use: rebuilding them from the log");
-            (ViewsBuilder::new(Selection::default(), retracted_in(log)), Position::START)
+            (ViewsBuilder::new(Selection::default(), retracted_in(log), persons), Position::START)
         }
     };
     let mut reader = log.read(checkpoint, Detail::Facts);

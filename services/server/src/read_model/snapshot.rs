@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use lastseen_event::{MemberOrdinal, MemberRef, Position};
 use lastseen_log::parts::{self, BadParts, Parts};
-use lastseen_projections::{BadPart, Restoring, SNAPSHOT_VERSION, Taking, Views, ViewsBuilder};
+use lastseen_projections::{BadPart, Persons, Restoring, SNAPSHOT_VERSION, Taking, Views, ViewsBuilder};
 use lastseen_store::{Detail, EventReader, Filter, ReadError, RecordedBatch, Scan, StoreFault};
 use parking_lot::RwLock;
 
@@ -211,6 +211,7 @@ impl Snapshot {
     /// [`SnapshotError`].
     pub fn views<R: EventReader>(
         self,
+        persons: Persons,
         scan: impl Fn(Scan) -> R,
         whose: impl Fn(MemberOrdinal) -> Option<MemberRef>,
     ) -> Result<(ViewsBuilder, Position), SnapshotError> {
@@ -218,7 +219,7 @@ impl Snapshot {
         if identity_at(checkpoint, scan)? != Some(identity) {
             return Err(SnapshotError::Foreign { file, checkpoint });
         }
-        match restoring.finish(checkpoint, whose) {
+        match restoring.finish(checkpoint, persons, whose) {
             Ok(builder) => Ok((builder, checkpoint)),
             Err(BadPart) => Err(SnapshotError::Damaged { file, offset: bytes }),
         }

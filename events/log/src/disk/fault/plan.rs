@@ -5,12 +5,14 @@ use std::io;
 
 use super::SyncSite;
 
-/// The kinds of operation that can be made to fail. All but [`Operation::Open`] and [`Operation::Read`] are
-/// counted.
+/// The kinds of operation that can be made to fail. All but [`Operation::Open`], [`Operation::OpenDir`] and
+/// [`Operation::Read`] are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Making a folder.
     CreateDir,
+    /// Opening a folder, to make its names durable.
+    OpenDir,
     /// Making names durable.
     SyncDir,
     /// Making a file.
@@ -44,6 +46,10 @@ pub enum Fault {
     NoSpace,
     /// `EACCES`: the file or folder may not be used that way.
     Denied,
+    /// `EMFILE`: the process has as many open files as it may.
+    NoDescriptors,
+    /// `ENOENT`: the file or a folder above it is not there.
+    Missing,
 }
 
 impl Fault {
@@ -52,6 +58,8 @@ impl Fault {
             Self::Io => io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()),
             Self::NoSpace => io::ErrorKind::StorageFull.into(),
             Self::Denied => io::ErrorKind::PermissionDenied.into(),
+            Self::NoDescriptors => io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()),
+            Self::Missing => io::ErrorKind::NotFound.into(),
         }
     }
 }
@@ -138,7 +146,7 @@ impl Plan {
         if self.off {
             return Step::Fail(power_is_off(), 0);
         }
-        if !matches!(operation, Operation::Open | Operation::Read) {
+        if !matches!(operation, Operation::Open | Operation::OpenDir | Operation::Read) {
             let number = self.operations;
             self.operations += 1;
             if self.cut_at == Some(number) {

@@ -75,9 +75,7 @@ pub(super) enum Compressor {
 impl Compressor {
     pub(super) fn new(encoding: Encoding) -> io::Result<Self> {
         Ok(match encoding {
-            Encoding::Gzip => {
-                Self::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL)))
-            }
+            Encoding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL))),
             Encoding::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?),
         })
     }

@@ -3,10 +3,9 @@
 use lastseen_projections::Summary;
 use serde::Serialize;
 
-use crate::config::Persons;
-
 /// Numbers of members.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names on the wire")]
 pub(in crate::http) struct UserCounts {
     total_users: u64,
     pending_users: u64,
@@ -48,25 +47,22 @@ impl From<&Summary> for UserCounts {
             pending_users: summary.pending_users,
             never_seen_users: summary.never_seen_users,
             active_users: summary.active_users,
-            observed_users: summary.observed,
-            estimated_users: summary.estimated_only,
+            observed_users: summary.observed_users,
+            estimated_users: summary.estimated_users,
             inactive_users: summary.inactive_users,
             deleted_users: summary.deleted_users,
         }
     }
 }
 
-impl Counts {
-    pub(in crate::http) fn new(summary: &Summary, persons: Persons) -> Self {
+impl From<&Summary> for Counts {
+    fn from(summary: &Summary) -> Self {
         let overall = summary.overall.as_ref();
-        let tenants = overall.map(|overall| TenantCounts {
-            tenants: overall.tenants,
-            active_tenants: overall.active_tenants,
-        });
-        let overall = overall.filter(|_| persons == Persons::UserId);
-        let persons = overall.map(|overall| PersonCounts {
-            total_persons: overall.total_persons,
-            active_persons: overall.active_persons,
+        let tenants = overall
+            .map(|overall| TenantCounts { tenants: overall.tenants, active_tenants: overall.active_tenants });
+        let persons = overall.and_then(|overall| overall.persons).map(|persons| PersonCounts {
+            total_persons: persons.total_persons,
+            active_persons: persons.active_persons,
         });
         Self { users: summary.into(), tenants, persons }
     }

@@ -4,9 +4,9 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use lastseen_projections::Window;
 
+use super::Header;
 use super::stream::Pieces;
 use super::user::UserRow;
-use super::Header;
 use crate::questions::users::UsersExport;
 
 /// Rows turned into text at a time.
@@ -68,7 +68,7 @@ impl Pieces for CsvUsers {
             }
             writer.serialize(row)?;
         }
-        Ok(Some(writer.into_inner().map_err(|error| error.into_error())?))
+        Ok(Some(writer.into_inner().map_err(csv::IntoInnerError::into_error)?))
     }
 }
 

@@ -100,7 +100,10 @@ async fn send<P: Pieces>(
             Ok(()) | Err(mpsc::error::SendTimeoutError::Closed(_)) => break,
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
                 let answer = P::NAME;
-                tracing::warn!(answer, "an answer was broken off: its reader took nothing for {stall_timeout:?}");
+                tracing::warn!(
+                    answer,
+                    "an answer was broken off: its reader took nothing for {stall_timeout:?}"
+                );
                 break;
             }
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::HeaderValue;
 use axum::http::header::{CONNECTION, EXPECT};
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body_util::BodyExt;
@@ -55,7 +55,9 @@ pub(in crate::http) async fn discard(request: Request, next: Next) -> Response {
     let request = Request::from_parts(parts, Body::new(Lent(body.clone())));
     let mut response = next.run(request).await;
     let left = std::mem::take(&mut *body.lock());
-    if !left.is_end_stream() && (held_back || !read_to_end(left).await) {
+    // Who was told that the body took too long is not waited for once more.
+    let is_late = response.status() == StatusCode::REQUEST_TIMEOUT;
+    if !left.is_end_stream() && (held_back || is_late || !read_to_end(left).await) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use lastseen_event::UtcInstant;
-use lastseen_projections::Period;
+use lastseen_projections::{Period, SeriesRow};
 use serde::Serialize;
 
 use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
 use crate::http::params::span::SeriesParams;
 use crate::http::problem::Problem;
-use crate::questions::series::{Series, SeriesRow};
+use crate::questions::series::Series;
 use crate::questions::span::Span;
 
 /// The beginning of an answer about days.
@@ -101,8 +101,9 @@ pub(in crate::http) async fn active_users(ask: Ask<SeriesParams>) -> Result<Json
     let Series { span, rows, position, at } = Arc::as_ref(&series);
     let rows: Vec<_> = rows.iter().map(|row| Row::new(row, span.is_partial(*row.days.end(), *at))).collect();
     // With both dates given and every period over, nothing but new events changes a row.
-    let is_fixed = params.span.from.is_some() && params.span.to.is_some() && rows.iter().all(|row| !row.partial);
-    let version = Version { position: *position, retracted: reading.retracted.len() };
+    let is_fixed =
+        params.span.from.is_some() && params.span.to.is_some() && rows.iter().all(|row| !row.partial);
+    let version = Version::of(&reading, *position);
     let (count, head) = (rows.len(), SpanHead::new(ask.tenant_id(), span, *at));
     let body = ActiveUsers { head, rows, position: position.get(), definition: DEFINITION };
     Ok(Json::new(body).rows(count).version(is_fixed.then_some(version)))

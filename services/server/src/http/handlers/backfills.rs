@@ -60,14 +60,14 @@ impl From<Backfill> for Row {
 }
 
 #[derive(Serialize)]
-pub(in crate::http) struct Backfills {
+pub(in crate::http) struct BackfillsAnswer {
     /// The batch that came last first.
     backfills: Vec<Row>,
     next_cursor: Option<String>,
     position: u64,
 }
 
-impl Answer for Backfills {
+impl Answer for BackfillsAnswer {
     const NAME: &'static str = "Backfills";
 }
 
@@ -83,7 +83,7 @@ impl Answer for OneBackfill {
 }
 
 /// `GET /v1/backfills`
-pub(in crate::http) async fn backfills(ask: Ask<BackfillsParams>) -> Result<Json<Backfills>, Problem> {
+pub(in crate::http) async fn backfills(ask: Ask<BackfillsParams>) -> Result<Json<BackfillsAnswer>, Problem> {
     let before = match ask.params.cursor.map(u32::try_from) {
         Some(Ok(number)) => Some(BatchOrdinal::new(number)),
         Some(Err(_)) => {
@@ -95,8 +95,8 @@ pub(in crate::http) async fn backfills(ask: Ask<BackfillsParams>) -> Result<Json
     let limit = ask.params.limit.unwrap_or_default().0;
     let (backfills, next) = ask.questions()?.backfills(&reading, before, limit);
     let rows = backfills.len();
-    let version = Version { position: reading.position, retracted: reading.retracted.len() };
-    let body = Backfills {
+    let version = Version::of(&reading, reading.position);
+    let body = BackfillsAnswer {
         backfills: backfills.into_iter().map(Row::from).collect(),
         next_cursor: next.map(|number| number.get().to_string()),
         position: reading.position.get(),
@@ -123,7 +123,7 @@ pub(in crate::http) async fn retract(ask: Ask<RetractParams>) -> Result<Json<One
 async fn one<P>(ask: &Ask<P>, min_position: Option<Position>) -> Result<Json<OneBackfill>, Problem> {
     let reading = ask.reading(min_position).await?;
     let backfill = ask.questions()?.backfill(&reading, ask.batch())?;
-    let version = Version { position: reading.position, retracted: reading.retracted.len() };
+    let version = Version::of(&reading, reading.position);
     let body = OneBackfill { backfill: backfill.into(), position: reading.position.get() };
     Ok(Json::new(body).version(Some(version)))
 }

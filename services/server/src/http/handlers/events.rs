@@ -46,13 +46,13 @@ enum Format {
 const FORMATS: &str = "application/json or application/x-ndjson";
 
 /// `POST /v1/events`
-pub(in crate::http) async fn publish(mut ask: Ask<PublishParams>) -> Result<Json<Published>, Problem> {
+pub(in crate::http) async fn publish(ask: Ask<PublishParams>) -> Result<Json<Published>, Problem> {
     let on_invalid = ask.params.on_invalid.unwrap_or_default();
     let format = format(&ask.headers)?;
     let encoding = ask.headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
     let encoding = decompress::Encoding::of(encoding)?;
     ask.publishing()?;
-    let body = std::mem::take(&mut ask.body);
+    let body = ask.take_body();
     let body = body::read(body, REQUEST_BYTES_MAX, ask.app()).await?;
     // Until the events are stored, they take about as much memory as their text.
     let (decoded, _memory) = decode(&ask, body, encoding, (format, on_invalid)).await?;

@@ -22,6 +22,9 @@ impl Answer for Alive {
 pub(in crate::http) struct Ready {
     status: &'static str,
     position: u64,
+    /// Parts whose last attempt failed and that try again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<PartFault>,
 }
 
 impl Answer for Ready {
@@ -44,7 +47,7 @@ impl PartFault {
 }
 
 impl From<Standstill> for PartFault {
-    fn from(Standstill { part, since, cause }: Standstill) -> Self {
+    fn from(Standstill { part, since, cause, .. }: Standstill) -> Self {
         Self { part, since, cause }
     }
 }
@@ -58,8 +61,10 @@ pub(in crate::http) async fn alive(_: Ask<NoParams>) -> Result<Json<Alive>, Prob
 pub(in crate::http) async fn ready(ask: Ask<NoParams>) -> Result<Json<Ready>, Problem> {
     let model = ask.model()?;
     let standstills = model.standstills();
-    if !standstills.is_empty() {
-        return Err(Problem::standstill(standstills.into_iter().map(PartFault::from).collect()));
+    let is_ready = standstills.iter().all(|standstill| !standstill.is_final);
+    let parts: Vec<_> = standstills.into_iter().map(PartFault::from).collect();
+    if !is_ready {
+        return Err(Problem::standstill(parts));
     }
-    Ok(Json::new(Ready { status: "ready", position: model.position().get() }))
+    Ok(Json::new(Ready { status: "ready", position: model.position().get(), parts }))
 }

@@ -38,9 +38,9 @@ impl Answer for LookedUp {
 }
 
 /// `POST /v1/tenants/{tenant_id}/users/lookup`
-pub(in crate::http) async fn lookup(mut ask: Ask<UserParams>) -> Result<Json<LookedUp>, Problem> {
+pub(in crate::http) async fn lookup(ask: Ask<UserParams>) -> Result<Json<LookedUp>, Problem> {
     ask.questions()?;
-    let Lookup { user_ids } = read(&mut ask).await?;
+    let Lookup { user_ids } = read(&ask).await?;
     let reading = ask.reading(ask.params.min_position).await?;
     let window = ask.params.window.clone().unwrap_or_default();
     let tenant_id = ask.tenant_id().unwrap_or_default().to_owned();
@@ -59,12 +59,12 @@ pub(in crate::http) async fn lookup(mut ask: Ask<UserParams>) -> Result<Json<Loo
     .rows(rows))
 }
 
-async fn read(ask: &mut Ask<UserParams>) -> Result<Lookup, Problem> {
+async fn read(ask: &Ask<UserParams>) -> Result<Lookup, Problem> {
     let (found, media_type) = body::content_type(&ask.headers);
     if media_type != "application/json" {
         return Err(Problem::unsupported_media_type("application/json", found));
     }
-    let body = std::mem::take(&mut ask.body);
+    let body = ask.take_body();
     let body = body::read(body, BODY_BYTES_MAX, ask.app()).await?;
     if body.bytes.trim_ascii().is_empty() {
         return Err(Problem::empty_body(r#"expected {"user_ids":[...]}"#));

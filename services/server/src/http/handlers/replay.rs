@@ -75,6 +75,6 @@ pub(in crate::http) async fn replay(ask: Ask<ReplayParams>) -> Result<Stream<Rep
         (CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
         (UNTIL, HeaderValue::from(replay.until.get())),
     ];
-    let stall_timeout = ask.app().limits.stall_timeout;
+    let stall_timeout = ask.app().stall_timeout;
     Ok(Stream { pieces: replay, headers, permit, stall_timeout })
 }

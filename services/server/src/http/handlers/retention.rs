@@ -55,12 +55,12 @@ pub(in crate::http) async fn retention(ask: Ask<CohortsParams>) -> Result<Json<R
     let dates = params.span.dates(params.period.map_or(Period::Week, |period| period.0));
     let span = questions.span(dates, reading.at).await?;
     let cohorts = questions.cohorts(&reading, scope, span).await?;
-    let Cohorts { span, cohorts, position, at } = Arc::as_ref(&cohorts);
+    let Cohorts { span, rows: cohorts, position, at } = Arc::as_ref(&cohorts);
     // The last number of every cohort is of the same period.
     let partial = span.is_partial(*span.period.around(*span.days.end()).end(), *at);
     let rows: Vec<_> = cohorts.iter().map(|cohort| Row::new(cohort, partial)).collect();
     let is_fixed = params.span.from.is_some() && params.span.to.is_some() && !partial;
-    let version = Version { position: *position, retracted: reading.retracted.len() };
+    let version = Version::of(&reading, *position);
     // A row has a number for each period after it.
     let (count, head) = (rows.len() * rows.len(), SpanHead::new(ask.tenant_id(), span, *at));
     let body = Retention { head, rows, position: position.get(), definition: DEFINITION };

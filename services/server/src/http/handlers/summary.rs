@@ -10,6 +10,7 @@ use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
 use crate::http::params::value::Previous;
 use crate::http::problem::Problem;
+use crate::questions::summary::Counted;
 
 params! {
     /// Numbers of a scope.
@@ -53,15 +54,15 @@ pub(in crate::http) async fn summary(ask: Ask<SummaryParams>) -> Result<Json<Sum
         None => None,
     };
     let counted = questions.summary(&reading, scope, &question).await?;
-    let counts = |summary| Counts::new(summary, questions.persons());
-    let version = Version { position: counted.position, retracted: reading.retracted.len() };
+    let counts = |counted: &Counted| Counts::from(&counted.summary);
+    let version = Version::of(&reading, counted.position);
     Ok(Json::new(Summary {
         tenant_id: ask.tenant_id().map(str::to_owned),
         window: params.question.window().text,
         as_of: question.as_of,
         at: counted.at,
-        counts: counts(&counted.summary),
-        previous: previous.map(|previous| counts(&previous.summary)),
+        counts: counts(&counted),
+        previous: previous.as_ref().map(counts),
         position: counted.position.get(),
         definition: DEFINITION,
     })

@@ -24,7 +24,7 @@ params! {
 }
 
 #[derive(Serialize)]
-pub(in crate::http) struct Tenants {
+pub(in crate::http) struct TenantsAnswer {
     tenants: Vec<Tenant>,
     next_cursor: Option<String>,
     window: String,
@@ -35,7 +35,7 @@ pub(in crate::http) struct Tenants {
     definition: u32,
 }
 
-impl Answer for Tenants {
+impl Answer for TenantsAnswer {
     const NAME: &'static str = "Tenants";
 }
 
@@ -47,7 +47,7 @@ struct Tenant {
 }
 
 /// `GET /v1/tenants`
-pub(in crate::http) async fn tenants(ask: Ask<TenantsParams>) -> Result<Json<Tenants>, Problem> {
+pub(in crate::http) async fn tenants(ask: Ask<TenantsParams>) -> Result<Json<TenantsAnswer>, Problem> {
     let paged = Paged::read(ask.params.clone(), ask.params.cursor.clone(), &ask.query, "")?;
     let params = &paged.params;
     let reading = ask.reading(ask.params.question.min_position).await?;
@@ -61,12 +61,12 @@ pub(in crate::http) async fn tenants(ask: Ask<TenantsParams>) -> Result<Json<Ten
     };
     let page = ask.questions()?.tenants(&reading, asked).await?;
     let next_cursor = page.next.clone().map(|after| paged.next("", page.now, after));
-    let version = Version { position: page.position, retracted: reading.retracted.len() };
+    let version = Version::of(&reading, page.position);
     let tenant = |(tenant_id, summary): &(Box<str>, _)| Tenant {
         tenant_id: tenant_id.to_string(),
         counts: UserCounts::from(summary),
     };
-    let body = Tenants {
+    let body = TenantsAnswer {
         tenants: page.tenants.iter().map(tenant).collect(),
         next_cursor,
         window: params.question.window().text,

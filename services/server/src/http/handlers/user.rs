@@ -19,7 +19,7 @@ params! {
 }
 
 #[derive(Serialize)]
-pub(in crate::http) struct User {
+pub(in crate::http) struct UserAnswer {
     #[serde(flatten)]
     user: UserRow,
     window: String,
@@ -28,17 +28,17 @@ pub(in crate::http) struct User {
     definition: u32,
 }
 
-impl Answer for User {
+impl Answer for UserAnswer {
     const NAME: &'static str = "User";
 }
 
 /// `GET /v1/tenants/{tenant_id}/users/{user_id}`
-pub(in crate::http) async fn user(ask: Ask<UserParams>) -> Result<Json<User>, Problem> {
+pub(in crate::http) async fn user(ask: Ask<UserParams>) -> Result<Json<UserAnswer>, Problem> {
     let reading = ask.reading(ask.params.min_position).await?;
     let window = ask.params.window.clone().unwrap_or_default();
     let (state, position) = ask.questions()?.user(&reading, ask.user())?;
     let since = reading.at.saturating_sub(window.span);
-    Ok(Json::new(User {
+    Ok(Json::new(UserAnswer {
         user: UserRow::new(ask.user(), &state, (since, &window)),
         window: window.text,
         at: reading.at,

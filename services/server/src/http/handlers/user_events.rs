@@ -42,7 +42,7 @@ pub(in crate::http) async fn user_events(ask: Ask<UserEventsParams>) -> Result<J
     };
     let events: Vec<_> = page.events.into_iter().map(raw).collect();
     let rows = events.len();
-    let version = Version { position: page.position, retracted: reading.retracted.len() };
+    let version = Version::of(&reading, page.position);
     let body = UserEvents {
         events,
         next_cursor: page.next.map(|position| position.get().to_string()),

@@ -32,7 +32,7 @@ params! {
 }
 
 #[derive(Serialize)]
-pub(in crate::http) struct Users {
+pub(in crate::http) struct UsersAnswer {
     users: Vec<UserRow>,
     next_cursor: Option<String>,
     window: String,
@@ -43,18 +43,18 @@ pub(in crate::http) struct Users {
     definition: u32,
 }
 
-impl Answer for Users {
+impl Answer for UsersAnswer {
     const NAME: &'static str = "Users";
 }
 
 /// A page, or all of the list.
 pub(in crate::http) enum List {
-    Page(Json<Users>),
+    Page(Json<UsersAnswer>),
     All(Stream<CsvUsers>),
 }
 
 impl Reply for List {
-    const NAME: &'static str = Users::NAME;
+    const NAME: &'static str = UsersAnswer::NAME;
 
     async fn respond(self, wants: Wants) -> Response {
         match self {
@@ -103,7 +103,7 @@ pub(in crate::http) async fn users(ask: Ask<UsersParams>) -> Result<List, Proble
     }
 }
 
-async fn page(ask: Ask<UsersParams>) -> Result<Json<Users>, Problem> {
+async fn page(ask: Ask<UsersParams>) -> Result<Json<UsersAnswer>, Problem> {
     let (tenant_id, questions) = (ask.tenant_id().unwrap_or_default(), ask.questions()?);
     let paged = Paged::read(ask.params.clone(), ask.params.cursor.clone(), &ask.query, tenant_id)?;
     let params = &paged.params;
@@ -115,9 +115,9 @@ async fn page(ask: Ask<UsersParams>) -> Result<Json<Users>, Problem> {
     let at = question.at(page.now);
     let (since, window) = (question.since(at), params.question.window());
     let next_cursor = page.next().map(|after| paged.next(tenant_id, page.now, after));
-    let version = Version { position: page.position, retracted: reading.retracted.len() };
+    let version = Version::of(&reading, page.position);
     let row = |(user_id, state): &(Box<str>, _)| UserRow::new((tenant_id, user_id), state, (since, &window));
-    let body = Users {
+    let body = UsersAnswer {
         users: page.users.iter().map(row).collect(),
         next_cursor,
         window: window.text.clone(),
@@ -142,9 +142,8 @@ async fn all(ask: Ask<UsersParams>, dialect: Dialect) -> Result<Stream<CsvUsers>
     let permit = questions.download().await?;
     let export = questions.export(&reading, params.asked(tenant, (None, None), &reading)).await?;
     let tenant_id = ask.tenant_id().unwrap_or_default().to_owned();
-    let pieces =
-        CsvUsers { export, tenant_id, window: params.question.window(), dialect, begun: false };
-    let stall_timeout = ask.app().limits.stall_timeout;
+    let pieces = CsvUsers { export, tenant_id, window: params.question.window(), dialect, begun: false };
+    let stall_timeout = ask.app().stall_timeout;
     Ok(Stream { headers: pieces.headers(), pieces, permit, stall_timeout })
 }
 

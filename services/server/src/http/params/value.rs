@@ -66,7 +66,8 @@ pub(in crate::http) enum KnownAt {
 }
 
 impl Value for KnownAt {
-    const FORM: &'static str = "a position (an integer), an RFC 3339 instant, a date or a time before now (90d)";
+    const FORM: &'static str =
+        "a position (an integer), an RFC 3339 instant, a date or a time before now (90d)";
 
     fn parse(text: &str) -> Option<Self> {
         let position = Position::parse(text).map(Self::Position);
@@ -83,8 +84,7 @@ impl Value for String {
 }
 
 impl Value for Window {
-    const FORM: &'static str =
-        "an integer of at least 1 with a unit (us, ms, s, m, h, d, w), at most 36500d";
+    const FORM: &'static str = "an integer of at least 1 with a unit (us, ms, s, m, h, d, w), at most 36500d";
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
@@ -127,7 +127,10 @@ impl Value for PageLimit {
     const FORM: &'static str = "an integer from 1 to 1000";
 
     fn parse(text: &str) -> Option<Self> {
-        digits(text).filter(|limit| (1..=1_000).contains(limit)).and_then(|it| usize::try_from(it).ok()).map(Self)
+        digits(text)
+            .filter(|limit| (1..=1_000).contains(limit))
+            .and_then(|it| usize::try_from(it).ok())
+            .map(Self)
     }
 }
 
@@ -352,7 +355,7 @@ mod tests {
         assert_eq!([PageLimit::parse("0"), PageLimit::parse("1001")], [None; 2]);
         assert_eq!(EventLimit::parse("0"), None);
         assert_eq!(KnownAt::parse("7"), Some(KnownAt::Position(Position::new(7))));
-        assert_eq!(KnownAt::parse("7d"), Some(KnownAt::Moment(Moment::Before(Duration::from_secs(604_800)))));
+        assert_eq!(KnownAt::parse("7d"), Some(KnownAt::Moment(Moment::Before(Duration::from_hours(168)))));
     }
 
     #[test]
@@ -360,7 +363,8 @@ mod tests {
         for column in Column::ALL {
             let name = column.as_str();
             assert!(TenantSort::FORM.contains(name), "{name}");
-            let (up, down) = (TenantSort::parse(name).unwrap(), TenantSort::parse(&format!("-{name}")).unwrap());
+            let (up, down) =
+                (TenantSort::parse(name).unwrap(), TenantSort::parse(&format!("-{name}")).unwrap());
             assert_eq!((up.column, up.descending), (column, false));
             assert_eq!((down.column, down.descending), (column, true));
         }

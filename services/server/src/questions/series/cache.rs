@@ -1,15 +1,15 @@
 //! Rows of series that were counted before. Only rows of periods that are over are kept; the views say whether one
 //! still holds.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
 use lastseen_event::Position;
-use lastseen_projections::{Before, Day, Period, Scope, TypeSet};
+use lastseen_projections::{Before, Day, Period, Scope, SeriesRow, TypeSet};
 use parking_lot::Mutex;
 
-use super::SeriesRow;
 use crate::questions::span::Span;
 
 /// Rows kept, about 100 bytes each; then the series that was asked for longest ago makes room.
@@ -115,8 +115,8 @@ impl SeriesCache {
         }
         let mut inner = self.0.lock();
         let key = Key::new(of, span);
-        if !inner.series.contains_key(&key) {
-            inner.series.insert(key, Series::default());
+        if let Entry::Vacant(vacant) = inner.series.entry(key) {
+            vacant.insert(Series::default());
             inner.rows += SERIES_ROWS;
         }
         inner.touch(key);
@@ -163,7 +163,9 @@ mod tests {
 
     fn rows(days: i32) -> impl Iterator<Item = CachedRow> {
         (0..days).map(|day| {
-            let row = SeriesRow::empty(Day::new(day)..=Day::new(day));
+            let days = Day::new(day)..=Day::new(day);
+            let [active, new, returning, resurrected, dormant] = [0; 5];
+            let row = SeriesRow { days, active, wau: None, mau: None, new, returning, resurrected, dormant };
             CachedRow { row, position: Position::new(1) }
         })
     }
@@ -186,7 +188,8 @@ mod tests {
         assert_eq!(cache.rows(of(0), &span(days)).len(), 1_000, "it was asked for since");
         let inner = cache.0.lock();
         assert!(inner.rows <= ROWS_MAX);
-        assert_eq!(inner.rows, inner.series.values().map(|series| series.rows.len() + SERIES_ROWS).sum());
+        let rows: usize = inner.series.values().map(|series| series.rows.len() + SERIES_ROWS).sum();
+        assert_eq!(inner.rows, rows);
         assert_eq!(inner.by_age.len(), inner.series.len());
     }
 

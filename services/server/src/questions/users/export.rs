@@ -78,8 +78,8 @@ impl Questions {
         }
         let members: Vec<_> = found.into_iter().map(|(_, member)| member).collect();
         permit.memory().shrink_to(members.len() * size_of::<MemberOrdinal>());
-        let _memory = permit.into_memory();
-        Ok(UsersExport { questions: self, source, members, sent: 0, position, since, _memory })
+        let memory = permit.into_memory();
+        Ok(UsersExport { questions: self, source, members, sent: 0, position, since, _memory: memory })
     }
 
     /// Sorts users by name. Names are copied a turn at a time, so the writer never waits for a sort.

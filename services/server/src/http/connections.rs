@@ -1,0 +1,136 @@
+//! Connections: accepted up to a cap, served by hyper within limits of time, ended in order.
+//!
+//! 1. `room` has the seats: at the cap the longest idle makes room, and a few spare seats are for health;
+//! 2. `connection` is the task of one: it watches hyper, the peer, the clock and what the room says;
+//! 3. `socket` is the transport, `words` keeps back the bare answers of hyper, `exchange` is their common state;
+//! 4. `descriptors` keeps the cap below the limit of the system, `refusals` counts who was not served.
+//!
+//! HTTP/1 only. HTTP/2 would be a second builder beside [`Serving::http`], chosen when TLS has agreed on it.
+
+mod connection;
+mod descriptors;
+mod exchange;
+mod refusals;
+mod room;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::io::{Error, ErrorKind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use self::connection::Serving;
+use self::refusals::Refusals;
+use self::room::{Admission, Order, Room};
+use crate::{ConnectionLimits, tasks};
+
+/// Bytes of a head, with the line of its request. About as much of a body is read at once.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Pause after the system hands over no connection: trying at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Time for connections that were cut off to notice.
+const CUT_OFF_WITHIN: Duration = Duration::from_secs(1);
+
+/// Serves `router` on `listener` until `stop` resolves.
+///
+/// Then no connection is accepted, idle ones and those with half a head are closed at once, and requests
+/// under way have [`ConnectionLimits::drain_timeout`] to end. Returns how many connections had to be cut off.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    stop: impl Future<Output = ()>,
+) -> usize {
+    let room = Room::new(descriptors::connections_max(limits.connections_max));
+    let drain_timeout = limits.drain_timeout;
+    let mut http = http1::Builder::new();
+    // The limits of time are our own: hyper's does not tell an idle connection from half a head.
+    http.max_buf_size(HEAD_BYTES_MAX).max_header_size(HEAD_BYTES_MAX).header_read_timeout(None);
+    let serving = Arc::new(Serving { router, http, limits });
+    accept_until(stop, &listener, &room, &serving).await;
+    drop(listener);
+    room.tell(Order::Finish);
+    if tokio::time::timeout(drain_timeout, room.empty()).await.is_ok() {
+        return 0;
+    }
+    let cut_off = room.guests();
+    room.tell(Order::Leave);
+    // A handler that blocks its thread does not hold up the end.
+    let _ = tokio::time::timeout(CUT_OFF_WITHIN, room.empty()).await;
+    cut_off
+}
+
+async fn accept_until(
+    stop: impl Future<Output = ()>,
+    listener: &TcpListener,
+    room: &Arc<Room>,
+    serving: &Arc<Serving>,
+) {
+    let mut stop = pin!(stop);
+    let mut refusals = Refusals::default();
+    loop {
+        let due = refusals.due(Instant::now());
+        let tell_at = async move {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stop => return,
+            () = tell_at => {
+                refusals.tell(Instant::now());
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => receive(stream, room, serving, &mut refusals),
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                refusals.not_accepted(error);
+                // Mostly there are no descriptors left: this frees one.
+                room.make_room();
+                tokio::select! {
+                    () = &mut stop => return,
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                }
+            }
+        }
+    }
+}
+
+fn receive(stream: TcpStream, room: &Arc<Room>, serving: &Arc<Serving>, refusals: &mut Refusals) {
+    let place = match room.admit() {
+        Admission::Free(place) => place,
+        Admission::MadeRoom(place) => {
+            refusals.made_room();
+            place
+        }
+        Admission::Spare(place) => {
+            refusals.refused();
+            place
+        }
+        Admission::Refused => return refusals.refused(),
+    };
+    tasks::task(connection::run(stream, place, serving.clone()));
+}
+
+/// Whether a connection was gone before it was accepted: the next one may be fine.
+fn is_of_the_peer(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+    )
+}

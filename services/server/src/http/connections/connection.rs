@@ -1,0 +1,284 @@
+//! One connection from its first byte to its end. Hyper speaks HTTP; this decides when it has to stop.
+
+use std::convert::Infallible;
+use std::future::{pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Request};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::exchange::{Answer, Asked, Exchange};
+use super::room::{Guest, Order, Place, Seat};
+use super::words::Words;
+use super::{socket, words};
+use crate::ConnectionLimits;
+use crate::http::problem::Problem;
+
+/// Paths that are answered also while all seats are taken.
+const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// A peer that was told the last word has this long to close its side: what it has sent meanwhile would
+/// otherwise reset the connection, and the last word with it.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// More than this is not read for that.
+const FAREWELL_BYTES_MAX: usize = 1024 * 1024;
+
+/// Everything that all connections have in common.
+pub(super) struct Serving {
+    pub(super) router: Router,
+    pub(super) http: http1::Builder,
+    pub(super) limits: ConnectionLimits,
+}
+
+/// Why a connection ends.
+enum End {
+    /// Hyper has said the last word.
+    Answered,
+    /// Hyper could not read a head.
+    Unreadable,
+    /// Half a head has come.
+    HeadLate,
+    /// Nobody waits for anything, or nobody is there any more.
+    Quiet,
+    /// The peer takes nothing, or is cut off: what it was to get is thrown away.
+    Abandoned,
+}
+
+/// Serves `stream` to its end.
+pub(super) async fn run(stream: TcpStream, place: Place, serving: Arc<Serving>) {
+    socket::prepare(&stream);
+    let stream = Arc::new(stream);
+    let exchange = Arc::new(Exchange::default());
+    let end = drive(&stream, &place, (&serving, &exchange)).await;
+    let last_word = match end {
+        End::Quiet => return,
+        End::Abandoned => return socket::abandon(&stream),
+        End::Answered => None,
+        End::Unreadable => {
+            let bare = exchange.take_bare();
+            let problem = words::problem(&bare, exchange.is_line_too_long());
+            Some(words::last_answer(problem.into_response(), &bare).await)
+        }
+        End::HeadLate => {
+            let problem = Problem::late_head(serving.limits.head_timeout);
+            Some(words::last_answer(problem.into_response(), &[]).await)
+        }
+    };
+    let mut farewell = pin!(tokio::time::timeout(FAREWELL, farewell(&stream, last_word)));
+    place.idles();
+    poll_fn(|context| {
+        let polled = farewell.as_mut().poll(context).map(drop);
+        // Its seat is wanted. The last word itself was sent by the first poll.
+        if place.order(context) == Order::Leave { Poll::Ready(()) } else { polled }
+    })
+    .await;
+}
+
+async fn drive(stream: &Arc<TcpStream>, place: &Place, shared: (&Serving, &Arc<Exchange>)) -> End {
+    let (Serving { router, http, limits }, exchange) = shared;
+    let transport = Words::new(socket::Socket::new(stream.clone(), exchange.clone()), exchange.clone());
+    let service = Service {
+        router: TowerToHyperService::new(router.clone()),
+        exchange: exchange.clone(),
+        guest: place.guest().clone(),
+        seat: place.seat(),
+    };
+    let mut http = http.clone();
+    http.keep_alive(place.seat() == Seat::Full);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(transport), service));
+    let mut gone = pin!(socket::peer_gone(stream));
+    let mut timing = Pace::new(limits);
+    let mut alarm = pin!(sleep_until(timing.since + limits.head_timeout));
+    let mut finishing = false;
+    poll_fn(|context| {
+        let order = place.order(context);
+        // Before hyper: who was asked to leave begins nothing.
+        if order == Order::Leave {
+            return Poll::Ready(if exchange.is_owed() { End::Abandoned } else { End::Quiet });
+        }
+        if order == Order::Finish && !finishing {
+            finishing = true;
+            // What has come already may complete a request, whose answer is then owed.
+            if let Some(end) = hyper_end(connection.as_mut().poll(context)) {
+                return Poll::Ready(end);
+            }
+            connection.as_mut().graceful_shutdown();
+        }
+        if let Some(end) = hyper_end(connection.as_mut().poll(context)) {
+            return Poll::Ready(end);
+        }
+        if finishing && !exchange.is_owed() {
+            return Poll::Ready(End::Quiet);
+        }
+        if exchange.only_the_answer_is_missing() && gone.as_mut().poll(context).is_ready() {
+            return Poll::Ready(End::Quiet);
+        }
+        if !exchange.is_owed() {
+            place.idles();
+        }
+        timing.poll(context, alarm.as_mut(), exchange)
+    })
+    .await
+}
+
+/// Returns how hyper has ended; `None` while it goes on.
+fn hyper_end(polled: Poll<hyper::Result<()>>) -> Option<End> {
+    match polled {
+        Poll::Pending => None,
+        Poll::Ready(Ok(())) => Some(End::Answered),
+        Poll::Ready(Err(error)) if error.is_parse() => Some(End::Unreadable),
+        // The peer has gone, or a body of ours has broken off.
+        Poll::Ready(Err(error)) => {
+            tracing::debug!(%error, "a connection broke off");
+            Some(End::Quiet)
+        }
+    }
+}
+
+/// Sends the last word, ends the writing side and reads until the peer ends its own.
+async fn farewell(stream: &TcpStream, last_word: Option<Vec<u8>>) {
+    let mut left = last_word.as_deref().unwrap_or_default();
+    while !left.is_empty() {
+        match stream.try_write(left) {
+            Ok(bytes) => left = &left[bytes..],
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                if stream.writable().await.is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
+    }
+    if last_word.is_some() && socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write).is_err() {
+        return;
+    }
+    let (mut bytes, mut buffer) = (0, [0; 4096]);
+    while bytes < FAREWELL_BYTES_MAX && stream.readable().await.is_ok() {
+        match stream.try_read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) => bytes += read,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// State of a connection, as far as time is concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// A head is due.
+    Head,
+    /// Nothing is due.
+    Idle,
+    /// A request is under way. Its handler has limits of its own.
+    Busy,
+    /// Nothing could be written since the write of this number.
+    Blocked(u64),
+}
+
+/// Measures the time for which a connection has been in one phase.
+struct Pace<'a> {
+    limits: &'a ConnectionLimits,
+    phase: Phase,
+    since: Instant,
+}
+
+impl<'a> Pace<'a> {
+    fn new(limits: &'a ConnectionLimits) -> Self {
+        Self { limits, phase: Phase::Head, since: Instant::now() }
+    }
+
+    /// Waits until the connection has been at the same thing for too long.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        mut alarm: Pin<&mut Sleep>,
+        exchange: &Exchange,
+    ) -> Poll<End> {
+        let phase = match exchange.blocked_after() {
+            Some(writes) => Phase::Blocked(writes),
+            None if exchange.is_owed() => Phase::Busy,
+            None if exchange.is_head_due() => Phase::Head,
+            None => Phase::Idle,
+        };
+        if phase != self.phase {
+            (self.phase, self.since) = (phase, Instant::now());
+        }
+        let (limit, end) = match phase {
+            Phase::Busy => return Poll::Pending,
+            Phase::Head if exchange.is_head_begun() => (self.limits.head_timeout, End::HeadLate),
+            Phase::Head => (self.limits.head_timeout, End::Quiet),
+            Phase::Idle => (self.limits.idle_timeout, End::Quiet),
+            Phase::Blocked(_) => (self.limits.stall_timeout, End::Abandoned),
+        };
+        let due = self.since + limit;
+        // An alarm that comes too early is set again when it comes: cheaper than setting it for each request.
+        if alarm.deadline() > due {
+            alarm.as_mut().reset(due);
+        }
+        while alarm.as_mut().poll(context).is_ready() {
+            if Instant::now() >= due {
+                return Poll::Ready(end);
+            }
+            alarm.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+}
+
+/// The routes as hyper calls them.
+struct Service {
+    router: TowerToHyperService<Router>,
+    exchange: Arc<Exchange>,
+    guest: Arc<Guest>,
+    seat: Seat,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = axum::http::Response<Answer>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if !self.guest.is_to_begin() {
+            // The task ends the connection before it comes back here.
+            return Box::pin(pending());
+        }
+        self.exchange.asked(!request.body().is_end_stream());
+        let (exchange, guest) = (self.exchange.clone(), self.guest.clone());
+        if self.seat == Seat::Spare && !HEALTH.contains(&request.uri().path()) {
+            let refused = Problem::too_many_connections().into_response();
+            return Box::pin(async move { Ok(finished(refused, exchange, &guest)) });
+        }
+        let request = request.map(|body| {
+            if body.is_end_stream() {
+                Body::empty()
+            } else {
+                Body::new(Asked::new(Body::new(body), exchange.clone()))
+            }
+        });
+        let answer = self.router.call(request);
+        Box::pin(async move { answer.await.map(|response| finished(response, exchange, &guest)) })
+    }
+}
+
+fn finished(mut response: Response, exchange: Arc<Exchange>, guest: &Guest) -> axum::http::Response<Answer> {
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // The task may not have told hyper yet.
+    if guest.is_to_finish() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response.map(|body| Answer::new(body, exchange))
+}
