@@ -37,7 +37,6 @@ use tokio::sync::{oneshot, watch};
 use self::fold::{Fold, Work};
 use self::health::{Health, Standstill};
 use self::live::Live;
-pub(crate) use self::live::SharedViews;
 pub(crate) use self::reading::Reading;
 use self::rebuild::Rebuilds;
 use self::snapshot::Snapshot;

@@ -1,5 +1,6 @@
 //! A publisher, a dashboard and a probe of health, alone and beside those who ask for too much:
-//! `cargo bench -p lastseen --bench overload [-- --seconds N --tenants N --users N --before BINARY]`.
+//! `cargo bench -p lastseen --bench overload
+//! [-- --seconds N --tenants N --users N --only siege|persons|memory --binary PATH --before PATH,PATH]`.
 //!
 //! Each scenario runs against the binary just built and, with `--before`, against another one, in turns. Only figures of
 //! one run beside each other mean anything, so nothing here asserts anything about time.
@@ -16,6 +17,7 @@
 #[path = "../harness/lib.rs"]
 mod harness;
 mod hostile;
+mod memory;
 mod persons;
 mod probes;
 
@@ -33,10 +35,33 @@ fn main() {
     let span = Duration::from_secs(arguments::number("--seconds").unwrap_or(10).into());
     let tenants = arguments::number("--tenants").unwrap_or(500_000);
     let users = arguments::number("--users").unwrap_or(500_000);
-    let before = arguments::value("--before");
-    let mut binaries = vec![("now", BINARY.to_owned())];
-    binaries.extend(before.map(|before| ("before", before)));
+    let mut binaries =
+        vec![("now".to_owned(), arguments::value("--binary").unwrap_or_else(|| BINARY.to_owned()))];
+    let others = arguments::value("--before").unwrap_or_default();
+    binaries.extend(
+        others.split(',').filter(|path| !path.is_empty()).map(|path| (name_of(path), path.to_owned())),
+    );
+    let only = arguments::value("--only");
+    let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
 
+    if wanted("siege") {
+        siege(&binaries, (tenants, users, span));
+    }
+    if wanted("persons") {
+        persons::compare(&binaries, span);
+    }
+    if wanted("memory") {
+        memory::compare(&binaries, span);
+    }
+}
+
+/// The last part of a path: what a row calls a binary.
+fn name_of(path: &str) -> String {
+    Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Measures every scenario against every binary.
+fn siege(binaries: &[(String, String)], (tenants, users, span): (u32, u32, Duration)) {
     println!("{tenants} tenants of one user, one of {users}; {span:?} a row; ms at the client\n");
     println!(
         "{:<34} {:<7} {:>10} {:>17} {:>17} {:>17} {:>17} {:>9}",
@@ -50,11 +75,10 @@ fn main() {
         "MiB"
     );
     for scenario in Scenario::ALL {
-        for (name, binary) in &binaries {
+        for (name, binary) in binaries {
             row(scenario, name, binary, (tenants, users, span));
         }
     }
-    persons::compare(&binaries, span);
 }
 
 /// Measures one scenario against a fresh server.
@@ -80,6 +104,5 @@ fn row(scenario: Scenario, name: &str, binary: &str, (tenants, users, span): (u3
         outcome,
         format!("{rest}..{}", mib(peak)),
     );
-    let _: &Path = directory.path();
     server.kill9();
 }

@@ -14,7 +14,7 @@ const TURNS: u32 = 3;
 /// Events of a request.
 const BATCH: usize = 5_000;
 
-pub(crate) fn compare(binaries: &[(&str, String)], span: Duration) {
+pub(crate) fn compare(binaries: &[(String, String)], span: Duration) {
     println!(
         "\n{TENANTS} tenants of {USERS} users, logins of random members in batches of {BATCH}, events/s"
     );
