@@ -1,13 +1,15 @@
 //! A publisher, a dashboard and a probe of health, each on a thread of its own with a connection of its own.
 
 use std::fmt::Write as _;
+use std::io::{self, Read, Write as _};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lastseen_tests::Server;
 use lastseen_tests::instant::{now, rfc3339};
 
-use crate::harness::connection::Connection;
+use crate::harness::connection::is_whole;
 use crate::harness::latency::Latencies;
 use crate::harness::load::Load;
 
@@ -23,7 +25,7 @@ pub(crate) struct Probes {
 
 /// Publishes the first event of every member: tenants of one user each, and a tenant of many.
 pub(crate) fn fill(server: &Server, tenants: u32, users: u32) {
-    let of_tenants = (0..tenants).map(|tenant| (format!("tenant{tenant}"), "only".to_owned()));
+    let of_tenants = (0..tenants).map(|tenant| (format!("tenant{tenant}"), format!("only{tenant}")));
     let of_users = (0..users).map(|user| ("large".to_owned(), format!("user{user}")));
     publish_all(server, 1, of_tenants.chain(of_users));
 }
@@ -74,19 +76,30 @@ pub(crate) fn probe(address: &str, span: Duration) -> Probes {
 
 /// Sends a request every [`EVERY`], in an open loop; latencies count from when each was due.
 fn ask(address: &str, span: Duration, request: impl Fn(usize) -> Vec<u8>) -> Load {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let mut connection = Connection::open(address).await.expect("the server listens");
-        let (mut all, started) = (Vec::new(), Instant::now());
-        for number in 0.. {
-            let due = started + EVERY * number;
-            if due > started + span {
-                break;
-            }
-            tokio::time::sleep_until(due.into()).await;
-            connection.round_trip(&request(number as usize)).await.expect("the server answers 200");
-            all.push(due.elapsed());
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    stream.set_nodelay(true).expect("a socket takes its options");
+    let (mut all, started) = (Vec::new(), Instant::now());
+    for number in 0.. {
+        let due = started + EVERY * number;
+        if due > started + span {
+            break;
         }
-        Load { latencies: Latencies::new(all), elapsed: started.elapsed() }
-    })
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        round_trip(&mut stream, &request(number as usize)).expect("the server answers 200");
+        all.push(due.elapsed());
+    }
+    Load { latencies: Latencies::new(all), elapsed: started.elapsed() }
+}
+
+fn round_trip(stream: &mut TcpStream, request: &[u8]) -> io::Result<()> {
+    stream.write_all(request)?;
+    let (mut answer, mut part) = (Vec::new(), [0; 4096]);
+    while !is_whole(&answer)? {
+        let read = stream.read(&mut part)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        answer.extend_from_slice(&part[..read]);
+    }
+    Ok(())
 }
