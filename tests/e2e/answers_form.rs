@@ -105,7 +105,11 @@ fn a_fixed_answer_is_asked_about_by_its_tag() {
         for held in [&tag, strong, "*", &format!("\"x\", {tag}"), &format!("{strong} , \"y\"")] {
             let again = client.get_with(path, &[("if-none-match", held)]);
             assert_eq!((again.status, again.text()), (304, String::new()), "{path} {held}");
-            assert_eq!((again.header("etag"), again.header("cache-control")), (tag.as_str(), "no-cache"), "{path}");
+            assert_eq!(
+                (again.header("etag"), again.header("cache-control")),
+                (tag.as_str(), "no-cache"),
+                "{path}"
+            );
         }
         for other in ["\"x\"", "", &tag.replace('"', ""), &format!("W/\"x{}\"", strong.trim_matches('"'))] {
             let again = client.get_with(path, &[("if-none-match", other)]);
@@ -212,7 +216,10 @@ fn one_tag_never_stands_for_two_answers_while_events_come() {
         }
         for event in 0..EVENTS {
             let at = micros("2023-12-24T12:00:00Z") + event * SECOND;
-            client.publish(&[events.login(("acme", "u1"), at), events.login(("acme", &format!("n{event}")), at)]);
+            client.publish(&[
+                events.login(("acme", "u1"), at),
+                events.login(("acme", &format!("n{event}")), at),
+            ]);
             ask_all();
         }
         stop.store(true, Ordering::Relaxed);
@@ -282,7 +289,11 @@ fn answers_are_packed_as_the_request_accepts_it() {
             ("", ""),
         ] {
             let answer = client.get_with(path, &[("accept-encoding", accepted)]);
-            assert_eq!((answer.status, answer.header("content-encoding")), (200, encoding), "{path} {accepted}");
+            assert_eq!(
+                (answer.status, answer.header("content-encoding")),
+                (200, encoding),
+                "{path} {accepted}"
+            );
             if path != series {
                 assert_eq!(unpacked(&answer), plain.body, "{path} {accepted}");
             } else if let Ok(series) = serde_json::from_slice(&unpacked(&answer)) {
@@ -385,8 +396,14 @@ fn a_date_is_its_first_instant_and_a_time_before_now_is_told_as_the_instant_it_w
         assert_eq!(absolute, relative, "{path}: what it was told as is the same question");
     }
     let total = |query: &str| client.ask(&format!("/v1/summary?{query}"))["total_users"].as_u64().unwrap();
-    assert_eq!([total("as_of=2023-12-20"), total("as_of=2023-12-21"), total("as_of=2100-01-01")], [28, 42, 43]);
-    assert_eq!([total("known_at=1h"), total("known_at=2020-01-01"), total("known_at=2100-01-01")], [0, 0, 43]);
+    assert_eq!(
+        [total("as_of=2023-12-20"), total("as_of=2023-12-21"), total("as_of=2100-01-01")],
+        [28, 42, 43]
+    );
+    assert_eq!(
+        [total("known_at=1h"), total("known_at=2020-01-01"), total("known_at=2100-01-01")],
+        [0, 0, 43]
+    );
     assert_eq!(total("known_at=2"), 2, "a number is a position");
     let previous = client.ask("/v1/summary?as_of=2023-12-21&window=1d&compare=previous");
     assert_eq!(previous["previous"]["total_users"], 28);
@@ -402,7 +419,10 @@ fn a_date_is_its_first_instant_and_a_time_before_now_is_told_as_the_instant_it_w
     assert_eq!([replayed("recorded_since=2020-01-01"), replayed("recorded_before=2020-01-01")], [43, 0]);
     assert_eq!([replayed("occurred_since=1h"), replayed("occurred_before=1h")], [1, 42]);
     assert_eq!(replayed("occurred_since=2023-12-19&occurred_before=2023-12-20"), 24);
-    assert_eq!(replayed("occurred_since=2023-12-20T12:00:00Z&occurred_before=2023-12-20T12:00:00.000001Z"), 3);
+    assert_eq!(
+        replayed("occurred_since=2023-12-20T12:00:00Z&occurred_before=2023-12-20T12:00:00.000001Z"),
+        3
+    );
     assert_eq!(replayed("occurred_since=2023-12-20T12:00:00Z&occurred_before=2023-12-20T12:00:00Z"), 0);
 }
 
@@ -411,7 +431,8 @@ fn a_time_before_now_stays_that_of_the_first_page() {
     let (server, _data, _) = server();
     let client = server.client();
     for list in ["/v1/tenants", "/v1/tenants/acme/users"] {
-        for query in ["as_of=1d&limit=1", "known_at=1us&limit=1", "as_of=1s&known_at=1us&limit=1", "limit=1"] {
+        for query in ["as_of=1d&limit=1", "known_at=1us&limit=1", "as_of=1s&known_at=1us&limit=1", "limit=1"]
+        {
             let first = client.ask(&format!("{list}?{query}"));
             let cursor = first["next_cursor"].as_str().unwrap();
             let next = client.ask(&format!("{list}?cursor={cursor}"));
@@ -534,7 +555,10 @@ fn an_answer_lists_the_first_hundred_faults_and_counts_all() {
         assert_eq!(problem["detail"], "70000 faults; nothing of the request was stored");
         let listed = errors(&problem);
         assert_eq!(listed.len(), 100, "{content_type}");
-        assert!(listed.iter().enumerate().all(|(at, (index, _))| *index == (at / FAULTS) as u64), "{listed:?}");
+        assert!(
+            listed.iter().enumerate().all(|(at, (index, _))| *index == (at / FAULTS) as u64),
+            "{listed:?}"
+        );
         assert!(answer.body.len() < 32 * 1024, "{} bytes", answer.body.len());
     }
     // Whoever asks for the good ones to be stored is told of every bad one.
@@ -583,7 +607,9 @@ fn faults_that_only_the_log_finds_are_listed_and_counted_with_the_others() {
     assert_eq!(problem["errors_total"], TAKEN * 5);
     assert_eq!(problem["detail"], "750 faults; nothing of the request was stored");
     let expected: Vec<_> = (0..100_u64)
-        .map(|at| (at / 5 * 2 + u64::from(at % 5 == 4), if at % 5 == 4 { "id_conflict" } else { "missing_field" }))
+        .map(|at| {
+            (at / 5 * 2 + u64::from(at % 5 == 4), if at % 5 == 4 { "id_conflict" } else { "missing_field" })
+        })
         .collect();
     assert_eq!(errors(&problem), expected, "the first by index, whoever found them");
 

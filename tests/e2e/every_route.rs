@@ -89,13 +89,16 @@ fn values(form: &str) -> (Option<&'static str>, &'static [&'static str]) {
             (Some("7d"), &["30", "0d", "30 d", "30D", "36501d", "1y"])
         }
         "an RFC 3339 instant (2026-01-06T16:00:00Z), a date (2026-01-06: its first instant) or a time before \
-         now (90d)" => (Some("2024-01-31"), &["2026-1-6", "2026-02-30", "2026-01-06T16:00:00", "yesterday", "7"]),
+         now (90d)" => {
+            (Some("2024-01-31"), &["2026-1-6", "2026-02-30", "2026-01-06T16:00:00", "yesterday", "7"])
+        }
         "a position (an integer), an RFC 3339 instant, a date or a time before now (90d)" => {
             (Some("1"), &["2026-1-6", "yesterday", "0d"])
         }
-        "a comma list of login, token_refresh, tenant_switch, signup_complete" => {
-            (Some("login,token_refresh"), &["logout", "estimated_activity", "user_created", "Login", "login,"])
-        }
+        "a comma list of login, token_refresh, tenant_switch, signup_complete" => (
+            Some("login,token_refresh"),
+            &["logout", "estimated_activity", "user_created", "Login", "login,"],
+        ),
         "a comma list of event types such as login,user_deleted" => {
             (Some("user_deleted,login"), &["logout", "Login", "login,,user_deleted"])
         }
@@ -110,10 +113,14 @@ fn values(form: &str) -> (Option<&'static str>, &'static [&'static str]) {
         "an integer of at least 1" => (Some("1"), &["0", "0x1"]),
         "an integer from 1 to 1000" => (Some("7"), &["0", "1001"]),
         "a date such as 2026-01-31" => (Some("2024-01-31"), &["2026-1-1", "2026-02-30", "today", "7d"]),
-        "an IANA time zone such as UTC or Europe/Berlin" => (Some("Asia/Kolkata"), &["+01:00", "Europe/Berln"]),
+        "an IANA time zone such as UTC or Europe/Berlin" => {
+            (Some("Asia/Kolkata"), &["+01:00", "Europe/Berln"])
+        }
         "day, week or month" => (Some("month"), &["year", "Week", "days"]),
         "week or month" => (Some("month"), &["day", "Week", "year"]),
-        "last_seen_at or -last_seen_at" => (Some("last_seen_at"), &["user_id", "+last_seen_at", "--last_seen_at"]),
+        "last_seen_at or -last_seen_at" => {
+            (Some("last_seen_at"), &["user_id", "+last_seen_at", "--last_seen_at"])
+        }
         "tenant_id, total_users, pending_users, never_seen_users, active_users, observed_users, estimated_users, \
          inactive_users, deleted_users, or one of them after a -" => {
             (Some("-tenant_id"), &["name", "last_seen_at", "+total_users", "observed"])
@@ -190,7 +197,10 @@ fn every_parameter_of_every_route_is_refused_by_name_where_it_has_not_its_form()
                 let query = format!("{name}={}&{name}={}", path_segment(&good), path_segment(again));
                 let problem = ask(client, &route, &format!("{to}?{query}"));
                 let problem = problem.problem(400, "invalid_parameter", &of);
-                assert_eq!((&problem["field"], &problem["detail"]), (&json!(name), &json!("expected this parameter once")));
+                assert_eq!(
+                    (&problem["field"], &problem["detail"]),
+                    (&json!(name), &json!("expected this parameter once"))
+                );
             }
         }
     }
@@ -201,14 +211,27 @@ fn every_route_refuses_a_parameter_that_it_does_not_know() {
     let (server, _data) = server();
     for route in routes() {
         let names: Vec<&str> = route.params.iter().map(|(name, _)| *name).collect();
-        let mut unknown = vec!["x".to_owned(), String::new(), " ".to_owned(), "☃".to_owned(), "a[]".to_owned()];
-        unknown.extend(names.iter().flat_map(|name| [name.to_uppercase(), format!("{name}_"), format!(" {name}")]));
+        let mut unknown =
+            vec!["x".to_owned(), String::new(), " ".to_owned(), "☃".to_owned(), "a[]".to_owned()];
+        unknown.extend(
+            names.iter().flat_map(|name| [name.to_uppercase(), format!("{name}_"), format!(" {name}")]),
+        );
         // Of other routes, and of earlier days.
         unknown.extend(
-            ["type", "recorded_until", "occurred_until", "state", "compare", "window", "tz", "events", "on_invalid"]
-                .into_iter()
-                .filter(|name| !names.contains(name))
-                .map(str::to_owned),
+            [
+                "type",
+                "recorded_until",
+                "occurred_until",
+                "state",
+                "compare",
+                "window",
+                "tz",
+                "events",
+                "on_invalid",
+            ]
+            .into_iter()
+            .filter(|name| !names.contains(name))
+            .map(str::to_owned),
         );
         let detail = match names.join(", ") {
             none if none.is_empty() => "this route takes no parameters".to_owned(),
@@ -310,7 +333,9 @@ fn every_name_in_a_path_is_known_or_a_problem() {
                 let to = filled(&route.path.replace(place, segment)) + query_of(&route);
                 ask(server.client(), &route, &to)
             };
-            for unknown in ["nobody", "ACME", "acme%20", "%00", "null", "%F0%9F%98%80", "a%2Fb", &"x".repeat(200)] {
+            for unknown in
+                ["nobody", "ACME", "acme%20", "%00", "null", "%F0%9F%98%80", "a%2Fb", &"x".repeat(200)]
+            {
                 let of = format!("{} {} of {unknown}", route.method, route.path);
                 assert_eq!(asked(unknown).problem(404, code, &of)["field"], name, "{of}");
             }
@@ -352,7 +377,8 @@ fn every_other_method_is_refused_with_those_that_are_allowed() {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY", "BREW", "get"] {
             if !allowed.contains(method) {
                 let of = format!("{method} {path}");
-                let answer = client.send(method, path, &[], b"").unwrap_or_else(|error| panic!("{of}: {error}"));
+                let answer =
+                    client.send(method, path, &[], b"").unwrap_or_else(|error| panic!("{of}: {error}"));
                 answer.problem(405, "method_not_allowed", &of);
                 assert_eq!(set(answer.header("allow")), allowed, "{of}");
             }
@@ -371,7 +397,8 @@ fn every_other_method_is_refused_with_those_that_are_allowed() {
 fn headers(answer: &Answer) -> BTreeSet<(String, String)> {
     let all = answer.headers.iter();
     let all = all.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
-    all.filter(|(name, _)| !["date", "transfer-encoding", "content-length"].contains(&name.as_str())).collect()
+    all.filter(|(name, _)| !["date", "transfer-encoding", "content-length"].contains(&name.as_str()))
+        .collect()
 }
 
 /// HEAD says what GET says, but for the body.

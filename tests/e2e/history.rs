@@ -26,7 +26,10 @@ fn an_observed_event_beats_every_estimate_from_its_instant_on() {
     assert_eq!(ada["first_seen_at"], rfc3339(start + 10 * DAY));
     let bob = comparable(&client.ask("/v1/tenants/acme/users/bob"));
     assert_eq!(bob["last_seen_at"], rfc3339(start + 6 * DAY), "the greatest estimate");
-    assert_eq!((&bob["last_seen_type"], &bob["last_seen_provenance"]), (&"estimated_activity".into(), &"estimated".into()));
+    assert_eq!(
+        (&bob["last_seen_type"], &bob["last_seen_provenance"]),
+        (&"estimated_activity".into(), &"estimated".into())
+    );
     assert_eq!(bob["confirmed"], true, "an estimate is of a confirmed member");
 
     for (day, query, expected) in [

@@ -162,7 +162,8 @@ fn csv_has_the_columns_and_the_rows_of_the_list() {
         let columns: Vec<_> = reader.headers().unwrap().iter().map(str::to_owned).collect();
         let mut expected: Vec<_> =
             client.ask(&format!("{USERS}/m")).as_object().unwrap().keys().cloned().collect();
-        expected.retain(|field| !["position", "definition", "window", "as_of", "at"].contains(&field.as_str()));
+        expected
+            .retain(|field| !["position", "definition", "window", "as_of", "at"].contains(&field.as_str()));
         let mut sorted = columns.clone();
         sorted.sort();
         expected.sort();
@@ -221,7 +222,8 @@ fn assert_lengths(client: &Client, scope: &str, query: &str) {
         assert_eq!(named, user_ids(&users), "{path} as CSV");
         assert_eq!(vec![users.len() as u64], numbers(&summary, &[name]), "{path}");
         if name == "active_users" {
-            let by = |word: &str| users.iter().filter(|user| user["last_seen_provenance"] == word).count() as u64;
+            let by =
+                |word: &str| users.iter().filter(|user| user["last_seen_provenance"] == word).count() as u64;
             let counts = numbers(&summary, &["observed_users", "estimated_users"]);
             assert_eq!(counts, [by("observed"), by("estimated")], "{path}");
         }

@@ -88,12 +88,14 @@ fn other_questions_beyond_the_places_are_told_to_come_again() {
     const ROUNDS: usize = 40;
     let (server, _data) = server(&["--scans", "1", "--waiting", "1", "--question-wait", "1s"]);
     let client = server.client();
-    let words = ["too many questions of this kind are waiting", "no place became free for this question in time"];
+    let words =
+        ["too many questions of this kind are waiting", "no place became free for this question in time"];
     let mut all = [0, 0];
     for round in 0..ROUNDS {
         // Cold ones, each of them another.
-        let paths: Vec<_> =
-            (0..ASKERS).map(|asker| format!("/v1/summary?types=login&known_at={}", 80_000 + round * 100 + asker)).collect();
+        let paths: Vec<_> = (0..ASKERS)
+            .map(|asker| format!("/v1/summary?types=login&known_at={}", 80_000 + round * 100 + asker))
+            .collect();
         for (answer, path) in at_once(client, &paths).iter().zip(&paths) {
             if answer.status == 200 {
                 all[0] += 1;
@@ -143,7 +145,8 @@ fn a_download_waits_for_a_place_and_not_for_ever() {
     }
     drop(held);
     // The place of who has left is free again.
-    let free = eventually(Duration::from_mins(1), || (client.get("/v1/events?limit=1").status == 200).then_some(()));
+    let free =
+        eventually(Duration::from_mins(1), || (client.get("/v1/events?limit=1").status == 200).then_some(()));
     assert!(free.is_some(), "{}", server.stderr());
     // A HEAD holds none.
     for _ in 0..20 {
@@ -165,7 +168,10 @@ fn a_waiting_download_begins_when_a_place_is_free() {
         held.read_to_end(&mut rest).unwrap();
         assert_eq!(rest.iter().filter(|byte| **byte == b'\n').count() as u64, git_activity::EVENTS);
         let answer = waiting.join().unwrap();
-        assert_eq!((answer.status, answer.text().lines().count() as u64), (200, git_activity::EVENTS - 85_000));
+        assert_eq!(
+            (answer.status, answer.text().lines().count() as u64),
+            (200, git_activity::EVENTS - 85_000)
+        );
     });
 }
 
@@ -184,7 +190,9 @@ fn whoever_leaves_while_waiting_keeps_nobody_out() {
     let answered = thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             // As soon as the server has seen that the others are gone.
-            eventually(Duration::from_mins(1), || Some(client.get("/v1/events?limit=1")).filter(|it| it.status == 200))
+            eventually(Duration::from_mins(1), || {
+                Some(client.get("/v1/events?limit=1")).filter(|it| it.status == 200)
+            })
         });
         drop(held);
         waiting.join().unwrap()

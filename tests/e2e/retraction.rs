@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use lastseen_tests::instant::{self, DAY, MINUTE};
-use lastseen_tests::{Answer, Client, Events, Model, Process, Question, Seeded, Server, eventually, git_activity};
+use lastseen_tests::{
+    Answer, Client, Events, Model, Process, Question, Seeded, Server, eventually, git_activity,
+};
 use serde_json::{Value, json};
 
 use crate::BINARY;
@@ -516,7 +518,8 @@ fn scripted(answers: Vec<(&'static str, String)>) -> (String, thread::JoinHandle
     let asked = thread::spawn(move || {
         let answer = |(status, body): (&str, String)| {
             let (stream, _) = listener.accept().unwrap();
-            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            let mut lines =
+                BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
             let request = lines.next().unwrap();
             assert!(lines.count() > 0, "a head");
             let head = "content-type: application/json\r\nconnection: close";
@@ -532,7 +535,10 @@ fn scripted(answers: Vec<(&'static str, String)>) -> (String, thread::JoinHandle
 #[test]
 fn the_command_asks_again_when_events_of_the_batch_came_in_between() {
     let told = |state: &str, events: u32| {
-        ("200 OK", json!({"batch": "a b", "state": state, "events": events, "types": {}, "position": 9}).to_string())
+        (
+            "200 OK",
+            json!({"batch": "a b", "state": state, "events": events, "types": {}, "position": 9}).to_string(),
+        )
     };
     let changed = || {
         let problem = json!({"code": "count_changed", "detail": "the batch has another number of events"});

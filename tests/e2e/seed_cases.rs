@@ -142,7 +142,10 @@ fn login_refresh_switch_and_signup_each_move_last_seen_at() {
         client.publish(&[events.of(event_type, ("acme", "ada"), at)]);
         let ada = client.ask("/v1/tenants/acme/users/ada");
         assert_eq!(ada["last_seen_at"].as_str().map(micros), Some(at), "{event_type}");
-        assert_eq!((&ada["last_seen_type"], &ada["last_seen_provenance"]), (&event_type.into(), &"observed".into()));
+        assert_eq!(
+            (&ada["last_seen_type"], &ada["last_seen_provenance"]),
+            (&event_type.into(), &"observed".into())
+        );
         assert_eq!(ada["status"], "active");
         assert_eq!(ada["active_until"].as_str().map(micros), Some(at + 30 * DAY));
         // An older one of the same kind arrives late and moves nothing.

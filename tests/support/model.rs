@@ -81,7 +81,8 @@ impl Model {
         let present: Vec<_> = users.iter().filter(|user| user["status"] != "deleted").collect();
         let with_status = |status: &str| users.iter().filter(|user| user["status"] == status).count();
         let active: Vec<_> = users.iter().filter(|user| user["status"] == "active").collect();
-        let provenance = |word: &str| active.iter().filter(|user| user["last_seen_provenance"] == word).count();
+        let provenance =
+            |word: &str| active.iter().filter(|user| user["last_seen_provenance"] == word).count();
         let distinct = |users: &[&Value], field: &str| {
             users.iter().map(|user| user[field].as_str()).collect::<BTreeSet<_>>().len()
         };

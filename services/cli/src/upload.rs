@@ -200,8 +200,8 @@ impl Uploader {
         notice: impl FnMut(&str),
     ) -> anyhow::Result<Found<T>> {
         let url = format!("{}{path}", self.server);
-        let answered = self
-            .until_answered(notice, || Self::whole(self.authorized(self.agent.get(&url)).call(), &url))?;
+        let answered =
+            self.until_answered(notice, || Self::whole(self.authorized(self.agent.get(&url)).call(), &url))?;
         found(&url, answered)
     }
 

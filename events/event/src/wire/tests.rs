@@ -144,7 +144,8 @@ fn the_first_faults_are_kept_and_all_are_counted() {
 
 #[test]
 fn what_is_no_json_is_told_in_words_for_publishers() {
-    let text = |line: &str| decode_ndjson(line.as_bytes(), latest(), FaultsKept::All).unwrap().faults.remove(0);
+    let text =
+        |line: &str| decode_ndjson(line.as_bytes(), latest(), FaultsKept::All).unwrap().faults.remove(0);
     for (line, detail) in [
         ("nope", "this is not JSON at line 1, column 2"),
         ("{\"id\":", "the JSON ends too early at line 1, column 6"),
@@ -153,7 +154,11 @@ fn what_is_no_json_is_told_in_words_for_publishers() {
         ("7", "expected an event object, found integer `7` at line 1, column 1"),
     ] {
         let fault = text(line);
-        assert_eq!((fault.code, fault.field, fault.detail.as_str()), (FaultCode::InvalidJson, None, detail), "{line}");
+        assert_eq!(
+            (fault.code, fault.field, fault.detail.as_str()),
+            (FaultCode::InvalidJson, None, detail),
+            "{line}"
+        );
     }
     for (body, detail) in [
         ("[1", "the JSON ends too early at line 1, column 2"),
@@ -162,7 +167,11 @@ fn what_is_no_json_is_told_in_words_for_publishers() {
         ("null", "expected an object or an array, found null"),
     ] {
         let error = decode_json(body.as_bytes(), latest(), FaultsKept::All).unwrap_err();
-        assert_eq!(error.to_string(), format!("expected one event object or an array of them: {detail}"), "{body}");
+        assert_eq!(
+            error.to_string(),
+            format!("expected one event object or an array of them: {detail}"),
+            "{body}"
+        );
     }
 }
 
@@ -175,16 +184,31 @@ fn a_huge_event_is_refused_before_it_is_read() {
 #[test]
 fn bodies_that_cannot_be_read_fail_as_a_whole() {
     for empty in ["", " \n\t", "[]", " [ ] "] {
-        assert!(matches!(decode_json(empty.as_bytes(), latest(), FaultsKept::All), Err(BodyError::Empty)), "{empty:?}");
+        assert!(
+            matches!(decode_json(empty.as_bytes(), latest(), FaultsKept::All), Err(BodyError::Empty)),
+            "{empty:?}"
+        );
     }
     assert!(matches!(decode_ndjson(b"\n\r\n \n", latest(), FaultsKept::All), Err(BodyError::Empty)));
     for bad in ["{", "nope", "[{}", "3", "\"x\"", "null", "[1]x", "{} {}", "[\"\u{1}\"]"] {
-        assert!(matches!(decode_json(bad.as_bytes(), latest(), FaultsKept::All), Err(BodyError::InvalidJson(_))), "{bad}");
+        assert!(
+            matches!(decode_json(bad.as_bytes(), latest(), FaultsKept::All), Err(BodyError::InvalidJson(_))),
+            "{bad}"
+        );
     }
     let lines = format!("{GOOD}\n").repeat(REQUEST_EVENTS_MAX);
-    assert_eq!(decode_ndjson(lines.as_bytes(), latest(), FaultsKept::All).unwrap().batch.len(), REQUEST_EVENTS_MAX);
+    assert_eq!(
+        decode_ndjson(lines.as_bytes(), latest(), FaultsKept::All).unwrap().batch.len(),
+        REQUEST_EVENTS_MAX
+    );
     let lines = lines + GOOD;
-    assert!(matches!(decode_ndjson(lines.as_bytes(), latest(), FaultsKept::All), Err(BodyError::TooManyEvents)));
+    assert!(matches!(
+        decode_ndjson(lines.as_bytes(), latest(), FaultsKept::All),
+        Err(BodyError::TooManyEvents)
+    ));
     let array = format!("[{}]", vec!["1"; REQUEST_EVENTS_MAX + 1].join(","));
-    assert!(matches!(decode_json(array.as_bytes(), latest(), FaultsKept::All), Err(BodyError::TooManyEvents)));
+    assert!(matches!(
+        decode_json(array.as_bytes(), latest(), FaultsKept::All),
+        Err(BodyError::TooManyEvents)
+    ));
 }
