@@ -54,7 +54,7 @@ FROM days LEFT JOIN counted ON date BETWEEN since AND until GROUP BY date ORDER 
 with tempfile.TemporaryDirectory() as spilled:
     duckdb.sql(f"SET threads = {THREADS}; SET temp_directory = '{spilled}'")
     started = time.perf_counter()
-    days = duckdb.sql(SERIES).fetchall()
+    rows = duckdb.sql(SERIES).fetchall()
     seconds = time.perf_counter() - started
     events = duckdb.sql(f"SELECT count(*) FROM {FILES}").fetchall()[0][0]
-print(json.dumps({"seconds": seconds, "events": events, "days": days}))
+print(json.dumps({"seconds": seconds, "events": events, "rows": rows}))

@@ -38,7 +38,7 @@ pub(crate) fn text(path: &Path) -> &str {
 pub(crate) fn comparable(user: &Value) -> Value {
     let mut user = user.clone();
     let fields = user.as_object_mut().expect("a user is an object");
-    for only_here in ["last_seen_position", "position", "definition", "window", "as_of"] {
+    for only_here in ["last_seen_position", "position", "definition", "window", "as_of", "at"] {
         fields.remove(only_here);
     }
     for (name, value) in fields {
@@ -48,6 +48,14 @@ pub(crate) fn comparable(user: &Value) -> Value {
         }
     }
     user
+}
+
+/// An answer without the instant that it holds for: an answer of now has another one each time.
+pub(crate) fn without_at(mut answer: Value) -> Value {
+    let at = answer.as_object_mut().expect("an answer is an object").remove("at");
+    let at = at.unwrap_or_else(|| panic!("an instant in {answer}"));
+    instant::micros(at.as_str().expect("an instant is text"));
+    answer
 }
 
 /// All users of a list, page by page, as they are answered.

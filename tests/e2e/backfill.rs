@@ -73,7 +73,7 @@ fn assert_truth(server: &Server, truth: &Value) {
             let [tenant, user] = ["tenant_id", "user_id"].map(|name| expected[name].as_str().unwrap());
             let found = server.client().ask(&format!("/v1/tenants/{tenant}/users/{user}"));
             assert_eq!(found["last_seen_at"], expected["last_seen_at"], "{tenant} {user}");
-            assert_eq!(found["provenance"], provenance, "{tenant} {user}");
+            assert_eq!(found["last_seen_provenance"], provenance, "{tenant} {user}");
         }
     }
 }

@@ -22,8 +22,8 @@ fn scopes() -> impl Iterator<Item = Option<&'static str>> {
 }
 
 /// What follows from rows alone: all that were active are one of three, and one row leads to the next.
-fn assert_identities(rows: &[Value], active: &str) {
-    let numbers = |row: &Value| numbers(row, &[active, "new", "returning", "resurrected", "dormant"]);
+fn assert_identities(rows: &[Value]) {
+    let numbers = |row: &Value| numbers(row, &["active", "new", "returning", "resurrected", "dormant"]);
     for row in rows {
         let [active, new, returning, resurrected, _] = numbers(row)[..] else { panic!("{row}") };
         assert_eq!(active, new + returning + resurrected, "{row}");
@@ -37,9 +37,9 @@ fn assert_identities(rows: &[Value], active: &str) {
 /// Each count of each `step`th day is what the summary says about the same stretch of time.
 fn assert_rolling(asker: &Asker<'_>, tenant: Option<&str>, rows: &[Value], step: usize) {
     for row in rows.iter().step_by(step).filter(|row| row["partial"] == false) {
-        let date: NaiveDate = row["date"].as_str().unwrap().parse().unwrap();
+        let date: NaiveDate = row["to"].as_str().unwrap().parse().unwrap();
         let end = asker.recount.end(date);
-        for (name, days) in [("dau", 1), ("wau", 7), ("mau", 30)] {
+        for (name, days) in [("active", 1), ("wau", 7), ("mau", 30)] {
             let before = asker.recount.end(date.iter_days().rev().nth(days).unwrap());
             // A closed interval has both ends. A date that was left out is no stretch of time at all.
             let window = end - before - 1;
@@ -63,7 +63,7 @@ fn assert_world(client: &Client, world: &mut World, span: Span) {
             for tenant in scopes() {
                 for period in PERIODS {
                     let rows = asker.series(tenant, period, span);
-                    assert_identities(&rows, if period == Period::Day { "dau" } else { "active" });
+                    assert_identities(&rows);
                 }
             }
         }
@@ -158,14 +158,14 @@ fn real_history_agrees_with_a_recount_in_every_zone() {
             let asker = Asker::new(server.client(), &model, zone, &counted);
             for tenant in [None, Some(BIG), Some(SMALL)] {
                 let rows = asker.series(tenant, Period::Day, Span::new(from, to));
-                assert_identities(&rows, "dau");
+                assert_identities(&rows);
                 if counted.types.is_none() {
                     assert_rolling(&asker, tenant, &rows, 9);
                 }
                 let year = format!("{}-01-11", &from[..4]);
                 for period in [Period::Week, Period::Month] {
                     let rows = asker.series(tenant, period, Span::new(&year, to));
-                    assert_identities(&rows, "active");
+                    assert_identities(&rows);
                 }
             }
         }
@@ -181,7 +181,7 @@ fn ten_years_of_days_agree_with_a_recount() {
         let counted = Counted::default();
         let asker = Asker::new(server.client(), &model, zone, &counted);
         let rows = asker.series(Some(SMALL), Period::Day, Span::new("2015-01-01", "2024-12-31"));
-        assert_identities(&rows, "dau");
+        assert_identities(&rows);
         asker.series(None, Period::Month, Span::new("2015-01-01", "2024-12-31"));
     }
 }
@@ -226,7 +226,7 @@ fn names_that_a_zone_had_before_are_as_good() {
         let (client, Span { from, to }) = (server.client(), span);
         let answer = client.ask(&format!("/v1/active-users?from={from}&to={to}&tz={zone}"));
         assert_eq!(answer["tz"], zone);
-        answer["days"].clone()
+        answer["rows"].clone()
     };
     for (old, new) in [
         ("US/Eastern", "America/New_York"),
@@ -259,7 +259,7 @@ fn a_backfilled_history_agrees_with_a_recount_around_its_cutover() {
             let asker = Asker::new(server.client(), &model, zone, &counted);
             for tenant in [None, Some(BIG)] {
                 let days = asker.series(tenant, Period::Day, Span::new("2023-12-10", "2024-02-10"));
-                assert_identities(&days, "dau");
+                assert_identities(&days);
                 if !counted.observed_only {
                     assert_rolling(&asker, tenant, &days, 11);
                 }
@@ -295,17 +295,19 @@ fn without_dates_the_answer_is_thirty_days_up_to_today_of_the_zone() {
             let path = if zone == "UTC" { path.replace("?tz=UTC", "") } else { path };
             let (today, answer) = on_one_day(zone, |today| (today, client.ask(&path)));
             let days: Vec<_> = today.iter_days().rev().take(30).map(|date| date.to_string()).collect();
-            let rows = array(&answer, "days");
-            assert_eq!(dates(rows, "date"), days.iter().rev().collect::<Vec<_>>(), "{path}");
+            let rows = array(&answer, "rows");
+            for end in ["from", "to"] {
+                assert_eq!(dates(rows, end), days.iter().rev().collect::<Vec<_>>(), "{path}");
+            }
             let partial: Vec<_> = rows.iter().map(|row| row["partial"] == true).collect();
             assert_eq!(partial, [vec![false; 29], vec![true]].concat(), "{path}");
-            assert_eq!(numbers(&rows[29], &["dau", "wau", "mau", "new"]), [1; 4], "{path}");
+            assert_eq!(numbers(&rows[29], &["active", "wau", "mau", "new"]), [1; 4], "{path}");
             assert_eq!(
                 (&answer["tz"], &answer["period"], &answer["from"], &answer["to"]),
                 (&zone.into(), &"day".into(), &days[29].as_str().into(), &days[0].as_str().into())
             );
             assert_eq!(answer["tenant_id"].as_str(), tenant, "{path}");
-            assert_eq!((position(&answer), &answer["definition"]), (1, &1.into()), "{path}");
+            assert_eq!((position(&answer), &answer["definition"]), (1, &2.into()), "{path}");
         }
     }
     let days = client.ask("/v1/active-users?to=2024-03-15");
@@ -320,40 +322,31 @@ fn without_dates_the_answer_is_thirty_days_up_to_today_of_the_zone() {
 fn days_to_come_are_partial_and_days_of_nobody_are_zeros() {
     let (server, _data) = empty_server();
     let client = server.client();
-    let zeros = |path: &str, rows: usize, field: &str, partial: bool| {
+    let zeros = |path: &str, rows: usize, counts: usize, partial: bool| {
         let answer = client.ask(path);
-        let found = array(&answer, field);
+        let found = array(&answer, "rows");
         assert_eq!(found.len(), rows, "{path}");
         for row in found {
-            let counts = row.as_object().unwrap().values().filter_map(Value::as_u64);
-            assert_eq!(
-                counts.collect::<Vec<_>>(),
-                if field == "days" { vec![0; 7] } else { vec![0; 5] },
-                "{row}"
-            );
+            let found = row.as_object().unwrap().values().filter_map(Value::as_u64);
+            assert_eq!(found.collect::<Vec<_>>(), vec![0; counts], "{row}");
             assert_eq!(row["partial"], partial, "{row}");
         }
     };
-    zeros("/v1/active-users?from=2024-01-01&to=2024-02-29", 60, "days", false);
+    zeros("/v1/active-users?from=2024-01-01&to=2024-02-29", 60, 7, false);
     client.publish(&[Events::seeded(2202).login(("acme", "ada"), micros("2024-02-10T12:00:00Z"))]);
     for scope in ["/v1", "/v1/tenants/acme"] {
-        zeros(&format!("{scope}/active-users?from=2023-12-01&to=2024-02-09"), 71, "days", false);
-        zeros(&format!("{scope}/active-users?from=1970-01-01&to=1970-01-02"), 2, "days", false);
-        zeros(
-            &format!("{scope}/active-users?from=1970-01-01&to=1970-01-02&tz=Asia/Kolkata"),
-            2,
-            "days",
-            false,
-        );
-        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-02"), 2, "days", true);
-        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-02&types=login"), 2, "days", true);
-        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-09&period=week"), 3, "weeks", true);
+        zeros(&format!("{scope}/active-users?from=2023-12-01&to=2024-02-09"), 71, 7, false);
+        zeros(&format!("{scope}/active-users?from=1970-01-01&to=1970-01-02"), 2, 7, false);
+        zeros(&format!("{scope}/active-users?from=1970-01-01&to=1970-01-02&tz=Asia/Kolkata"), 2, 7, false);
+        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-02"), 2, 7, true);
+        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-02&types=login"), 2, 7, true);
+        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-09&period=week"), 3, 5, true);
     }
     let (today, answer) = on_one_day("UTC", |today| {
         let Some(tomorrow) = today.succ_opt() else { panic!("the end of time") };
         (today, client.ask(&format!("/v1/active-users?from=2024-02-10&to={tomorrow}&period=month")))
     });
-    let months = array(&answer, "months");
+    let months = array(&answer, "rows");
     let open: Vec<_> = months.iter().filter(|month| month["partial"] == true).collect();
     assert!(open.iter().all(|month| month["to"].as_str().unwrap() >= today.to_string().as_str()));
     assert_eq!(months[0]["to"], "2024-02-29");
@@ -367,14 +360,14 @@ fn rows_of_weeks_and_months_are_whole_and_the_dates_of_the_answer_those_of_the_q
     client.publish(&[Events::seeded(2203).login(("acme", "ada"), micros("2024-12-30T12:00:00Z"))]);
     let ask = |query: &str| client.ask(&format!("/v1/tenants/acme/active-users?{query}"));
     let answer = ask("from=2024-12-29&to=2025-01-06&period=week");
-    let weeks = array(&answer, "weeks");
+    let weeks = array(&answer, "rows");
     assert_eq!(dates(weeks, "from"), ["2024-12-23", "2024-12-30", "2025-01-06"]);
     assert_eq!(dates(weeks, "to"), ["2024-12-29", "2025-01-05", "2025-01-12"]);
     assert_eq!((&answer["from"], &answer["to"]), (&"2024-12-29".into(), &"2025-01-06".into()));
     assert_eq!(answer["period"], "week");
     assert_eq!(weeks.iter().map(|week| week["active"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 0]);
     let answer = ask("from=2024-11-30&to=2025-02-01&period=month");
-    let months = array(&answer, "months");
+    let months = array(&answer, "rows");
     assert_eq!(dates(months, "from"), ["2024-11-01", "2024-12-01", "2025-01-01", "2025-02-01"]);
     assert_eq!(dates(months, "to"), ["2024-11-30", "2024-12-31", "2025-01-31", "2025-02-28"]);
     assert_eq!(answer["period"], "month");
@@ -392,7 +385,7 @@ fn what_a_clock_ahead_has_sent_counts_on_the_running_day() {
     let date = &rfc3339(at)[..10];
     let active = |client: &Client| {
         let answer = client.ask(&format!("/v1/active-users?from={date}&to={date}"));
-        numbers(&array(&answer, "days")[0], &["mau"])
+        numbers(&array(&answer, "rows")[0], &["mau"])
     };
     assert_eq!(active(client), [2]);
     client.publish(&[events.of("user_deleted", ("acme", "ada"), at)]);
@@ -411,7 +404,7 @@ fn an_answer_has_what_was_published_before_it_was_asked_for() {
         for route in ["/v1/active-users", "/v1/tenants/acme/active-users"] {
             let answer = client.ask(&format!("{route}?from=2024-01-16&to=2024-01-16&min_position={stored}"));
             assert_eq!(position(&answer), stored);
-            assert_eq!(array(&answer, "days")[0]["wau"], step + 1, "{answer}");
+            assert_eq!(array(&answer, "rows")[0]["wau"], step + 1, "{answer}");
         }
     }
     for route in ["/v1/active-users", "/v1/tenants/acme/retention"] {
@@ -440,7 +433,7 @@ fn a_closed_day_has_every_publishers_own_events_while_others_publish() {
                         [(format!("/v1/tenants/{tenant}"), step + 1), ("/v1".to_owned(), step + 1)]
                     {
                         let path = format!("{scope}/active-users?from=2024-01-10&to=2024-01-11");
-                        let days = client.ask(&path)["days"].clone();
+                        let days = client.ask(&path)["rows"].clone();
                         let found = numbers(&days[0], &["wau"])[0];
                         assert!(found >= least, "{path}: {days}");
                         assert!(scope == "/v1" || found == least, "{path}: {days}");
@@ -451,7 +444,7 @@ fn a_closed_day_has_every_publishers_own_events_while_others_publish() {
         }
     });
     let days = server.client().ask("/v1/active-users?from=2024-01-10&to=2024-01-10");
-    assert_eq!(array(&days, "days")[0]["wau"], PUBLISHERS * STEPS);
+    assert_eq!(array(&days, "rows")[0]["wau"], PUBLISHERS * STEPS);
 }
 
 #[test]
@@ -524,16 +517,14 @@ fn at_most_3660_days_that_end_after_they_begin() {
     let client = server.client();
     client.publish(&[Events::seeded(2207).login(("acme", "ada"), micros("2020-01-01T00:00:00Z"))]);
     for scope in ["/v1", "/v1/tenants/acme"] {
-        for (route, field, rows) in [
-            ("active-users", "days", 3_660),
-            ("active-users?period=week", "weeks", 524),
-            ("retention?period=month", "cohorts", 121),
-        ] {
+        for (route, rows) in
+            [("active-users", 3_660), ("active-users?period=week", 524), ("retention?period=month", 121)]
+        {
             let separator = if route.contains('?') { '&' } else { '?' };
             let path = |from: &str, to: &str| format!("{scope}/{route}{separator}from={from}&to={to}");
             let answer = client.ask(&path("2015-12-25", "2025-12-31"));
-            assert_eq!(array(&answer, field).len(), rows, "{route}");
-            assert_eq!(array(&client.ask(&path("2025-12-31", "2025-12-31")), field).len(), 1, "{route}");
+            assert_eq!(array(&answer, "rows").len(), rows, "{route}");
+            assert_eq!(array(&client.ask(&path("2025-12-31", "2025-12-31")), "rows").len(), 1, "{route}");
             for (from, to) in [
                 ("2015-12-24", "2025-12-31"),
                 ("1000-01-01", "2025-12-31"),

@@ -22,11 +22,14 @@ fn an_observed_event_beats_every_estimate_from_its_instant_on() {
     ]);
     let ada = comparable(&client.ask("/v1/tenants/acme/users/ada"));
     assert_eq!(ada["last_seen_at"], rfc3339(start + 10 * DAY), "even an older one");
-    assert_eq!((&ada["type"], &ada["provenance"]), (&"login".into(), &"observed".into()));
+    assert_eq!((&ada["last_seen_type"], &ada["last_seen_provenance"]), (&"login".into(), &"observed".into()));
     assert_eq!(ada["first_seen_at"], rfc3339(start + 10 * DAY));
     let bob = comparable(&client.ask("/v1/tenants/acme/users/bob"));
     assert_eq!(bob["last_seen_at"], rfc3339(start + 6 * DAY), "the greatest estimate");
-    assert_eq!((&bob["type"], &bob["provenance"]), (&"estimated_activity".into(), &"estimated".into()));
+    assert_eq!(
+        (&bob["last_seen_type"], &bob["last_seen_provenance"]),
+        (&"estimated_activity".into(), &"estimated".into())
+    );
     assert_eq!(bob["confirmed"], true, "an estimate is of a confirmed member");
 
     for (day, query, expected) in [
@@ -63,7 +66,7 @@ fn an_estimate_counts_until_the_first_observed_activity() {
     ]);
     let as_of = |at: i64| {
         let users = walk(client, &format!("/v1/tenants/acme/users?as_of={}", rfc3339(at)));
-        (users[0]["provenance"].clone(), users[0]["last_seen_at"].as_str().map(micros).unwrap())
+        (users[0]["last_seen_provenance"].clone(), users[0]["last_seen_at"].as_str().map(micros).unwrap())
     };
     assert_eq!(as_of(start + 10 * DAY - 1), ("estimated".into(), start));
     assert_eq!(as_of(start + 10 * DAY), ("observed".into(), start + 10 * DAY));
@@ -208,7 +211,7 @@ fn of_equal_instants_the_type_listed_first_is_reported_and_ids_decide_between_de
         client.publish(&[events.of(event_type, ("acme", "ada"), now)]);
     }
     let ada = client.ask("/v1/tenants/acme/users/ada");
-    assert_eq!(ada["type"], "login");
+    assert_eq!(ada["last_seen_type"], "login");
 
     let mut ids = [events.id(), events.id()];
     ids.sort();

@@ -9,6 +9,23 @@ use crate::worlds::{TENANTS, spring};
 
 const USERS: &str = "/v1/tenants/acme/users";
 
+/// The columns of CSV.
+const COLUMNS: [&str; 13] = [
+    "tenant_id",
+    "user_id",
+    "status",
+    "last_seen_at",
+    "last_seen_type",
+    "last_seen_provenance",
+    "last_seen_position",
+    "first_seen_at",
+    "created_at",
+    "confirmed",
+    "confirmed_at",
+    "deleted_at",
+    "active_until",
+];
+
 /// Users in every state; `now` is the newest activity. Names are chosen so that no two orders are the same.
 fn publish_all_states(client: &Client, events: &mut Events, now: i64) {
     client.publish(&[
@@ -145,11 +162,13 @@ fn csv_has_the_columns_and_the_rows_of_the_list() {
         let columns: Vec<_> = reader.headers().unwrap().iter().map(str::to_owned).collect();
         let mut expected: Vec<_> =
             client.ask(&format!("{USERS}/m")).as_object().unwrap().keys().cloned().collect();
-        expected.retain(|field| !["position", "definition", "window", "as_of"].contains(&field.as_str()));
+        expected
+            .retain(|field| !["position", "definition", "window", "as_of", "at"].contains(&field.as_str()));
         let mut sorted = columns.clone();
         sorted.sort();
         expected.sort();
         assert_eq!(sorted, expected, "the columns are the fields of a user");
+        assert_eq!(columns, COLUMNS, "in this order");
 
         let rows: Vec<Vec<String>> =
             reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
@@ -203,7 +222,8 @@ fn assert_lengths(client: &Client, scope: &str, query: &str) {
         assert_eq!(named, user_ids(&users), "{path} as CSV");
         assert_eq!(vec![users.len() as u64], numbers(&summary, &[name]), "{path}");
         if name == "active_users" {
-            let by = |word: &str| users.iter().filter(|user| user["provenance"] == word).count() as u64;
+            let by =
+                |word: &str| users.iter().filter(|user| user["last_seen_provenance"] == word).count() as u64;
             let counts = numbers(&summary, &["observed_users", "estimated_users"]);
             assert_eq!(counts, [by("observed"), by("estimated")], "{path}");
         }

@@ -154,7 +154,7 @@ fn a_million_users_are_brought_in_compared_and_taken_back() {
         ("total_users", rows("gone IS NULL")),
         ("deleted_users", rows("gone IS NOT NULL")),
         ("pending_users", rows("gone IS NULL AND NOT verified")),
-        ("observed", logged_in),
+        ("observed_users", logged_in),
     ] {
         assert_eq!(summary[name], expected, "{name}");
     }

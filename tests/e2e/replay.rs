@@ -68,22 +68,22 @@ fn a_replay_is_what_was_published_in_order_whatever_is_asked_for() {
             format!("tenant_id={tenant}&user_id={user}"),
             Box::new(|event| event["tenant_id"] == *tenant && event["user_id"] == *user),
         ),
-        ("type=token_refresh".to_owned(), is("type", "token_refresh".to_owned())),
+        ("types=token_refresh".to_owned(), is("type", "token_refresh".to_owned())),
         (
-            "type=login,token_refresh".to_owned(),
+            "types=login,token_refresh".to_owned(),
             Box::new(|event| ["login", "token_refresh"].contains(&event["type"].as_str().unwrap())),
         ),
-        ("type=user_deleted".to_owned(), Box::new(|_| false)),
+        ("types=user_deleted".to_owned(), Box::new(|_| false)),
         (format!("occurred_since={at}"), Box::new(|event| instant(event, "occurred_at") >= micros(&at))),
-        (format!("occurred_until={at}"), Box::new(|event| instant(event, "occurred_at") <= micros(&at))),
+        (format!("occurred_before={at}"), Box::new(|event| instant(event, "occurred_at") < micros(&at))),
         (
             format!("recorded_since={recorded}"),
             Box::new(|event| instant(event, "recorded_at") >= micros(&recorded)),
         ),
         (
-            format!("recorded_until={recorded}&type=login&tenant_id={tenant}"),
+            format!("recorded_before={recorded}&types=login&tenant_id={tenant}"),
             Box::new(|event| {
-                instant(event, "recorded_at") <= micros(&recorded)
+                instant(event, "recorded_at") < micros(&recorded)
                     && event["type"] == "login"
                     && event["tenant_id"] == *tenant
             }),
@@ -117,10 +117,13 @@ fn what_cannot_be_asked_is_refused() {
         ("after=-1", "invalid_parameter", "after"),
         ("until=x", "invalid_parameter", "until"),
         ("limit=0", "invalid_parameter", "limit"),
-        ("type=logout", "invalid_parameter", "type"),
-        ("type=", "invalid_parameter", "type"),
+        ("types=logout", "invalid_parameter", "types"),
+        ("types=", "invalid_parameter", "types"),
         ("occurred_since=yesterday", "invalid_parameter", "occurred_since"),
-        ("recorded_until=2026-01-01", "invalid_parameter", "recorded_until"),
+        ("recorded_before=2026-1-1", "invalid_parameter", "recorded_before"),
+        ("recorded_until=2026-01-01T00:00:00Z", "unknown_parameter", "recorded_until"),
+        ("occurred_until=2026-01-01T00:00:00Z", "unknown_parameter", "occurred_until"),
+        ("type=login", "unknown_parameter", "type"),
         ("after=1&after=2", "invalid_parameter", "after"),
         ("tenant=acme", "unknown_parameter", "tenant"),
     ] {

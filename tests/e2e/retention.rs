@@ -15,7 +15,7 @@ const PERIODS: [Period; 2] = [Period::Week, Period::Month];
 fn assert_cohorts(asker: &Asker<'_>, tenant: Option<&str>, period: Period, span: Span) {
     let cohorts = asker.cohorts(tenant, period, span);
     let series = asker.client.ask(&asker.path("active-users", tenant, period, span));
-    let rows = array(&series, period.rows());
+    let rows = array(&series, "rows");
     assert_eq!(cohorts.len(), rows.len(), "{series}");
     for (at, (cohort, row)) in cohorts.iter().zip(rows).enumerate() {
         assert_eq!((&cohort["from"], &cohort["to"]), (&row["from"], &row["to"]));
@@ -117,7 +117,7 @@ fn a_cohort_by_hand() {
     let cohort = |from: &str, to: &str, active: &[u64]| json!({"from": from, "to": to, "size": active[0], "active": active, "partial": false});
     let answer = ask("");
     assert_eq!(
-        answer["cohorts"],
+        answer["rows"],
         json!([
             cohort("2024-01-01", "2024-01-07", &[4, 1, 3]),
             cohort("2024-01-08", "2024-01-14", &[1, 0]),
@@ -130,12 +130,12 @@ fn a_cohort_by_hand() {
         (&"acme".into(), &"UTC".into(), &"week".into())
     );
     assert_eq!((&answer["from"], &answer["to"]), (&"2024-01-03".into(), &"2024-01-20".into()));
-    assert_eq!(ask("&period=week")["cohorts"], answer["cohorts"]);
-    assert_eq!(ask("&provenance=observed")["cohorts"][2], cohort("2024-01-15", "2024-01-21", &[1]));
+    assert_eq!(ask("&period=week")["rows"], answer["rows"]);
+    assert_eq!(ask("&provenance=observed")["rows"][2], cohort("2024-01-15", "2024-01-21", &[1]));
     // Both that were deleted: one for good, one came back.
-    assert_eq!(ask("&period=month")["cohorts"], json!([cohort("2024-01-01", "2024-01-31", &[5])]));
+    assert_eq!(ask("&period=month")["rows"], json!([cohort("2024-01-01", "2024-01-31", &[5])]));
     let overall = client.ask("/v1/retention?from=2024-01-08&to=2024-01-08");
-    assert_eq!(overall["cohorts"], json!([cohort("2024-01-08", "2024-01-14", &[2])]));
+    assert_eq!(overall["rows"], json!([cohort("2024-01-08", "2024-01-14", &[2])]));
     assert!(overall.get("tenant_id").is_none());
 }
 
@@ -149,7 +149,7 @@ fn without_dates_the_cohorts_are_those_of_the_last_thirty_days() {
         let (from, to) = (answer["from"].as_str().unwrap(), answer["to"].as_str().unwrap());
         let span = Span::new(from, to);
         assert_eq!(span.dates().count(), 30, "{answer}");
-        let cohorts = array(&answer, "cohorts");
+        let cohorts = array(&answer, "rows");
         assert!((5..=6).contains(&cohorts.len()), "{answer}");
         assert!(cohorts.iter().all(|cohort| cohort["partial"] == true), "the week of today is not over");
         let last = cohorts.last().unwrap();

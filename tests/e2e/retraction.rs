@@ -1,16 +1,20 @@
 //! Taking a backfill back: its name is dead, and every number is as if it had never been, with no answer in between.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use lastseen_tests::instant::{self, DAY, MINUTE};
-use lastseen_tests::{Client, Events, Model, Process, Question, Seeded, Server, eventually, git_activity};
+use lastseen_tests::{
+    Answer, Client, Events, Model, Process, Question, Seeded, Server, eventually, git_activity,
+};
 use serde_json::{Value, json};
 
 use crate::BINARY;
-use crate::answers::{array, sealing_server, text};
+use crate::answers::{array, sealing_server, text, without_at};
 
 const WITHIN: Duration = Duration::from_mins(1);
 
@@ -27,8 +31,15 @@ fn publish(server: &Server, lines: &[String]) {
     }
 }
 
-fn delete(client: &Client, batch: &str) -> lastseen_tests::Answer {
-    client.send("DELETE", &format!("/v1/backfills/{batch}"), &[], &[]).unwrap()
+/// Takes a batch back with the number of events that the server tells of it; of one that it does not know, with none.
+fn delete(client: &Client, batch: &str) -> Answer {
+    let told = client.get(&format!("/v1/backfills/{batch}"));
+    let events = if told.status == 200 { told.json()["events"].as_u64().unwrap() } else { 0 };
+    delete_of(client, batch, &format!("?events={events}"))
+}
+
+fn delete_of(client: &Client, batch: &str, query: &str) -> Answer {
+    client.send("DELETE", &format!("/v1/backfills/{batch}{query}"), &[], &[]).unwrap()
 }
 
 fn state(client: &Client, batch: &str) -> String {
@@ -63,8 +74,9 @@ fn answers(client: &Client) -> Vec<Value> {
     .collect()
 }
 
-/// Positions go on; that of what a user was last seen by stays.
-fn without_positions(mut answer: Value) -> Value {
+/// Positions and instants go on; the position of what a user was last seen by stays.
+fn without_positions(answer: Value) -> Value {
+    let mut answer = without_at(answer);
     let map = answer.as_object_mut().unwrap();
     map.remove("position").unwrap();
     map.remove("next_cursor");
@@ -103,7 +115,7 @@ fn all_numbers_are_as_if_the_batch_had_never_been() {
     assert_eq!(answers(&client), kept);
     // It is on record, and its events are.
     assert_eq!(client.ask("/v1/backfills/mistake")["events"], mistake["events"]);
-    let records = client.get("/v1/events?type=backfill_retracted").text();
+    let records = client.get("/v1/events?types=backfill_retracted").text();
     let record: Value = serde_json::from_str(&records).unwrap();
     assert_eq!((&record["type"], &record["batch"]), (&json!("backfill_retracted"), &json!("mistake")));
     let position = client.ask("/v1/summary")["position"].as_u64().unwrap();
@@ -451,4 +463,196 @@ fn the_position_of_a_retraction_is_reached_and_stays() {
     server.kill9();
     drop(std::fs::remove_dir_all(data.path().join("snapshots")));
     all(Server::start(BINARY, data.path()).client());
+}
+
+#[test]
+fn a_batch_is_taken_back_only_with_the_number_of_events_that_was_told() {
+    let (server, _data) = sealing_server("5");
+    let client = server.client();
+    let mut events = Events::seeded(77);
+    let mut login = |user: &str| {
+        let mut event = events.login(("acme", user), instant::now());
+        event["batch"] = "b".into();
+        event
+    };
+    let all: Vec<_> = (0..7).map(|user| login(&format!("u{user}"))).collect();
+    client.publish(&all);
+    let position = || client.ask("/v1/summary")["position"].clone();
+    let before = position();
+    assert_eq!(client.ask("/v1/backfills/b")["events"], 7);
+    for without in ["", "?events=", "?events=x", "?events=-7", "?events=7.0", "?events=7&events=7"] {
+        let problem = delete_of(client, "b", without).problem(400, "invalid_parameter", without);
+        assert_eq!(problem["field"], "events", "{without}");
+    }
+    for query in ["?batch=b", "?events=7&min_position=1"] {
+        delete_of(client, "b", query).problem(400, "unknown_parameter", query);
+    }
+    for other in ["?events=0", "?events=6", "?events=8", "?events=18446744073709551615"] {
+        let problem = delete_of(client, "b", other).problem(409, "count_changed", other);
+        assert_eq!(problem["field"], "events", "{other}");
+        assert_eq!(problem["detail"], "the batch has 7 events; nothing was retracted");
+    }
+    delete_of(client, "unheard", "?events=0").problem(404, "unknown_batch", "a name that no event has");
+    delete_of(client, "unheard", "").problem(400, "invalid_parameter", "a name that no event has");
+    assert_eq!((position(), state(client, "b")), (before, "active".to_owned()), "nothing was recorded");
+
+    // One comes in between; one that comes again is none.
+    client.publish(&[login("one more")]);
+    client.publish(&all);
+    delete_of(client, "b", "?events=7").problem(409, "count_changed", "what was told before");
+    let taken = delete_of(client, "b", "?events=8");
+    assert_eq!((taken.status, &taken.json()["events"]), (202, &json!(8)));
+    retract(client, "b");
+    assert_eq!(client.ask("/v1/summary")["total_users"], 0);
+    // Again: the number is the same, and so is the answer.
+    let after = position();
+    assert_eq!(delete_of(client, "b", "?events=8").status, 202);
+    delete_of(client, "b", "?events=7").problem(409, "count_changed", "another number of a dead batch");
+    assert_eq!(position(), after);
+}
+
+/// What a server answers, one request after the other; what it was asked.
+fn scripted(answers: Vec<(&'static str, String)>) -> (String, thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = thread::spawn(move || {
+        let answer = |(status, body): (&str, String)| {
+            let (stream, _) = listener.accept().unwrap();
+            let mut lines =
+                BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            let request = lines.next().unwrap();
+            assert!(lines.count() > 0, "a head");
+            let head = "content-type: application/json\r\nconnection: close";
+            let length = body.len();
+            write!(&stream, "HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+            request
+        };
+        answers.into_iter().map(answer).collect()
+    });
+    (url, asked)
+}
+
+#[test]
+fn the_command_asks_again_when_events_of_the_batch_came_in_between() {
+    let told = |state: &str, events: u32| {
+        (
+            "200 OK",
+            json!({"batch": "a b", "state": state, "events": events, "types": {}, "position": 9}).to_string(),
+        )
+    };
+    let changed = || {
+        let problem = json!({"code": "count_changed", "detail": "the batch has another number of events"});
+        ("409 Conflict", problem.to_string())
+    };
+    let recorded = ("202 Accepted", told("retracting", 1_200).1);
+    let busy = ("503 Service Unavailable", json!({"code": "overloaded", "detail": "later"}).to_string());
+    let (url, asked) = scripted(vec![
+        told("active", 5),
+        changed(),
+        told("active", 1_100),
+        busy,
+        changed(),
+        told("active", 1_200),
+        recorded,
+        told("retracting", 1_200),
+        told("retracted", 1_200),
+    ]);
+    let mut command = Command::new(BINARY);
+    command.args(["backfill", "retract", "a b", "--server", &url]);
+    let ended = Process::start(command).wait(WITHIN);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.starts_with("took back a b with 1,200 events in "), "{}", ended.stdout);
+    let asked = asked.join().unwrap();
+    let lines: Vec<_> = asked.iter().map(|line| line.trim_end_matches(" HTTP/1.1")).collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /v1/backfills/a%20b",
+            "DELETE /v1/backfills/a%20b?events=5",
+            "GET /v1/backfills/a%20b",
+            "DELETE /v1/backfills/a%20b?events=1100",
+            "DELETE /v1/backfills/a%20b?events=1100",
+            "GET /v1/backfills/a%20b",
+            "DELETE /v1/backfills/a%20b?events=1200",
+            "GET /v1/backfills/a%20b",
+            "GET /v1/backfills/a%20b",
+        ]
+    );
+    // Of a batch that is gone already it says the same, and asks for nothing more.
+    let (url, asked) = scripted(vec![told("retracted", 1)]);
+    let mut command = Command::new(BINARY);
+    command.args(["backfill", "retract", "a b", "--server", &url]);
+    let ended = Process::start(command).wait(WITHIN);
+    assert!(ended.stdout.starts_with("took back a b with 1 events in "), "{}", ended.stdout);
+    assert_eq!(asked.join().unwrap().len(), 1);
+}
+
+/// Events of a batch come as fast as they can while it is taken back: all that were stored are gone, and the command says how many.
+#[test]
+fn a_batch_that_grows_is_taken_back_with_all_of_its_events() {
+    let (server, _data) = sealing_server("400");
+    let client = server.client();
+    client.publish(&[Events::seeded(78).login(("acme", "kept"), instant::now())]);
+    let publish = |seed| {
+        let (mut events, mut stored) = (Events::seeded(seed), 0);
+        loop {
+            let mut event = events.login(("acme", &format!("{seed} {stored}")), instant::now());
+            event["batch"] = "grows".into();
+            let answer = client.post_json("/v1/events", &event);
+            if answer.status == 409 {
+                answer.problem(409, "batch_retracted", "its name is dead");
+                return stored;
+            }
+            answer.ok("an event of the batch");
+            stored += 1;
+        }
+    };
+    let (stored, ended) = thread::scope(|scope| {
+        let publishing: Vec<_> = (790..793_u64).map(|seed| scope.spawn(move || publish(seed))).collect();
+        let begun = eventually(WITHIN, || (client.get("/v1/backfills/grows").status == 200).then_some(()));
+        assert!(begun.is_some(), "{}", server.stderr());
+        let mut command = Command::new(BINARY);
+        command.args(["backfill", "retract", "grows", "--server", server.url()]);
+        let ended = Process::start(command).wait(WITHIN);
+        (publishing.into_iter().map(|publishing| publishing.join().unwrap()).sum::<u64>(), ended)
+    });
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let said = ended.stdout.replace(',', "");
+    assert!(said.starts_with(&format!("took back grows with {stored} events in ")), "{stored}: {said}");
+    assert_eq!(client.ask("/v1/backfills/grows")["events"], stored);
+    assert_eq!(client.ask("/v1/summary")["total_users"], 1);
+}
+
+/// The same without the command: not one event more goes than the number that was accepted.
+#[test]
+fn what_is_taken_back_is_what_was_told_while_the_batch_grows() {
+    const ROUNDS: u64 = 5;
+    let (server, _data) = sealing_server("100000");
+    let client = server.client();
+    for round in 0..ROUNDS {
+        let batch = format!("b{round}");
+        let publish = |seed: u64| {
+            let mut events = Events::seeded(seed);
+            loop {
+                let mut event = events.login(("acme", "ada"), instant::now());
+                event["batch"] = batch.as_str().into();
+                if client.post_json("/v1/events", &event).status != 200 {
+                    return;
+                }
+            }
+        };
+        let (publish, path) = (&publish, format!("/v1/backfills/{batch}"));
+        let accepted = thread::scope(|scope| {
+            for publisher in 0..4 {
+                scope.spawn(move || publish(7_900 + round * 10 + publisher));
+            }
+            eventually(WITHIN, || {
+                let told = client.get(&path);
+                let events = if told.status == 200 { told.json()["events"].as_u64()? } else { return None };
+                let answer = delete_of(client, &batch, &format!("?events={events}"));
+                (answer.status == 202).then_some(events)
+            })
+        });
+        assert_eq!(client.ask(&path)["events"].as_u64(), accepted, "round {round}");
+    }
 }

@@ -89,7 +89,7 @@ fn malformed_and_repeated_parameters_are_refused_by_name() {
             "window",
             ["", "30", "d", "0d", "-1d", "1.5d", "30 d", "30D", "36501d", "1y"].as_slice(),
         ),
-        (&summary, "as_of", &["", "yesterday", "2026-01-06", "1767715200", "2026-01-06T16:00:00"]),
+        (&summary, "as_of", &["", "yesterday", "2026-1-6", "1767715200", "2026-01-06T16:00:00"]),
         (
             &summary,
             "types",

@@ -50,7 +50,7 @@ fn the_past_is_published_once_and_is_what_the_last_line_says() {
     // A week is five days of work and two quiet ones: the first whole one before the end.
     let week = server.client().ask("/v1/active-users?from=2025-12-29&to=2026-01-04");
     let active: Vec<u64> =
-        week["days"].as_array().unwrap().iter().map(|day| day["dau"].as_u64().unwrap()).collect();
+        week["rows"].as_array().unwrap().iter().map(|day| day["active"].as_u64().unwrap()).collect();
     assert!(active[..5].iter().min() > active[5..].iter().max(), "{active:?}");
 
     let again = past(&server, "5");

@@ -10,7 +10,7 @@ use lastseen_tests::{Ended, Events, Process, Server, eventually, git_activity};
 use serde_json::Value;
 
 use crate::BINARY;
-use crate::answers::sealing_server;
+use crate::answers::{sealing_server, without_at};
 
 const WITHIN: Duration = Duration::from_mins(1);
 
@@ -32,7 +32,7 @@ fn answers(server: &Server) -> Vec<Value> {
         format!("/v1/tenants/{tenant}/users?limit=1000"),
     ]
     .iter()
-    .map(|path| server.client().ask(path))
+    .map(|path| without_at(server.client().ask(path)))
     .collect()
 }
 

@@ -19,7 +19,7 @@ const COUNTS: [&str; 8] = [
     "deleted_users",
 ];
 
-/// 23 tenants of 1 to 8 users in every state; few numbers, so that most of them meet.
+/// 23 tenants of 1 to 8 users in every state, and one whose only user is deleted; few numbers, so that most of them meet.
 fn publish_tenants(client: &Client, seed: u64, now: i64) -> Model {
     let (mut random, mut source, mut events) = (Seeded::new(seed), Events::seeded(seed), Vec::new());
     for tenant in 0..23 {
@@ -40,6 +40,8 @@ fn publish_tenants(client: &Client, seed: u64, now: i64) -> Model {
             }
         }
     }
+    events.push(source.login(("left", "u0"), now - 15 * DAY));
+    events.push(source.of("user_deleted", ("left", "u0"), now - 7 * DAY));
     random.shuffle(&mut events);
     for events in events.chunks(17) {
         client.publish(events);
@@ -91,16 +93,26 @@ fn questions(now: i64) -> Vec<(String, Question)> {
     ]
 }
 
-/// The rows under `query` are those of the model and of the tenants' own summaries, whatever they are sorted by.
+/// The tenants of the model that have a user who is there, by bytes.
+fn there(model: &Model, question: &Question) -> Vec<String> {
+    let has_users = |tenant: &String| model.summary(Some(tenant), question)["total_users"] != 0;
+    model.tenants().into_iter().filter(has_users).collect()
+}
+
+/// The rows under `query` are those of the model and of the tenants' own summaries, whatever they are sorted by; there are as
+/// many as the summary over all tenants counts.
 fn assert_rows(client: &Client, model: &Model, query: &str, question: &Question) {
     let rows = walk(client, &format!("{query}sort=tenant_id"));
-    assert_eq!(rows.iter().map(id).collect::<Vec<_>>(), model.tenants(), "{query}: all of them, by bytes");
+    let expected = there(model, question);
+    assert_eq!(rows.iter().map(id).collect::<Vec<_>>(), expected, "{query}: all of them, by bytes");
+    let overall = client.ask(format!("/v1/summary?{query}").trim_end_matches(['&', '?']));
+    assert_eq!(overall["tenants"], rows.len(), "{query}: as many as the summary says");
     for row in &rows {
         let mut names: Vec<_> = row.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut expected = [["tenant_id"].as_slice(), &COUNTS].concat();
+        let mut fields = [["tenant_id"].as_slice(), &COUNTS].concat();
         names.sort_unstable();
-        expected.sort_unstable();
-        assert_eq!(names, expected, "{row}");
+        fields.sort_unstable();
+        assert_eq!(names, fields, "{row}");
         let known = Value::from(model.summary(Some(id(row)), question));
         let path = format!("/v1/tenants/{}/summary?{query}", path_segment(id(row)));
         let summary = client.ask(path.trim_end_matches(['&', '?']));
@@ -119,8 +131,13 @@ fn assert_rows(client: &Client, model: &Model, query: &str, question: &Question)
         if name == "active_users" {
             assert_eq!(walk(client, query.trim_end_matches('&')), sorted, "the default");
         }
-        let overall = client.ask(format!("/v1/summary?{query}").trim_end_matches(['&', '?']));
-        assert_eq!(overall[name], rows.iter().map(by).sum::<u64>(), "{name} overall {query}");
+        let listed = rows.iter().map(by).sum::<u64>();
+        // Who is deleted is counted also where nobody else is there.
+        let not_listed = model.tenants().into_iter().filter(|tenant| !expected.contains(tenant));
+        let gone = not_listed.map(|tenant| model.summary(Some(&tenant), question)[name].as_u64().unwrap());
+        let gone = gone.sum::<u64>();
+        assert!(gone == 0 || name == "deleted_users", "{name} {query}");
+        assert_eq!(overall[name], listed + gone, "{name} overall {query}");
     }
     let down = walk(client, &format!("{query}sort=-tenant_id&limit=5"));
     assert_eq!(down, rows.iter().rev().cloned().collect::<Vec<_>>(), "{query}");
@@ -172,7 +189,7 @@ fn an_answer_says_what_it_is_of_and_no_tenants_are_an_empty_list() {
     let stored = client.publish(&[Events::seeded(2503).login(("acme", "ada"), now() - DAY)]);
     let at = rfc3339(now());
     let answer = client.ask(&format!("/v1/tenants?window=7d&as_of={at}&min_position={}", position(&stored)));
-    assert_eq!((&answer["window"], &answer["definition"]), (&"7d".into(), &1.into()));
+    assert_eq!((&answer["window"], &answer["definition"]), (&"7d".into(), &2.into()));
     assert_eq!(micros(answer["as_of"].as_str().unwrap()), micros(&at));
     assert_eq!(position(&answer), position(&stored));
     let answer = client.ask("/v1/tenants");
@@ -187,12 +204,15 @@ fn pages_of_every_size_together_are_the_whole_list() {
     let client = server.client();
     let now = now();
     let model = publish_tenants(client, 2504, now);
+    let (_, live) = &questions(now)[0];
     let past = format!("as_of={}", rfc3339(now - 9 * DAY));
     for query in ["", "sort=tenant_id", "sort=-tenant_id", "sort=pending_users", "sort=-total_users", &past] {
+        let question = Question { at: now - 9 * DAY, as_of: true, ..live.clone() };
+        let question = if query == past { &question } else { live };
         let whole = client.ask(format!("/v1/tenants?limit=1000&{query}").trim_end_matches('&'));
         assert!(whole["next_cursor"].is_null(), "{whole}");
         let whole = array(&whole, "tenants");
-        assert_eq!(whole.len(), model.tenants().len());
+        assert_eq!(whole.len(), there(&model, question).len());
         for limit in 1..=whole.len() + 1 {
             let first = format!("limit={limit}&{query}");
             assert_eq!(&walk(client, first.trim_end_matches('&')), whole, "{query} by {limit}");
@@ -280,12 +300,22 @@ fn parameters_are_checked() {
     for (field, values) in [
         (
             "sort",
-            ["", "name", "+active_users", "--active_users", "last_seen_at", "tenants", "Active_users"]
-                .as_slice(),
+            [
+                "",
+                "name",
+                "+active_users",
+                "--active_users",
+                "last_seen_at",
+                "tenants",
+                "Active_users",
+                "observed",
+                "estimated_only",
+            ]
+            .as_slice(),
         ),
         ("limit", &["", "0", "1001", "-1", "ten"]),
         ("window", &["", "30", "0d", "36501d"]),
-        ("as_of", &["", "yesterday", "2026-01-06"]),
+        ("as_of", &["", "yesterday", "2026-1-6"]),
         ("known_at", &["", "-1", "x"]),
         ("types", &["", "logout", "user_created"]),
         ("provenance", &["", "estimated"]),

@@ -136,13 +136,13 @@ impl<'a> Asker<'a> {
     /// The rows of a series, after they were compared.
     pub(crate) fn series(&self, tenant: Option<&str>, period: Period, span: Span) -> Vec<Value> {
         let path = self.path("active-users", tenant, period, span);
-        self.rows(&path, period.rows(), |today| self.recount.series(tenant, period, span, today))
+        self.rows(&path, |today| self.recount.series(tenant, period, span, today))
     }
 
     /// The cohorts, after they were compared.
     pub(crate) fn cohorts(&self, tenant: Option<&str>, period: Period, span: Span) -> Vec<Value> {
         let path = self.path("retention", tenant, period, span);
-        self.rows(&path, "cohorts", |today| self.recount.cohorts(tenant, period, span, today))
+        self.rows(&path, |today| self.recount.cohorts(tenant, period, span, today))
     }
 
     /// The path of one question about `span`.
@@ -153,10 +153,10 @@ impl<'a> Asker<'a> {
     }
 
     /// Once more if midnight passes between the question and the recount.
-    fn rows(&self, path: &str, field: &str, expected: impl Fn(NaiveDate) -> Vec<Value>) -> Vec<Value> {
+    fn rows(&self, path: &str, expected: impl Fn(NaiveDate) -> Vec<Value>) -> Vec<Value> {
         loop {
             let before = today(self.zone);
-            let rows = array(&self.client.ask(path), field).clone();
+            let rows = array(&self.client.ask(path), "rows").clone();
             let expected = expected(before);
             if today(self.zone) == before {
                 assert_rows(&rows, &expected, path);

@@ -111,6 +111,9 @@ impl Recount<'_> {
             let resurrected =
                 active.iter().filter(|member| !before.contains(member) && !new.contains(member)).count();
             let mut counts = json!({
+                "from": row.from.to_string(),
+                "to": row.to.to_string(),
+                "active": active.len(),
                 "new": new.len(),
                 "returning": returning,
                 "resurrected": resurrected,
@@ -122,14 +125,8 @@ impl Recount<'_> {
                     let from = row.to - Days::new(days - 1);
                     self.active(tenant, Span { from, to: row.to }).len()
                 };
-                counts["date"] = row.to.to_string().into();
-                counts["dau"] = active.len().into();
                 counts["wau"] = ending_here(7).into();
                 counts["mau"] = ending_here(30).into();
-            } else {
-                counts["from"] = row.from.to_string().into();
-                counts["to"] = row.to.to_string().into();
-                counts["active"] = active.len().into();
             }
             counts
         });
@@ -222,15 +219,6 @@ impl Period {
             Self::Day => "day",
             Self::Week => "week",
             Self::Month => "month",
-        }
-    }
-
-    /// The field of an answer that has its rows.
-    pub fn rows(self) -> &'static str {
-        match self {
-            Self::Day => "days",
-            Self::Week => "weeks",
-            Self::Month => "months",
         }
     }
 
@@ -361,7 +349,7 @@ mod tests {
         let rows =
             recount.series(None, Period::Day, Span::new("2024-05-01", "2024-05-04"), date(Tz::UTC, day(4)));
         let row = |row: &Value| {
-            let names = ["dau", "wau", "mau", "new", "returning", "resurrected", "dormant"];
+            let names = ["active", "wau", "mau", "new", "returning", "resurrected", "dormant"];
             names.map(|name| row[name].as_u64().unwrap())
         };
         assert_eq!(
@@ -401,8 +389,11 @@ mod tests {
             let of = |row: &Value| row["date"].as_str().unwrap().to_owned();
             let span = Span::new(&of(&days[0]), &of(days.last().unwrap()));
             let rows = recount.series(tenant, Period::Day, span, today("UTC"));
-            let counts = |row: &Value| ["date", "dau", "wau", "mau"].map(|name| row[name].clone());
-            let [found, known] = [&rows, days].map(|rows| rows.iter().map(counts).collect::<Vec<_>>());
+            let counts = |row: &Value, names: [&str; 5]| names.map(|name| row[name].clone());
+            let found: Vec<_> =
+                rows.iter().map(|row| counts(row, ["from", "to", "active", "wau", "mau"])).collect();
+            let known: Vec<_> =
+                days.iter().map(|row| counts(row, ["date", "date", "dau", "wau", "mau"])).collect();
             assert_eq!(found, known, "{tenant:?}");
         }
     }

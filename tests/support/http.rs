@@ -63,7 +63,12 @@ impl Client {
 
     /// GET.
     pub fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, &[], &[]).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+        self.get_with(path, &[])
+    }
+
+    /// GET with these headers.
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send("GET", path, headers, &[]).unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
     /// GET of a body that is read as it comes, and may be left before its end.

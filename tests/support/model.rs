@@ -81,7 +81,8 @@ impl Model {
         let present: Vec<_> = users.iter().filter(|user| user["status"] != "deleted").collect();
         let with_status = |status: &str| users.iter().filter(|user| user["status"] == status).count();
         let active: Vec<_> = users.iter().filter(|user| user["status"] == "active").collect();
-        let provenance = |word: &str| active.iter().filter(|user| user["provenance"] == word).count();
+        let provenance =
+            |word: &str| active.iter().filter(|user| user["last_seen_provenance"] == word).count();
         let distinct = |users: &[&Value], field: &str| {
             users.iter().map(|user| user[field].as_str()).collect::<BTreeSet<_>>().len()
         };
@@ -155,8 +156,8 @@ fn user((tenant, user): &(String, String), facts: &[Fact], question: &Question) 
         "user_id": user,
         "status": status,
         "last_seen_at": at(seen.map(|seen| seen.at)),
-        "type": seen.map(|seen| &seen.event_type),
-        "provenance": seen.map(|seen| if is_observed(seen) { "observed" } else { "estimated" }),
+        "last_seen_type": seen.map(|seen| &seen.event_type),
+        "last_seen_provenance": seen.map(|seen| if is_observed(seen) { "observed" } else { "estimated" }),
         "first_seen_at": at(counted.iter().map(|fact| fact.at).min()),
         "created_at": at(Some(created_at)),
         "confirmed": confirmed_at.is_some(),

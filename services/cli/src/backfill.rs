@@ -170,7 +170,7 @@ impl Backfill {
     fn observed(&self, batch: &Batch) -> anyhow::Result<Option<u64>> {
         #[derive(Deserialize)]
         struct User {
-            provenance: Option<String>,
+            last_seen_provenance: Option<String>,
         }
         let mut by_tenant: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for row in batch.rows.iter().filter(|row| self.has_users && row.table == 0) {
@@ -182,7 +182,8 @@ impl Backfill {
                 let users =
                     look_up::<User>(&self.uploader, tenant, user_ids, |notice| self.report.notice(notice))?;
                 let Some(users) = users else { return Ok(None) };
-                let seen = users.iter().filter(|user| user.provenance.as_deref() == Some("observed"));
+                let seen =
+                    users.iter().filter(|user| user.last_seen_provenance.as_deref() == Some("observed"));
                 observed += seen.count() as u64;
             }
         }

@@ -84,11 +84,16 @@ pub(crate) enum Found<T> {
     Interrupted,
 }
 
-/// How JSON is asked for.
-#[derive(Clone, Copy)]
-pub(crate) enum Method {
-    Get,
-    Delete,
+/// What became of a deletion, failures apart.
+pub(crate) enum Deleted {
+    /// It is recorded.
+    Recorded,
+    /// There is more or less of it than was told; nothing happened.
+    CountChanged,
+    /// The server does not know what was to go.
+    Unknown,
+    /// A signal came first: it may or may not be recorded.
+    Interrupted,
 }
 
 /// A connection to one server.
@@ -185,25 +190,40 @@ impl Uploader {
         found(&url, answered)
     }
 
-    /// Asks for JSON with GET or DELETE, until there is an answer.
+    /// Asks for JSON until there is an answer.
     ///
     /// # Errors
-    /// Where there is no answer for too long, or it is neither 200, 202 nor 404.
+    /// Where there is no answer for too long, or it is neither 200 nor 404.
     pub(crate) fn ask<T: DeserializeOwned>(
         &self,
-        method: Method,
         path: &str,
         notice: impl FnMut(&str),
     ) -> anyhow::Result<Found<T>> {
         let url = format!("{}{path}", self.server);
-        let answered = self.until_answered(notice, || {
-            let request = match method {
-                Method::Get => self.agent.get(&url),
-                Method::Delete => self.agent.delete(&url),
-            };
-            Self::whole(self.authorized(request).call(), &url)
-        })?;
+        let answered =
+            self.until_answered(notice, || Self::whole(self.authorized(self.agent.get(&url)).call(), &url))?;
         found(&url, answered)
+    }
+
+    /// Deletes something that may be deleted again, until there is an answer.
+    ///
+    /// # Errors
+    /// Where there is no answer for too long, or it is neither 202, 404 nor that the count has changed.
+    pub(crate) fn delete(&self, path: &str, notice: impl FnMut(&str)) -> anyhow::Result<Deleted> {
+        let url = format!("{}{path}", self.server);
+        let answered = self
+            .until_answered(notice, || Self::whole(self.authorized(self.agent.delete(&url)).call(), &url))?;
+        Ok(match answered {
+            Some((StatusCode::ACCEPTED, _)) => Deleted::Recorded,
+            Some((StatusCode::CONFLICT, text))
+                if problem(&text).is_some_and(|problem| problem.code == "count_changed") =>
+            {
+                Deleted::CountChanged
+            }
+            Some((StatusCode::NOT_FOUND, text)) if is_unknown(&text) => Deleted::Unknown,
+            Some((status, text)) => bail!("{url} answered {}", describe(status, &text)),
+            None => Deleted::Interrupted,
+        })
     }
 
     /// Tries until there is an answer that is not to come later; `None` if a signal comes first. `notice` is told once that
@@ -271,14 +291,8 @@ fn found<T: DeserializeOwned>(
     answered: Option<(StatusCode, Vec<u8>)>,
 ) -> anyhow::Result<Found<T>> {
     match answered {
-        Some((StatusCode::OK | StatusCode::ACCEPTED, text)) => Ok(Found::Answer(decoded(url, &text)?)),
-        // Not that there is no such route: then it is no server of ours, or another version of it.
-        Some((StatusCode::NOT_FOUND, text))
-            if problem(&text)
-                .is_some_and(|it| it.code.starts_with("unknown_") && it.code != "unknown_route") =>
-        {
-            Ok(Found::Unknown)
-        }
+        Some((StatusCode::OK, text)) => Ok(Found::Answer(decoded(url, &text)?)),
+        Some((StatusCode::NOT_FOUND, text)) if is_unknown(&text) => Ok(Found::Unknown),
         Some((status, text)) => bail!("{url} answered {}", describe(status, &text)),
         None => Ok(Found::Interrupted),
     }
@@ -293,6 +307,12 @@ struct Problem {
 
 fn problem(body: &[u8]) -> Option<Problem> {
     serde_json::from_slice(body).ok()
+}
+
+/// Whether a 404 says that the server does not know what was asked about. Not that there is no such route: then it is no server of
+/// ours, or another version of it.
+fn is_unknown(body: &[u8]) -> bool {
+    problem(body).is_some_and(|it| it.code.starts_with("unknown_") && it.code != "unknown_route")
 }
 
 fn decoded<T: DeserializeOwned>(url: &str, text: &[u8]) -> anyhow::Result<T> {

@@ -8,7 +8,7 @@ use anyhow::bail;
 use lastseen_event::{EventId, EventType, UtcInstant};
 use serde::Deserialize;
 
-use crate::upload::{Found, Method, Uploader};
+use crate::upload::{Found, Uploader};
 
 /// Members whose deletion or restoration was told, by tenant and user, with what decides.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl Decisions {
     /// # Errors
     /// Where it does not answer as Lastseen does.
     pub(super) fn ask(uploader: &Uploader) -> anyhow::Result<Option<Self>> {
-        let path = "/v1/events?type=user_deleted,user_restored";
+        let path = "/v1/events?types=user_deleted,user_restored";
         let Some(dead) = taken_back(uploader)? else { return Ok(None) };
         let events = uploader.get(path, &|notice| eprintln!("{notice}"))?;
         events.map(|events| Self::read(events, dead)).transpose()
@@ -144,7 +144,7 @@ fn taken_back(uploader: &Uploader) -> anyhow::Result<Option<HashSet<String>>> {
     let (mut dead, mut cursor) = (HashSet::new(), String::new());
     loop {
         let path = format!("/v1/backfills?limit=1000{cursor}");
-        let page = match uploader.ask::<Page>(Method::Get, &path, |notice| eprintln!("{notice}"))? {
+        let page = match uploader.ask::<Page>(&path, |notice| eprintln!("{notice}"))? {
             Found::Answer(page) => page,
             Found::Unknown => bail!("{path} is not known to the server"),
             Found::Interrupted => return Ok(None),

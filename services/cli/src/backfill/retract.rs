@@ -12,7 +12,7 @@ use crate::args::RetractArgs;
 use crate::progress::Progress;
 use crate::signals::Interrupt;
 use crate::stdout::outln;
-use crate::upload::{Found, Method, Uploader};
+use crate::upload::{Deleted, Found, Uploader};
 
 /// How often the server is asked whether it is done.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -24,6 +24,7 @@ struct Backfill {
     events: u64,
 }
 
+/// The server is asked how many events the batch has, and told to take so many back: if some came in between, it is asked again.
 pub(super) fn run(args: &RetractArgs) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
     let uploader = Uploader::new(&args.server, interrupt.clone());
@@ -31,20 +32,28 @@ pub(super) fn run(args: &RetractArgs) -> anyhow::Result<Outcome> {
     let path = format!("/v1/backfills/{}", utf8_percent_encode(batch, NON_ALPHANUMERIC));
     let started = Instant::now();
     let mut progress = Progress::endless();
-    let mut method = Method::Delete;
     let events = loop {
-        let found = uploader.ask::<Backfill>(method, &path, |notice| progress.notice(notice))?;
-        match found {
-            Found::Answer(Backfill { state, events }) if state == "retracted" => break events,
-            Found::Answer(Backfill { events, .. }) => {
-                let message = || format!("taking back {} events of {batch}", HumanCount(events));
-                progress.tell(0, message, message);
-            }
+        let found = uploader.ask::<Backfill>(&path, |notice| progress.notice(notice))?;
+        let Backfill { state, events } = match found {
+            Found::Answer(backfill) => backfill,
             Found::Unknown => bail!("no event names the batch {batch:?}"),
             Found::Interrupted => return Ok(interrupted(batch)),
+        };
+        if state == "retracted" {
+            break events;
         }
-        // From here on it is recorded: asking is enough.
-        method = Method::Get;
+        if state == "active" {
+            let path = format!("{path}?events={events}");
+            match uploader.delete(&path, |notice| progress.notice(notice))? {
+                Deleted::Recorded => {}
+                Deleted::CountChanged if interrupt.is_set() => return Ok(interrupted(batch)),
+                Deleted::CountChanged => continue,
+                Deleted::Unknown => bail!("no event names the batch {batch:?}"),
+                Deleted::Interrupted => return Ok(interrupted(batch)),
+            }
+        }
+        let message = || format!("taking back {} events of {batch}", HumanCount(events));
+        progress.tell(0, message, message);
         if interrupt.sleep(ASK_EVERY) {
             return Ok(interrupted(batch));
         }

@@ -30,7 +30,7 @@ use crate::progress::Progress;
 use crate::signals::Interrupt;
 use crate::stdout::outln;
 use crate::tally::rate;
-use crate::upload::{Found, Method, Uploader};
+use crate::upload::{Found, Uploader};
 
 /// Rows that are looked up together: many of each tenant, where there are many tenants.
 const ROWS_TOGETHER: usize = 100_000;
@@ -216,12 +216,11 @@ impl Verify {
         let mut cursor = String::new();
         loop {
             let path = format!("/v1/tenants?sort=tenant_id&limit=1000{cursor}");
-            let page: Page =
-                match self.uploader.ask(Method::Get, &path, |notice| self.progress.notice(notice))? {
-                    Found::Answer(page) => page,
-                    Found::Unknown => bail!("the server does not know {path}"),
-                    Found::Interrupted => return Ok(Ended::Interrupted),
-                };
+            let page: Page = match self.uploader.ask(&path, |notice| self.progress.notice(notice))? {
+                Found::Answer(page) => page,
+                Found::Unknown => bail!("the server does not know {path}"),
+                Found::Interrupted => return Ok(Ended::Interrupted),
+            };
             for Tenant { tenant_id } in page.tenants {
                 if let Ended::Interrupted = self.users_of(&tenant_id, &mut later)? {
                     return Ok(Ended::Interrupted);
@@ -244,7 +243,7 @@ impl Verify {
             batch: Option<String>,
         }
         let Some(newest) = self.newest else { return Ok(Some(Users::default())) };
-        let path = format!("/v1/events?type=user_created&occurred_since={newest}");
+        let path = format!("/v1/events?types=user_created&occurred_since={newest}");
         let Some(events) = self.uploader.get(&path, &|notice| self.progress.notice(notice))? else {
             return Ok(None);
         };

@@ -38,7 +38,7 @@ pub(super) struct Known {
     pub(super) user_id: String,
     #[serde(deserialize_with = "instant")]
     last_seen_at: Option<UtcInstant>,
-    provenance: Option<String>,
+    last_seen_provenance: Option<String>,
     #[serde(deserialize_with = "instant")]
     created_at: Option<UtcInstant>,
     confirmed: bool,
@@ -208,7 +208,7 @@ fn deletion(row: &OwnedRow, known: &Known, decision: Option<&Decision>) -> Optio
 
 /// What the table has for it and why the server answers otherwise, if it does.
 fn last_seen(row: &OwnedRow, known: &Known) -> Option<(Option<UtcInstant>, Cause)> {
-    let is_observed = known.provenance.as_deref() == Some("observed");
+    let is_observed = known.last_seen_provenance.as_deref() == Some("observed");
     let estimate = row.confirmed.then_some(row.modified_at.unwrap_or(row.created_at));
     let (expected, is_real) = match row.observed_at {
         Some(at) => (Some(at), true),
@@ -267,7 +267,7 @@ mod tests {
         Known {
             user_id: "u".to_owned(),
             last_seen_at: at(seen),
-            provenance: Some(provenance.to_owned()).filter(|text| !text.is_empty()),
+            last_seen_provenance: Some(provenance.to_owned()).filter(|text| !text.is_empty()),
             created_at: at(created),
             confirmed,
             deleted_at: at(deleted),

@@ -73,7 +73,7 @@ impl Running {
 /// All that comes until the server closes, or resets after it has answered.
 fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
-    let mut part = vec![0; 65536];
+    let mut part = vec![0; 65_536];
     loop {
         match stream.read(&mut part) {
             Ok(0) => break,

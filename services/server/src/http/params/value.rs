@@ -99,7 +99,7 @@ impl Value for Position {
     }
 }
 
-/// How many, from 0.
+/// A count, from 0.
 impl Value for u64 {
     const FORM: &'static str = "an integer of at least 0";
 
