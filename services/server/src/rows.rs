@@ -2,7 +2,6 @@
 //! say.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
