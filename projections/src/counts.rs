@@ -21,6 +21,8 @@ use crate::roster::{Change, Standing};
 use crate::tally::Tally;
 use crate::{Overall, PersonNumbers, Scope, Summary};
 
+const HOUR_US: i64 = 3_600_000_000;
+
 /// The greatest sizes at which something is counted by a pass; beyond them an index is kept. Answers do not
 /// depend on them: tests lower them to reach the other way.
 #[doc(hidden)]
@@ -32,11 +34,13 @@ pub struct PassLimits {
     pub person_members: usize,
     /// Tenants whose newest last seen lie next to each other.
     pub newest_tenants: u64,
+    /// The time in which the newest last seen of more tenants may lie, if it is the latest.
+    pub newest_span_us: i64,
 }
 
 impl Default for PassLimits {
     fn default() -> Self {
-        Self { tenant_members: 4096, person_members: 8, newest_tenants: 1024 }
+        Self { tenant_members: 4096, person_members: 8, newest_tenants: 512, newest_span_us: HOUR_US }
     }
 }
 
@@ -71,7 +75,7 @@ impl Counts {
             seen: SeenCounts::default(),
             persons: None,
             tenants: Vec::with_capacity(members.tenants()),
-            by_newest: TenantsByNewest::new(limits.newest_tenants),
+            by_newest: TenantsByNewest::new(limits.newest_tenants, limits.newest_span_us),
             tenants_in_use: 0,
             limits,
         };

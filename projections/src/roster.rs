@@ -258,6 +258,7 @@ impl Record {
 
     /// The membership at an instant, the one definition of it. `is_deleted` is asked only about a member with
     /// a decision. `None`: the member did not exist yet.
+    #[inline]
     fn membership_at(&self, at: UtcInstant, is_deleted: impl FnOnce() -> bool) -> Option<Membership> {
         let exists = self.has(KNOWN) && self.exists_from() <= at;
         exists.then(|| Membership {

@@ -34,6 +34,10 @@ impl Tally {
 
     /// Replaces a member's old standing by its new one; `before` is `None` for a new member.
     pub(crate) fn replace(&mut self, before: Option<&Standing>, after: &Standing) {
+        // Most logins: only last seen changed, which is not counted here.
+        if before.is_some_and(|before| before.membership == after.membership) {
+            return;
+        }
         if let Some(before) = before {
             let mut one = Self::default();
             one.add(before.membership);

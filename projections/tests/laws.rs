@@ -91,11 +91,13 @@ pub(crate) fn as_of(
 
 fn limits() -> impl Strategy<Value = PassLimits> {
     let size = || prop::sample::select(PASSED_OVER.to_vec());
-    (size(), size(), size()).prop_map(|(tenant_members, person_members, newest_tenants)| PassLimits {
-        tenant_members,
-        person_members: usize::try_from(person_members).unwrap(),
-        newest_tenants,
-    })
+    let span = prop::sample::select(vec![0, 2, 86_400_000_000_i64]);
+    (size(), size(), size(), span).prop_map(
+        |(tenant_members, person_members, newest_tenants, newest_span_us)| {
+            let person_members = usize::try_from(person_members).unwrap();
+            PassLimits { tenant_members, person_members, newest_tenants, newest_span_us }
+        },
+    )
 }
 
 proptest! {

@@ -32,6 +32,7 @@ mod retraction;
 mod routes;
 mod seed_cases;
 mod shutdown;
+mod siege;
 mod simulate;
 mod slow_peers;
 mod snapshots;

@@ -155,15 +155,15 @@ fn stopping_waits_for_requests_and_for_nobody_else() {
         "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         login.len()
     );
-    let (begin, end) = login.split_at(10);
-    running.write_all(format!("{head}{begin}").as_bytes()).unwrap();
+    let (first, second) = login.split_at(10);
+    running.write_all(format!("{head}{first}").as_bytes()).unwrap();
     // Whatever was sent before is read before this is answered.
     assert_eq!(server.client().get("/healthz").status, 200);
     let begun = Instant::now();
     let ended = thread::scope(|scope| {
         let ended = scope.spawn(move || server.terminate());
         assert_eq!((rest(&mut half), rest(&mut idle)), (String::new(), String::new()));
-        running.write_all(end.as_bytes()).unwrap();
+        running.write_all(second.as_bytes()).unwrap();
         let answer = rest(&mut running);
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");

@@ -19,14 +19,14 @@ impl NoMoreFiles {
         let before = getrlimit(Resource::Nofile);
         let free = File::open("/dev/null").expect("one more").as_raw_fd();
         let current = Some(u64::try_from(free).expect("a descriptor"));
-        setrlimit(Resource::Nofile, Rlimit { current, ..before.clone() }).expect("is lowered");
+        setrlimit(Resource::Nofile, Rlimit { current, ..before }).expect("is lowered");
         Self(before)
     }
 }
 
 impl Drop for NoMoreFiles {
     fn drop(&mut self) {
-        setrlimit(Resource::Nofile, self.0.clone()).expect("is raised");
+        setrlimit(Resource::Nofile, self.0).expect("is raised");
     }
 }
 

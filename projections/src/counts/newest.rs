@@ -1,9 +1,9 @@
 //! Tenants ranked by the greatest counted last seen of their members, to count the active ones.
 //!
-//! The rank is kept by buckets of neighbouring instants. A tenant that stays in its bucket costs two
-//! comparisons, as most logins do: they raise the newest of a tenant within the latest bucket. Only the
-//! bucket with the edge of a window is passed over, so buckets that grow are divided and those that shrink
-//! are put together.
+//! The rank is kept by buckets of neighbouring instants. A tenant that stays in its bucket costs a few comparisons,
+//! as most logins do: they raise the newest of a tenant within the latest bucket, which may grow for an hour. Other
+//! buckets that grow are divided, and those that shrink are put together. A count passes over one bucket, that with
+//! the edge of its window: up to 512 tenants, or those last seen in the same hour as that edge.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -22,8 +22,12 @@ pub(super) struct TenantsByNewest {
     buckets: BTreeMap<UtcInstant, Bucket>,
     /// The start of the last bucket.
     latest: UtcInstant,
-    /// A bucket with more tenants is divided, unless all have one instant.
+    /// No tenant was ever seen later.
+    greatest: UtcInstant,
+    /// A bucket that outgrows it is divided, unless all of its tenants have one instant.
     bucket_max: u64,
+    /// The latest bucket is not divided before it is that long.
+    span_us: i64,
 }
 
 #[derive(Debug, Default)]
@@ -40,8 +44,9 @@ impl Bucket {
 
 impl TenantsByNewest {
     /// No tenants yet.
-    pub(super) fn new(bucket_max: u64) -> Self {
-        Self { buckets: BTreeMap::from([(START, Bucket::default())]), latest: START, bucket_max }
+    pub(super) fn new(bucket_max: u64, span_us: i64) -> Self {
+        let buckets = BTreeMap::from([(START, Bucket::default())]);
+        Self { buckets, latest: START, greatest: START, bucket_max, span_us }
     }
 
     /// Follows a tenant whose newest was `before`; `newest` gives that of any tenant now.
@@ -52,6 +57,9 @@ impl TenantsByNewest {
         newest: impl Fn(TenantOrdinal) -> Option<UtcInstant>,
     ) {
         let after = newest(tenant);
+        if let Some(at) = after.filter(|at| *at > self.greatest) {
+            self.go_on(at);
+        }
         if before == after || (before >= Some(self.latest) && after >= Some(self.latest)) {
             return;
         }
@@ -66,14 +74,36 @@ impl TenantsByNewest {
         if let Some(to) = after.map(|at| self.bucket_of(at)) {
             let bucket = self.buckets.entry(to).or_default();
             bucket.count += u64::from(bucket.tenants.insert(tenant.get()));
-            if bucket.count > self.bucket_max {
+            // A bucket that was the latest may be larger. To divide it would take long, and it shrinks by itself.
+            if bucket.count == self.bucket_max + 1 && !self.is_growing(to) {
                 self.divide(to, newest);
             }
         }
     }
 
+    /// Moves the greatest instant on, and starts a bucket with it if the latest is full and long enough.
+    fn go_on(&mut self, at: UtcInstant) {
+        self.greatest = at;
+        let length_us = at.as_micros().saturating_sub(self.latest.as_micros());
+        let is_full = || self.buckets.last_key_value().is_some_and(|(_, last)| last.count >= self.bucket_max);
+        if length_us >= self.span_us && is_full() {
+            // No tenant has to move: none was seen then.
+            self.buckets.insert(at, Bucket::default());
+            self.latest = at;
+        }
+    }
+
+    /// Whether the bucket is the latest and has begun a short time ago.
+    fn is_growing(&self, start: UtcInstant) -> bool {
+        let length_us = self.greatest.as_micros().saturating_sub(start.as_micros());
+        start == self.latest && length_us < self.span_us.saturating_mul(2)
+    }
+
     /// The start of the bucket with this instant.
     fn bucket_of(&self, at: UtcInstant) -> UtcInstant {
+        if at >= self.latest {
+            return self.latest;
+        }
         self.buckets.range(..=at).next_back().map_or(START, |(start, _)| *start)
     }
 
@@ -189,10 +219,11 @@ mod tests {
         #[test]
         fn counts_are_those_of_a_pass_over_all_tenants(
             moves in prop::collection::vec((0..30_u32, instant()), 0..300),
-            bucket_max in 1..9_u64,
+            bucket_max in 0..9_u64,
+            span_us in prop::sample::select(vec![0, 0, 5, 20]),
         ) {
             let mut model: Model = vec![None; 30];
-            let mut ranked = TenantsByNewest::new(bucket_max);
+            let mut ranked = TenantsByNewest::new(bucket_max, span_us);
             for (tenant, to) in moves {
                 let tenant = TenantOrdinal::new(tenant);
                 let before = std::mem::replace(&mut model[tenant.index()], to);
@@ -205,23 +236,44 @@ mod tests {
                 for (start, bucket) in &ranked.buckets {
                     let of_one_instant = ranked.next(*start).is_some_and(|(next, _)| next == after(*start));
                     let is_last = *start == UtcInstant::from_micros(i64::MAX);
-                    prop_assert!(bucket.count <= bucket_max || of_one_instant || is_last);
+                    prop_assert!(bucket.count <= bucket_max || of_one_instant || is_last || span_us > 0);
                 }
             }
         }
     }
 
-    #[test]
-    fn buckets_of_tenants_that_come_back_do_not_pile_up() {
+    /// Buckets after many tenants came back again and again, a microsecond after each other.
+    fn buckets_after(span_us: i64) -> TenantsByNewest {
         const TENANTS: u32 = 1_000;
         let mut model: Model = vec![None; TENANTS as usize];
-        let mut ranked = TenantsByNewest::new(64);
+        let mut ranked = TenantsByNewest::new(64, span_us);
         for at in 0..50_000_u32 {
             let tenant = TenantOrdinal::new(at.wrapping_mul(2_654_435_761) % TENANTS);
             let before = model[tenant.index()].replace(UtcInstant::from_micros(at.into()));
             ranked.replace(tenant, before, newest(&model));
         }
-        let seen = model.iter().flatten().count();
-        assert!(ranked.buckets.len() <= 2 + seen / 8, "{} buckets for {seen}", ranked.buckets.len());
+        ranked
+    }
+
+    #[test]
+    fn buckets_of_tenants_that_come_back_do_not_pile_up() {
+        for span_us in [0, 700] {
+            let buckets = buckets_after(span_us).buckets;
+            let seen: u64 = buckets.values().map(|bucket| bucket.count).sum();
+            assert!(
+                seen > 500 && buckets.len() as u64 <= 2 + seen / 8,
+                "{} buckets for {seen}",
+                buckets.len()
+            );
+        }
+    }
+
+    #[test]
+    fn the_latest_bucket_grows_for_its_span_and_then_ends() {
+        let ranked = buckets_after(10_000);
+        let latest = &ranked.buckets[&ranked.latest];
+        assert!(latest.count > ranked.bucket_max, "{} tenants", latest.count);
+        let begun = ranked.latest.as_micros();
+        assert!((30_000..50_000).contains(&begun), "begun at {begun}");
     }
 }

@@ -62,8 +62,11 @@ fn set(days: &mut ByDay, day: Day, member: MemberOrdinal, is_in: bool) -> bool {
 /// Adds a member to a day. `false`: it was there.
 pub(super) fn insert(days: &mut ByDay, day: Day, member: MemberOrdinal) -> bool {
     let members = days.entry(day).or_default();
-    // Looked at first: a day that a reader shares is copied only for a change.
-    !members.contains(member.get()) && Arc::make_mut(members).insert(member.get())
+    match Arc::get_mut(members) {
+        Some(members) => members.insert(member.get()),
+        // A reader has it: it is copied only for a change.
+        None => !members.contains(member.get()) && Arc::make_mut(members).insert(member.get()),
+    }
 }
 
 /// Takes a member out of a day. `false`: it was not there.

@@ -23,11 +23,18 @@ pub(crate) fn run(members: u32) {
     }
     let mut views = builder.finish();
     let mut wait = waiting();
+    let mut steps = 0..;
+    let mut fold = |count: u32| {
+        for step in steps.by_ref().take(count as usize) {
+            let position = u64::from(members) + u64::from(step) + 1;
+            let at_us = NOW_US + i64::from(step) * 100_000;
+            views.apply(&login(mixed(step) % members, members, (position, at_us)));
+        }
+    };
+    // As in a server that runs: most tenants were seen in this hour before.
+    fold(5 * TENANTS);
     wait("fold");
-    for step in 0..STEPS {
-        let position = u64::from(members) + u64::from(step) + 1;
-        views.apply(&login(mixed(step) % members, members, (position, NOW_US + i64::from(step) * 1_000_000)));
-    }
+    fold(STEPS);
     wait("folded");
     wait("count");
     for step in 0..STEPS {

@@ -18,6 +18,8 @@ mod questions;
 mod read_model;
 mod serve;
 mod tasks;
+#[cfg(test)]
+mod testing;
 
 pub use config::{ConnectionLimits, Limits, ServeConfig};
 pub use http::routes::{RouteInfo, routes};

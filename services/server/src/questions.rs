@@ -22,6 +22,9 @@ mod user;
 pub(crate) mod users;
 mod views;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

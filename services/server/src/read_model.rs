@@ -17,6 +17,9 @@ mod restore;
 pub(crate) mod snapshot;
 mod snapshotting;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -34,7 +37,6 @@ use tokio::sync::{oneshot, watch};
 use self::fold::{Fold, Work};
 use self::health::{Health, Standstill};
 use self::live::Live;
-pub(crate) use self::live::SharedViews;
 pub(crate) use self::reading::Reading;
 use self::rebuild::Rebuilds;
 use self::snapshot::Snapshot;

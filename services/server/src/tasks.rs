@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 /// Starts a named thread. The receiver resolves when it ends, however it does.
 ///
 /// # Errors
-/// What the operating system says.
+/// The operating system's answer.
 pub(crate) fn thread(
     name: &str,
     run: impl FnOnce() + Send + 'static,
@@ -36,7 +36,7 @@ pub(crate) fn join<A: Send, B>(aside: impl FnOnce() -> A + Send, here: impl FnOn
 /// behind. Those of one producer come in its order.
 ///
 /// # Errors
-/// That of a producer; what it gave before was consumed.
+/// The error of a producer; everything it gave before was consumed.
 pub(crate) fn gather<T: Send, E: Send, P: FnMut() -> Result<Option<T>, E> + Send>(
     producers: impl IntoIterator<Item = P>,
     mut consume: impl FnMut(T),

@@ -8,7 +8,7 @@ use lastseen_log::{FaultDisk, OpenError};
 use lastseen_store::{Detail, EventReader, EventStore, OnRefused, ReadError};
 
 use crate::history::{History, Item, batch, check, check_verified};
-use crate::support::{Chance, chain, clock, is_long, multiplier, on_all_cores, open, options, wait};
+use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -101,13 +101,10 @@ fn every_flipped_bit_is_noticed() {
     const MASKS: [u8; 4] = [0x01, 0x10, 0x80, 0xff];
     let samples = all_samples();
     let cases = on_all_cores(0..samples.len() as u64, |number| {
-        let number = usize::try_from(number).expect("few");
-        let (sample, mut cases) = (&samples[number], 0);
+        let (sample, mut cases) = (&samples[usize::try_from(number).expect("few")], 0);
         for (path, content) in &sample.files {
             for at in 0..content.len() {
-                // Each byte; another bit of each.
-                let turn = (at + number) % MASKS.len();
-                for mask in if is_long() { &MASKS[..] } else { &MASKS[turn..=turn] } {
+                for mask in MASKS {
                     let mut files = sample.files.clone();
                     files.get_mut(path).expect("there")[at] ^= mask;
                     if let Err(error) = judge(sample, &files, &BTreeSet::from([path.as_str()])) {

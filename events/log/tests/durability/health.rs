@@ -140,9 +140,9 @@ fn a_sealer_that_stopped_is_told() {
         let log = open(&disk, &options(900), clock(NOW_US)).expect("opens");
         append(&log, 1);
         if word == "sync" {
-            fail_sync(&disk)
+            fail_sync(&disk);
         } else {
-            damage(&disk)
+            damage(&disk);
         }
         assert!(log.seal().is_err());
         let health = log.health();

@@ -88,7 +88,7 @@ fn every_flipped_byte_of_sealed_history_is_noticed() {
         .iter()
         .filter(|(path, _)| path.starts_with("segments/"))
         .flat_map(|(path, content)| (0..content.len()).map(move |at| (path, at, content.len())))
-        .filter(|(_, at, len)| *at < EDGE || len - at <= EDGE || is_visited(chance, 4))
+        .filter(|(_, at, len)| *at < EDGE || len - at <= EDGE || is_visited(chance, 2))
         .map(|(path, at, _)| (path, at))
         .collect();
     let cases = on_all_cores(0..places.len() as u64, |number| {

@@ -78,7 +78,7 @@ pub(super) trait Answer: Serialize + Send + 'static {
 pub(super) struct Version {
     log: LogId,
     position: Position,
-    /// How many batches the views leave out.
+    /// Number of batches that the views leave out.
     retracted: u64,
 }
 

@@ -8,14 +8,14 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lastseen_event::wire::{BodyError, describe_json_error};
-use lastseen_event::{EventFault, FaultCode};
+use lastseen_event::{EventFault, FaultCode, UtcInstant};
 use lastseen_store::{AppendError, ReadError, RefusedRows};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::handlers::health::PartFault;
 use crate::publishing::RetractError;
 use crate::questions::QuestionError;
+use crate::read_model::health::Standstill;
 
 /// Most faults that an answer lists.
 pub(in crate::http) const FAULTS_LISTED_MAX: usize = 100;
@@ -50,6 +50,27 @@ struct Body {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 fn status_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(status.as_u16())
+}
+
+/// A part that stands still, as a problem tells it.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::http) struct PartFault {
+    part: &'static str,
+    since: UtcInstant,
+    cause: String,
+}
+
+impl PartFault {
+    /// The stable name of the part.
+    pub(in crate::http) fn part(&self) -> &'static str {
+        self.part
+    }
+}
+
+impl From<Standstill> for PartFault {
+    fn from(Standstill { part, since, cause, .. }: Standstill) -> Self {
+        Self { part, since, cause }
+    }
 }
 
 impl Problem {

@@ -170,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_leaves_the_queue_takes_no_place() {
-        let admission = admission(1, Duration::from_secs(60));
+        let admission = admission(1, Duration::from_mins(1));
         let held = admission.enter(scan(0)).await.unwrap();
         {
             let leaving = admission.enter(scan(0));

@@ -42,7 +42,7 @@ pub(crate) enum QuestionError {
 /// The bound that a question met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Overload {
-    /// As many questions of the kind wait as may wait.
+    /// The queue of the kind is full.
     #[error("too many questions of this kind are waiting")]
     Queue,
     /// No place became free in time.

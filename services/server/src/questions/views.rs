@@ -111,7 +111,7 @@ impl Questions {
             .await
     }
 
-    /// How many members a scope has, deleted ones included.
+    /// Counts the members of a scope, deleted ones included.
     pub(super) fn members_of(&self, reading: &Reading, scope: Scope) -> usize {
         match scope {
             Scope::All => self.model.log().members().len(),
@@ -120,7 +120,7 @@ impl Questions {
     }
 }
 
-/// How many members a tenant has, deleted ones included.
+/// Counts the members of a tenant, deleted ones included.
 pub(super) fn members_of_tenant(views: &Views, tenant: TenantOrdinal) -> usize {
     views.runs_of(tenant).map(|run| (run.end().get() - run.start().get()) as usize + 1).sum()
 }

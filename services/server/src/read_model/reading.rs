@@ -5,7 +5,7 @@ use lastseen_log::{Log, LogId};
 use lastseen_projections::{Retracted, Views};
 use parking_lot::RwLockReadGuard;
 
-use super::SharedViews;
+use super::live::SharedViews;
 
 /// The views that one answer comes from. Views are replaced as a whole after a retraction; a reading keeps those
 /// it began with, so no answer mixes two.

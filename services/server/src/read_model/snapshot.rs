@@ -27,9 +27,9 @@ pub enum SnapshotError {
     /// The file cannot be read or written.
     #[error("cannot {action} {}", file.display())]
     Io {
-        /// What was tried.
+        /// The attempt.
         action: &'static str,
-        /// Which file.
+        /// The file.
         file: PathBuf,
         /// The operating system's answer.
         #[source]
@@ -38,7 +38,7 @@ pub enum SnapshotError {
     /// Written by another version.
     #[error("{} has version {found}, this program writes {SNAPSHOT_VERSION}", file.display())]
     Version {
-        /// Which file.
+        /// The file.
         file: PathBuf,
         /// Its version.
         found: u32,
@@ -46,17 +46,17 @@ pub enum SnapshotError {
     /// Not what was written.
     #[error("{} is damaged at offset {offset}", file.display())]
     Damaged {
-        /// Which file.
+        /// The file.
         file: PathBuf,
-        /// Where the part begins that is not as it was written.
+        /// Offset of the damaged part.
         offset: u64,
     },
     /// Of a history that this log does not have.
     #[error("{} is of another history: the log has another event at position {}", file.display(), checkpoint.get())]
     Foreign {
-        /// Which file.
+        /// The file.
         file: PathBuf,
-        /// Where the histories differ.
+        /// The first position at which the histories differ.
         checkpoint: Position,
     },
     /// The log cannot be read.
@@ -64,7 +64,7 @@ pub enum SnapshotError {
     Log(#[from] ReadError),
 }
 
-/// What identifies the event at a position: its id and when it was recorded.
+/// Identity of the event at a position: its id, and the instant at which it was recorded.
 type Identity = ([u8; 16], i64);
 
 /// The event at a position; `None` where there is none.
@@ -83,7 +83,7 @@ fn identity_at<R: EventReader>(
     Ok(found.map(|(_, id, recorded_at)| (*id.as_uuid().as_bytes(), recorded_at.as_micros())))
 }
 
-/// Where the snapshot of a data directory is.
+/// Returns the path of the snapshot in a data directory.
 fn path_in(data: &Path) -> PathBuf {
     data.join("snapshots").join("views")
 }

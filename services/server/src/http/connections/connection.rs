@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Request};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
@@ -257,10 +257,10 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             return Box::pin(pending());
         }
         self.exchange.asked(!request.body().is_end_stream());
-        let exchange = self.exchange.clone();
+        let (exchange, guest) = (self.exchange.clone(), self.guest.clone());
         if self.seat == Seat::Spare && !HEALTH.contains(&request.uri().path()) {
             let refused = Problem::too_many_connections().into_response();
-            return Box::pin(async move { Ok(finished(refused, exchange)) });
+            return Box::pin(async move { Ok(finished(refused, exchange, &guest)) });
         }
         let request = request.map(|body| {
             if body.is_end_stream() {
@@ -270,11 +270,15 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             }
         });
         let answer = self.router.call(request);
-        Box::pin(async move { answer.await.map(|response| finished(response, exchange)) })
+        Box::pin(async move { answer.await.map(|response| finished(response, exchange, &guest)) })
     }
 }
 
-fn finished(mut response: Response, exchange: Arc<Exchange>) -> axum::http::Response<Answer> {
+fn finished(mut response: Response, exchange: Arc<Exchange>, guest: &Guest) -> axum::http::Response<Answer> {
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // The task may not have told hyper yet.
+    if guest.is_to_finish() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response.map(|body| Answer::new(body, exchange))
 }

@@ -174,6 +174,11 @@ impl Guest {
         self.waker.wake();
     }
 
+    /// Whether the present request is the last one.
+    pub(super) fn is_to_finish(&self) -> bool {
+        self.order.load(Acquire) != Order::Stay as u8
+    }
+
     /// Takes note that a request begins. `false` if the connection was asked to leave; then it must not
     /// begin.
     pub(super) fn is_to_begin(&self) -> bool {

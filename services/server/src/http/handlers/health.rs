@@ -1,13 +1,11 @@
 //! Health: the process lives; the views are caught up and every part works.
 
-use lastseen_event::UtcInstant;
 use serde::Serialize;
 
 use crate::http::answer::{Answer, Json};
 use crate::http::ask::Ask;
 use crate::http::params::NoParams;
-use crate::http::problem::Problem;
-use crate::read_model::health::Standstill;
+use crate::http::problem::{PartFault, Problem};
 
 #[derive(Serialize)]
 pub(in crate::http) struct Alive {
@@ -29,27 +27,6 @@ pub(in crate::http) struct Ready {
 
 impl Answer for Ready {
     const NAME: &'static str = "Ready";
-}
-
-/// A part that stands still, as a problem tells it.
-#[derive(Clone, Debug, Serialize)]
-pub(in crate::http) struct PartFault {
-    part: &'static str,
-    since: UtcInstant,
-    cause: String,
-}
-
-impl PartFault {
-    /// The stable name of the part.
-    pub(in crate::http) fn part(&self) -> &'static str {
-        self.part
-    }
-}
-
-impl From<Standstill> for PartFault {
-    fn from(Standstill { part, since, cause, .. }: Standstill) -> Self {
-        Self { part, since, cause }
-    }
 }
 
 /// `GET /healthz`

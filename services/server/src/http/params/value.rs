@@ -99,7 +99,7 @@ impl Value for Position {
     }
 }
 
-/// How many, from 0.
+/// A count, from 0.
 impl Value for u64 {
     const FORM: &'static str = "an integer of at least 0";
 
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!([PageLimit::parse("0"), PageLimit::parse("1001")], [None; 2]);
         assert_eq!(EventLimit::parse("0"), None);
         assert_eq!(KnownAt::parse("7"), Some(KnownAt::Position(Position::new(7))));
-        assert_eq!(KnownAt::parse("7d"), Some(KnownAt::Moment(Moment::Before(Duration::from_secs(604_800)))));
+        assert_eq!(KnownAt::parse("7d"), Some(KnownAt::Moment(Moment::Before(Duration::from_hours(168)))));
     }
 
     #[test]

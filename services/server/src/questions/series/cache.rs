@@ -30,7 +30,7 @@ pub(super) struct CachedRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct CacheScope {
     pub(super) scope: Scope,
-    /// How many batches the rows leave out.
+    /// Number of batches that the rows leave out.
     pub(super) retracted: u64,
 }
 

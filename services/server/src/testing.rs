@@ -1,0 +1,66 @@
+//! A small read model over a disk in memory, for the tests of the layers above it.
+
+use std::sync::Arc;
+
+use lastseen_event::UtcInstant;
+use lastseen_event::wire::{FaultsKept, decode_ndjson};
+use lastseen_log::{FaultDisk, LogOptions};
+use lastseen_projections::Persons;
+use lastseen_store::{AppendError, Appended, EventStore, ManualClock, OnRefused};
+use tempfile::TempDir;
+
+use crate::read_model::{ReadModel, ReadModelOptions};
+
+/// "Now" of the tests.
+pub(crate) const NOW: &str = "2026-01-10T12:00:00Z";
+
+/// A read model, and everything that must outlive it.
+pub(crate) struct Model {
+    pub(crate) model: Arc<ReadModel>,
+    pub(crate) disk: FaultDisk,
+    _data: TempDir,
+}
+
+pub(crate) fn instant(text: &str) -> UtcInstant {
+    UtcInstant::parse(text).unwrap()
+}
+
+impl Model {
+    /// A model of no event.
+    pub(crate) fn new() -> Self {
+        let (disk, data) = (FaultDisk::default(), TempDir::new().unwrap());
+        let options = ReadModelOptions {
+            log: LogOptions::default(),
+            snapshot_events: 1_000_000,
+            persons: Persons::UserId,
+        };
+        let locked = ReadModel::lock(Arc::new(disk.clone())).unwrap();
+        let clock = Arc::new(ManualClock::new(instant(NOW)));
+        let (model, _) = ReadModel::open((locked, data.path()), options, clock, |_| {}).unwrap();
+        Self { model: Arc::new(model), disk, _data: data }
+    }
+
+    /// Appends events that are written as `type tenant user instant`.
+    pub(crate) async fn append(&self, events: &[&str]) -> Result<Appended, AppendError> {
+        let mut body = String::new();
+        for event in events {
+            let [event_type, tenant, user, at] = event.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("four words: {event}");
+            };
+            let id = uuid::Uuid::new_v4();
+            body += &format!(
+                "{{\"id\":\"{id}\",\"type\":\"{event_type}\",\"tenant_id\":\"{tenant}\",\"user_id\":\"{user}\",\
+                 \"occurred_at\":\"{at}\"}}\n"
+            );
+        }
+        let decoded = decode_ndjson(body.as_bytes(), instant(NOW), FaultsKept::All).unwrap();
+        assert_eq!(decoded.faults, []);
+        self.model.log().append(decoded.batch, OnRefused::RefuseBatch).await
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        self.model.close();
+    }
+}
