@@ -41,7 +41,7 @@ const WRONG: [&str; 18] = [
 /// Two tenants, two users of one of them, and a batch: there is something for each name in a path, and a second page.
 fn server() -> (Server, TempDir) {
     let (server, data) = empty_server();
-    let (mut events, now) = (Events::seeded(2801), now());
+    let (mut events, now) = (Events::seeded(3001), now());
     let mut of_batch = events.login(("acme", "bob"), now - DAY);
     of_batch["batch"] = "run".into();
     server.client().publish(&[
