@@ -97,7 +97,8 @@ fn pages_of_allowed_sites_ask_and_read() {
     assert_eq!(refused.header("access-control-allow-origin"), "");
     // Without an origin there is nobody to share with; caches still learn that it matters.
     let plain = send("GET", &[]);
-    assert_eq!((plain.header("access-control-allow-origin"), plain.header("vary")), ("", "origin"));
+    let vary: Vec<_> = plain.headers.get_all("vary").iter().filter_map(|value| value.to_str().ok()).collect();
+    assert!(plain.header("access-control-allow-origin").is_empty() && vary.contains(&"origin"), "{vary:?}");
     // A problem can be read as well.
     let headers = [("origin", "https://app.example")];
     let missing = server.client().send("GET", "/v1/nothing", &headers, b"").unwrap();
