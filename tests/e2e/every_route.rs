@@ -336,7 +336,8 @@ fn every_name_in_a_path_is_known_or_a_problem() {
                 let of = format!("{} {} of {no_text}", route.method, route.path);
                 assert_eq!(asked(no_text).problem(400, "invalid_path", &of)["field"], name, "{of}");
             }
-            asked("").problem(404, "unknown_route", &format!("{} {} of no name", route.method, route.path));
+            let code = if route.path.ends_with(place) { "unknown_route" } else { code };
+            asked("").problem(404, code, &format!("{} {} of no name", route.method, route.path));
         }
     }
 }
