@@ -149,6 +149,25 @@ fn an_answer_of_now_is_not_kept() {
 }
 
 #[test]
+fn a_problem_is_not_kept() {
+    let (server, _data, _) = server();
+    for path in [
+        "/v1/nothing",
+        "/v1/tenants/nobody/summary?as_of=2024-01-01",
+        "/v1/tenants/acme/users/nobody",
+        "/v1/backfills/nobody",
+        "/v1/summary?as_of=2024-01-01&x=1",
+        "/v1/summary?as_of=2024-01-01&min_position=1000",
+    ] {
+        for held in [None, Some(("if-none-match", "*"))] {
+            let answer = server.client().get_with(path, held.as_slice());
+            assert!(answer.status >= 400, "{path}: {}", answer.text());
+            assert_eq!((answer.header("cache-control"), answer.header("etag")), ("no-store", ""), "{path}");
+        }
+    }
+}
+
+#[test]
 fn a_new_event_and_a_retraction_change_every_tag() {
     let (server, _data, mut events) = server();
     let client = server.client();

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{BatchName, EventBatch, MemberRef, Position};
-use lastseen_store::{AppendError, Appended, Batches, Clock, EventStore, OnRefused, Scan, StoreFault, Tail};
+use lastseen_store::{
+    AppendError, Appended, Batches, Clock, EventStore, OnRefused, RetractOutcome, Scan, StoreFault, Tail,
+};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -323,10 +325,14 @@ impl EventStore for Log {
         }
     }
 
-    async fn retract(&self, batch: BatchName<'_>) -> Result<Option<Position>, AppendError> {
+    async fn retract(
+        &self,
+        batch: BatchName<'_>,
+        events: Option<u64>,
+    ) -> Result<RetractOutcome, AppendError> {
         let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
         let (reply, answer) = oneshot::channel();
-        queue(requests, Message::Retract(Retract { batch: batch.as_str().into(), reply })).await?;
+        queue(requests, Message::Retract(Retract { batch: batch.as_str().into(), events, reply })).await?;
         answer.await.map_err(|_| lost())?
     }
 

@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{BatchName, Event, EventBatch, Fact, MemberRef, Position, UtcInstant};
-use lastseen_store::{AppendError, Appended, Batches, Clock, OnRefused, ReadError, StoreFault};
+use lastseen_store::{
+    AppendError, Appended, Batches, Clock, OnRefused, ReadError, RetractOutcome, StoreFault,
+};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -55,10 +57,12 @@ pub(crate) enum Message {
     EndFile(oneshot::Sender<Result<(), EndError>>),
 }
 
-/// A batch that is to be taken back; the answer is the position of the record, `None` where no event names the batch.
+/// A batch that is to be retracted.
 pub(crate) struct Retract {
     pub(crate) batch: Box<str>,
-    pub(crate) reply: oneshot::Sender<Result<Option<Position>, AppendError>>,
+    /// Only if it has exactly so many events.
+    pub(crate) events: Option<u64>,
+    pub(crate) reply: oneshot::Sender<Result<RetractOutcome, AppendError>>,
 }
 
 type Reply = oneshot::Sender<Answer>;
@@ -249,8 +253,8 @@ impl Writer {
             } else if !group.is_empty() {
                 self.serve(group);
             }
-            for Retract { batch, reply } in retractions {
-                let _ = reply.send(self.retract(&batch));
+            for Retract { batch, events, reply } in retractions {
+                let _ = reply.send(self.retract(&batch, events));
             }
             for reply in ends {
                 let _ = reply.send(self.end_file());
@@ -325,18 +329,25 @@ impl Writer {
     }
 
     /// Records that a batch is taken back, in a frame of its own.
-    fn retract(&mut self, name: &str) -> Result<Option<Position>, AppendError> {
+    fn retract(&mut self, name: &str, events: Option<u64>) -> Result<RetractOutcome, AppendError> {
         if self.failed {
             return Err(AppendError::Closed);
         }
-        let known = {
+        {
             let batches = self.shared.batches.read();
             let Some(batch) = batches.find(name).and_then(|batch| batches.get(batch)) else {
-                return Ok(None);
+                return Ok(RetractOutcome::Unknown);
             };
-            batch.retracted
-        };
-        let (Ok(name), None) = (BatchName::new(name), known) else { return Ok(known) };
+            if let Some(position) = batch.retracted {
+                return Ok(RetractOutcome::Retracted(position));
+            }
+            let found = batch.events.total();
+            // Nobody but this thread adds events, so the number holds when the record is written.
+            if events.is_some_and(|events| events != found) {
+                return Ok(RetractOutcome::CountChanged { events: found });
+            }
+        }
+        let Ok(name) = BatchName::new(name) else { return Ok(RetractOutcome::Unknown) };
         let recorded_at = self.clock.now().max(self.last_recorded_at);
         let event = StoredEvent::retraction(name, recorded_at);
         let position = next(self.last_position());
@@ -351,7 +362,7 @@ impl Writer {
         }
         self.committed(position);
         (self.on_commit)(Commit { facts: Vec::new(), retracted: true, position, answers: Vec::new() });
-        Ok(Some(position))
+        Ok(RetractOutcome::Retracted(position))
     }
 
     /// Lets ids leave the window. Requests look in segments for what is below `recent_from` and then come here, so ids leave
@@ -477,7 +488,7 @@ impl Writer {
         match error {
             WriteError::Refused(fault) => {
                 self.standstills.failed(Part::Writer, format!("appends are refused: {fault}"));
-                tracing::warn!(error = %fault, "append refused");
+                tracing::debug!(error = %fault, "append refused");
                 if is_no_space(fault.kind()) {
                     AppendError::NoSpace(fault)
                 } else {

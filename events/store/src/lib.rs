@@ -23,6 +23,8 @@ pub use batches::{Batch, Batches, TypeCounts};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{AppendError, Corruption, ReadError, StoreFault};
 pub use memory::MemoryStore;
-pub use port::{Appended, Detail, EventReader, EventStore, OnRefused, RecordedBatch, RefusedRows, Tail};
+pub use port::{
+    Appended, Detail, EventReader, EventStore, OnRefused, RecordedBatch, RefusedRows, RetractOutcome, Tail,
+};
 pub use scan::{EventTypes, Filter, Scan};
 pub use subscription::Subscription;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     AppendError, Appended, Batches, Clock, Detail, EventReader, EventStore, OnRefused, ReadError,
-    RecordedBatch, RefusedRows, Scan, Tail,
+    RecordedBatch, RefusedRows, RetractOutcome, Scan, Tail,
 };
 
 /// Keeps everything in memory; idempotent for ever.
@@ -72,11 +72,16 @@ impl MemoryStore {
         Ok(Appended { stored, duplicates, refused, position })
     }
 
-    fn retract_now(&self, name: BatchName<'_>) -> Option<Position> {
+    fn retract_now(&self, name: BatchName<'_>, events: Option<u64>) -> RetractOutcome {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let batch = state.batches.find(name.as_str())?;
-        if let Some(retracted) = state.batches.get(batch).and_then(|batch| batch.retracted) {
-            return Some(retracted);
+        let Some(batch) = state.batches.find(name.as_str()) else { return RetractOutcome::Unknown };
+        let found = state.batches.get(batch);
+        if let Some(retracted) = found.and_then(|batch| batch.retracted) {
+            return RetractOutcome::Retracted(retracted);
+        }
+        let found = found.map_or(0, |batch| batch.events.total());
+        if events.is_some_and(|events| events != found) {
+            return RetractOutcome::CountChanged { events: found };
         }
         let (now, position) = (self.clock.now(), state.next_position());
         let recorded_at = state.record_at(now);
@@ -84,7 +89,7 @@ impl MemoryStore {
         state.retractions.push(Retraction { position, id, occurred_at: now, recorded_at, batch });
         state.batches.retract(batch, position);
         self.tail.send_replace(position);
-        Some(position)
+        RetractOutcome::Retracted(position)
     }
 }
 
@@ -162,8 +167,12 @@ impl EventStore for MemoryStore {
         self.append_now(&batch, on_refused)
     }
 
-    async fn retract(&self, batch: BatchName<'_>) -> Result<Option<Position>, AppendError> {
-        Ok(self.retract_now(batch))
+    async fn retract(
+        &self,
+        batch: BatchName<'_>,
+        events: Option<u64>,
+    ) -> Result<RetractOutcome, AppendError> {
+        Ok(self.retract_now(batch, events))
     }
 
     fn with_batches<T>(&self, look: impl FnOnce(&Batches) -> T) -> T {

@@ -50,16 +50,16 @@ pub trait EventStore: Send + Sync {
         on_refused: OnRefused,
     ) -> impl Future<Output = Result<Appended, AppendError>> + Send;
 
-    /// Takes a backfill batch back: records that from now on its name is dead. Its events stay in the history, and whoever folds
-    /// it leaves them out. The position of the record; that of the first one where it was taken back before. `None`: no
-    /// event names the batch, and nothing is recorded.
+    /// Retracts a backfill batch: records that from now on its name is dead. Its events stay in the history, and a fold
+    /// leaves them out. With `events`, only if the batch has exactly so many when it is recorded.
     ///
     /// # Errors
     /// [`AppendError`], but not that events are refused.
     fn retract(
         &self,
         batch: BatchName<'_>,
-    ) -> impl Future<Output = Result<Option<Position>, AppendError>> + Send;
+        events: Option<u64>,
+    ) -> impl Future<Output = Result<RetractOutcome, AppendError>> + Send;
 
     /// Looks at the batches of all durable events. Briefly: appends wait for it.
     fn with_batches<T>(&self, look: impl FnOnce(&Batches) -> T) -> T;
@@ -74,6 +74,20 @@ pub trait EventStore: Send + Sync {
 
     /// Where the durable history ends now, and a way to wait for more.
     fn tail(&self) -> Tail;
+}
+
+/// The outcome of a [retraction](EventStore::retract).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetractOutcome {
+    /// The batch is retracted, by the record at this position: a new one, or the one of an earlier retraction.
+    Retracted(Position),
+    /// No event names the batch. Nothing was recorded.
+    Unknown,
+    /// The batch has another number of events than was expected. Nothing was recorded.
+    CountChanged {
+        /// The number that it has.
+        events: u64,
+    },
 }
 
 /// A cursor over durable history. Reading blocks the calling thread on I/O.

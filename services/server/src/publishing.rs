@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lastseen_event::{BatchName, EventBatch, Position, UtcInstant};
-use lastseen_store::{AppendError, Appended, EventStore, OnRefused};
+use lastseen_store::{AppendError, Appended, EventStore, OnRefused, RetractOutcome};
 
 use crate::read_model::ReadModel;
 
@@ -59,15 +59,10 @@ impl Publishing {
     /// [`RetractError`].
     pub(crate) async fn retract(&self, name: &str, events: u64) -> Result<(), RetractError> {
         let batch = BatchName::new(name).map_err(|_| RetractError::UnknownBatch)?;
-        let found = self.0.log().with_batches(|batches| {
-            batches.find(name).and_then(|number| Some(batches.get(number)?.events.total()))
-        });
-        match found {
-            None => return Err(RetractError::UnknownBatch),
-            Some(found) if found != events => return Err(RetractError::CountChanged { found }),
-            Some(_) => {}
+        match self.0.log().retract(batch, Some(events)).await? {
+            RetractOutcome::Retracted(_) => Ok(()),
+            RetractOutcome::Unknown => Err(RetractError::UnknownBatch),
+            RetractOutcome::CountChanged { events: found } => Err(RetractError::CountChanged { found }),
         }
-        self.0.log().retract(batch).await?.ok_or(RetractError::UnknownBatch)?;
-        Ok(())
     }
 }

@@ -15,6 +15,9 @@ use crate::{
 /// Types that are written by their own routes only.
 const NOT_PUBLISHABLE: [&str; 2] = [EventType::BackfillRetracted.as_str(), "user_erased"];
 
+/// Most faults listed of one event: enough to mend it, and a bound on the answer.
+const EVENT_FAULTS_MAX: usize = 8;
+
 /// Collects the events of one request.
 pub(super) struct Validator {
     latest: UtcInstant,
@@ -48,7 +51,7 @@ impl Validator {
             FaultsKept::All => usize::MAX,
         };
         let Decoded { faults, faults_total, .. } = &mut self.decoded;
-        let mut faults = Faults { index, id: None, list: faults, kept, total: faults_total };
+        let mut faults = Faults { index, id: None, list: faults, kept, of_event: 0, total: faults_total };
         if json.len() > EVENT_BYTES_MAX {
             let detail = format_args!("expected at most {EVENT_BYTES_MAX} bytes, found {}", json.len());
             return faults.add(None, Refusal::new(FaultCode::TooLong, detail));
@@ -188,13 +191,16 @@ struct Faults<'a> {
     list: &'a mut Vec<EventFault>,
     /// Most faults on the list.
     kept: usize,
+    /// Faults of this event so far.
+    of_event: usize,
     total: &'a mut usize,
 }
 
 impl Faults<'_> {
     fn add(&mut self, field: Option<&str>, refusal: Refusal) {
         *self.total += 1;
-        if self.list.len() >= self.kept {
+        self.of_event += 1;
+        if self.list.len() >= self.kept || self.of_event > EVENT_FAULTS_MAX {
             return;
         }
         self.list.push(EventFault {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use lastseen_event::{BatchName, EventBatch, Fact, Position, UtcInstant};
 use lastseen_log::{Disk, FaultDisk, Log, verify};
 use lastseen_store::contract::Source;
-use lastseen_store::{AppendError, Batch, Detail, EventReader, EventStore, RecordedBatch, TypeCounts};
+use lastseen_store::{
+    AppendError, Batch, Detail, EventReader, EventStore, RecordedBatch, RetractOutcome, TypeCounts,
+};
 
 use crate::support::chain;
 
@@ -48,7 +50,13 @@ impl Item {
 /// Takes the batch of this event back.
 pub(crate) fn retract(log: &Log, item: Item) -> Result<Option<Position>, AppendError> {
     let name = item.batch_name();
-    crate::support::wait(log.retract(BatchName::new(&name).expect("valid")))
+    let batch = BatchName::new(&name).expect("valid");
+    let outcome = crate::support::wait(log.retract(batch, None))?;
+    Ok(match outcome {
+        RetractOutcome::Retracted(position) => Some(position),
+        RetractOutcome::Unknown => None,
+        RetractOutcome::CountChanged { .. } => panic!("no number was expected"),
+    })
 }
 
 pub(crate) fn batch(items: &[Item]) -> EventBatch {

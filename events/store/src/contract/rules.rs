@@ -9,7 +9,7 @@ use lastseen_event::{
 use super::{Source, event_id};
 use crate::{
     AppendError, Appended, Detail, EventReader, EventStore, EventTypes, Filter, OnRefused, RecordedBatch,
-    RefusedRows, Scan, Subscription, TypeCounts,
+    RefusedRows, RetractOutcome, Scan, Subscription, TypeCounts,
 };
 
 const SOURCE: Source = Source { series: 0 };
@@ -419,13 +419,23 @@ pub async fn the_events_of_a_batch_are_counted<S: EventStore>(store: &S) {
 /// From its retraction on, no event of a batch gets in, whether its id is known or not; all that were in stay.
 pub async fn a_retracted_name_is_dead<S: EventStore>(store: &S) {
     let name = |name| BatchName::new(name).expect("valid");
-    assert_eq!(store.retract(name("never")).await.expect("it is answered"), None);
+    let retract = async |batch, events| store.retract(name(batch), events).await.expect("it is answered");
+    assert_eq!(retract("never", None).await, RetractOutcome::Unknown);
+    assert_eq!(retract("never", Some(0)).await, RetractOutcome::Unknown);
     append(store, events_of("kept", 0..2)).await;
     append(store, events_of("dead", 10..12)).await;
     let before = store.tail().position();
-    let position = store.retract(name("dead")).await.expect("it is recorded").expect("the batch is known");
+    // With another number than was told, nothing is recorded.
+    for events in [0, 1, 3] {
+        assert_eq!(retract("dead", Some(events)).await, RetractOutcome::CountChanged { events: 2 });
+    }
+    assert_eq!(store.tail().position(), before);
+    let RetractOutcome::Retracted(position) = retract("dead", Some(2)).await else {
+        panic!("the batch is known, and has two events");
+    };
     assert!(position > before && store.tail().position() == position);
-    assert_eq!(store.retract(name("dead")).await.expect("it is answered"), Some(position));
+    assert_eq!(retract("dead", None).await, RetractOutcome::Retracted(position));
+    assert_eq!(retract("dead", Some(7)).await, RetractOutcome::Retracted(position), "it is done");
     let mut mixed = events_of("dead", 11..13);
     for event in events_of("kept", 1..4).iter() {
         mixed.push(&event).expect("it was valid");

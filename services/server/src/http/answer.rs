@@ -126,7 +126,9 @@ impl<A: Answer> Reply for Json<A> {
         let Self { status, body, rows, version } = self;
         let etag = version.map(|version| etag(version, wants.question));
         if let Some(etag) = etag.as_ref().filter(|etag| matches(wants.if_none_match.as_ref(), etag)) {
-            return with_validator(StatusCode::NOT_MODIFIED.into_response(), Some(etag.clone()));
+            let mut unchanged = StatusCode::NOT_MODIFIED.into_response();
+            encoded(unchanged.headers_mut(), None);
+            return with_validator(unchanged, Some(etag.clone()));
         }
         let accepted = wants.encoding;
         let render = move || {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lastseen_event::wire::{BodyError, describe_json_error};
@@ -105,19 +105,6 @@ impl Problem {
         let chain = chain(cause);
         tracing::error!(request_id = %self.0.request_id, code = self.0.code, cause = chain, "request failed");
         self
-    }
-
-    /// The id that the caller is told.
-    pub(in crate::http) fn request_id(&self) -> Uuid {
-        self.0.request_id
-    }
-
-    pub(in crate::http) fn status(&self) -> StatusCode {
-        self.0.status
-    }
-
-    pub(in crate::http) fn code(&self) -> &'static str {
-        self.0.code
     }
 
     pub(in crate::http) fn unknown_route(path: &str) -> Self {
@@ -272,6 +259,12 @@ impl Problem {
 
     fn unavailable(code: &'static str, title: &'static str, detail: &'static str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail).retry_after(1)
+    }
+
+    /// No place to decode a body became free in time.
+    pub(in crate::http) fn busy() -> Self {
+        let detail = "as many bodies are being decoded as the server allows; send the request again later";
+        Self::unavailable("overloaded", "Too much is under way", detail)
     }
 
     /// A defect of the server.
@@ -431,10 +424,13 @@ impl From<BodyError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let Body { status, code, request_id, .. } = *self.0;
+        tracing::debug!(%request_id, status = status.as_u16(), code, "answered with a problem");
         let body = serde_json::to_vec(&self.0).expect("a problem is serializable");
         let mut response = (self.0.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.0.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::header::{ALLOW, CONTENT_LENGTH};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
@@ -87,18 +87,13 @@ where
             let (parts, body) = request.into_parts();
             let asked = parts.uri.path_and_query().map_or("", |asked| asked.as_str());
             let wants = Wants::of(&parts.headers, asked, app.memory.clone());
-            let method = parts.method.clone();
             let answered = async {
                 let ask = Ask::read(app, auth::grant(access), path, (parts, body))?;
                 handler(ask).await
             };
             match answered.await {
                 Ok(reply) => reply.respond(wants).await,
-                Err(problem) => {
-                    let (code, status) = (problem.code(), problem.status().as_u16());
-                    tracing::debug!(request_id = %problem.request_id(), %method, route = path, status, code, "refused");
-                    problem.into_response()
-                }
+                Err(problem) => problem.into_response(),
             }
         })
     };
@@ -174,9 +169,12 @@ impl PathMethods {
 /// The answer to a HEAD: the head of the GET, with its length where that is known.
 fn without_body(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
-    if let Some(length) = axum::body::HttpBody::size_hint(&body).exact() {
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
+    let Some(length) = axum::body::HttpBody::size_hint(&body).exact() else {
+        // An empty body would be told with the length 0, which is not that of the GET.
+        let nothing = futures_util::stream::empty::<Result<Bytes, std::convert::Infallible>>();
+        return Response::from_parts(parts, Body::from_stream(nothing));
+    };
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     Response::from_parts(parts, Body::empty())
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lastseen_event::UtcInstant;
+use lastseen_event::{Position, UtcInstant};
 use lastseen_projections::Selection;
 
 /// A question about members at one instant.
@@ -36,6 +36,12 @@ impl Question {
     /// The lower edge of the window that ends at `at`, inclusive.
     pub(crate) fn since(&self, at: UtcInstant) -> UtcInstant {
         at.saturating_sub(self.window)
+    }
+
+    /// The same question about events up to a position, and no later one.
+    pub(crate) fn known_until(&self, position: Position) -> Self {
+        let until = self.selection.position_until.map_or(position, |until| until.min(position));
+        Self { selection: Selection { position_until: Some(until), ..self.selection }, ..*self }
     }
 
     /// The same question one window before `at`.

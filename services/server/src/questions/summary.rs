@@ -49,6 +49,34 @@ impl Questions {
         Ok(Counted { summary: views.summary(scope, since), position, at })
     }
 
+    /// The numbers of a scope, and those of one window before, both at the same position.
+    ///
+    /// # Errors
+    /// [`QuestionError`] where history is read.
+    pub(crate) async fn summary_with_previous(
+        self: &Arc<Self>,
+        reading: &Reading,
+        scope: Scope,
+        question: &Question,
+    ) -> Result<(Counted, Counted), QuestionError> {
+        /// Attempts to count both from the live views before all of history is folded instead.
+        const TRIES: usize = 3;
+        let earlier = question.previous(question.at(reading.at));
+        if question.is_live() || question.is_as_of() {
+            for _ in 0..TRIES {
+                let previous = self.summary(reading, scope, &earlier).await?;
+                let counted = self.summary(reading, scope, question).await?;
+                // An event after the previous numbers that had occurred by then would have changed them.
+                if reading.views().reach_of(previous.at) <= previous.position {
+                    return Ok((counted, previous));
+                }
+            }
+        }
+        let [question, earlier] = [*question, earlier].map(|it| it.known_until(reading.position));
+        let previous = self.summary(reading, scope, &earlier).await?;
+        Ok((self.summary(reading, scope, &question).await?, previous))
+    }
+
     async fn as_of(
         self: &Arc<Self>,
         reading: &Reading,

@@ -32,8 +32,8 @@ pub(crate) struct Health(Arc<Inner>);
 
 struct Inner {
     clock: Arc<dyn Clock>,
-    /// By part: since when, and why.
-    standstills: Mutex<BTreeMap<&'static str, (UtcInstant, String)>>,
+    /// By part.
+    standstills: Mutex<BTreeMap<&'static str, Standstill>>,
     /// Set while the server stops: threads end then.
     closing: AtomicBool,
 }
@@ -65,11 +65,19 @@ impl Health {
         })
     }
 
-    /// Notes that a part stands still, since now if it did not before.
-    pub(crate) fn report(&self, part: &'static str, cause: String) {
+    /// Notes that an attempt of a part failed, and that it tries again. A part that has ended stays so.
+    pub(crate) fn failed(&self, part: &'static str, cause: String) {
+        self.note(part, cause, false);
+    }
+
+    fn note(&self, part: &'static str, cause: String, is_final: bool) {
         let now = self.0.clock.now();
         let mut standstills = self.0.standstills.lock();
-        standstills.entry(part).and_modify(|(_, known)| known.clone_from(&cause)).or_insert((now, cause));
+        let new = Standstill { part, since: now, cause: cause.clone(), is_final };
+        let standstill = standstills.entry(part).or_insert(new);
+        if !standstill.is_final {
+            (standstill.cause, standstill.is_final) = (cause, is_final);
+        }
     }
 
     /// Notes that a part works again.
@@ -83,14 +91,7 @@ impl Health {
     }
 
     pub(crate) fn standstills(&self) -> Vec<Standstill> {
-        let standstills = self.0.standstills.lock();
-        let standstill = |(part, (since, cause)): (&&'static str, &(UtcInstant, String))| Standstill {
-            part,
-            since: *since,
-            cause: cause.clone(),
-            is_final: true,
-        };
-        standstills.iter().map(standstill).collect()
+        self.0.standstills.lock().values().cloned().collect()
     }
 }
 
@@ -99,7 +100,7 @@ impl Drop for Running {
         if !self.health.0.closing.load(Ordering::Acquire) {
             let ended = if std::thread::panicking() { "its thread panicked" } else { "its thread ended" };
             tracing::error!(part = self.part, "{ended}");
-            self.health.report(self.part, ended.to_owned());
+            self.health.note(self.part, ended.to_owned(), true);
         }
     }
 }
@@ -130,11 +131,12 @@ mod tests {
     #[test]
     fn a_standstill_keeps_its_beginning_and_goes_when_the_part_works_again() {
         let health = Health::new(Arc::new(SystemClock));
-        health.report("rebuilds", "first".to_owned());
+        health.failed("rebuilds", "first".to_owned());
         let since = health.standstills()[0].since;
-        health.report("rebuilds", "second".to_owned());
+        health.failed("rebuilds", "second".to_owned());
         let standstill = &health.standstills()[0];
         assert_eq!((standstill.since, standstill.cause.as_str()), (since, "second"));
+        assert!(!standstill.is_final);
         health.clear("rebuilds");
         assert_eq!(health.standstills(), []);
     }

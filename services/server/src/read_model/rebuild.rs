@@ -69,7 +69,7 @@ impl Rebuilds {
                     let error: &dyn std::error::Error = &error;
                     tracing::error!(error, "a retracted batch is still in the views: the log cannot be read");
                     let cause = "the log cannot be read; a retracted batch is still in the numbers";
-                    self.health.report(PART, cause.to_owned());
+                    self.health.failed(PART, cause.to_owned());
                     Some(RETRY_AFTER)
                 }
             };

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_ENCODING;
 use flate2::read::MultiGzDecoder;
 use lastseen_event::limits::REQUEST_BYTES_MAX;
 
@@ -18,11 +20,19 @@ pub(in crate::http) enum Encoding {
 }
 
 impl Encoding {
+    /// Reads the `Content-Encoding` header.
+    ///
+    /// # Errors
+    /// `unsupported_content_encoding`.
+    pub(in crate::http) fn of_headers(headers: &HeaderMap) -> Result<Self, Problem> {
+        Self::of(headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?")))
+    }
+
     /// From the `Content-Encoding` header.
     ///
     /// # Errors
     /// `unsupported_content_encoding` for others, and for more than one.
-    pub(in crate::http) fn of(header: Option<&str>) -> Result<Self, Problem> {
+    fn of(header: Option<&str>) -> Result<Self, Problem> {
         let Some(header) = header else { return Ok(Self::Identity) };
         match header.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Ok(Self::Identity),
@@ -36,18 +46,18 @@ impl Encoding {
         self != Self::Identity
     }
 
-    /// Decodes a body; memory is taken as text comes out.
+    /// Decodes a body of at most `bytes_max` bytes; memory is taken as text comes out.
     ///
     /// # Errors
     /// `invalid_encoding`, `body_too_large`, `overloaded`.
-    pub(in crate::http) fn decode(self, body: ReadBody) -> Result<ReadBody, Problem> {
+    pub(in crate::http) fn decode(self, body: ReadBody, bytes_max: usize) -> Result<ReadBody, Problem> {
         let ReadBody { bytes, memory } = body;
         match self {
             Self::Identity => Ok(ReadBody { bytes, memory }),
-            Self::Gzip => read_limited(MultiGzDecoder::new(bytes.as_slice()), "gzip", memory),
+            Self::Gzip => read_limited(MultiGzDecoder::new(bytes.as_slice()), "gzip", (bytes_max, memory)),
             Self::Zstd => {
                 let decoder = zstd(&bytes).map_err(|error| Problem::invalid_encoding("zstd", &error))?;
-                read_limited(decoder, "zstd", memory)
+                read_limited(decoder, "zstd", (bytes_max, memory))
             }
         }
     }
@@ -62,14 +72,18 @@ fn zstd(body: &[u8]) -> io::Result<impl Read + '_> {
     Ok(decoder)
 }
 
-fn read_limited(mut decoder: impl Read, encoding: &str, mut memory: Reserved) -> Result<ReadBody, Problem> {
+fn read_limited(
+    mut decoder: impl Read,
+    encoding: &str,
+    (bytes_max, mut memory): (usize, Reserved),
+) -> Result<ReadBody, Problem> {
     const PIECE_BYTES: u64 = 64 * 1024;
     let mut bytes = Vec::new();
     loop {
         let read = decoder.by_ref().take(PIECE_BYTES).read_to_end(&mut bytes);
         let read = read.map_err(|error| Problem::invalid_encoding(encoding, &error))?;
-        if bytes.len() > REQUEST_BYTES_MAX {
-            return Err(Problem::body_too_large(REQUEST_BYTES_MAX));
+        if bytes.len() > bytes_max {
+            return Err(Problem::body_too_large(bytes_max));
         }
         if read == 0 {
             return Ok(ReadBody { bytes, memory });

@@ -1,7 +1,6 @@
 //! `POST /v1/events`: body in, batch out, appended, acknowledged when durable and visible.
 
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_ENCODING;
 use lastseen_event::limits::REQUEST_BYTES_MAX;
 use lastseen_event::wire::{self, Decoded, FaultsKept};
 use lastseen_event::{EventBatch, EventFault, EventId, FaultCode, UtcInstant};
@@ -49,8 +48,7 @@ const FORMATS: &str = "application/json or application/x-ndjson";
 pub(in crate::http) async fn publish(ask: Ask<PublishParams>) -> Result<Json<Published>, Problem> {
     let on_invalid = ask.params.on_invalid.unwrap_or_default();
     let format = format(&ask.headers)?;
-    let encoding = ask.headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
-    let encoding = decompress::Encoding::of(encoding)?;
+    let encoding = decompress::Encoding::of_headers(&ask.headers)?;
     ask.publishing()?;
     let body = ask.take_body();
     let body = body::read(body, REQUEST_BYTES_MAX, ask.app()).await?;
@@ -86,7 +84,7 @@ async fn decode(
         OnInvalid::Skip => FaultsKept::All,
     };
     let work = move || {
-        let ReadBody { bytes, memory } = encoding.decode(body)?;
+        let ReadBody { bytes, memory } = encoding.decode(body, REQUEST_BYTES_MAX)?;
         let decoded = match format {
             Format::Json => wire::decode_json(&bytes, latest, faults),
             Format::Ndjson => wire::decode_ndjson(&bytes, latest, faults),
@@ -96,7 +94,8 @@ async fn decode(
     if !large {
         return work();
     }
-    let _permit = ask.app().decodes.acquire().await;
+    let waiting = tokio::time::timeout(ask.app().limits.wait, ask.app().decodes.acquire());
+    let Ok(_permit) = waiting.await else { return Err(Problem::busy()) };
     tasks::blocking(work).await
 }
 

@@ -8,8 +8,9 @@ use super::user::UserParams;
 use crate::http::answer::user::UserRow;
 use crate::http::answer::{Answer, DEFINITION, Json};
 use crate::http::ask::Ask;
-use crate::http::body;
+use crate::http::body::{self, decompress};
 use crate::http::problem::Problem;
+use crate::tasks;
 
 /// Most users in one call.
 const USER_IDS_MAX: usize = 1_000;
@@ -64,8 +65,11 @@ async fn read(ask: &Ask<UserParams>) -> Result<Lookup, Problem> {
     if media_type != "application/json" {
         return Err(Problem::unsupported_media_type("application/json", found));
     }
-    let body = ask.take_body();
-    let body = body::read(body, BODY_BYTES_MAX, ask.app()).await?;
+    let encoding = decompress::Encoding::of_headers(&ask.headers)?;
+    let mut body = body::read(ask.take_body(), BODY_BYTES_MAX, ask.app()).await?;
+    if encoding.is_compressed() {
+        body = tasks::blocking(move || encoding.decode(body, BODY_BYTES_MAX)).await?;
+    }
     if body.bytes.trim_ascii().is_empty() {
         return Err(Problem::empty_body(r#"expected {"user_ids":[...]}"#));
     }

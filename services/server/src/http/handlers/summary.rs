@@ -46,14 +46,13 @@ pub(in crate::http) async fn summary(ask: Ask<SummaryParams>) -> Result<Json<Sum
     let reading = ask.reading(params.question.min_position).await?;
     let scope = questions.scope(&reading, ask.tenant_id())?;
     let question = params.question.question(reading.at);
-    let previous = match params.compare {
+    let (counted, previous) = match params.compare {
         Some(Previous) => {
-            let earlier = question.previous(question.at(reading.at));
-            Some(questions.summary(&reading, scope, &earlier).await?)
+            let (counted, previous) = questions.summary_with_previous(&reading, scope, &question).await?;
+            (counted, Some(previous))
         }
-        None => None,
+        None => (questions.summary(&reading, scope, &question).await?, None),
     };
-    let counted = questions.summary(&reading, scope, &question).await?;
     let counts = |counted: &Counted| Counts::from(&counted.summary);
     let version = Version::of(&reading, counted.position);
     Ok(Json::new(Summary {

@@ -51,11 +51,12 @@ pub(in crate::http) async fn tenants(ask: Ask<TenantsParams>) -> Result<Json<Ten
     let paged = Paged::read(ask.params.clone(), ask.params.cursor.clone(), &ask.query, "")?;
     let params = &paged.params;
     let reading = ask.reading(ask.params.question.min_position).await?;
-    let question = params.question.question(paged.now.unwrap_or(reading.at));
+    let now = paged.now.or(params.question.is_relative().then_some(reading.at));
+    let question = params.question.question(now.unwrap_or(reading.at));
     let asked = TenantsQuestion {
         question,
         sort: params.sort.unwrap_or_default(),
-        now: paged.now,
+        now,
         after: paged.after.clone(),
         limit: params.limit.unwrap_or_default().0,
     };

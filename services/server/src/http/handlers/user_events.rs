@@ -7,14 +7,14 @@ use serde_json::value::RawValue;
 use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
 use crate::http::params::params;
-use crate::http::params::value::PageLimit;
+use crate::http::params::value::{EventCursor, PageLimit};
 use crate::http::problem::Problem;
 
 params! {
     /// A page of a user's events. The cursor is the position of the last event that was shown.
     UserEventsParams {
         limit: PageLimit,
-        cursor: Position,
+        cursor: EventCursor,
         min_position: Position,
     }
 }
@@ -35,7 +35,8 @@ impl Answer for UserEvents {
 pub(in crate::http) async fn user_events(ask: Ask<UserEventsParams>) -> Result<Json<UserEvents>, Problem> {
     let reading = ask.reading(ask.params.min_position).await?;
     let limit = ask.params.limit.unwrap_or_default().0;
-    let page = ask.questions()?.latest_events(&reading, ask.user(), ask.params.cursor, limit).await?;
+    let before = ask.params.cursor.map(|cursor| cursor.0);
+    let page = ask.questions()?.latest_events(&reading, ask.user(), before, limit).await?;
     let raw = |event: Vec<u8>| {
         let text = String::from_utf8(event).expect("an encoded event is UTF-8");
         RawValue::from_string(text).expect("an encoded event is JSON")

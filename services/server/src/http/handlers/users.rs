@@ -71,7 +71,11 @@ impl UsersParams {
         paged: (Option<UtcInstant>, Option<crate::questions::place::Place>),
         reading: &Reading,
     ) -> UsersQuestion {
-        let now = paged.0.unwrap_or(reading.at);
+        let bounds = [self.seen_since, self.seen_before];
+        let is_relative = |moment: Moment| !moment.is_absolute();
+        let is_relative = self.question.is_relative() || bounds.into_iter().flatten().any(is_relative);
+        let fixed = paged.0.or(is_relative.then_some(reading.at));
+        let now = fixed.unwrap_or(reading.at);
         UsersQuestion {
             tenant,
             question: self.question.question(now),
@@ -81,7 +85,7 @@ impl UsersParams {
                 seen_before: self.seen_before.map(|moment| moment.at(now)),
             },
             sort: self.sort.unwrap_or_default(),
-            now: paged.0,
+            now: fixed,
             after: paged.1,
             limit: self.limit.unwrap_or_default().0,
         }

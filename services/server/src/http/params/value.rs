@@ -113,6 +113,18 @@ fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
+/// The position of the last event on a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct EventCursor(pub(in crate::http) Position);
+
+impl Value for EventCursor {
+    const FORM: &'static str = "a next_cursor of this list";
+
+    fn parse(text: &str) -> Option<Self> {
+        digits(text).filter(|position| *position > 0).map(|position| Self(Position::new(position)))
+    }
+}
+
 /// Most rows of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) struct PageLimit(pub(in crate::http) usize);
