@@ -149,6 +149,25 @@ fn an_answer_of_now_is_not_kept() {
 }
 
 #[test]
+fn a_problem_is_not_kept() {
+    let (server, _data, _) = server();
+    for path in [
+        "/v1/nothing",
+        "/v1/tenants/nobody/summary?as_of=2024-01-01",
+        "/v1/tenants/acme/users/nobody",
+        "/v1/backfills/nobody",
+        "/v1/summary?as_of=2024-01-01&x=1",
+        "/v1/summary?as_of=2024-01-01&min_position=1000",
+    ] {
+        for held in [None, Some(("if-none-match", "*"))] {
+            let answer = server.client().get_with(path, held.as_slice());
+            assert!(answer.status >= 400, "{path}: {}", answer.text());
+            assert_eq!((answer.header("cache-control"), answer.header("etag")), ("no-store", ""), "{path}");
+        }
+    }
+}
+
+#[test]
 fn a_new_event_and_a_retraction_change_every_tag() {
     let (server, _data, mut events) = server();
     let client = server.client();
@@ -435,15 +454,18 @@ fn a_date_is_its_first_instant_and_a_time_before_now_is_told_as_the_instant_it_w
 
 #[test]
 fn a_time_before_now_stays_that_of_the_first_page() {
-    let (server, _data, _) = server();
+    let (server, _data, mut events) = server();
     let client = server.client();
-    for list in ["/v1/tenants", "/v1/tenants/acme/users"] {
-        for query in ["as_of=1d&limit=1", "known_at=1us&limit=1", "as_of=1s&known_at=1us&limit=1", "limit=1"]
-        {
-            let first = client.ask(&format!("{list}?{query}"));
+    // Large pages are put together elsewhere than small ones.
+    let more = (0..300).map(|user| events.login(("acme", &format!("more {user}")), now() - 2 * DAY));
+    client.publish(&more.collect::<Vec<_>>());
+    for (list, limit) in [("tenants", 1), ("tenants/acme/users", 1), ("tenants/acme/users", 201)] {
+        for query in ["as_of=1d", "known_at=1us", "as_of=1s&known_at=1us", "window=7d"] {
+            let path = format!("/v1/{list}?{query}&limit={limit}");
+            let first = client.ask(&path);
             let cursor = first["next_cursor"].as_str().unwrap();
-            let next = client.ask(&format!("{list}?cursor={cursor}"));
-            assert_eq!((&next["as_of"], &next["at"]), (&first["as_of"], &first["at"]), "{list}?{query}");
+            let next = client.ask(&format!("/v1/{list}?cursor={cursor}"));
+            assert_eq!((&next["as_of"], &next["at"]), (&first["as_of"], &first["at"]), "{path}");
         }
     }
 }

@@ -199,3 +199,18 @@ fn whoever_leaves_while_waiting_keeps_nobody_out() {
     });
     assert!(answered.is_some(), "{}", server.stderr());
 }
+
+#[test]
+fn a_question_that_takes_too_long_is_broken_off() {
+    let (server, _data) = server(&["--question-deadline", "1ms"]);
+    let client = server.client();
+    for path in ["/v1/summary?types=login", "/v1/active-users?from=2016-01-01&to=2024-12-31&tz=Asia/Kolkata"] {
+        let answer = client.get(path);
+        answer.problem(503, "deadline_passed", path);
+        assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{path}");
+    }
+    for path in ["/v1/summary", "/v1/tenants/{TENANT}/users?limit=5", "/v1/events?limit=5"] {
+        let path = path.replace("{TENANT}", TENANT);
+        assert_eq!(client.get(&path).status, 200, "{path}");
+    }
+}

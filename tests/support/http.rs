@@ -122,6 +122,11 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    /// Every value of a header, in order.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+    }
+
     /// The JSON of an answer that must be 200; `of` says in the message what it answers.
     pub fn ok(&self, of: &str) -> Value {
         assert_eq!(self.status, 200, "{of}: {}", self.text());
