@@ -204,7 +204,8 @@ fn whoever_leaves_while_waiting_keeps_nobody_out() {
 fn a_question_that_takes_too_long_is_broken_off() {
     let (server, _data) = server(&["--question-deadline", "1ms"]);
     let client = server.client();
-    for path in ["/v1/summary?types=login", "/v1/active-users?from=2016-01-01&to=2024-12-31&tz=Asia/Kolkata"] {
+    for path in ["/v1/summary?types=login", "/v1/active-users?from=2016-01-01&to=2024-12-31&tz=Asia/Kolkata"]
+    {
         let answer = client.get(path);
         answer.problem(503, "deadline_passed", path);
         assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{path}");
