@@ -338,13 +338,13 @@ impl Writer {
             let Some(batch) = batches.find(name).and_then(|batch| batches.get(batch)) else {
                 return Ok(RetractOutcome::Unknown);
             };
-            if let Some(position) = batch.retracted {
-                return Ok(RetractOutcome::Retracted(position));
-            }
             let found = batch.events.total();
             // Nobody but this thread adds events, so the number holds when the record is written.
             if events.is_some_and(|events| events != found) {
                 return Ok(RetractOutcome::CountChanged { events: found });
+            }
+            if let Some(position) = batch.retracted {
+                return Ok(RetractOutcome::Retracted(position));
             }
         }
         let Ok(name) = BatchName::new(name) else { return Ok(RetractOutcome::Unknown) };

@@ -76,12 +76,12 @@ impl MemoryStore {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(batch) = state.batches.find(name.as_str()) else { return RetractOutcome::Unknown };
         let found = state.batches.get(batch);
+        let count = found.map_or(0, |batch| batch.events.total());
+        if events.is_some_and(|events| events != count) {
+            return RetractOutcome::CountChanged { events: count };
+        }
         if let Some(retracted) = found.and_then(|batch| batch.retracted) {
             return RetractOutcome::Retracted(retracted);
-        }
-        let found = found.map_or(0, |batch| batch.events.total());
-        if events.is_some_and(|events| events != found) {
-            return RetractOutcome::CountChanged { events: found };
         }
         let (now, position) = (self.clock.now(), state.next_position());
         let recorded_at = state.record_at(now);

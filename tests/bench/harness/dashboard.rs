@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::connection::Connection;
 use super::latency::Latencies;
 use super::load::{Load, drive, lasting};
-use super::workload::{BATCH_EVENTS, Population, batches, get};
+use super::probe::open_loop;
+use super::workload::{BATCH_EVENTS, Population, Requests, batches, get};
 
 /// Between two questions: often enough for a p99, too seldom to be a load of its own.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -19,9 +20,11 @@ pub(crate) struct Watched {
     pub(crate) busy: Load,
     /// Events a second while it was busy.
     pub(crate) ingest: f64,
+    /// At half of that rate, in an open loop.
+    pub(crate) half: Load,
 }
 
-/// Watches the server at `address` for `span`, with half of that before it while nothing comes. `phase` must differ from all
+/// Watches the server at `address` for `span`, with half of that before it while nothing comes. `phase` and the next one must differ from all
 /// others of that server.
 pub(crate) fn watch(address: &str, population: &Population, phase: u32, span: Duration) -> Watched {
     let idle = ask_until(address, &lasting(span / 2));
@@ -32,7 +35,22 @@ pub(crate) fn watch(address: &str, population: &Population, phase: u32, span: Du
     let busy = ask_until(address, &lasting(span));
     stop.store(true, Ordering::Relaxed);
     let ingest = ingest.join().expect("the load does not panic");
-    Watched { idle, busy, ingest: ingest.rate() * BATCH_EVENTS as f64 }
+    let half = at_half(address, population, (phase + 1, ingest.rate()), span);
+    Watched { idle, busy, ingest: ingest.rate() * BATCH_EVENTS as f64, half }
+}
+
+/// Asks for the summary while batches come at half of `rate`, both at fixed times.
+fn at_half(address: &str, population: &Population, (phase, rate): (u32, f64), span: Duration) -> Load {
+    let publishers: Vec<_> = batches(population, phase).collect();
+    let every = Duration::from_secs_f64(2.0 * publishers.len() as f64 / rate);
+    thread::scope(|scope| {
+        for mut posts in publishers {
+            scope.spawn(move || {
+                open_loop(address, (span, every), |_| posts.next().map(<[u8]>::to_vec).unwrap_or_default())
+            });
+        }
+        open_loop(address, (span, PAUSE), |_| get("/v1/summary"))
+    })
 }
 
 /// Asks the server at `address` for the summary, now and then, until `go_on` says no.

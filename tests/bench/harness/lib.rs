@@ -6,6 +6,7 @@ pub(crate) mod dashboard;
 pub(crate) mod figures;
 pub(crate) mod latency;
 pub(crate) mod load;
+pub(crate) mod probe;
 pub(crate) mod workload;
 
 /// The server that is measured.

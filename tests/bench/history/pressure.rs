@@ -41,7 +41,7 @@ pub(crate) fn snapshots(history: &History, span: Duration) {
     let turns = [("without snapshots", NEVER), ("with snapshots", ALWAYS)];
     let turns = [turns, turns].concat();
     let mut rates = Vec::new();
-    for (phase, (name, every)) in (LATENCY_PHASE + 1..).zip(turns) {
+    for (phase, (name, every)) in (LATENCY_PHASE + 2..).zip(turns) {
         let server = serve(&history.data, &["--snapshot-events", every]);
         let requests = batches(&history.population, phase).collect();
         let address = server.url().trim_start_matches("http://");

@@ -215,11 +215,13 @@ impl Bench {
 
     /// (5): a dashboard asks while nothing comes, and while the batches come as fast as they can.
     fn summaries(&self, population: &Population) {
-        let Watched { idle, busy, ingest } = watch(&self.address, population, 3, self.span);
+        let Watched { idle, busy, ingest, half } = watch(&self.address, population, 3, self.span);
         row("(5) GET /v1/summary while ingesting", busy.rate(), &busy.latencies);
         let at = |permille| busy.latencies.at(permille);
         println!("    p90 {}, p99.9 {}, max {}", at(900), at(999), at(1_000));
         println!("    at {} events/s", whole(ingest));
+        row("    GET /v1/summary at half of that rate, open loop", half.rate(), &half.latencies);
+        println!("    p99.9 {}, max {}", half.latencies.at(999), half.latencies.at(1_000));
         row("    GET /v1/summary, idle", idle.rate(), &idle.latencies);
         println!("    max {}", idle.latencies.at(1_000));
         print_row("    how many took how long", ["ingesting", "idle"]);

@@ -1,17 +1,14 @@
 //! A publisher, a dashboard and a probe of health, each on a thread of its own with a connection of its own.
 
 use std::fmt::Write as _;
-use std::io::{self, Read, Write as _};
-use std::net::TcpStream;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lastseen_tests::Server;
 use lastseen_tests::instant::{now, rfc3339};
 
-use crate::harness::connection::is_whole;
-use crate::harness::latency::Latencies;
 use crate::harness::load::Load;
+use crate::harness::probe::open_loop;
 
 /// Time between two requests of a probe, by the clock: a slow answer does not make the next one late.
 const EVERY: Duration = Duration::from_millis(5);
@@ -65,41 +62,11 @@ pub(crate) fn probe(address: &str, span: Duration) -> Probes {
         (head + &body).into_bytes()
     };
     thread::scope(|scope| {
-        let publish = scope.spawn(|| ask(address, span, post));
-        let health = scope.spawn(|| ask(address, span, |_| get("/healthz")));
-        let summary = scope.spawn(|| ask(address, span, |_| get("/v1/summary")));
+        let publish = scope.spawn(|| open_loop(address, (span, EVERY), post));
+        let health = scope.spawn(|| open_loop(address, (span, EVERY), |_| get("/healthz")));
+        let summary = scope.spawn(|| open_loop(address, (span, EVERY), |_| get("/v1/summary")));
         let [publish, health, summary] =
             [publish, health, summary].map(|probe| probe.join().expect("every answer is 200"));
         Probes { publish, health, summary }
     })
-}
-
-/// Sends a request every [`EVERY`], in an open loop; latencies count from when each was due.
-fn ask(address: &str, span: Duration, request: impl Fn(usize) -> Vec<u8>) -> Load {
-    let mut stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_nodelay(true).expect("a socket takes its options");
-    let (mut all, started) = (Vec::new(), Instant::now());
-    for number in 0.. {
-        let due = started + EVERY * number;
-        if due > started + span {
-            break;
-        }
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        round_trip(&mut stream, &request(number as usize)).expect("the server answers 200");
-        all.push(due.elapsed());
-    }
-    Load { latencies: Latencies::new(all), elapsed: started.elapsed() }
-}
-
-fn round_trip(stream: &mut TcpStream, request: &[u8]) -> io::Result<()> {
-    stream.write_all(request)?;
-    let (mut answer, mut part) = (Vec::new(), [0; 4096]);
-    while !is_whole(&answer)? {
-        let read = stream.read(&mut part)?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        answer.extend_from_slice(&part[..read]);
-    }
-    Ok(())
 }

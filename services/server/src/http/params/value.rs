@@ -118,7 +118,7 @@ fn digits(text: &str) -> Option<u64> {
 pub(in crate::http) struct EventCursor(pub(in crate::http) Position);
 
 impl Value for EventCursor {
-    const FORM: &'static str = "a next_cursor of this list";
+    const FORM: &'static str = "an integer of at least 1";
 
     fn parse(text: &str) -> Option<Self> {
         digits(text).filter(|position| *position > 0).map(|position| Self(Position::new(position)))
