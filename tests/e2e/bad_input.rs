@@ -208,7 +208,11 @@ fn a_bad_event_is_refused_with_its_field_and_a_code() {
             events("an empty user", &with("user_id", ""), &[(0, "user_id", "empty")]),
             events("a control character", &with("user_id", "a\u{7}"), &[(0, "user_id", "not_printable")]),
             events("a format character", &with("user_id", "a\u{200b}"), &[(0, "user_id", "not_printable")]),
-            events("text turned round", &with("tenant_id", "\u{202e}a"), &[(0, "tenant_id", "not_printable")]),
+            events(
+                "text turned round",
+                &with("tenant_id", "\u{202e}a"),
+                &[(0, "tenant_id", "not_printable")],
+            ),
             events("unknown field", &with("color", "red"), &[(0, "color", "unknown_field")]),
             events("a field of another type", &with("confirmed", true), &[(0, "confirmed", "unknown_field")]),
             events(
