@@ -150,8 +150,8 @@ fn a_download_waits_for_a_place_and_not_for_ever() {
     assert!(free.is_some(), "{}", server.stderr());
     // A HEAD holds none.
     for _ in 0..20 {
-        let head = client.send("HEAD", "/v1/events", &[], &[]).unwrap();
-        assert_eq!((head.status, head.body.len()), (200, 0));
+        let answer = client.send("HEAD", "/v1/events", &[], &[]).unwrap();
+        assert_eq!((answer.status, answer.body.len()), (200, 0));
     }
     assert_eq!(client.get(&csv).status, 200);
 }
@@ -164,9 +164,9 @@ fn a_waiting_download_begins_when_a_place_is_free() {
     held.read_exact(&mut [0; 1]).unwrap();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| client.get("/v1/events?after=85000"));
-        let mut rest = Vec::new();
-        held.read_to_end(&mut rest).unwrap();
-        assert_eq!(rest.iter().filter(|byte| **byte == b'\n').count() as u64, git_activity::EVENTS);
+        let mut rest = String::new();
+        held.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest.lines().count() as u64, git_activity::EVENTS);
         let answer = waiting.join().unwrap();
         assert_eq!(
             (answer.status, answer.text().lines().count() as u64),

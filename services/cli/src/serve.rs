@@ -87,7 +87,6 @@ fn limits(args: &LimitArgs) -> Limits {
         wait: args.question_wait,
         deadline: args.question_deadline,
         body_timeout: args.body_timeout,
-        ..Limits::default()
     }
 }
 

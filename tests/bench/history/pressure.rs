@@ -22,9 +22,10 @@ pub(crate) fn latency(large: &History, small: &History, span: Duration) {
         server.kill9();
         watched
     });
-    print_row("\n(5) GET /v1/summary", ["large, idle", "small, idle", "large, busy", "small, busy"]);
-    let loads = [&large.idle, &small.idle, &large.busy, &small.busy];
-    let ingest = [0.0, 0.0, large.ingest, small.ingest];
+    let columns = ["large, idle", "small, idle", "large, half", "small, half", "large, busy", "small, busy"];
+    print_row("\n(5) GET /v1/summary", columns);
+    let loads = [&large.idle, &small.idle, &large.half, &small.half, &large.busy, &small.busy];
+    let ingest = [0.0, 0.0, large.ingest / 2.0, small.ingest / 2.0, large.ingest, small.ingest];
     print_row("    events a second", ingest.map(whole));
     print_row("    questions a second", loads.map(|load| whole(load.rate())));
     for (name, permille) in [("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999), ("max", 1_000)] {

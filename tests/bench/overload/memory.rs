@@ -58,8 +58,8 @@ fn row(name: &str, binary: &str, span: Duration) {
 /// Events a second of one publisher.
 fn ingest(server: &Server, span: Duration) -> f64 {
     let at = rfc3339(now());
-    let (mut sent, mut spent) = (0, Duration::ZERO);
-    while spent < span {
+    let (mut sent, mut elapsed) = (0, Duration::ZERO);
+    while elapsed < span {
         let mut body = String::new();
         for number in sent..sent + BATCH {
             let user = format!("user{}", number * 7_919 % USERS as usize);
@@ -67,10 +67,10 @@ fn ingest(server: &Server, span: Duration) -> f64 {
         }
         let started = Instant::now();
         server.client().post("/v1/events", "application/x-ndjson", body.as_bytes()).ok("an append");
-        spent += started.elapsed();
+        elapsed += started.elapsed();
         sent += BATCH;
     }
-    sent as f64 / spent.as_secs_f64()
+    sent as f64 / elapsed.as_secs_f64()
 }
 
 fn replay(server: &Server) {
