@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use futures_util::future::join_all;
 use lastseen_event::Position;
 use lastseen_projections::{Period, Scope, Selection};
 
@@ -153,11 +154,16 @@ impl Counting {
 
     /// Asks on a task of its own.
     fn ask(&self, key: &str) -> tokio::task::JoinHandle<Result<usize, QuestionError>> {
+        #[expect(clippy::disallowed_methods, reason = "an asker that a test can end")]
+        tokio::spawn(self.asking(key))
+    }
+
+    /// Asks once it is polled.
+    fn asking(&self, key: &str) -> impl Future<Output = Result<usize, QuestionError>> + Send + use<> {
         let (flights, admission, begun) = (self.flights.clone(), self.admission.clone(), self.begun.clone());
         let (model, released) = (self.model.inner.clone(), self.released.clone());
         let (key, asked) = (key.to_owned(), self.model.inner.reading().position);
-        #[expect(clippy::disallowed_methods, reason = "an asker that a test can end")]
-        tokio::spawn(async move {
+        async move {
             let admitted = async move { admission.enter(SCAN).await };
             let work = move |_, _permit| {
                 let number = begun.fetch_add(1, Ordering::AcqRel) + 1;
@@ -165,7 +171,7 @@ impl Counting {
                 Ok(number)
             };
             flights.answer((key, asked), admitted, move || model.reading(), work).await
-        })
+        }
     }
 
     async fn begun(&self, number: usize) {
@@ -181,17 +187,16 @@ impl Counting {
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_questions_are_worked_on_once_and_others_apart() {
     let counting = Counting::new().await;
-    let same: Vec<_> = (0..10).map(|_| counting.ask("same")).collect();
-    counting.begun(1).await;
+    // All ten have asked before the second part is polled.
+    let (same, ()) = tokio::join!(join_all((0..10).map(|_| counting.asking("same"))), async {
+        counting.begun(1).await;
+        counting.release.send(()).unwrap();
+    });
+    assert_eq!(same.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [1; 10]);
     counting.release.send(()).unwrap();
-    for asked in same {
-        assert_eq!(asked.await.unwrap().unwrap(), 1);
-    }
-    let [one, other] = [counting.ask("one"), counting.ask("other")];
     counting.release.send(()).unwrap();
-    counting.release.send(()).unwrap();
-    let (one, other) = (one.await.unwrap().unwrap(), other.await.unwrap().unwrap());
-    assert_eq!(one + other, 2 + 3);
+    let (one, other) = tokio::join!(counting.asking("one"), counting.asking("other"));
+    assert_eq!(one.unwrap() + other.unwrap(), 2 + 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,11 +223,12 @@ async fn a_question_asked_after_an_event_does_not_share_work_from_before_it() {
     let before = counting.ask("same");
     counting.begun(1).await;
     counting.model.append(&["login acme new 2026-01-10T00:00:00Z"]).await.unwrap();
-    let [after, as_well] = [counting.ask("same"), counting.ask("same")];
-    counting.release.send(()).unwrap();
-    counting.release.send(()).unwrap();
+    let (after, as_well, ()) = tokio::join!(counting.asking("same"), counting.asking("same"), async {
+        counting.release.send(()).unwrap();
+        counting.release.send(()).unwrap();
+    });
     assert_eq!(before.await.unwrap().unwrap(), 1);
-    assert_eq!([after.await.unwrap().unwrap(), as_well.await.unwrap().unwrap()], [2, 2]);
+    assert_eq!([after.unwrap(), as_well.unwrap()], [2, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
