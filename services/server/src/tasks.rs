@@ -51,7 +51,10 @@ pub(crate) fn gather<T: Send, E: Send, P: FnMut() -> Result<Option<T>, E> + Send
         };
         let running: Vec<_> = producers.into_iter().map(start).collect();
         drop(sender);
-        produced.into_iter().for_each(&mut consume);
+        for thing in produced {
+            consume(thing);
+            give_way();
+        }
         let mut ended = running.into_iter().map(ScopedJoinHandle::join);
         ended.try_for_each(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
@@ -65,8 +68,15 @@ fn produce_all<T, E>(
         if sender.send(thing).is_err() {
             break;
         }
+        give_way();
     }
     Ok(())
+}
+
+/// Lets other threads run on this core. Long work calls it between its steps, while it holds no lock: a thread that
+/// wakes up to answer a request or to make an append durable then waits for one step, not for a slice of the scheduler.
+pub(crate) fn give_way() {
+    std::thread::yield_now();
 }
 
 /// Starts a task that ends by itself.

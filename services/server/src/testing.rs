@@ -1,5 +1,6 @@
 //! A small read model over a disk in memory, for the tests of the layers above it.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use lastseen_event::UtcInstant;
@@ -16,7 +17,7 @@ pub(crate) const NOW: &str = "2026-01-10T12:00:00Z";
 
 /// A read model, and everything that must outlive it.
 pub(crate) struct Model {
-    pub(crate) model: Arc<ReadModel>,
+    pub(crate) inner: Arc<ReadModel>,
     pub(crate) disk: FaultDisk,
     _data: TempDir,
 }
@@ -37,7 +38,7 @@ impl Model {
         let locked = ReadModel::lock(Arc::new(disk.clone())).unwrap();
         let clock = Arc::new(ManualClock::new(instant(NOW)));
         let (model, _) = ReadModel::open((locked, data.path()), options, clock, |_| {}).unwrap();
-        Self { model: Arc::new(model), disk, _data: data }
+        Self { inner: Arc::new(model), disk, _data: data }
     }
 
     /// Appends events that are written as `type tenant user instant`.
@@ -48,19 +49,20 @@ impl Model {
                 panic!("four words: {event}");
             };
             let id = uuid::Uuid::new_v4();
-            body += &format!(
+            let _ = writeln!(
+                body,
                 "{{\"id\":\"{id}\",\"type\":\"{event_type}\",\"tenant_id\":\"{tenant}\",\"user_id\":\"{user}\",\
-                 \"occurred_at\":\"{at}\"}}\n"
+                 \"occurred_at\":\"{at}\"}}"
             );
         }
         let decoded = decode_ndjson(body.as_bytes(), instant(NOW), FaultsKept::All).unwrap();
         assert_eq!(decoded.faults, []);
-        self.model.log().append(decoded.batch, OnRefused::RefuseBatch).await
+        self.inner.log().append(decoded.batch, OnRefused::RefuseBatch).await
     }
 }
 
 impl Drop for Model {
     fn drop(&mut self) {
-        self.model.close();
+        self.inner.close();
     }
 }

@@ -9,6 +9,7 @@ use super::admission::Deadline;
 use super::error::QuestionError;
 use super::scan::tenant_of;
 use crate::read_model::Reading;
+use crate::tasks;
 
 /// Attempts to count from the live views before all of history is folded instead.
 const TRIES: usize = 3;
@@ -67,11 +68,13 @@ fn count_once(
         while let Some(batch) = reader.next_batch()? {
             deadline.check()?;
             batch.facts.iter().for_each(|fact| as_of.see(fact));
+            tasks::give_way();
         }
     }
     as_of.put_together();
     loop {
         deadline.check()?;
+        tasks::give_way();
         let views = reading.views();
         if !as_of.step(&views) {
             if views.reach_of(at) > before {

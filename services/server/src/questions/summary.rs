@@ -45,8 +45,10 @@ impl Questions {
         }
         let source = self.source(reading, scope, question).await?;
         let views = source.hold();
-        let position = if question.is_live() { views.position() } else { source.position() };
-        Ok(Counted { summary: views.summary(scope, since), position, at })
+        let (summary, live) = (views.summary(scope, since), views.position());
+        drop(views);
+        let position = if question.is_live() { live } else { source.position_of_now() };
+        Ok(Counted { summary, position, at })
     }
 
     /// The numbers of a scope, and those of one window before, both at the same position.

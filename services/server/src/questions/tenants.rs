@@ -16,6 +16,7 @@ use super::place::Place;
 use super::question::Question;
 use super::views::Source;
 use crate::read_model::Reading;
+use crate::tasks;
 
 /// The column that tenants are sorted by; ties go by name, ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -186,11 +187,8 @@ impl Questions {
     ) -> Result<TenantsPage, QuestionError> {
         let TenantsQuestion { question, sort, after, limit, .. } = asked;
         let since = question.since(question.at(now));
-        let (tenants, position) = {
-            let views = source.hold();
-            let position = if question.is_live() { views.position() } else { source.position() };
-            (u32::try_from(views.tenants()).unwrap_or(u32::MAX), position)
-        };
+        let position = source.position_of_now();
+        let tenants = u32::try_from(source.hold().tenants()).unwrap_or(u32::MAX);
         let (wanted, log) = (limit + 1, self.model.log());
         let mut best: Vec<Candidate> = Vec::with_capacity(wanted * 2 + TURN_TENANTS as usize);
         for first in (0..tenants).step_by(TURN_TENANTS as usize) {
@@ -204,6 +202,7 @@ impl Questions {
                     |(tenant, summary)| Candidate { tenant, key: sort.column.of(&summary), summary };
                 counted.map(candidate).collect()
             };
+            tasks::give_way();
             let members = log.members();
             let is_after = |candidate: &Candidate| {
                 let place = candidate.place(&members);

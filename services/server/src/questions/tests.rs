@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 fn questions(model: &Model) -> Arc<Questions> {
     let limits = Limits::default();
     Questions::new(
-        model.model.clone(),
+        model.inner.clone(),
         limits,
         Memory::new(limits.memory_bytes),
         lastseen_projections::Persons::UserId,
@@ -154,8 +154,8 @@ impl Counting {
     /// Asks on a task of its own.
     fn ask(&self, key: &str) -> tokio::task::JoinHandle<Result<usize, QuestionError>> {
         let (flights, admission, begun) = (self.flights.clone(), self.admission.clone(), self.begun.clone());
-        let (model, released) = (self.model.model.clone(), self.released.clone());
-        let (key, asked) = (key.to_owned(), self.model.model.reading().position);
+        let (model, released) = (self.model.inner.clone(), self.released.clone());
+        let (key, asked) = (key.to_owned(), self.model.inner.reading().position);
         #[expect(clippy::disallowed_methods, reason = "an asker that a test can end")]
         tokio::spawn(async move {
             let admitted = async move { admission.enter(SCAN).await };
@@ -228,8 +228,8 @@ async fn a_question_asked_after_an_event_does_not_share_work_from_before_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_an_error_of_all_askers_and_of_nobody_later() {
     let (model, flights) = (model().await, Flights::<usize>::default());
-    let (admission, reader) = (admission(), model.model.clone());
-    let asked = model.model.reading().position;
+    let (admission, reader) = (admission(), model.inner.clone());
+    let asked = model.inner.reading().position;
     let entering = admission.clone();
     let panicked = flights.answer(
         ("key".to_owned(), asked),
@@ -238,7 +238,7 @@ async fn a_panic_is_an_error_of_all_askers_and_of_nobody_later() {
         |_, _| panic!("on purpose"),
     );
     assert!(matches!(panicked.await, Err(QuestionError::Panicked)));
-    let reader = model.model.clone();
+    let reader = model.inner.clone();
     let answered = flights.answer(
         ("key".to_owned(), asked),
         async move { admission.enter(SCAN).await },

@@ -18,8 +18,9 @@ use super::admission::{Cost, Deadline, Kind};
 use super::error::QuestionError;
 use super::place::Place;
 use super::question::Question;
-use super::views::{HeldViews, Source, members_of_tenant};
+use super::views::{Source, members_of_tenant};
 use crate::read_model::Reading;
+use crate::tasks;
 
 /// Order by last seen. Never-seen users are last either way; ties go by the bytes of `user_id`, ascending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -162,9 +163,8 @@ impl Questions {
     ) -> Result<UsersPage, QuestionError> {
         let now = asked.now.unwrap_or(now);
         let pass = Pass { questions: self, asked, since: asked.question.since(asked.question.at(now)) };
-        let mut views = source.hold();
-        let position = if asked.question.is_live() { views.position() } else { source.position() };
-        let (users, more) = pass.page(&mut views, deadline)?;
+        let position = source.position_of_now();
+        let (users, more) = pass.page(source, deadline)?;
         Ok(UsersPage { users, more, position, now })
     }
 }
@@ -203,13 +203,13 @@ impl Pass<'_> {
     /// Finds the first `limit` users after the page before. Returns also whether there are more.
     fn page(
         &self,
-        views: &mut HeldViews<'_>,
+        source: &Source,
         deadline: Option<Deadline>,
     ) -> Result<(Vec<NamedUser>, bool), QuestionError> {
         let UsersQuestion { after, limit, .. } = self.asked;
         let wanted = limit + 1;
         let mut best: Vec<Listed> = Vec::with_capacity(wanted * 2);
-        self.each(views, deadline, |members, listed| {
+        self.each(source, deadline, |members, listed| {
             if after.as_ref().is_some_and(|after| !self.is_after(members, &listed, after)) {
                 return;
             }
@@ -231,30 +231,29 @@ impl Pass<'_> {
     /// is as of one moment from the beginning on.
     fn each(
         &self,
-        views: &mut HeldViews<'_>,
+        source: &Source,
         deadline: Option<Deadline>,
         mut take: impl FnMut(&Members, Listed),
     ) -> Result<(), QuestionError> {
         let log = self.questions.model.log();
-        let runs: Vec<_> = views.runs_of(self.asked.tenant).collect();
+        let runs: Vec<_> = source.hold().runs_of(self.asked.tenant).collect();
         for run in runs {
             let (first, last) = (run.start().get(), run.end().get());
             for from in (first..=last).step_by(TURN_MEMBERS as usize) {
                 if let Some(deadline) = deadline {
                     deadline.check()?;
+                    tasks::give_way();
                 }
-                {
-                    let members = log.members();
-                    let turn = from..=last.min(from.saturating_add(TURN_MEMBERS - 1));
-                    for member in turn.map(MemberOrdinal::new) {
-                        let state = views.member(member);
-                        if let Some(state) = state.filter(|state| self.asked.filter.admits(state, self.since))
-                        {
-                            take(&members, Listed { member, state });
-                        }
+                // In this order everywhere: in another one, two readers and two writers could wait for each other.
+                let views = source.hold();
+                let members = log.members();
+                let turn = from..=last.min(from.saturating_add(TURN_MEMBERS - 1));
+                for member in turn.map(MemberOrdinal::new) {
+                    let state = views.member(member);
+                    if let Some(state) = state.filter(|state| self.asked.filter.admits(state, self.since)) {
+                        take(&members, Listed { member, state });
                     }
                 }
-                views.give_turn();
             }
         }
         Ok(())

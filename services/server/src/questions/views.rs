@@ -36,20 +36,11 @@ impl Source {
         }
     }
 
-    /// The position that folded views reflect; that of the reading for live ones, which may be ahead of it.
-    pub(crate) fn position(&self) -> Position {
+    /// The last position that the views reflect now: live ones go on.
+    pub(crate) fn position_of_now(&self) -> Position {
         match self {
-            Self::Live(reading) => reading.position,
+            Self::Live(reading) => reading.views().position(),
             Self::Folded(folded) => folded.position,
-        }
-    }
-}
-
-impl HeldViews<'_> {
-    /// Lets the fold go on, if it waits.
-    pub(crate) fn give_turn(&mut self) {
-        if let Self::Live(views) = self {
-            RwLockReadGuard::bump(views);
         }
     }
 }

@@ -11,28 +11,28 @@ async fn an_acknowledged_event_is_in_the_next_reading() {
     for number in 0..50 {
         let login = format!("login acme user{number} 2026-01-09T00:00:00Z");
         let appended = model.append(&[&login]).await.unwrap();
-        let reading = model.model.reading();
+        let reading = model.inner.reading();
         assert!(reading.position >= appended.position);
         assert_eq!(reading.at, instant(NOW));
-        assert!(reading.tenant(model.model.log(), "acme").is_some());
+        assert!(reading.tenant(model.inner.log(), "acme").is_some());
     }
-    assert!(model.model.reading().tenant(model.model.log(), "nobody").is_none());
+    assert!(model.inner.reading().tenant(model.inner.log(), "nobody").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_closes_the_writer_and_health_says_so_while_reading_goes_on() {
     let model = Model::new();
     model.append(&["login acme ada 2026-01-09T00:00:00Z"]).await.unwrap();
-    assert_eq!(model.model.standstills(), []);
+    assert_eq!(model.inner.standstills(), []);
     model.disk.fail(Operation::SyncData, 0, 1, (Fault::Io, 0));
     let failed = model.append(&["login acme bob 2026-01-09T00:00:00Z"]).await;
     assert!(matches!(failed, Err(AppendError::Indeterminate(_))), "{failed:?}");
     let refused = model.append(&["login acme eve 2026-01-09T00:00:00Z"]).await;
     assert!(matches!(refused, Err(AppendError::Closed)), "{refused:?}");
-    let standstills = model.model.standstills();
+    let standstills = model.inner.standstills();
     assert!(standstills.iter().any(|it| it.part == "writer" && it.is_final), "{standstills:?}");
-    assert!(model.model.closed().is_some());
-    assert!(model.model.reading().tenant(model.model.log(), "acme").is_some());
+    assert!(model.inner.closed().is_some());
+    assert!(model.inner.reading().tenant(model.inner.log(), "acme").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,10 +41,10 @@ async fn a_refusal_before_anything_was_written_passes() {
     model.disk.fail(Operation::Create, 0, 1, (Fault::NoDescriptors, 0));
     let refused = model.append(&["login acme ada 2026-01-09T00:00:00Z"]).await;
     assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{refused:?}");
-    let standstills = model.model.standstills();
+    let standstills = model.inner.standstills();
     assert!(standstills.iter().all(|it| !it.is_final), "{standstills:?}");
     assert!(!standstills.is_empty(), "it is shown until an append succeeds");
-    assert!(model.model.closed().is_none());
+    assert!(model.inner.closed().is_none());
     model.append(&["login acme ada 2026-01-09T00:00:00Z"]).await.unwrap();
-    assert_eq!(model.model.standstills(), []);
+    assert_eq!(model.inner.standstills(), []);
 }

@@ -63,11 +63,10 @@ impl Questions {
     ) -> Result<UsersExport, QuestionError> {
         let since = asked.question.since(asked.question.at(now));
         let (position, mut found) = {
-            let mut views = source.hold();
-            let position = if asked.question.is_live() { views.position() } else { source.position() };
+            let position = source.position_of_now();
             let mut found: Vec<(Option<UtcInstant>, MemberOrdinal)> = Vec::new();
             let pass = Pass { questions: &self, asked, since };
-            pass.each(&mut views, Some(permit.deadline()), |_, listed| {
+            pass.each(&source, Some(permit.deadline()), |_, listed| {
                 found.push((listed.last_seen_at(), listed.member));
             })?;
             (position, found)
