@@ -81,7 +81,7 @@ fn options() -> Options {
 
 /// A server on `data` with these options besides. It tells of its snapshots.
 fn serve(data: &Path, options: &[&str]) -> Server {
-    const LOG: [&str; 2] = ["--log", "warn,lastseen_server::snapshots=info"];
+    const LOG: [&str; 2] = ["--log", "warn,lastseen_server::read_model::snapshotting=info"];
     Server::start_with(BINARY, data, &[&LOG, options].concat())
 }
 
