@@ -463,7 +463,6 @@ fn batch_events() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=REQUEST_EVENTS_MAX as u64)
 }
 
-/// A whole number of `ms`, `s`, `m`, `h` or `d`.
 /// A number of at least one.
 fn at_least_one() -> clap::builder::ValueParser {
     RangedU64ValueParser::<usize>::new().range(1..=1_000_000).into()
@@ -483,6 +482,7 @@ fn size(text: &str) -> Result<usize, String> {
     size.filter(|size| *size >= 1 << 20).ok_or_else(|| "expected at least 1MiB".to_owned())
 }
 
+/// A whole number of `ms`, `s`, `m`, `h` or `d`.
 fn span(text: &str) -> Result<Duration, String> {
     let expected = || "expected a whole number with a unit (ms, s, m, h or d), such as 30s".to_owned();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
