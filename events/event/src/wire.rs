@@ -8,7 +8,7 @@ mod json_error;
 mod raw;
 mod validate;
 
-use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use self::encode::{encode_ndjson, encode_published, encode_retraction};
@@ -52,13 +52,20 @@ pub enum BodyError {
 }
 
 /// Reads one event object or an array of them. `latest` is the last tolerated `occurred_at`, inclusive.
+/// `between` is called after each few dozen events, a fraction of a millisecond apart: there the caller can let
+/// other threads run.
 ///
 /// # Errors
 /// [`BodyError`] where the body as a whole cannot be read.
-pub fn decode_json(body: &[u8], latest: UtcInstant, faults: FaultsKept) -> Result<Decoded, BodyError> {
+pub fn decode_json(
+    body: &[u8],
+    latest: UtcInstant,
+    faults: FaultsKept,
+    between: impl FnMut(),
+) -> Result<Decoded, BodyError> {
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(BodyError::Empty),
-        Some(b'[') => decode_array(body, latest, faults),
+        Some(b'[') => decode_array(body, Validator::new(typical_events(body), latest, faults), between),
         Some(_) => {
             let event: &RawValue = serde_json::from_slice(body).map_err(BodyError::InvalidJson)?;
             if !event.get().starts_with('{') {
@@ -72,35 +79,47 @@ pub fn decode_json(body: &[u8], latest: UtcInstant, faults: FaultsKept) -> Resul
     }
 }
 
-fn decode_array(body: &[u8], latest: UtcInstant, faults: FaultsKept) -> Result<Decoded, BodyError> {
-    let Elements(elements) = serde_json::from_slice(body).map_err(BodyError::InvalidJson)?;
-    if elements.is_empty() {
-        return Err(BodyError::Empty);
+/// Events after which a decoder calls `between`.
+const STEP_EVENTS: usize = 64;
+
+/// About as many events are in a body of this size.
+fn typical_events(body: &[u8]) -> usize {
+    const TYPICAL_EVENT_BYTES: usize = 160;
+    (body.len() / TYPICAL_EVENT_BYTES).min(REQUEST_EVENTS_MAX)
+}
+
+fn decode_array(body: &[u8], mut validator: Validator, between: impl FnMut()) -> Result<Decoded, BodyError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let elements = Elements { validator: &mut validator, between };
+    let found = elements.deserialize(&mut deserializer).map_err(BodyError::InvalidJson)?;
+    deserializer.end().map_err(BodyError::InvalidJson)?;
+    match found {
+        0 => Err(BodyError::Empty),
+        1..=REQUEST_EVENTS_MAX => Ok(validator.finish()),
+        _ => Err(BodyError::TooManyEvents),
     }
-    if elements.len() > REQUEST_EVENTS_MAX {
-        return Err(BodyError::TooManyEvents);
-    }
-    let mut validator = Validator::new(elements.len(), latest, faults);
-    for element in elements {
-        validator.add(element.get().as_bytes());
-    }
-    Ok(validator.finish())
 }
 
 /// Reads one event a line. Lines end with LF or CRLF; blank ones do not count. `latest` is the last tolerated
-/// `occurred_at`, inclusive.
+/// `occurred_at`, inclusive; `between` as in [`decode_json`].
 ///
 /// # Errors
 /// [`BodyError::Empty`] and [`BodyError::TooManyEvents`]; a line that is not JSON is one bad event.
-pub fn decode_ndjson(body: &[u8], latest: UtcInstant, faults: FaultsKept) -> Result<Decoded, BodyError> {
-    const TYPICAL_LINE_BYTES: usize = 160;
-    let capacity = (body.len() / TYPICAL_LINE_BYTES).min(REQUEST_EVENTS_MAX);
-    let mut validator = Validator::new(capacity, latest, faults);
+pub fn decode_ndjson(
+    body: &[u8],
+    latest: UtcInstant,
+    faults: FaultsKept,
+    mut between: impl FnMut(),
+) -> Result<Decoded, BodyError> {
+    let mut validator = Validator::new(typical_events(body), latest, faults);
     for line in lines(body) {
         if validator.count() == REQUEST_EVENTS_MAX {
             return Err(BodyError::TooManyEvents);
         }
         validator.add(line);
+        if validator.count().is_multiple_of(STEP_EVENTS) {
+            between();
+        }
     }
     if validator.count() == 0 { Err(BodyError::Empty) } else { Ok(validator.finish()) }
 }
@@ -118,30 +137,39 @@ fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     .filter(|line| !line.is_empty())
 }
 
-/// The elements of an array, unread; one more than is allowed at the most.
-struct Elements<'a>(Vec<&'a RawValue>);
+/// Adds the elements of an array, as many as a request may have, and counts them all.
+struct Elements<'a, F> {
+    validator: &'a mut Validator,
+    between: F,
+}
 
-impl<'de> Deserialize<'de> for Elements<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ElementsVisitor;
-        impl<'de> Visitor<'de> for ElementsVisitor {
-            type Value = Elements<'de>;
+impl<'de, F: FnMut()> DeserializeSeed<'de> for Elements<'_, F> {
+    type Value = usize;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an array of events")
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, F: FnMut()> Visitor<'de> for Elements<'_, F> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<usize, A::Error> {
+        let mut found = 0_usize;
+        while let Some(element) = seq.next_element::<&RawValue>()? {
+            found += 1;
+            if found <= REQUEST_EVENTS_MAX {
+                self.validator.add(element.get().as_bytes());
             }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(element) = seq.next_element()? {
-                    if elements.len() <= REQUEST_EVENTS_MAX {
-                        elements.push(element);
-                    }
-                }
-                Ok(Elements(elements))
+            if found.is_multiple_of(STEP_EVENTS) {
+                (self.between)();
             }
         }
-        deserializer.deserialize_seq(ElementsVisitor)
+        Ok(found)
     }
 }
 

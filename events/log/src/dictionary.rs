@@ -14,6 +14,7 @@ use crate::manifest::Manifest;
 use crate::members::image::{Counts, Mark, Restoring, Taking};
 use crate::members::{Members, Seed};
 use crate::parts::{self, BadParts, Parts};
+use crate::thread::yield_now;
 use crate::wal::file::NEW_SUFFIX;
 use crate::writer::next;
 
@@ -99,6 +100,7 @@ fn write(
         file.write_all_at(&part, at)?;
         at += part.len() as u64;
         count += 1;
+        yield_now();
     }
     file.write_all_at(&parts::end(count), at)?;
     file.sync_all(SyncSite::Dictionary)?;

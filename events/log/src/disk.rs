@@ -8,6 +8,8 @@ mod os;
 use std::io;
 use std::path::Path;
 
+use crate::thread::yield_now;
+
 #[cfg(feature = "fault")]
 pub use fault::{Fault, FaultDisk, Operation};
 pub use os::OsDisk;
@@ -245,11 +247,20 @@ pub(crate) fn create_anew(disk: &dyn Disk, path: &str) -> io::Result<Box<dyn Dis
     }
 }
 
-/// All of a file.
+/// All of a file, in steps: others get a turn on this core in between.
 pub(crate) fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    const STEP: usize = 1024 * 1024;
     let len = usize::try_from(file.size()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let mut bytes = vec![0; len];
-    let read = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(read);
+    let mut end = 0;
+    for step in bytes.chunks_mut(STEP) {
+        let read = file.read_at(step, end as u64)?;
+        end += read;
+        if read < step.len() {
+            break;
+        }
+        yield_now();
+    }
+    bytes.truncate(end);
     Ok(bytes)
 }

@@ -1,7 +1,6 @@
 //! The parts of the log that stand still, since when and why. The writer and the one who seals tell it here,
 //! anybody may ask: no I/O, no lock that is held for long.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use lastseen_event::UtcInstant;
@@ -65,17 +64,6 @@ impl Part {
             Self::Dictionary => "dictionary",
         }
     }
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// The standstills of one log, kept by those who stand still.

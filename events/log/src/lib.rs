@@ -34,11 +34,14 @@ mod segment;
 mod verify;
 
 /// Threads, or those of a scheduler that tries many orders of events (tests/shuttle).
+///
+/// Long work calls `yield_now` between its steps, while no lock is held that others wait for: a thread that wakes up to
+/// make an append durable or to answer a request then waits for one step, not for a slice of the scheduler.
 mod thread {
     #[cfg(shuttle)]
-    pub(crate) use shuttle::thread::{Builder, JoinHandle};
+    pub(crate) use shuttle::thread::{Builder, JoinHandle, yield_now};
     #[cfg(not(shuttle))]
-    pub(crate) use std::thread::{Builder, JoinHandle};
+    pub(crate) use std::thread::{Builder, JoinHandle, yield_now};
 }
 
 mod wal;

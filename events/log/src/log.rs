@@ -8,7 +8,8 @@ use std::time::Duration;
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{BatchName, EventBatch, MemberRef, Position};
 use lastseen_store::{
-    AppendError, Appended, Batches, Clock, EventStore, OnRefused, RetractOutcome, Scan, StoreFault, Tail,
+    AppendError, Appended, Batches, Clock, EventStore, OnRefused, ReadError, RetractOutcome, Scan,
+    StoreFault, Tail,
 };
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,7 +21,7 @@ use crate::members::Members;
 use crate::reader::LogReader;
 use crate::recovery::{TornTail, recover};
 use crate::seal::{Requests, Sealer};
-use crate::thread::{Builder, JoinHandle};
+use crate::thread::{Builder, JoinHandle, yield_now};
 use crate::writer::{Answer, Commit, EndError, Message, Request, Retract, Shared, Writer};
 use crate::{LogId, LogOptions, OpenError, SealError, Sealing};
 
@@ -234,46 +235,93 @@ impl Log {
 }
 
 impl Log {
-    /// The rows of a batch that stand in segments, as far as the recent window does not reach: below `recent_from`.
-    async fn look_up(
-        &self,
-        batch: EventBatch,
-        members: &[Option<MemberRef>],
-        recent_from: Position,
-    ) -> Result<(EventBatch, Vec<bool>), AppendError> {
-        let manifest = self.shared.places.read().manifest.clone();
-        let suspects = Suspects::of(&batch, members, &manifest, recent_from);
-        if suspects.is_empty() {
-            return Ok((batch, Vec::new()));
+    /// Looks up what is known of a batch: here if that is little work, else on a thread for such work. Async code is
+    /// never kept for long.
+    async fn look_up(&self, batch: EventBatch) -> Result<LookedUp, AppendError> {
+        /// Rows that are looked up here: in about a tenth of a millisecond.
+        const FEW_ROWS: usize = 256;
+        let mut look_up = LookUp::new(batch, self.shared.clone(), self.known.clone());
+        if look_up.batch.len() <= FEW_ROWS {
+            look_up.find_members();
+            if look_up.suspects().is_empty() {
+                return Ok(look_up.without_suspects());
+            }
         }
-        let (shared, known) = (self.shared.clone(), self.known.clone());
-        let find = move || known.find(shared.disk.as_ref(), &batch, &suspects).map(|found| (batch, found));
-        match tokio::task::spawn_blocking(find).await {
-            Ok(Ok(found)) => Ok(found),
+        match tokio::task::spawn_blocking(|| look_up.run()).await {
+            Ok(Ok(looked_up)) => Ok(looked_up),
             Ok(Err(error)) => Err(AppendError::Unreadable(error)),
             Err(_) => Err(AppendError::Closed),
         }
     }
+}
 
-    /// The members of a batch that are known already, one a row: looked up here, by many callers at once, so that
-    /// the one writer has only the new ones to add. A member keeps its number, so what is found stays right.
-    async fn find_members(&self, batch: &EventBatch) -> Vec<Option<MemberRef>> {
+/// A batch that is looked up, by many callers at once, so that the one writer has little left to do.
+struct LookUp {
+    shared: Arc<Shared>,
+    known: Arc<Known>,
+    batch: EventBatch,
+    /// Taken before the members: events below this position have members that are found, and are in the segments that
+    /// are taken last.
+    recent_from: Position,
+    /// One a row once they were looked up. A member keeps its number, so what is found stays right.
+    members: Vec<Option<MemberRef>>,
+}
+
+/// A batch with what was known of it when it was looked up.
+struct LookedUp {
+    batch: EventBatch,
+    /// The members that are known already, one a row.
+    members: Vec<Option<MemberRef>>,
+    /// The rows that stand in segments at positions below `recent_from`; empty for none.
+    known: Vec<bool>,
+    recent_from: Position,
+}
+
+impl LookUp {
+    fn new(batch: EventBatch, shared: Arc<Shared>, known: Arc<Known>) -> Self {
+        let recent_from = Position::new(shared.recent_from.load(Ordering::Acquire));
+        Self { shared, known, batch, recent_from, members: Vec::new() }
+    }
+
+    fn find_members(&mut self) {
         /// Enough to wait for memory once for many, few for one hold of the lock.
         const FOUND_AT_ONCE: usize = 64;
-        /// Then others get a turn on this thread.
-        const FOUND_A_TURN: usize = 1_024;
-        let mut found = Vec::with_capacity(batch.len());
+        let batch = &self.batch;
+        self.members.reserve_exact(batch.len());
         let (mut names, mut chunk) = (Vec::new(), Vec::new());
         for start in (0..batch.len()).step_by(FOUND_AT_ONCE) {
-            if start > 0 && start.is_multiple_of(FOUND_A_TURN) {
-                tokio::task::yield_now().await;
+            if start > 0 {
+                yield_now();
             }
             names.clear();
             names.extend((start..batch.len().min(start + FOUND_AT_ONCE)).map(|row| batch.names(row)));
             self.shared.members.read().find_all(&names, &mut chunk);
-            found.append(&mut chunk);
+            self.members.append(&mut chunk);
         }
-        found
+    }
+
+    /// The rows that may stand in segments.
+    fn suspects(&self) -> Suspects {
+        let manifest = self.shared.places.read().manifest.clone();
+        Suspects::of(&self.batch, &self.members, &manifest, self.recent_from)
+    }
+
+    fn without_suspects(self) -> LookedUp {
+        let Self { batch, members, recent_from, .. } = self;
+        LookedUp { batch, members, known: Vec::new(), recent_from }
+    }
+
+    /// Does all that is left. Blocks on I/O.
+    fn run(mut self) -> Result<LookedUp, ReadError> {
+        if self.members.is_empty() {
+            self.find_members();
+        }
+        let suspects = self.suspects();
+        if suspects.is_empty() {
+            return Ok(self.without_suspects());
+        }
+        let known = self.known.find(self.shared.disk.as_ref(), &self.batch, &suspects)?;
+        Ok(LookedUp { known, ..self.without_suspects() })
     }
 }
 
@@ -309,11 +357,7 @@ impl EventStore for Log {
         loop {
             let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
             let (reply, answer) = oneshot::channel();
-            // In this order: events below this position have members that are known next, and are in the segments that
-            // are taken last.
-            let recent_from = Position::new(self.shared.recent_from.load(Ordering::Acquire));
-            let members = self.find_members(&batch).await;
-            let (looked_up, known) = self.look_up(batch, &members, recent_from).await?;
+            let LookedUp { batch: looked_up, members, known, recent_from } = self.look_up(batch).await?;
             let request =
                 Request { batch: looked_up, members, on_refused, known, looked_up_until: recent_from, reply };
             queue(requests, Message::Append(request)).await?;

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use lastseen_event::Position;
-use lastseen_store::{Clock, Corruption, StoreFault};
+use lastseen_store::{Clock, Corruption, StoreFault, error_chain};
 use parking_lot::{Mutex, RwLock};
 use parquet::errors::ParquetError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,12 +15,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::LogOptions;
 use crate::dictionary;
 use crate::disk::{Access, Disk, StepError, SyncSite, create_anew, read_all};
-use crate::health::{Part, Standstills, chain};
+use crate::health::{Part, Standstills};
 use crate::manifest::{Entry, Manifest, Piece};
 use crate::places::FilePlace;
 use crate::segment::members::MembersFile;
 use crate::segment::write::{Encoded, SegmentWriter};
 use crate::segment::{self};
+use crate::thread::yield_now;
 use crate::wal::file::NEW_SUFFIX;
 use crate::wal::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FrameHeader, FrameKind};
 use crate::wal::payload::{Payload, StoredEvent};
@@ -135,9 +136,9 @@ impl Sealer {
     /// Notes that nothing was sealed: for now, or for good.
     fn failed(&self, error: &SealError) {
         if self.stopped {
-            self.standstills.stopped(Part::Sealer, format!("sealing stopped: {}", chain(error)));
+            self.standstills.stopped(Part::Sealer, format!("sealing stopped: {}", error_chain(error)));
         } else {
-            self.standstills.failed(Part::Sealer, format!("sealing failed: {}", chain(error)));
+            self.standstills.failed(Part::Sealer, format!("sealing failed: {}", error_chain(error)));
         }
     }
 
@@ -323,7 +324,8 @@ impl Encoding<'_> {
 
     /// Adds what is in a frame. `None`: it is not what the writer writes.
     fn frame(&mut self, frame: &FrameHeader, payload: &[u8]) -> Result<Option<()>, SealError> {
-        /// Events whose members are looked up under one hold of the dictionary's lock: the writer may wait for it.
+        /// Events whose members are looked up under one hold of the dictionary's lock: the writer may wait for it, and
+        /// readers wait for the writer. So nothing is encoded meanwhile.
         const LOCKED_EVENTS: usize = 256;
         let mut stored: Vec<StoredEvent<'_>> = Vec::with_capacity(frame.events as usize);
         let read = Payload::new(payload).and_then(|payload| {
@@ -339,11 +341,20 @@ impl Encoding<'_> {
         if read != Some(frame.events) {
             return Ok(None);
         }
-        for events in stored.chunks(LOCKED_EVENTS) {
-            let known = self.shared.members.read();
-            for event in events {
-                self.events.push(event, frame.recorded_at, &known).map_err(SealError::Encode)?;
+        let mut rest = &stored[..];
+        while !rest.is_empty() {
+            if self.events.room() == 0 {
+                self.events.end_row_group().map_err(SealError::Encode)?;
             }
+            let (turn, later) = rest.split_at(rest.len().min(LOCKED_EVENTS).min(self.events.room()));
+            {
+                let known = self.shared.members.read();
+                for event in turn {
+                    self.events.push(event, frame.recorded_at, &known);
+                }
+            }
+            yield_now();
+            rest = later;
         }
         self.position = Position::new(self.position.get() + u64::from(frame.events));
         Ok(Some(()))
@@ -358,6 +369,7 @@ fn write_aside(disk: &dyn Disk, path: &str, bytes: &[u8], site: SyncSite) -> Res
     let written = create_anew(disk, &new_path).and_then(|file| {
         for (number, piece) in bytes.chunks(PIECE).enumerate() {
             file.write_all_at(piece, (number * PIECE) as u64)?;
+            yield_now();
         }
         file.sync_all(site)
     });

@@ -32,6 +32,7 @@ use crate::members::Members;
 use crate::places::{FilePlace, Places};
 use crate::recent::RecentIds;
 use crate::segment::file::damaged;
+use crate::thread::yield_now;
 use crate::wal::file::WalFile;
 use crate::wal::frame::{FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId, PAYLOAD_LEN_MAX};
 use crate::wal::payload::{EVENT_LEN_MAX, NEW_MEMBER_LEN_MAX, NewMember, PayloadBuffer, StoredEvent};
@@ -217,6 +218,9 @@ impl From<StepError> for WriteError {
 /// Most events of a group, those of its last request apart.
 const GROUP_EVENTS_MAX: usize = 16_384;
 
+/// Events of a group that are encoded before others get a turn on this core: less than half a millisecond.
+const STEP_EVENTS: usize = 256;
+
 /// Most members that wait to be defined by the frame of the next group: those of refused groups.
 const UNDEFINED_MAX: usize = 10_000;
 
@@ -384,7 +388,10 @@ impl Writer {
         let mut position = self.last_position();
         let shared = self.shared.clone();
         let batches = shared.batches.read();
-        for (batch, row, known) in group.new_rows() {
+        for (number, (batch, row, known)) in group.new_rows().enumerate() {
+            if number > 0 && number.is_multiple_of(STEP_EVENTS) {
+                yield_now();
+            }
             let event = batch.get(row);
             let member = known.unwrap_or_else(|| self.resolve_new(&event));
             self.payload.push(&StoredEvent::of(&event, batch.identity(row).1, member.member));

@@ -1,5 +1,6 @@
 //! What can go wrong, by what the caller does next.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -95,3 +96,14 @@ impl fmt::Display for StoreFault {
 }
 
 impl std::error::Error for StoreFault {}
+
+/// An error with its causes, as one line: `cannot read x: permission denied`.
+pub fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -55,7 +55,7 @@ impl Model {
                  \"occurred_at\":\"{at}\"}}"
             );
         }
-        let decoded = decode_ndjson(body.as_bytes(), instant(NOW), FaultsKept::All).unwrap();
+        let decoded = decode_ndjson(body.as_bytes(), instant(NOW), FaultsKept::All, || ()).unwrap();
         assert_eq!(decoded.faults, []);
         self.inner.log().append(decoded.batch, OnRefused::RefuseBatch).await
     }

@@ -183,7 +183,7 @@ mod tests {
             let mut published = Vec::new();
             encode_published(&event, &mut published);
             for line in [serde_json::to_vec(&read).unwrap(), published] {
-                let decoded = decode_ndjson(&line, UtcInstant::from_micros(i64::MAX), FaultsKept::All).unwrap();
+                let decoded = decode_ndjson(&line, UtcInstant::from_micros(i64::MAX), FaultsKept::All, || ()).unwrap();
                 prop_assert!(decoded.faults.is_empty(), "{:?}", decoded.faults);
                 prop_assert!(decoded.batch.iter().eq([event]));
             }

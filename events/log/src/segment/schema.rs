@@ -118,7 +118,8 @@ pub(crate) const ROW_GROUP_ROWS: usize = 256 * 1024;
 pub(crate) fn properties(rows: u64) -> WriterProperties {
     /// Larger than any dictionary of a row group, so that no column falls back to plain strings.
     const DICTIONARY_BYTES_MAX: usize = ROW_GROUP_ROWS * 160;
-    const PAGE_ROWS: usize = 64 * 1024;
+    /// A page is compressed in one step: the ids of this many rows in a millisecond.
+    const PAGE_ROWS: usize = 16 * 1024;
     /// One false hit in fifty ids that are looked up and not there.
     const FALSE_HITS: f64 = 0.02;
     let mut builder = WriterProperties::builder()

@@ -14,13 +14,16 @@ use arrow_buffer::Buffer;
 use hashbrown::HashMap;
 use lastseen_event::{EventType, PersonOrdinal, Position, TenantOrdinal, UtcInstant};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::writer::SerializedFileWriter;
 
 use super::schema::{ROW_GROUP_ROWS, properties, schema};
 use crate::batches::{BatchEntry, NOBODY, Tally};
 use crate::manifest::{Piece, Span};
 use crate::members::Members;
+use crate::thread::yield_now;
 use crate::wal::payload::StoredEvent;
 
 /// What a segment says of itself in the manifest, and its bytes.
@@ -38,7 +41,8 @@ pub(crate) struct Encoded {
 
 /// Takes events in order.
 pub(crate) struct SegmentWriter {
-    writer: ArrowWriter<Vec<u8>>,
+    writer: SerializedFileWriter<Vec<u8>>,
+    columns: ArrowRowGroupWriterFactory,
     next: Position,
     group: RowGroup,
     planned: u64,
@@ -54,8 +58,11 @@ pub(crate) struct SegmentWriter {
 impl SegmentWriter {
     /// A segment of about `rows` events, of which the first has position `first`.
     pub(crate) fn new(first: Position, rows: u64) -> Result<Self, ParquetError> {
+        let writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties(rows)))?;
+        let (writer, columns) = writer.into_serialized_writer()?;
         Ok(Self {
-            writer: ArrowWriter::try_new(Vec::new(), schema(), Some(properties(rows)))?,
+            writer,
+            columns,
             next: first,
             group: RowGroup::with_capacity(index(rows)),
             planned: rows,
@@ -68,22 +75,17 @@ impl SegmentWriter {
         })
     }
 
-    /// Adds an event that `members` knows the member of.
-    ///
-    /// # Errors
-    /// What the encoder says.
+    /// The events that fit before the row group has to be ended.
+    pub(crate) fn room(&self) -> usize {
+        ROW_GROUP_ROWS - self.group.len()
+    }
+
+    /// Adds an event that `members` knows the member of. Cheap: nothing is encoded.
     ///
     /// # Panics
-    /// If `members` does not know the member.
-    pub(crate) fn push(
-        &mut self,
-        event: &StoredEvent<'_>,
-        recorded_at: UtcInstant,
-        members: &Members,
-    ) -> Result<(), ParquetError> {
-        if self.group.len() == ROW_GROUP_ROWS {
-            self.flush()?;
-        }
+    /// If there is no [room](Self::room), or `members` does not know the member.
+    pub(crate) fn push(&mut self, event: &StoredEvent<'_>, recorded_at: UtcInstant, members: &Members) {
+        assert!(self.room() > 0, "the row group is ended when it is full");
         self.group.push(event, (self.next, recorded_at), members);
         if let Some(batch) = event.batch {
             self.batches.count(batch, event.event_type, self.next);
@@ -98,14 +100,38 @@ impl SegmentWriter {
             self.days.insert(day);
             self.day = Some(day);
         }
-        Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), ParquetError> {
+    /// Encodes the row group and begins the next one: half a second for a full one, in steps of fractions of a
+    /// millisecond.
+    ///
+    /// # Errors
+    /// What the encoder says.
+    pub(crate) fn end_row_group(&mut self) -> Result<(), ParquetError> {
+        const STEP_ROWS: usize = 1_024;
         let left = index(self.planned.saturating_sub(self.rows));
         let group = std::mem::replace(&mut self.group, RowGroup::with_capacity(left));
-        self.writer.write(&group.into_batch()?)?;
-        self.writer.flush()
+        let rows = group.into_batch()?;
+        let writers = self.columns.create_column_writers(self.writer.flushed_row_groups().len())?;
+        let mut chunks = Vec::with_capacity(writers.len());
+        for ((field, column), mut writer) in
+            rows.schema_ref().fields().iter().zip(rows.columns()).zip(writers)
+        {
+            for first in (0..column.len()).step_by(STEP_ROWS) {
+                let step = column.slice(first, STEP_ROWS.min(column.len() - first));
+                compute_leaves(field, &step)?.iter().try_for_each(|leaf| writer.write(leaf))?;
+                yield_now();
+            }
+            chunks.push(writer.close()?);
+            yield_now();
+        }
+        let mut row_group = self.writer.next_row_group()?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut row_group)?;
+            yield_now();
+        }
+        row_group.close()?;
+        Ok(())
     }
 
     /// The bytes of the segment. `None`: no event was added.
@@ -114,9 +140,10 @@ impl SegmentWriter {
     /// What the encoder says.
     pub(crate) fn finish(mut self) -> Result<Option<Encoded>, ParquetError> {
         let (Some(occurred), Some(recorded)) = (self.occurred, self.recorded) else { return Ok(None) };
-        self.flush()?;
+        self.end_row_group()?;
         let metadata = self.writer.finish()?;
         let bytes = std::mem::take(self.writer.inner_mut());
+        yield_now();
         let pieces = pieces(&metadata, &bytes);
         let days = self.days.into_iter().collect();
         let batches = self.batches.entries();
@@ -153,6 +180,7 @@ fn pieces(metadata: &ParquetMetaData, bytes: &[u8]) -> Vec<Piece> {
             bytes.get(start..usize::try_from(end).expect("within bytes in memory")).unwrap_or_default();
         pieces.push(Piece::of(piece));
         start += piece.len();
+        yield_now();
     }
     pieces
 }

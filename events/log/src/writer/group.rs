@@ -6,6 +6,7 @@ use lastseen_store::{AppendError, Appended, Batches, RefusedRows};
 
 use super::{Answer, Reply, Request};
 use crate::recent::{RecentIds, Standing};
+use crate::thread::yield_now;
 
 /// A group after its check: refused requests have their answer already.
 pub(super) struct Group {
@@ -27,8 +28,16 @@ impl Group {
     /// Sorts out every row of every request, in order. A later request sees the ids of the earlier ones: those that are
     /// to be written are staged in `recent`.
     pub(super) fn check(requests: Vec<Request>, recent: &mut RecentIds, batches: &Batches) -> Self {
+        /// Rows that are sorted out before others get a turn on this core.
+        const STEP_ROWS: usize = 1_000;
         let mut group = Self { requests: Vec::with_capacity(requests.len()), new_events: 0 };
+        let mut rows = 0;
         for request in requests {
+            if rows >= STEP_ROWS {
+                yield_now();
+                rows = 0;
+            }
+            rows += request.batch.len();
             if request.looked_up_until < recent.first() {
                 let _ = request.reply.send(Answer::LookAgain(request.batch));
                 continue;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use lastseen_event::Position;
 use lastseen_log::{BackedUp, BackupError, Disk, FaultDisk, Log, LogOptions, backup};
-use lastseen_store::{AppendError, EventStore, OnRefused, RecordedBatch};
+use lastseen_store::{AppendError, EventStore, OnRefused, RecordedBatch, error_chain};
 
 use crate::history::{Item, batch, check_verified, read_above};
-use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
+use crate::support::{Chance, clock, multiplier, on_all_cores, open, options, wait};
 
 const NOW_US: i64 = 1_790_000_000_000_000;
 const BATCHES: u64 = 12;
@@ -31,7 +31,7 @@ fn publish(log: &Log, chance: &mut Chance) {
                 | AppendError::Unavailable(_)
                 | AppendError::Closed,
             ) => return,
-            Err(error) => panic!("an append ended otherwise: {}", chain(&error)),
+            Err(error) => panic!("an append ended otherwise: {}", error_chain(&error)),
         }
     }
 }
@@ -103,7 +103,7 @@ fn cut_the_original(seed: u64) -> u64 {
             Err(BackupError::NoLog) => {}
             // No folder yet.
             Err(BackupError::Io { .. }) if from.files().is_empty() => {}
-            Err(error) => panic!("seed {seed}, operation {operation}: {}", chain(&error)),
+            Err(error) => panic!("seed {seed}, operation {operation}: {}", error_chain(&error)),
         }
         if done {
             return opened;

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastseen_event::Position;
 use lastseen_log::{FaultDisk, OpenError};
-use lastseen_store::{Detail, EventReader, EventStore, OnRefused, ReadError};
+use lastseen_store::{Detail, EventReader, EventStore, OnRefused, ReadError, error_chain};
 
 use crate::history::{History, Item, batch, check, check_verified};
-use crate::support::{Chance, chain, clock, multiplier, on_all_cores, open, options, wait};
+use crate::support::{Chance, clock, multiplier, on_all_cores, open, options, wait};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -92,7 +92,7 @@ fn judge(sample: &Sample, files: &Files, damaged: &BTreeSet<&str>) -> Result<(),
             })?;
             check(disk.files() == *files, || "refused, and changed all the same".to_owned())
         }
-        Err(error) => Err(chain(&error)),
+        Err(error) => Err(error_chain(&error)),
     }
 }
 
@@ -182,7 +182,7 @@ fn refused(files: &Files) -> Option<String> {
             assert_eq!(disk.files(), *files, "what is refused is not changed");
             Some(corruption.file)
         }
-        Err(error) => panic!("{}", chain(&error)),
+        Err(error) => panic!("{}", error_chain(&error)),
     }
 }
 

@@ -9,9 +9,8 @@ use lastseen_log::{Disk, FaultDisk, Log, verify};
 use lastseen_store::contract::Source;
 use lastseen_store::{
     AppendError, Batch, Detail, EventReader, EventStore, RecordedBatch, RetractOutcome, TypeCounts,
+    error_chain,
 };
-
-use crate::support::chain;
 
 const SOURCE: Source = Source { series: 0 };
 
@@ -220,7 +219,7 @@ pub(crate) fn check_verified(disk: &FaultDisk, damaged: Option<&BTreeSet<&str>>)
         return Ok(());
     }
     let verified = verify(&(Arc::new(disk.clone()) as Arc<dyn Disk>), 1_000, |_, _| {})
-        .map_err(|error| chain(&error))?;
+        .map_err(|error| error_chain(&error))?;
     let found = verified.findings.first().map(|finding| finding.place.to_string()).unwrap_or_default();
     match damaged {
         None => check(verified.findings.is_empty(), || format!("opens, and still: {found}")),

@@ -8,11 +8,13 @@ use lastseen_log::{
     Commit, Fault, FaultDisk, Log, LogOptions, OpenError, Operation, OsDisk, SealError, SyncSite,
 };
 use lastseen_store::contract::event_id;
-use lastseen_store::{AppendError, Detail, EventReader, EventStore, OnRefused, ReadError, SystemClock};
+use lastseen_store::{
+    AppendError, Detail, EventReader, EventStore, OnRefused, ReadError, SystemClock, error_chain,
+};
 use tempfile::TempDir;
 
 use crate::history::{History, InDoubt, Item, batch, check, check_verified, drain};
-use crate::support::{Chance, chain, clock, is_visited, multiplier, on_all_cores, open, options, wait};
+use crate::support::{Chance, clock, is_visited, multiplier, on_all_cores, open, options, wait};
 
 pub(crate) const NOW_US: i64 = 1_800_000_000_000_000;
 const BATCHES: [u64; 10] = [3, 1, 8, 2, 30, 1, 1, 5, 12, 4];
@@ -70,7 +72,7 @@ impl Life {
                 self.close();
                 Ok(())
             }
-            Err(error) => Err(format!("does not seal: {}", chain(&error))),
+            Err(error) => Err(format!("does not seal: {}", error_chain(&error))),
         }
     }
 
@@ -83,7 +85,7 @@ impl Life {
     /// What a power cut now leaves is the history, and of `refused` nothing.
     pub(crate) fn survives(&self, seed: u64, refused: &[Item]) -> Result<(), String> {
         let disk = self.disk.after_power_cut(seed);
-        let log = open(&disk, &self.options, clock(NOW_US)).map_err(|error| chain(&error))?;
+        let log = open(&disk, &self.options, clock(NOW_US)).map_err(|error| error_chain(&error))?;
         self.history
             .compare(&log, None)
             .map_err(|error| format!("{error}; {} were refused", refused.len()))?;
@@ -100,7 +102,7 @@ impl Life {
                     return Ok(());
                 }
                 Err(OpenError::Io { .. }) => {}
-                Err(error) => return Err(format!("does not open: {}", chain(&error))),
+                Err(error) => return Err(format!("does not open: {}", error_chain(&error))),
             }
         }
         Err("never opens".to_owned())
@@ -161,7 +163,7 @@ impl Life {
         self.compare(&log, None)?;
         for seed in 0..6 {
             let after = self.disk.after_power_cut(seed);
-            let log = open(&after, &self.options, clock(NOW_US)).map_err(|error| chain(&error))?;
+            let log = open(&after, &self.options, clock(NOW_US)).map_err(|error| error_chain(&error))?;
             self.history.compare(&log, Some(&in_doubt))?;
         }
         self.disk = self.disk.after_kill();
@@ -421,9 +423,9 @@ fn what_may_not_be_done_is_named() {
         life.disk.fail(operation, nth, u64::MAX, (Fault::Denied, 0));
         match open(&life.disk, &life.options, clock(NOW_US)) {
             Err(error @ OpenError::Io { .. }) => {
-                assert!(chain(&error).contains(file), "{operation:?}: {}", chain(&error));
+                assert!(error_chain(&error).contains(file), "{operation:?}: {}", error_chain(&error));
             }
-            Err(error) => panic!("{operation:?}: {}", chain(&error)),
+            Err(error) => panic!("{operation:?}: {}", error_chain(&error)),
             Ok(_) => panic!("{operation:?} is not needed"),
         }
     }
@@ -458,7 +460,7 @@ fn a_refused_directory_is_free_for_the_next() {
     for _ in 0..2 {
         match open_directory(&dir) {
             Err(OpenError::Io { file, .. }) => assert_eq!(file, "wal"),
-            Err(error) => panic!("{}", chain(&error)),
+            Err(error) => panic!("{}", error_chain(&error)),
             Ok(_) => panic!("it opens"),
         }
     }

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 
 use lastseen_event::UtcInstant;
 use lastseen_log::{Fault, FaultDisk, Log, LogOptions, OpenError, Operation, SyncSite};
-use lastseen_store::{AppendError, EventStore, OnRefused};
+use lastseen_store::{AppendError, EventStore, OnRefused, error_chain};
 
 use crate::history::{History, InDoubt, Item, batch, check, check_verified, retract};
-use crate::support::{
-    Chance, chain, clock, is_long, is_visited, multiplier, on_all_cores, open, options, wait,
-};
+use crate::support::{Chance, clock, is_long, is_visited, multiplier, on_all_cores, open, options, wait};
 
 /// What a workload does, one after the other.
 #[derive(Debug)]
@@ -134,7 +132,7 @@ impl<'a> Run<'a> {
                         // Or while the dictionary was written, which nobody is told of.
                         _ if self.power_is_off() => return Ok(()),
                         Ok(()) => {}
-                        Err(error) => return Err(format!("does not seal: {}", chain(&error))),
+                        Err(error) => return Err(format!("does not seal: {}", error_chain(&error))),
                     }
                     self.history.compare(&log, None)?;
                     continue;
@@ -171,7 +169,7 @@ impl<'a> Run<'a> {
                 Ok(Some(log))
             }
             Err(_) if self.power_is_off() => Ok(None),
-            Err(error) => Err(format!("does not open: {}", chain(&error))),
+            Err(error) => Err(format!("does not open: {}", error_chain(&error))),
         }
     }
 
@@ -251,7 +249,7 @@ fn check_ended(disk: &FaultDisk, options: &LogOptions) -> Result<(), String> {
     *byte ^= 1;
     match open(&FaultDisk::holding(&files), options, clock(0)) {
         Err(OpenError::Corrupt(_)) => Ok(()),
-        Err(error) => Err(format!("ended and damaged: {}", chain(&error))),
+        Err(error) => Err(format!("ended and damaged: {}", error_chain(&error))),
         Ok(_) => Err("ended and damaged, it opens all the same".to_owned()),
     }
 }
@@ -281,7 +279,7 @@ impl Found<'_> {
         let whole = disk.after_kill();
         let kept = self.recovers_once(&whole, None)?;
         let probe = disk.after_kill();
-        drop(open(&probe, self.options, clock(START_US)).map_err(|error| chain(&error))?);
+        drop(open(&probe, self.options, clock(START_US)).map_err(|error| error_chain(&error))?);
         let mut cases = 1;
         for number in (0..probe.operations()).filter(|_| is_visited(chance, one_in)) {
             let again = disk.after_kill();
@@ -304,7 +302,7 @@ impl Found<'_> {
         let before = disk.files();
         let verified = check_verified(disk, None);
         let log = open(disk, self.options, clock(START_US))
-            .map_err(|error| format!("does not open: {}", chain(&error)))?;
+            .map_err(|error| format!("does not open: {}", error_chain(&error)))?;
         verified?;
         let mut history = self.history.compare(&log, self.in_doubt)?;
         let torn = log.torn_tail().map(|torn| {
@@ -349,7 +347,7 @@ impl Found<'_> {
         let again = disk.after_power_cut(0);
         drop(log);
         let log = open(&again, self.options, clock(START_US))
-            .map_err(|error| format!("does not open again: {}", chain(&error)))?;
+            .map_err(|error| format!("does not open again: {}", error_chain(&error)))?;
         history.compare(&log, None).map_err(|error| format!("{error}, after going on"))?;
         check_kept(&again.files())?;
         Ok(kept)

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use lastseen_event::Position;
 use lastseen_log::{Commit, Fault, Health, Log, Operation, OsDisk, Part, SealError};
-use lastseen_store::{AppendError, EventStore, OnRefused, SystemClock};
+use lastseen_store::{AppendError, EventStore, OnRefused, SystemClock, error_chain};
 use tempfile::TempDir;
 
 use crate::history::{History, Item, batch, read_above};
 use crate::io_faults::{Life, NOW_US};
-use crate::support::{chain, clock, open, options, wait};
+use crate::support::{clock, open, options, wait};
 
 const FAULTS: [Fault; 5] = [Fault::NoDescriptors, Fault::Denied, Fault::Missing, Fault::Io, Fault::NoSpace];
 
@@ -146,7 +146,11 @@ fn what_keeps_from_sealing_is_tried_again() {
             for round in 0..2 {
                 life.disk.fail(operation, nth, 1, (fault, 0));
                 let error = log.seal().expect_err("is not possible");
-                assert!(matches!(error, SealError::Io { .. }), "{operation:?} {fault:?}: {}", chain(&error));
+                assert!(
+                    matches!(error, SealError::Io { .. }),
+                    "{operation:?} {fault:?}: {}",
+                    error_chain(&error)
+                );
                 assert_eq!(life.disk.failures(), round + 1);
                 assert_eq!(standstill(&log.health()), (Part::Sealer, false));
                 life.survives(round, &[]).expect("all is there");

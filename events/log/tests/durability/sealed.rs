@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastseen_event::Position;
 use lastseen_log::{FaultDisk, LogOptions, OpenError};
-use lastseen_store::{AppendError, Detail, EventReader, EventStore, OnRefused, ReadError};
+use lastseen_store::{AppendError, Detail, EventReader, EventStore, OnRefused, ReadError, error_chain};
 
 use crate::history::{History, Item, batch, check, check_verified};
-use crate::support::{Chance, chain, clock, is_visited, multiplier, on_all_cores, open, options, wait};
+use crate::support::{Chance, clock, is_visited, multiplier, on_all_cores, open, options, wait};
 
 /// The one file that nothing depends on.
 const DICTIONARY: &str = "segments/dictionary";
@@ -52,7 +52,7 @@ fn judge(files: &Files, history: &History, damaged: &BTreeSet<&str>) -> Result<(
             named(&corruption)?;
             return check(disk.files() == *files, || "refused, and changed all the same".to_owned());
         }
-        Err(error) => return Err(chain(&error)),
+        Err(error) => return Err(error_chain(&error)),
     };
     for detail in [Detail::Facts, Detail::Events] {
         let mut reader = log.read(Position::START, detail);
@@ -65,7 +65,7 @@ fn judge(files: &Files, history: &History, damaged: &BTreeSet<&str>) -> Result<(
                 }
                 Ok(None) => break check(expected.next().is_none(), || "a shorter history".to_owned())?,
                 Err(ReadError::Corrupt(corruption)) => break named(&corruption)?,
-                Err(error) => return Err(chain(&error)),
+                Err(error) => return Err(error_chain(&error)),
             }
         }
     }
@@ -73,7 +73,7 @@ fn judge(files: &Files, history: &History, damaged: &BTreeSet<&str>) -> Result<(
     match wait(log.append(batch(&history.items), OnRefused::RefuseBatch)) {
         Ok(appended) => check(appended.stored == 0, || format!("{} events twice", appended.stored)),
         Err(AppendError::Unreadable(ReadError::Corrupt(corruption))) => named(&corruption),
-        Err(error) => Err(chain(&error)),
+        Err(error) => Err(error_chain(&error)),
     }
 }
 

@@ -52,17 +52,6 @@ pub(crate) fn open(disk: &FaultDisk, options: &LogOptions, clock: Arc<dyn Clock>
     Log::open(Arc::new(disk.clone()), options.clone(), clock, Commit::acknowledge)
 }
 
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
-
 /// Small files and a small window, so that a short test rolls and forgets; the dictionary is written as often as it can be.
 pub(crate) fn options(wal_file_bytes: u64) -> LogOptions {
     LogOptions {

@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lastseen_event::wire::{BodyError, describe_json_error};
 use lastseen_event::{EventFault, FaultCode, UtcInstant};
-use lastseen_store::{AppendError, ReadError, RefusedRows};
+use lastseen_store::{AppendError, ReadError, RefusedRows, error_chain};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -102,8 +102,8 @@ impl Problem {
 
     /// Writes the cause of a 5xx to the log, under the id that the caller is told.
     fn log(self, cause: &(dyn std::error::Error + 'static)) -> Self {
-        let chain = chain(cause);
-        tracing::error!(request_id = %self.0.request_id, code = self.0.code, cause = chain, "request failed");
+        let cause = error_chain(cause);
+        tracing::error!(request_id = %self.0.request_id, code = self.0.code, cause, "request failed");
         self
     }
 
@@ -436,15 +436,4 @@ impl IntoResponse for Problem {
         }
         response
     }
-}
-
-/// An error with its causes.
-pub(crate) fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
-    let mut chain = cause.to_string();
-    let mut next = cause.source();
-    while let Some(cause) = next {
-        chain = format!("{chain}: {cause}");
-        next = cause.source();
-    }
-    chain
 }

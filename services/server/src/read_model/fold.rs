@@ -13,11 +13,12 @@ use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 
 use super::live::Live;
+use crate::tasks;
 
 /// Groups that may wait for the fold thread; then the writer waits.
 pub(super) const QUEUE_GROUPS: usize = 4;
 
-/// Facts applied before queries get a turn.
+/// Facts applied before queries get a turn: a fraction of a millisecond.
 const LOCKED_FACTS_MAX: usize = 256;
 
 /// A request to the fold thread.
@@ -95,11 +96,10 @@ impl Fold {
 }
 
 fn apply(views: &RwLock<Views>, facts: &[Fact]) {
-    let mut live = views.write();
-    for (turn, facts) in facts.chunks(LOCKED_FACTS_MAX).enumerate() {
-        if turn > 0 {
-            RwLockWriteGuard::bump(&mut live);
-        }
+    for facts in facts.chunks(LOCKED_FACTS_MAX) {
+        let mut live = views.write();
         live.apply_all(facts);
+        RwLockWriteGuard::unlock_fair(live);
+        tasks::give_way();
     }
 }

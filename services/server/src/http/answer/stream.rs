@@ -7,11 +7,11 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use lastseen_store::error_chain;
 use tokio::sync::mpsc;
 
 use super::compress::Compressor;
 use super::{Header, Reply, Wants, encoded};
-use crate::http::problem::chain;
 use crate::questions::admission::Permit;
 use crate::tasks;
 
@@ -90,7 +90,11 @@ async fn send<P: Pieces>(
             Ok(Some(text)) => Piece::Text(text.into()),
             Ok(None) => Piece::End,
             Err(error) => {
-                tracing::error!(cause = chain(error.as_ref()), answer = P::NAME, "an answer was broken off");
+                tracing::error!(
+                    cause = error_chain(error.as_ref()),
+                    answer = P::NAME,
+                    "an answer was broken off"
+                );
                 break;
             }
         };

@@ -86,8 +86,8 @@ async fn decode(
     let work = move || {
         let ReadBody { bytes, memory } = encoding.decode(body, REQUEST_BYTES_MAX)?;
         let decoded = match format {
-            Format::Json => wire::decode_json(&bytes, latest, faults),
-            Format::Ndjson => wire::decode_ndjson(&bytes, latest, faults),
+            Format::Json => wire::decode_json(&bytes, latest, faults, tasks::give_way),
+            Format::Ndjson => wire::decode_ndjson(&bytes, latest, faults, tasks::give_way),
         };
         decoded.map(|decoded| (decoded, memory)).map_err(Problem::from)
     };
