@@ -108,6 +108,24 @@ impl Questions {
         tenant.map(Scope::Tenant).ok_or(QuestionError::UnknownTenant)
     }
 
+    /// Answers a costly question: by equal work under way, or by `work` once it has a place and its memory.
+    /// `key` is all that the answer depends on, besides the events up to `asked`.
+    ///
+    /// # Errors
+    /// Those of admission and of `work`; [`QuestionError::Panicked`].
+    async fn shared<V: Clone + Send + Sync + 'static>(
+        self: &Arc<Self>,
+        flights: &Flights<V>,
+        (key, asked): (String, Position),
+        cost: Cost,
+        work: impl FnOnce(&Self, Reading, Permit) -> Result<V, QuestionError> + Send + 'static,
+    ) -> Result<V, QuestionError> {
+        let (admitting, model, asking) = (self.clone(), self.model.clone(), self.clone());
+        let admitted = async move { admitting.admission.enter(cost).await };
+        let work = move |reading, permit| work(&asking, reading, permit);
+        flights.answer((key, asked), admitted, move || model.reading(), work).await
+    }
+
     /// A place among the downloads.
     ///
     /// # Errors

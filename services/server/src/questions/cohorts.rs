@@ -41,16 +41,11 @@ impl Questions {
         } else {
             Cost { kind: Kind::Scan, bytes: members * SCAN_BYTES_A_MEMBER }
         };
-        let (asking, admitting, reader) = (self.clone(), self.clone(), self.model.clone());
-        self.flights
-            .cohorts
-            .answer(
-                (format!("{scope:?} {}", span.key()), reading.position),
-                async move { admitting.admission.enter(cost).await },
-                move || reader.reading(),
-                move |reading, permit| asking.count_cohorts(&reading, scope, span, &permit).map(Arc::new),
-            )
-            .await
+        let key = (format!("{scope:?} {}", span.key()), reading.position);
+        self.shared(&self.flights.cohorts, key, cost, move |asking, reading, permit| {
+            asking.count_cohorts(&reading, scope, span, &permit).map(Arc::new)
+        })
+        .await
     }
 
     fn count_cohorts(

@@ -67,16 +67,11 @@ impl Questions {
         } else {
             Cost { kind: Kind::Scan, bytes: members * SCAN_BYTES_A_MEMBER }
         };
-        let (asking, admitting, reader) = (self.clone(), self.clone(), self.model.clone());
-        self.flights
-            .series
-            .answer(
-                (format!("{scope:?} {}", span.key()), reading.position),
-                async move { admitting.admission.enter(cost).await },
-                move || reader.reading(),
-                move |reading, permit| asking.count_series(&reading, scope, span, &permit).map(Arc::new),
-            )
-            .await
+        let key = (format!("{scope:?} {}", span.key()), reading.position);
+        self.shared(&self.flights.series, key, cost, move |asking, reading, permit| {
+            asking.count_series(&reading, scope, span, &permit).map(Arc::new)
+        })
+        .await
     }
 
     /// Counts the rows that are missing by now, and keeps those of periods that are over.

@@ -85,17 +85,11 @@ impl Questions {
         (scope, since, at): (Scope, UtcInstant, UtcInstant),
     ) -> Result<AsOfAnswer, QuestionError> {
         let bytes = self.model.log().members().len() * AS_OF_BYTES_A_MEMBER;
-        let (asking, admitting, reader) = (self.clone(), self.clone(), self.model.clone());
-        self.flights
-            .as_of
-            .answer(
-                (format!("{scope:?} {since:?} {at:?}"), reading.position),
-                async move { admitting.admission.enter(Cost { kind: Kind::Count, bytes }).await },
-                move || reader.reading(),
-                move |reading, permit| {
-                    as_of::count(asking.model.log(), &reading, (scope, since, at), permit.deadline())
-                },
-            )
-            .await
+        let key = (format!("{scope:?} {since:?} {at:?}"), reading.position);
+        let cost = Cost { kind: Kind::Count, bytes };
+        self.shared(&self.flights.as_of, key, cost, move |asking, reading, permit| {
+            as_of::count(asking.model.log(), &reading, (scope, since, at), permit.deadline())
+        })
+        .await
     }
 }

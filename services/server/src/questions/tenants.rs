@@ -162,20 +162,14 @@ impl Questions {
             Source::Live(_) => None,
             folded @ Source::Folded(_) => Some(folded),
         };
-        let (asking, admitting, reader) = (self.clone(), self.clone(), self.model.clone());
-        self.flights
-            .tenants
-            .answer(
-                (format!("{asked:?}"), reading.position),
-                async move { admitting.admission.enter(Cost { kind: Kind::List, bytes: PAGE_BYTES }).await },
-                move || reader.reading(),
-                move |reading, permit| {
-                    let now = asked.now.unwrap_or(reading.at);
-                    let source = folded.unwrap_or(Source::Live(reading));
-                    asking.tenants_page(&source, &asked, now, permit.deadline()).map(Arc::new)
-                },
-            )
-            .await
+        let key = (format!("{asked:?}"), reading.position);
+        let cost = Cost { kind: Kind::List, bytes: PAGE_BYTES };
+        self.shared(&self.flights.tenants, key, cost, move |asking, reading, permit| {
+            let now = asked.now.unwrap_or(reading.at);
+            let source = folded.unwrap_or(Source::Live(reading));
+            asking.tenants_page(&source, &asked, now, permit.deadline()).map(Arc::new)
+        })
+        .await
     }
 
     fn tenants_page(

@@ -84,22 +84,14 @@ impl Questions {
         selection: Selection,
     ) -> Result<Arc<Folded>, QuestionError> {
         let cost = Cost { kind: Kind::Scan, bytes: self.members_of(reading, scope) * VIEW_BYTES_A_MEMBER };
-        let (asking, admitting, reader) = (self.clone(), self.clone(), self.model.clone());
-        self.flights
-            .folded
-            .answer(
-                (format!("{scope:?} {selection:?}"), reading.position),
-                async move { admitting.admission.enter(cost).await },
-                move || reader.reading(),
-                move |reading, permit| {
-                    let deadline = permit.deadline();
-                    let left_out = (reading.retracted, asking.persons);
-                    let (views, position) =
-                        scan::fold(asking.model.log(), (scope, selection), left_out, deadline)?;
-                    Ok(Arc::new(Folded { views, position, _memory: permit.into_memory() }))
-                },
-            )
-            .await
+        let key = (format!("{scope:?} {selection:?}"), reading.position);
+        self.shared(&self.flights.folded, key, cost, move |asking, reading, permit| {
+            let deadline = permit.deadline();
+            let left_out = (reading.retracted, asking.persons);
+            let (views, position) = scan::fold(asking.model.log(), (scope, selection), left_out, deadline)?;
+            Ok(Arc::new(Folded { views, position, _memory: permit.into_memory() }))
+        })
+        .await
     }
 
     /// Counts the members of a scope, deleted ones included.

@@ -41,19 +41,20 @@ impl QuestionParams {
 
     /// Whether an instant is given as a time before now: then "now" is fixed when the question is read.
     pub(in crate::http) fn is_relative(&self) -> bool {
-        let known_at = match self.known_at {
-            Some(KnownAt::Moment(moment)) => Some(moment),
-            Some(KnownAt::Position(_)) | None => None,
-        };
-        [self.as_of, known_at].into_iter().flatten().any(|moment| !moment.is_absolute())
+        !self.moments().all(Moment::is_absolute)
     }
 
     /// Whether position and parameters alone decide the answer: "now" has no part in it.
     pub(in crate::http) fn is_fixed(&self) -> bool {
-        let known_at_is_fixed = match self.known_at {
-            Some(KnownAt::Moment(moment)) => moment.is_absolute(),
-            Some(KnownAt::Position(_)) | None => true,
+        self.as_of.is_some() && self.moments().all(Moment::is_absolute)
+    }
+
+    /// The instants that are given.
+    fn moments(&self) -> impl Iterator<Item = Moment> {
+        let known_at = match self.known_at {
+            Some(KnownAt::Moment(moment)) => Some(moment),
+            Some(KnownAt::Position(_)) | None => None,
         };
-        self.as_of.is_some_and(Moment::is_absolute) && known_at_is_fixed
+        [self.as_of, known_at].into_iter().flatten()
     }
 }
