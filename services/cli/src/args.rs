@@ -1,20 +1,20 @@
 //! The command line: flags first, then `LASTSEEN_*` variables, then defaults. Nothing else reads the
 //! environment.
 
+mod serve;
+mod values;
+
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::RangedU64ValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use lastseen_event::limits::REQUEST_EVENTS_MAX;
-use lastseen_event::{BatchName, Position, UtcInstant};
-use lastseen_log::LogOptions;
+use lastseen_event::{Position, UtcInstant};
 use lastseen_projections::{TypeSet, Window};
-use lastseen_server::{ConnectionLimits, Origin};
-use tracing_subscriber::filter::Targets;
+
+pub(crate) use self::serve::{LimitArgs, Persons, ServeArgs};
+use self::values::{batch_events, batch_name, column_name, delimiter, position, server_url, span};
 
 /// Who was last seen when, and how many users are active.
 #[derive(Debug, Parser)]
@@ -80,105 +80,6 @@ pub(crate) enum Command {
     /// durable in the original. `lastseen serve --data DIR` opens it. Sealed segments never change: on the same file system
     /// they become hard links and take no space.
     Backup(BackupArgs),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct ServeArgs {
-    /// Directory of the event log; created if it does not exist
-    #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
-    pub(crate) data: PathBuf,
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT", env = "LASTSEEN_LISTEN", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
-    /// Whether the same `user_id` in several tenants is one person
-    #[arg(long, value_name = "RULE", env = "LASTSEEN_PERSONS", default_value = "user_id")]
-    pub(crate) persons: Persons,
-    /// How far ahead of the server's clock an event may have occurred, such as 5m or 30s
-    #[arg(long, value_name = "SPAN", env = "LASTSEEN_FUTURE_TOLERANCE", default_value = "5m", value_parser = span)]
-    pub(crate) future_tolerance: Duration,
-    /// How many events make a segment of sealed history, a Parquet file that any tool reads
-    #[arg(long, value_name = "N", env = "LASTSEEN_SEGMENT_EVENTS", default_value = "1000000", value_parser = segment_events())]
-    pub(crate) segment_events: u64,
-    /// When events are sealed at the latest, however few there are, such as 24h or 30m
-    #[arg(long, value_name = "SPAN", env = "LASTSEEN_SEGMENT_AGE", default_value = "24h", value_parser = span)]
-    pub(crate) segment_age: Duration,
-    /// How many events make a new snapshot of the views due, from which the next start goes on
-    #[arg(long, value_name = "N", env = "LASTSEEN_SNAPSHOT_EVENTS", default_value = "10000000", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
-    pub(crate) snapshot_events: u64,
-    #[command(flatten)]
-    pub(crate) limits: LimitArgs,
-    #[command(flatten)]
-    pub(crate) connections: ConnectionArgs,
-    /// A site whose pages may use the API through a browser, such as `https://app.example`; may be given several times
-    ///
-    /// Pages of other sites are refused, because any page on the web could otherwise ask through its reader's browser.
-    #[arg(long = "cors-origin", value_name = "ORIGIN", env = "LASTSEEN_CORS_ORIGIN", value_delimiter = ',')]
-    pub(crate) cors_origins: Vec<Origin>,
-    /// Log to stderr from this level on: error, warn, info, debug, trace or off, also per module: `info,lastseen_log=debug`
-    #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info", value_parser = log_filter)]
-    pub(crate) log: Targets,
-}
-
-/// Bounds on costly work and on memory. The defaults fit a container of 1 GiB.
-#[derive(Debug, clap::Args)]
-pub(crate) struct LimitArgs {
-    /// Memory of all request bodies and answers under way, such as 256MiB; beyond it requests get 503
-    #[arg(long, value_name = "SIZE", env = "LASTSEEN_MEMORY", default_value = "256MiB", value_parser = size)]
-    pub(crate) memory: usize,
-    /// Scans of history at once: one takes both cores of a small machine
-    #[arg(long, value_name = "N", env = "LASTSEEN_SCANS", default_value = "1", value_parser = at_least_one())]
-    pub(crate) scans: usize,
-    /// Series and numbers of the past counted at once, a core each; cohorts may take half of these places
-    #[arg(long, value_name = "N", env = "LASTSEEN_COUNTS", default_value = "2", value_parser = at_least_one())]
-    pub(crate) counts: usize,
-    /// Pages of large lists put together at once, a core each
-    #[arg(long, value_name = "N", env = "LASTSEEN_LISTS", default_value = "2", value_parser = at_least_one())]
-    pub(crate) lists: usize,
-    /// Replays and whole lists (CSV) sent at once, 4 MiB each
-    #[arg(long, value_name = "N", env = "LASTSEEN_DOWNLOADS", default_value = "16", value_parser = at_least_one())]
-    pub(crate) downloads: usize,
-    /// Large bodies decoded at once
-    #[arg(long, value_name = "N", env = "LASTSEEN_DECODES", default_value = "8", value_parser = at_least_one())]
-    pub(crate) decodes: usize,
-    /// Costly questions of one kind that may wait for a place; one more gets 503
-    #[arg(long, value_name = "N", env = "LASTSEEN_WAITING", default_value = "256", value_parser = at_least_one())]
-    pub(crate) waiting: usize,
-    /// Longest wait of a costly question for a place; then it gets 503
-    #[arg(long, value_name = "SPAN", env = "LASTSEEN_QUESTION_WAIT", default_value = "5s", value_parser = time_limit)]
-    pub(crate) question_wait: Duration,
-    /// Longest work on one question; then it is broken off with 503
-    #[arg(long, value_name = "SPAN", env = "LASTSEEN_QUESTION_DEADLINE", default_value = "2m", value_parser = time_limit)]
-    pub(crate) question_deadline: Duration,
-    /// Longest time for a request body to arrive
-    #[arg(long, value_name = "SPAN", env = "LASTSEEN_BODY_TIMEOUT", default_value = "30s", value_parser = time_limit)]
-    pub(crate) body_timeout: Duration,
-}
-
-/// Limits of connections.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ConnectionArgs {
-    /// Connections at once; at the cap, whichever has been idle longest makes room. Each may hold a few 100 KiB
-    #[arg(long, value_name = "N", env = "LASTSEEN_CONNECTIONS_MAX", default_value = "1024", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
-    pub(crate) connections_max: usize,
-    /// Longest time for the head of a request; an honest one comes in one piece
-    #[arg(long, value_name = "SPAN", env = "LASTSEEN_HEAD_TIMEOUT", default_value = "10s", value_parser = time_limit)]
-    pub(crate) head_timeout: Duration,
-    /// Longest wait for a connection's next request; proxies mostly keep theirs for 60s and should be the first to close
-    #[arg(long, value_name = "SPAN", env = "LASTSEEN_IDLE_TIMEOUT", default_value = "75s", value_parser = time_limit)]
-    pub(crate) idle_timeout: Duration,
-    /// Longest time for which a client may take nothing of its answer; slow ones that take something are served
-    #[arg(long, value_name = "SPAN", env = "LASTSEEN_STALL_TIMEOUT", default_value = "60s", value_parser = time_limit)]
-    pub(crate) stall_timeout: Duration,
-}
-
-/// What `--persons` takes.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(crate) enum Persons {
-    /// The same `user_id` in several tenants is one person
-    UserId,
-    /// User ids are per tenant; person counts are omitted
-    Off,
 }
 
 #[derive(Debug, clap::Args)]
@@ -434,116 +335,6 @@ pub(crate) fn refuse(command: &str, reason: impl fmt::Display) -> ! {
     command.error(ErrorKind::ValueValidation, reason).exit()
 }
 
-fn position(text: &str) -> Result<Position, &'static str> {
-    text.parse().map(Position::new).map_err(|_| "expected a position, an integer of at least 0")
-}
-
-fn batch_name(text: &str) -> Result<String, String> {
-    BatchName::new(text).map(|name| name.as_str().to_owned()).map_err(|error| error.to_string())
-}
-
-fn delimiter(text: &str) -> Result<u8, &'static str> {
-    match text.as_bytes() {
-        b"\\t" => Ok(b'\t'),
-        [b'"' | b'\r' | b'\n'] => Err("expected a character that neither quotes nor ends a row"),
-        [byte] if byte.is_ascii() => Ok(*byte),
-        _ => Err("expected one ASCII character, or \\t for a tab"),
-    }
-}
-
-fn column_name(text: &str) -> Result<String, &'static str> {
-    if text.is_empty() { Err("expected the name of a column") } else { Ok(text.to_owned()) }
-}
-
-fn segment_events() -> RangedU64ValueParser<u64> {
-    RangedU64ValueParser::new().range(1..=LogOptions::SEGMENT_EVENTS_MAX)
-}
-
-fn batch_events() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..=REQUEST_EVENTS_MAX as u64)
-}
-
-/// A number of at least one.
-fn at_least_one() -> clap::builder::ValueParser {
-    RangedU64ValueParser::<usize>::new().range(1..=1_000_000).into()
-}
-
-/// A size in bytes: an integer with `KiB`, `MiB` or `GiB`.
-fn size(text: &str) -> Result<usize, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit: usize = match unit {
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err("expected an integer with KiB, MiB or GiB, such as 256MiB".to_owned()),
-    };
-    let size = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
-    size.filter(|size| *size >= 1 << 20).ok_or_else(|| "expected at least 1MiB".to_owned())
-}
-
-/// A whole number of `ms`, `s`, `m`, `h` or `d`.
-fn span(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a whole number with a unit (ms, s, m, h or d), such as 30s".to_owned();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(expected()),
-    };
-    let number: u64 = number.parse().map_err(|_| expected())?;
-    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(expected)
-}
-
-/// A limit of time: a [`span`] that is neither nothing nor more than a day.
-fn time_limit(text: &str) -> Result<Duration, String> {
-    let limit = span(text)?;
-    if limit.is_zero() || limit > ConnectionLimits::TIME_MAX {
-        return Err("expected a span from 1ms to 1d".to_owned());
-    }
-    Ok(limit)
-}
-
-/// A filter of the log: levels, each for all or for one module.
-///
-/// A bare word that is no level would name a module and let all others fall silent, so it is refused.
-fn log_filter(text: &str) -> Result<Targets, String> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
-    let is_module = |word: &str| {
-        word.split("::").all(|name| {
-            name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        })
-    };
-    for part in text.split(',') {
-        let is_known = match part.split_once('=') {
-            Some((module, level)) => is_module(module) && is_level(level),
-            None => is_level(part),
-        };
-        if !is_known {
-            return Err(format!(
-                "expected levels ({}), also per module as in info,lastseen_log=debug; found {part:?}",
-                LEVELS.join(", ")
-            ));
-        }
-    }
-    text.parse().map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())
-}
-
-/// The base URL of a server, without a slash at its end.
-fn server_url(text: &str) -> Result<String, String> {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    match rest {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err("expected a URL such as http://127.0.0.1:8080".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -551,75 +342,5 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_have_a_number_and_a_binary_unit() {
-        assert_eq!(size("256MiB"), Ok(256 << 20));
-        assert_eq!(size("1024KiB"), Ok(1 << 20));
-        assert_eq!(size("2GiB"), Ok(2 << 30));
-        for bad in ["", "256", "MiB", "256MB", "1.5GiB", "1023KiB", "-1MiB", "99999999999999999999GiB"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn spans_have_a_number_and_a_unit() {
-        for (text, ms) in
-            [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("2d", 172_800_000)]
-        {
-            assert_eq!(span(text), Ok(Duration::from_millis(ms)), "{text}");
-        }
-        for bad in
-            ["", "5", "m", "-5m", "1.5s", "5 m", "5M", "99999999999999999999s", "18446744073709551615d"]
-        {
-            assert!(span(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn limits_of_time_are_neither_nothing_nor_for_ever() {
-        assert_eq!(time_limit("1ms"), Ok(Duration::from_millis(1)));
-        assert_eq!(time_limit("1d"), Ok(ConnectionLimits::TIME_MAX));
-        for bad in ["0s", "25h", "2d", "18446744073709551615ms", "10"] {
-            assert!(time_limit(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_log_filter_has_levels_and_modules_with_levels() {
-        for filter in
-            ["info", "INFO", "off", "warn,lastseen_log=debug", "lastseen_server::fold=trace", "info,h2=off"]
-        {
-            assert!(log_filter(filter).is_ok(), "{filter}");
-        }
-        for bad in [
-            "",
-            "nonsense",
-            "lastseen_log",
-            "info,",
-            "info debug",
-            "a=loud",
-            "=info",
-            "a=",
-            "3",
-            "a=b=info",
-            "a:b=info",
-        ] {
-            let error = log_filter(bad).expect_err(bad);
-            assert!(
-                error.contains("trace")
-                    && error.contains(&format!("{:?}", bad.split(',').next_back().unwrap()))
-            );
-        }
-    }
-
-    #[test]
-    fn a_server_is_a_url_of_http() {
-        assert_eq!(server_url("http://h:1/"), Ok("http://h:1".to_owned()));
-        assert_eq!(server_url("https://h/prefix"), Ok("https://h/prefix".to_owned()));
-        for bad in ["", "127.0.0.1:8080", "ftp://h", "http://", "http:///x"] {
-            assert!(server_url(bad).is_err(), "{bad}");
-        }
     }
 }

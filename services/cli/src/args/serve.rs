@@ -1,0 +1,111 @@
+//! The flags of `lastseen serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use clap::builder::RangedU64ValueParser;
+use lastseen_server::Origin;
+use tracing_subscriber::filter::Targets;
+
+use super::values::{at_least_one, log_filter, segment_events, size, span, time_limit};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Directory of the event log; created if it does not exist
+    #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
+    pub(crate) data: PathBuf,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", env = "LASTSEEN_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Whether the same `user_id` in several tenants is one person
+    #[arg(long, value_name = "RULE", env = "LASTSEEN_PERSONS", default_value = "user_id")]
+    pub(crate) persons: Persons,
+    /// How far ahead of the server's clock an event may have occurred, such as 5m or 30s
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_FUTURE_TOLERANCE", default_value = "5m", value_parser = span)]
+    pub(crate) future_tolerance: Duration,
+    /// How many events make a segment of sealed history, a Parquet file that any tool reads
+    #[arg(long, value_name = "N", env = "LASTSEEN_SEGMENT_EVENTS", default_value = "1000000", value_parser = segment_events())]
+    pub(crate) segment_events: u64,
+    /// When events are sealed at the latest, however few there are, such as 24h or 30m
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_SEGMENT_AGE", default_value = "24h", value_parser = span)]
+    pub(crate) segment_age: Duration,
+    /// How many events make a new snapshot of the views due, from which the next start goes on
+    #[arg(long, value_name = "N", env = "LASTSEEN_SNAPSHOT_EVENTS", default_value = "10000000", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub(crate) snapshot_events: u64,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) connections: ConnectionArgs,
+    /// A site whose pages may use the API through a browser, such as `https://app.example`; may be given several times
+    ///
+    /// Pages of other sites are refused, because any page on the web could otherwise ask through its reader's browser.
+    #[arg(long = "cors-origin", value_name = "ORIGIN", env = "LASTSEEN_CORS_ORIGIN", value_delimiter = ',')]
+    pub(crate) cors_origins: Vec<Origin>,
+    /// Log to stderr from this level on: error, warn, info, debug, trace or off, also per module: `info,lastseen_log=debug`
+    #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info", value_parser = log_filter)]
+    pub(crate) log: Targets,
+}
+
+/// Bounds on costly work and on memory. The defaults fit a container of 1 GiB.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LimitArgs {
+    /// Memory of all request bodies and answers under way, such as 256MiB; beyond it requests get 503
+    #[arg(long, value_name = "SIZE", env = "LASTSEEN_MEMORY", default_value = "256MiB", value_parser = size)]
+    pub(crate) memory: usize,
+    /// Scans of history at once: one takes both cores of a small machine
+    #[arg(long, value_name = "N", env = "LASTSEEN_SCANS", default_value = "1", value_parser = at_least_one())]
+    pub(crate) scans: usize,
+    /// Series and numbers of the past counted at once, a core each; cohorts may take half of these places
+    #[arg(long, value_name = "N", env = "LASTSEEN_COUNTS", default_value = "2", value_parser = at_least_one())]
+    pub(crate) counts: usize,
+    /// Pages of large lists put together at once, a core each
+    #[arg(long, value_name = "N", env = "LASTSEEN_LISTS", default_value = "2", value_parser = at_least_one())]
+    pub(crate) lists: usize,
+    /// Replays and whole lists (CSV) sent at once, 4 MiB each
+    #[arg(long, value_name = "N", env = "LASTSEEN_DOWNLOADS", default_value = "16", value_parser = at_least_one())]
+    pub(crate) downloads: usize,
+    /// Large bodies decoded at once
+    #[arg(long, value_name = "N", env = "LASTSEEN_DECODES", default_value = "8", value_parser = at_least_one())]
+    pub(crate) decodes: usize,
+    /// Costly questions of one kind that may wait for a place; one more gets 503
+    #[arg(long, value_name = "N", env = "LASTSEEN_WAITING", default_value = "256", value_parser = at_least_one())]
+    pub(crate) waiting: usize,
+    /// Longest wait of a costly question for a place; then it gets 503
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_QUESTION_WAIT", default_value = "5s", value_parser = time_limit)]
+    pub(crate) question_wait: Duration,
+    /// Longest work on one question; then it is broken off with 503
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_QUESTION_DEADLINE", default_value = "2m", value_parser = time_limit)]
+    pub(crate) question_deadline: Duration,
+    /// Longest time for a request body to arrive
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_BODY_TIMEOUT", default_value = "30s", value_parser = time_limit)]
+    pub(crate) body_timeout: Duration,
+}
+
+/// Limits of connections.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConnectionArgs {
+    /// Connections at once; at the cap, whichever has been idle longest makes room. Each may hold a few 100 KiB
+    #[arg(long, value_name = "N", env = "LASTSEEN_CONNECTIONS_MAX", default_value = "1024", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) connections_max: usize,
+    /// Longest time for the head of a request; an honest one comes in one piece
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_HEAD_TIMEOUT", default_value = "10s", value_parser = time_limit)]
+    pub(crate) head_timeout: Duration,
+    /// Longest wait for a connection's next request; proxies mostly keep theirs for 60s and should be the first to close
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_IDLE_TIMEOUT", default_value = "75s", value_parser = time_limit)]
+    pub(crate) idle_timeout: Duration,
+    /// Longest time for which a client may take nothing of its answer; slow ones that take something are served
+    #[arg(long, value_name = "SPAN", env = "LASTSEEN_STALL_TIMEOUT", default_value = "60s", value_parser = time_limit)]
+    pub(crate) stall_timeout: Duration,
+}
+
+/// What `--persons` takes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Persons {
+    /// The same `user_id` in several tenants is one person
+    UserId,
+    /// User ids are per tenant; person counts are omitted
+    Off,
+}
