@@ -1,5 +1,5 @@
 //! What the server does under load, next to what the machine can do at all, in one run:
-//! `cargo bench -p lastseen --bench http [-- --seconds N --members N --segment-events N]`.
+//! `cargo bench -p lastseen --bench http [-- --seconds N --members N --segment-events N --only summary --binary P]`.
 //!
 //! The real binary serves on loopback; the load generator shares its cores. Only ratios between figures of one
 //! run mean anything, so nothing here asserts anything about time.
@@ -41,13 +41,19 @@ use self::harness::{BINARY, arguments};
 const CONNECTIONS: usize = 64;
 
 fn main() {
-    let Options { span, members, segment_events } = options();
+    let Options { span, members, segment_events, binary } = options();
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo gives a directory");
     let data = directory.path().join("data");
-    let server = Server::start_with(BINARY, &data, &["--log", "warn", "--segment-events", &segment_events]);
+    let server = Server::start_with(&binary, &data, &["--log", "warn", "--segment-events", &segment_events]);
     let bench = Bench { address: server.url().trim_start_matches("http://").to_owned(), span };
     let population = population(members);
     fill(&server, &population);
+    let only = arguments::value("--only");
+    if let Some(only) = only {
+        assert_eq!(only, "summary", "--only takes summary");
+        bench.summaries(&population);
+        return;
+    }
 
     println!("{:<52} {:>13} {:>12} {:>12}", "", "per second", "p50", "p99");
     let bare = bench.healthz();
@@ -60,7 +66,7 @@ fn main() {
     println!("memory of the server after that: {} MiB", mib(memory_bytes(server.id(), "VmRSS")));
     replays(&server);
     println!("memory of the server at the end: {} MiB", mib(memory_bytes(server.id(), "VmRSS")));
-    restart(server, &data);
+    restart(server, (&binary, &data));
 }
 
 struct Options {
@@ -69,6 +75,8 @@ struct Options {
     members: u32,
     /// As the server takes it: with more than the run appends, nothing is sealed.
     segment_events: String,
+    /// The server that is measured: this build's, or another to compare it with.
+    binary: String,
 }
 
 fn options() -> Options {
@@ -77,6 +85,7 @@ fn options() -> Options {
         span: Duration::from_secs(number("--seconds").unwrap_or(8).into()),
         members: number("--members").unwrap_or(1_000_000),
         segment_events: number("--segment-events").unwrap_or(1_000_000).to_string(),
+        binary: arguments::value("--binary").unwrap_or_else(|| BINARY.to_owned()),
     }
 }
 
@@ -152,7 +161,7 @@ fn replays(server: &Server) {
 }
 
 /// (8): what was sealed meanwhile, and how long a start takes: from the snapshot that the end left, and without one.
-fn restart(server: Server, data: &Path) {
+fn restart(server: Server, (binary, data): (&str, &Path)) {
     let events = server.client().ask("/v1/summary")["position"].as_u64().expect("a position");
     let segments = fs::read_dir(data.join("segments")).into_iter().flatten().flatten();
     let segments = segments.filter(|entry| entry.path().extension().is_some_and(|end| end == "parquet"));
@@ -160,7 +169,7 @@ fn restart(server: Server, data: &Path) {
     drop(server.terminate());
     let started = || {
         let start = Instant::now();
-        let server = Server::start(BINARY, data);
+        let server = Server::start(binary, data);
         let spent = start.elapsed().as_secs_f64();
         server.kill9();
         spent
