@@ -24,7 +24,7 @@ impl Bits {
         self.0.get((ordinal / WORD) as usize).is_some_and(|word| word >> (ordinal % WORD) & 1 != 0)
     }
 
-    /// Whether one of these ordinals is in the set. Looks at 64 of them at once.
+    /// True if one of these ordinals is in the set. Looks at 64 of them at once.
     pub(crate) fn contains_any(&self, ordinals: &RangeInclusive<u32>) -> bool {
         let (first, last) = (*ordinals.start(), *ordinals.end());
         if first > last {

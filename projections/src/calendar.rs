@@ -181,7 +181,7 @@ impl Calendar {
         Self { stretches }
     }
 
-    /// Whether every instant has the date it has in UTC.
+    /// True if every instant has the same date as in UTC.
     pub fn is_utc(&self) -> bool {
         self.stretches.iter().all(|stretch| stretch.ahead_us == 0)
     }

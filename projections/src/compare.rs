@@ -41,7 +41,7 @@ pub enum DifferenceKind {
         day: Day,
         /// The name of the set.
         set: &'static str,
-        /// Whether it is there, and should not be.
+        /// True: the member is in the set and should not be. False: it is missing.
         found: bool,
     },
 }

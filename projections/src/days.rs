@@ -77,7 +77,7 @@ impl Days {
         &mut self.bitmaps
     }
 
-    /// Whether the estimates of a member are in the same state in other days.
+    /// True if the estimates of a member are in the same state in other days.
     pub(crate) fn has_same_estimates(&self, other: &Self, member: MemberOrdinal) -> bool {
         self.estimates.get(member.index()) == other.estimates.get(member.index())
     }

@@ -54,7 +54,7 @@ impl Decisions {
         self.0.insert((member, decision))
     }
 
-    /// Whether the member is deleted at an instant: the greatest decision up to it says so.
+    /// True if the member is deleted at an instant: the greatest decision up to it deletes.
     pub(crate) fn deleted_at(&self, member: MemberOrdinal, at: UtcInstant) -> bool {
         self.last_by(member, at).is_some_and(|decision| decision.deletes)
     }

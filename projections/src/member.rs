@@ -30,7 +30,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Whether it happened or is a guess.
+    /// Returns `Estimated` for a guess, `Observed` for an event that happened.
     pub fn provenance(&self) -> Provenance {
         if self.event_type == EventType::EstimatedActivity {
             Provenance::Estimated
@@ -101,7 +101,7 @@ impl MemberState {
         }
     }
 
-    /// Whether the condition holds. `since` is the lower edge of the window, inclusive.
+    /// True if the condition holds. `since` is the lower edge of the window, inclusive.
     pub fn meets(&self, condition: Condition, since: UtcInstant) -> bool {
         let status = self.status(since);
         match condition {

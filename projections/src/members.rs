@@ -135,7 +135,7 @@ impl Members {
         self.ordinals_of(tenant).filter_map(|member| self.roster.standing(member))
     }
 
-    /// Whether the tenant has a member, deleted or not.
+    /// True if the tenant has a member, deleted or not.
     pub(crate) fn knows_tenant(&self, tenant: TenantOrdinal) -> bool {
         self.tenants.get(tenant.index()).is_some_and(|members| !members.is_empty())
     }

@@ -38,7 +38,7 @@ impl OrdinalRanges {
         }
     }
 
-    /// Whether there is no ordinal.
+    /// True if the set has no ordinals.
     pub(crate) fn is_empty(&self) -> bool {
         self.lasts.is_empty()
     }

@@ -12,12 +12,12 @@ use roaring::RoaringBitmap;
 pub struct Retracted(Arc<RoaringBitmap>);
 
 impl Retracted {
-    /// Whether the fact came with one of them.
+    /// True if the fact came with one of these batches.
     pub fn has(&self, fact: &Fact) -> bool {
         fact.batch.is_some_and(|batch| self.contains(batch))
     }
 
-    /// Whether the batch is one of them.
+    /// True if the batch is one of these.
     pub fn contains(&self, batch: BatchOrdinal) -> bool {
         self.0.contains(batch.get())
     }
@@ -27,7 +27,7 @@ impl Retracted {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// True if there are no batches.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

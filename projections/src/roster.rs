@@ -50,12 +50,12 @@ pub(crate) struct Change {
     pub(crate) first_seen_before: Option<UtcInstant>,
     /// A deletion or a restoration that was not known.
     pub(crate) decision: Option<Decision>,
-    /// Whether the person has other members.
+    /// True if the person has other members.
     pub(crate) shared: bool,
 }
 
 impl Standing {
-    /// Whether the member is not deleted.
+    /// True if the member is not deleted.
     pub(crate) fn is_alive(&self) -> bool {
         !self.membership.deleted
     }
@@ -152,7 +152,7 @@ impl Roster {
         (0..u32::try_from(self.slots()).expect("ordinals are 32 bits")).map(MemberOrdinal::new)
     }
 
-    /// Whether a fact is about the member.
+    /// True if there is a fact about the member.
     pub(crate) fn knows(&self, member: MemberOrdinal) -> bool {
         self.records.get(member.index()).has(KNOWN)
     }
@@ -189,7 +189,7 @@ impl Roster {
     }
 }
 
-/// Whether the fact confirms its member. All activity does, whichever of it counts as being seen.
+/// True if the fact confirms its member. All activity does, even activity that does not count as being seen.
 fn confirms(fact: &Fact) -> bool {
     match fact.event_type {
         EventType::UserConfirmed => true,

@@ -18,12 +18,12 @@ pub struct Selection {
     pub recorded_until: Option<UtcInstant>,
     /// The types that count as activity.
     pub types: TypeSet,
-    /// Whether estimates do not count, whatever `types` says.
+    /// True if estimates do not count, even if `types` contains them.
     pub observed_only: bool,
 }
 
 impl Selection {
-    /// Whether the fact lies within all bounds.
+    /// True if the fact lies within all bounds.
     pub fn keeps(&self, fact: &Fact) -> bool {
         self.occurred_until.is_none_or(|until| fact.occurred_at <= until)
             && self.position_until.is_none_or(|until| fact.position <= until)
@@ -58,7 +58,7 @@ impl TypeSet {
         Self(observed.fold(0, |bits, event_type| bits | bit(event_type)))
     }
 
-    /// Whether an event of this type counts as activity.
+    /// True if an event of this type counts as activity.
     pub const fn contains(self, event_type: EventType) -> bool {
         self.0 & bit(event_type) != 0
     }

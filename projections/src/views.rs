@@ -130,7 +130,7 @@ impl Views {
         self.members.tenants()
     }
 
-    /// Whether the tenant has a member, deleted ones included.
+    /// True if the tenant has a member, deleted ones included.
     pub fn knows_tenant(&self, tenant: TenantOrdinal) -> bool {
         self.members.knows_tenant(tenant)
     }

@@ -62,7 +62,7 @@ fn places() -> impl Strategy<Value = Vec<(i64, i64)>> {
     prop::collection::vec((prop_oneof![3 => 0..12_i64, 1 => -30..45_i64], minutes), 1..60)
 }
 
-/// What the recount asks of a history.
+/// The facts that the recount goes over, and the choice and the zone it applies.
 struct Recount<'a> {
     facts: Vec<&'a Fact>,
     choice: Choice,

@@ -73,7 +73,7 @@ fn restored(who: MemberRef, time: &'static str) -> Told {
     Told(who, EventType::UserRestored, time, false)
 }
 
-/// What was told, with positions from 1 and ids in the same order.
+/// The given facts, with positions from 1 and ids in the same order.
 struct Given(Vec<Fact>);
 
 fn given(all: impl IntoIterator<Item = Told>) -> Given {
@@ -91,7 +91,7 @@ fn given(all: impl IntoIterator<Item = Told>) -> Given {
 }
 
 impl Given {
-    /// What is then known of a member.
+    /// Returns the state of a member after the given facts.
     fn then(&self, who: MemberRef) -> MemberState {
         self.views().member(who.member).expect("somebody the story is about")
     }

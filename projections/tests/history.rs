@@ -33,7 +33,7 @@ pub(crate) fn event_id(number: u64) -> EventId {
     EventId::parse(&format!("00000000-0000-7000-8000-{:012x}", number + 1)).unwrap()
 }
 
-/// What one event is, without its place in the order.
+/// One event without its place in the order.
 #[derive(Clone, Copy, Debug)]
 struct Told {
     member: MemberRef,

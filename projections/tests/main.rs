@@ -1,5 +1,5 @@
-//! What the folds promise: in domain words (`fold_spec`), and as laws over random histories against a recount
-//! that keeps nothing but a list of facts.
+//! The promises of the folds: in domain words (`fold_spec`), and as laws over random histories against a
+//! recount that keeps nothing but a list of facts.
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail as a test does")]
 

@@ -18,7 +18,7 @@ pub(crate) struct Known {
     pub(crate) state: MemberState,
 }
 
-/// What must be true after these facts.
+/// The expected state after some facts.
 pub(crate) struct Naive {
     pub(crate) members: BTreeMap<MemberOrdinal, Known>,
     pub(crate) position: Position,
@@ -102,7 +102,7 @@ fn meets(state: &MemberState, condition: Condition, since: UtcInstant) -> bool {
     }
 }
 
-/// What the facts of one member say.
+/// Returns the state of one member, recounted from its facts.
 fn state(mine: &[Fact], choice: &Choice) -> MemberState {
     let observed = |fact: &&Fact| fact.event_type.activity() == Some(Provenance::Observed);
     let estimated = |fact: &&Fact| fact.event_type == EventType::EstimatedActivity;

@@ -17,7 +17,7 @@ const BATCHES: u32 = 3;
 
 const WINDOW: Duration = Duration::from_hours(48);
 
-/// What happens to a store.
+/// One step of a store's history.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Event(Fact),

@@ -10,7 +10,7 @@ pub struct EventBatch {
     origins: Vec<Origin>,
 }
 
-/// What a row knows besides its event.
+/// The data of a row besides its event.
 #[derive(Clone, Copy, Debug)]
 struct Origin {
     fingerprint: u64,
@@ -28,7 +28,7 @@ impl EventBatch {
         self.origins.len()
     }
 
-    /// Whether there is no event.
+    /// True if the batch has no events.
     pub fn is_empty(&self) -> bool {
         self.origins.is_empty()
     }

@@ -10,7 +10,7 @@ use crate::{
 pub struct Event<'a> {
     /// The idempotency key.
     pub id: EventId,
-    /// What happened.
+    /// The kind of the event.
     pub event_type: EventType,
     /// The tenant of the member.
     pub tenant_id: TenantId<'a>,
@@ -20,9 +20,9 @@ pub struct Event<'a> {
     pub occurred_at: UtcInstant,
     /// The session, on observed activity only.
     pub session_id: Option<SessionId<'a>>,
-    /// Where the user came from, on `tenant_switch` only.
+    /// The tenant that the user came from. On `tenant_switch` only.
     pub from_tenant_id: Option<TenantId<'a>>,
-    /// Whether the member was confirmed at creation; on `user_created` only, and always there.
+    /// True if the member was confirmed at creation. Always there on `user_created`, never on another type.
     pub confirmed: Option<bool>,
     /// The backfill run; always there on `estimated_activity`.
     pub batch: Option<BatchName<'a>>,

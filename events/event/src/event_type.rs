@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What happened. The discriminants stand in the log's files (see its FORMAT.md) and never change.
+/// The kind of an event. The discriminants stand in the log's files (see its FORMAT.md) and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum EventType {
@@ -30,7 +30,7 @@ pub enum EventType {
     BackfillRetracted = 11,
 }
 
-/// Where a last-seen value comes from.
+/// The source of a last-seen value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Provenance {
     /// An event that happened.
@@ -100,7 +100,8 @@ impl EventType {
         self as u8
     }
 
-    /// What it says about when the member was seen: observed, estimated, or nothing.
+    /// Returns the kind of activity that the type is proof of: observed or estimated. `None`: it says nothing
+    /// about when the member was seen.
     pub fn activity(self) -> Option<Provenance> {
         match self {
             Self::Login | Self::TokenRefresh | Self::TenantSwitch | Self::SignupComplete => {

@@ -1,4 +1,4 @@
-//! What a fold sees of a recorded event, and the dense numbers that stand for names behind the log.
+//! The part of a recorded event that a fold sees, and the dense numbers that stand for names behind the log.
 
 use crate::{EventId, EventType, UtcInstant};
 
@@ -87,7 +87,7 @@ pub struct MemberRef {
     pub person: PersonOrdinal,
 }
 
-/// What a fold sees of one recorded event: no strings, `Copy`.
+/// The part of one recorded event that a fold sees: no strings, `Copy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fact {
     /// Its place in the order.
@@ -100,15 +100,16 @@ pub struct Fact {
     pub recorded_at: UtcInstant,
     /// Whom it is about.
     pub member: MemberRef,
-    /// What happened.
+    /// The kind of the event.
     pub event_type: EventType,
-    /// Whether `user_created` said `confirmed: true`; false on every other type.
+    /// True if `user_created` said `confirmed: true`; false on every other type.
     pub created_confirmed: bool,
     /// The backfill it came with.
     pub batch: Option<BatchOrdinal>,
 }
 
-/// That a batch was taken back, as it is recorded among the events: from then on its name is dead.
+/// The record that a batch was taken back. It stands among the events; from then on the name of the batch is
+/// dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retraction {
     /// Its place in the order.
@@ -119,6 +120,6 @@ pub struct Retraction {
     pub occurred_at: UtcInstant,
     /// The store's clock when it was recorded.
     pub recorded_at: UtcInstant,
-    /// Which batch.
+    /// The batch that was taken back.
     pub batch: BatchOrdinal,
 }

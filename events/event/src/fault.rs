@@ -1,4 +1,4 @@
-//! What is wrong with a refused event, in words a publisher can act on.
+//! The faults of a refused event, in words a publisher can act on.
 
 use std::fmt;
 
@@ -80,7 +80,7 @@ impl serde::Serialize for FaultCode {
 pub struct Refusal {
     /// The stable code.
     pub code: FaultCode,
-    /// What was expected and what was found, for people.
+    /// The expected and the found value, in words for people.
     pub detail: String,
 }
 
@@ -126,6 +126,6 @@ pub struct EventFault {
     pub field: Option<String>,
     /// The stable code.
     pub code: FaultCode,
-    /// What was expected and what was found.
+    /// The expected and the found value, in words for people.
     pub detail: String,
 }

@@ -245,7 +245,7 @@ mod tests {
             prop_assert_eq!(UtcInstant::parse(&at.to_string()), Ok(at));
         }
 
-        /// What chrono displays is the independent one.
+        /// The text that chrono displays is the independent reference.
         #[test]
         fn is_encoded_as_it_is_displayed(
             micros in prop_oneof![-62_200_000_000_000_000_i64..253_402_300_799_999_999, any::<i64>()],

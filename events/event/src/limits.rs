@@ -15,8 +15,8 @@ pub const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest single event on the wire, in bytes. A valid event is far smaller; this bounds one line.
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
 
-/// How far ahead of the store's clock `occurred_at` may lie unless configured otherwise. One event far in the
-/// future would keep a user active for ever.
+/// Default for the time that `occurred_at` may lie ahead of the store's clock. One event far in the future
+/// would keep a user active for ever.
 pub const FUTURE_TOLERANCE: Duration = Duration::from_mins(5);
 
 const _: () = assert!(NAME_BYTES_MAX <= u8::MAX as usize);

@@ -33,7 +33,7 @@ pub(crate) const NAMES: usize = 5;
 pub struct RecordedEvent<'a> {
     /// The idempotency key.
     pub id: EventId,
-    /// What happened.
+    /// The kind of the event.
     pub event_type: EventType,
     /// The publisher's clock.
     pub occurred_at: UtcInstant,
@@ -71,7 +71,7 @@ impl EventRows {
         self.rows.len()
     }
 
-    /// Whether there is no event.
+    /// True if there are no events.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

@@ -31,7 +31,7 @@ pub enum NameError {
         /// The first such character.
         found: char,
     },
-    /// What a publisher sends when it has no id at hand.
+    /// A string that publishers send when they have no id at hand.
     #[error("expected a real id, found a placeholder")]
     Placeholder,
 }

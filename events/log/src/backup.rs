@@ -17,7 +17,7 @@ use crate::wal::walk::{Frames, header_behind, read_settled};
 use crate::wal::{self};
 use crate::writer::next;
 
-/// What was copied.
+/// The result of a backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackedUp {
     /// Segments and WAL files.
@@ -47,15 +47,15 @@ pub enum BackupError {
     Version {
         /// The file, relative to its directory.
         file: String,
-        /// What the file says.
+        /// The version that the file names.
         found: u32,
-        /// What this program reads.
+        /// The version that this program reads.
         known: u32,
     },
     /// The operating system refused.
     #[error("cannot {action} {file}")]
     Io {
-        /// What was tried.
+        /// The operation that was tried.
         action: &'static str,
         /// On which file or folder, relative to its directory.
         file: String,
@@ -111,16 +111,16 @@ pub fn backup(
     }
 }
 
-/// How far the copy is.
+/// The state of the copy so far.
 struct Copy<'a> {
     from: &'a dyn Disk,
     to: &'a dyn Disk,
-    /// What the copy's manifest says.
+    /// The manifest of the copy. `None`: it has none yet.
     sealed: Option<Manifest>,
     copied: BackedUp,
 }
 
-/// What became of WAL files that were to be copied.
+/// The outcome of copying WAL files.
 enum Files {
     Copied,
     Sealed,

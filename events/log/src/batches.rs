@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 /// In the place of a member where an event is about none: a retraction.
 pub(crate) const NOBODY: MemberOrdinal = MemberOrdinal::new(u32::MAX);
 
-/// What some events that follow each other add to each batch that they name, in order of first appearance. In the manifest a
-/// batch is `[name, [[code of a type, events], ...], position of its retraction or null]`.
+/// The events that a run of the log adds to each batch it names, in order of first appearance. In the
+/// manifest a batch is `[name, [[code of a type, events], ...], position of its retraction or null]`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     batches: Vec<Tallied>,
@@ -70,7 +70,7 @@ impl Tally {
         }
     }
 
-    /// As it stands in the manifest.
+    /// Returns the batches in the form of the manifest.
     pub(crate) fn entries(&self) -> Vec<BatchEntry> {
         let entry = |Tallied { name, events, retracted }: &Tallied| {
             let events = events.iter().map(|(event_type, events)| (event_type.code(), events));

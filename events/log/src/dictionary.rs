@@ -27,7 +27,7 @@ const HEAD_LEN: usize = 76;
 
 /// When the dictionary is to be written, and as of when.
 pub(crate) struct Due {
-    /// How many members must be new at least.
+    /// Least number of new members that makes it due.
     new_min: usize,
     /// So many members make it due.
     at: AtomicUsize,
@@ -108,7 +108,7 @@ fn write(
     disk.rename(&new_path, PATH)
 }
 
-/// What the file says of itself.
+/// The head of the file.
 struct Head {
     /// The position behind the last event whose member is surely in it.
     end: Position,

@@ -1,5 +1,6 @@
-//! What the log asks of a disk: one directory, named files, and a sync for each kind of thing that can be lost.
-//! Everything the log does to storage goes through here, so that tests can take the power away at any step.
+//! The operations that the log asks of a disk: one directory, named files, and a sync for each kind of thing
+//! that can be lost. Everything the log does to storage goes through here, so that tests can take the power
+//! away at any step.
 
 #[cfg(feature = "fault")]
 mod fault;
@@ -19,19 +20,19 @@ pub trait Disk: Send + Sync {
     /// Keeps other processes out for as long as the result lives; `None` if one is in already.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     fn lock(&self) -> io::Result<Option<Box<dyn Send + Sync>>>;
 
     /// Makes a folder; no-op if it is there. Durable only after [`Disk::sync_dir`] of [`ROOT`].
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     fn create_dir(&self, dir: &str) -> io::Result<()>;
 
     /// The names of the files in `dir`, in no order.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;
 
     /// A new, empty file for reading and writing. Its name is durable only after [`Disk::sync_dir`].
@@ -49,20 +50,20 @@ pub trait Disk: Send + Sync {
     /// Gives a file another name, in place of whatever had it. Durable only after [`Disk::sync_dir`].
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file. Durable only after [`Disk::sync_dir`].
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     fn remove(&self, path: &str) -> io::Result<()>;
 
     /// Gives a file that never changes a second name, the same on another disk that does not have it; `false` where that is
     /// not possible and it has to be copied. Durable only after [`Disk::sync_dir`] there.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     fn link(&self, path: &str, to: &dyn Disk) -> io::Result<bool> {
         let _ = (path, to);
         Ok(false)
@@ -155,7 +156,7 @@ impl SyncSite {
     ];
 }
 
-/// What an opened file is for.
+/// The use of an opened file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reading only.
@@ -169,19 +170,19 @@ pub trait DiskFile: Send + Sync {
     /// Its length in bytes.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     fn size(&self) -> io::Result<u64>;
 
     /// Reads into `buffer` from `offset` and returns how much; less than asked for only at the end of the file.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Writes all of `bytes` at `offset`.
     ///
     /// # Errors
-    /// What the operating system says; any part may have been written then.
+    /// The operating system's error. Any part of `bytes` may have been written then.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Reserves `len` bytes, read as zeros, so that later writes below need no space.
@@ -193,19 +194,19 @@ pub trait DiskFile: Send + Sync {
     /// Cuts the file or extends it with zeros.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// Makes what was written within the file's length durable (`fdatasync`).
     ///
     /// # Errors
-    /// What the operating system says. What was written before may be lost then; never retried.
+    /// The operating system's error. Bytes that were written before may be lost then; never retried.
     fn sync_data(&self, site: SyncSite) -> io::Result<()>;
 
     /// Makes content and length durable (`fsync`).
     ///
     /// # Errors
-    /// As [`DiskFile::sync_data`].
+    /// The same as for [`DiskFile::sync_data`].
     fn sync_all(&self, site: SyncSite) -> io::Result<()>;
 }
 
@@ -226,7 +227,7 @@ impl StepError {
     }
 }
 
-/// Whether an error is lack of space.
+/// True if the error is lack of space.
 pub(crate) fn is_no_space(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -16,15 +16,15 @@ pub enum OpenError {
     Version {
         /// The file, relative to the directory.
         file: String,
-        /// What the file says.
+        /// The version that the file names.
         found: u32,
-        /// What this program reads and writes.
+        /// The version that this program reads and writes.
         known: u32,
     },
     /// The operating system refused.
     #[error("cannot {action} {file}")]
     Io {
-        /// What was tried.
+        /// The operation that was tried.
         action: &'static str,
         /// On which file or folder, relative to the directory.
         file: String,

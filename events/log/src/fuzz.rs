@@ -8,7 +8,7 @@ use crate::wal::walk::{Frames, header_behind, used_len};
 /// Reads `bytes` as a file header and as frames of a log.
 ///
 /// # Panics
-/// Where the walk over them is wrong.
+/// If the walk over them is wrong.
 pub fn frame(bytes: &[u8]) {
     let log_id = FileHeader::decode(bytes).map_or(LogId([0; 16]), |header| header.log_id);
     if let Some((header, payload)) = FrameHeader::decode_frame(bytes, log_id) {
@@ -25,7 +25,7 @@ pub fn frame(bytes: &[u8]) {
 /// Reads `bytes` as the payload of a frame whose checksum was right.
 ///
 /// # Panics
-/// Where more is read than there is.
+/// If more is read than there is.
 pub fn payload(bytes: &[u8]) {
     let Some(payload) = Payload::new(bytes) else { return };
     let mut members = 0;

@@ -17,8 +17,8 @@ use crate::segment::file::{GroupBounds, SegmentFile};
 use crate::segment::rows::{Checked, Rows, ids};
 use crate::segment::schema::Column;
 
-/// What lookups keep in memory, least recently used first: in all at most about 270 MB, and nothing where events come
-/// in their time.
+/// The data that lookups keep in memory, least recently used first: in all at most about 270 MB, and nothing
+/// if events come in their time.
 #[derive(Default)]
 pub(crate) struct Known {
     bounds: Mutex<Vec<(Position, Arc<Vec<GroupBounds>>)>>,
@@ -168,7 +168,7 @@ impl Segment<'_> {
     }
 }
 
-/// What is kept under a key, read where it is not.
+/// Returns the value that is kept under a key; reads and keeps it if there is none.
 fn cached<K: PartialEq, T>(
     cache: &Mutex<Vec<(K, Arc<T>)>>,
     most: usize,
@@ -214,7 +214,7 @@ impl IdTags {
         Ok(tags)
     }
 
-    /// Where to begin to look for an id, and its tag, which is not zero.
+    /// Returns the index at which to begin to look for an id, and the id's tag, which is not zero.
     fn place(&self, id: [u8; 16]) -> (usize, u32) {
         // Versions 4, 5 and 7 are random in their last 62 bits; others are spread by the multiplication.
         let mixed = u128::from_le_bytes(id).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);

@@ -1,5 +1,5 @@
-//! What is sealed: the segments in order, with the checksum of each of their pieces. One small file, replaced whole; a
-//! segment counts from the moment it stands here. FORMAT.md "Manifest".
+//! The list of sealed segments in order, with the checksum of each of their pieces. One small file, replaced
+//! whole; a segment counts from the moment it stands here. FORMAT.md "Manifest".
 
 use std::io;
 use std::sync::Arc;
@@ -124,12 +124,12 @@ impl Entry {
         self.pieces.iter().map(|piece| piece.0).sum()
     }
 
-    /// Whether an event that occurred then may be in the segment.
+    /// True if an event that occurred at `at` may be in the segment.
     pub(crate) fn may_hold(&self, at: UtcInstant) -> bool {
         self.occurred.contains(at) && self.may_hold_any(Some(at), Some(at))
     }
 
-    /// Whether its days leave room for an event that occurred between these instants, both inclusive.
+    /// True if its days leave room for an event that occurred between these instants, both inclusive.
     pub(crate) fn may_hold_any(&self, since: Option<UtcInstant>, until: Option<UtcInstant>) -> bool {
         let first = since.map_or(i32::MIN, segment::write::day_of);
         let last = until.map_or(i32::MAX, segment::write::day_of);
@@ -174,7 +174,8 @@ impl Manifest {
         self.segments.last().map_or(UtcInstant::EARLIEST, |entry| entry.recorded.bounds().1)
     }
 
-    /// What tells the segments up to the one in front of `end` from those of any other history; `None` if there is none.
+    /// Returns a checksum of the segments up to the one in front of `end`; it tells them from those of any
+    /// other history. `None`: there is no such segment.
     pub(crate) fn history(&self, end: Position) -> Option<u32> {
         let last = self.segments.partition_point(|entry| next(entry.last()) < end);
         let segments = serde_json::to_vec(self.segments.get(..=last)?).ok()?;
@@ -244,7 +245,7 @@ impl Manifest {
             })
     }
 
-    /// What is on disk; `None` if nothing was ever sealed there.
+    /// Reads the manifest on disk. `None`: nothing was ever sealed there.
     pub(crate) fn read(disk: &dyn Disk) -> Result<Option<Self>, BadManifest> {
         match disk.open(PATH, Access::Read).and_then(|file| read_all(file.as_ref())) {
             Ok(bytes) => Self::decode(&bytes).map(Some),
@@ -286,7 +287,8 @@ impl Manifest {
     }
 }
 
-/// Where a log is that another process may be sealing: the manifest, and the numbers of the WAL files it does not cover.
+/// The files of a log that another process may be sealing: the manifest, and the numbers of the WAL files it
+/// does not cover.
 pub(crate) struct Listing {
     pub(crate) manifest: Result<Option<Manifest>, BadManifest>,
     pub(crate) unsealed: Vec<u64>,
@@ -294,7 +296,7 @@ pub(crate) struct Listing {
 
 impl Listing {
     /// # Errors
-    /// What the disk says of the folder of the WAL files.
+    /// The disk's error about the folder of the WAL files.
     pub(crate) fn read(disk: &dyn Disk) -> io::Result<Self> {
         let mut manifest = Manifest::read(disk);
         loop {

@@ -50,7 +50,7 @@ struct Tenant {
 struct Blocks {
     /// Those of the newest block that are still free.
     free: std::ops::Range<u32>,
-    /// How many there are in all blocks.
+    /// Number of ordinals in all blocks.
     numbers: u32,
 }
 
@@ -84,7 +84,7 @@ impl Members {
         self.count
     }
 
-    /// Whether there is no member.
+    /// True if there are no members.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -113,7 +113,7 @@ impl Members {
         Some(MemberRef { member, tenant: entry.tenant(), person: entry.person })
     }
 
-    /// Whether each member of `other` is here with the same numbers and names.
+    /// True if each member of `other` is here with the same numbers and names.
     pub(crate) fn has_all_of(&self, other: &Self) -> bool {
         (0..)
             .map(MemberOrdinal::new)
@@ -189,7 +189,7 @@ impl Members {
         self.entries.reserve(members / 4 * 5);
     }
 
-    /// Which of these members are here already, under the number they say: so many from the first on.
+    /// Number of members at the start of the list that are here already, under the number they say.
     pub(crate) fn known(&self, members: &[(MemberOrdinal, TenantId<'_>, UserId<'_>)]) -> usize {
         let is_known = |(member, tenant_id, user_id): &(MemberOrdinal, TenantId<'_>, UserId<'_>)| {
             let found = self.find(tenant_id.as_str(), user_id.as_str());
@@ -203,7 +203,7 @@ impl Members {
     /// The same as [`Members::resolve`] on each: what that reads lies all over memory, and is read for all before the first
     /// is made, so the processor waits for many at once.
     pub(crate) fn define(&mut self, new: &[(MemberOrdinal, TenantId<'_>, UserId<'_>)]) -> Option<()> {
-        /// What is read for so many stays in the caches until they are made.
+        /// Members made at a time: the memory read for so many stays in the caches until they are made.
         const AT_ONCE: usize = 1_024;
         for new in new.chunks(AT_ONCE) {
             let hashes: Vec<u64> =

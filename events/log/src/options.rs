@@ -1,4 +1,4 @@
-//! What can be set when a log is opened, with its unit and its reason.
+//! The settings for opening a log, each with its unit and its reason.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ pub struct LogOptions {
     /// A segment is made of at least this many events, at least 1 and at most [`LogOptions::SEGMENT_EVENTS_MAX`]; WAL
     /// files end with the group that reaches it.
     pub segment_events: u64,
-    /// What is older than this is sealed, however few events there are.
+    /// Events older than this are sealed, however few there are.
     pub segment_age: Duration,
     /// The dictionary is written to disk when at least so many members are new, and an eighth of those it has.
     pub dictionary_members: usize,
-    /// Who seals.
+    /// The one who seals.
     pub sealing: Sealing,
 }
 
-/// Who seals what is ended.
+/// The one who seals the WAL files that are ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sealing {
     /// A thread of the log's.

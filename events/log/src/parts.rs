@@ -36,7 +36,7 @@ pub fn seal(part: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// What stands behind so many parts.
+/// Returns the end mark of a file of so many parts.
 pub fn end(parts: u32) -> [u8; HEAD_LEN] {
     (u64::from(parts) << 32).to_le_bytes()
 }
@@ -44,7 +44,7 @@ pub fn end(parts: u32) -> [u8; HEAD_LEN] {
 /// Why there is no next part.
 #[derive(Debug)]
 pub enum BadParts {
-    /// What begins at this offset is not what was written.
+    /// The bytes that begin at this offset are not as they were written.
     Damaged {
         /// In the file.
         offset: u64,
@@ -58,7 +58,7 @@ pub enum BadParts {
 pub struct Parts<R> {
     file: R,
     offset: u64,
-    /// Where the last part began.
+    /// Offset at which the last part began.
     start: u64,
     count: u32,
 }
@@ -74,7 +74,7 @@ impl<R: Read> Parts<R> {
         self.offset
     }
 
-    /// That the part that was read last is not what was written.
+    /// Returns the error for a last part that is not as it was written.
     pub fn damaged(&self) -> BadParts {
         BadParts::Damaged { offset: self.start }
     }

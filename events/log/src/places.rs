@@ -1,5 +1,5 @@
-//! Which file holds which positions: the sealed segments, then the WAL files that are not sealed yet. Replaced as one,
-//! so that a reader finds every position in exactly one place at any moment.
+//! The file of every position: the sealed segments, then the WAL files that are not sealed yet. Replaced as
+//! one, so that a reader finds every position in exactly one place at any moment.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::manifest::Manifest;
 use crate::reader::Place;
 use crate::writer::next;
 
-/// Where everything is.
+/// The files of the whole history.
 pub(crate) struct Places {
     pub(crate) manifest: Arc<Manifest>,
     /// WAL files that are not sealed, in order; their numbers go on without a gap.
@@ -50,7 +50,7 @@ impl Places {
         self.manifest = Arc::new(manifest);
     }
 
-    /// What holds a position that is durable.
+    /// Returns the file that holds a durable position.
     pub(crate) fn of(&self, position: Position) -> Place {
         if position <= self.sealed_until() {
             let segments = &self.manifest.segments;

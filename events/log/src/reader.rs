@@ -32,7 +32,7 @@ enum Open {
     File(OpenFile),
 }
 
-/// Where an event stands.
+/// The file in which an event stands.
 pub(crate) enum Place {
     Segment(Arc<Entry>),
     File(FilePlace),

@@ -8,7 +8,7 @@ use std::hint::black_box;
 use hashbrown::DefaultHashBuilder;
 use lastseen_event::{EventId, Position};
 
-/// What an event would be if it were appended now.
+/// The result of comparing an event with the ids that are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// Its id is not among those that are held.
@@ -31,7 +31,7 @@ pub(crate) struct RecentIds {
     first: u64,
     /// By position: all ids from `first` on, those that are staged last.
     ids: VecDeque<(EventId, u64)>,
-    /// How many of `ids` are staged: checked, and not durable yet.
+    /// Number of `ids` that are staged: checked, and not durable yet.
     staged: usize,
     /// A power of two of them.
     buckets: Vec<Bucket>,
@@ -79,7 +79,7 @@ impl RecentIds {
         Position::new(self.first)
     }
 
-    /// What an event with this id and content would be. Ids staged before it count as well.
+    /// Returns the standing of an event with this id and content. Ids staged before it count as well.
     pub(crate) fn standing(&self, id: EventId, fingerprint: u64) -> Standing {
         let conflicts_from = (self.next() - self.staged as u64).saturating_sub(self.window);
         let mut standing = Standing::New;
@@ -149,8 +149,8 @@ impl RecentIds {
         self.staged -= count;
     }
 
-    /// What is staged is durable. Ids leave that are two steps beyond the window and below `findable`: those can be found
-    /// elsewhere.
+    /// Notes that the staged ids are durable. Drops the ids that are two steps beyond the window and below
+    /// `findable`: those can be found elsewhere.
     pub(crate) fn commit(&mut self, findable: Position) {
         self.staged = 0;
         let keep_from = self.beyond(2).min(findable.get());

@@ -212,7 +212,7 @@ pub(crate) fn look(disk: &Arc<dyn Disk>) -> Result<Looked, OpenError> {
     }
 }
 
-/// What [`look`] found.
+/// The result of [`look`].
 pub(crate) struct Looked {
     pub(crate) log_id: LogId,
     pub(crate) places: Places,

@@ -22,7 +22,7 @@ use crate::wal::payload::Payload;
 use crate::wal::walk::{frame_behind, header_behind, may_follow_end, read_settled, used_len};
 use crate::writer::next;
 
-/// What a check found. The log is sound if `findings` is empty.
+/// The result of a check. The log is sound if `findings` is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Verified {
     /// WAL files read.
@@ -49,13 +49,13 @@ pub struct Verified {
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What kind of thing.
+    /// The kind of fault.
     pub kind: FindingKind,
     /// Its place, what was expected and what was found.
     pub place: Corruption,
 }
 
-/// What can be wrong with a log.
+/// The faults that a log can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindingKind {
     /// The manifest of the segments is damaged, of another format, or lacks a segment.
@@ -195,7 +195,7 @@ struct Check {
     sealed: usize,
     /// The WAL file to check next, at least.
     next_number: u64,
-    /// Whether frames were lost, and with them perhaps the definition of a member.
+    /// True if frames were lost, and with them perhaps the definition of a member.
     lost: bool,
 }
 

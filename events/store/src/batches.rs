@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use lastseen_event::{BatchName, BatchOrdinal, EventType, Position};
 
-/// How many events there are of each type.
+/// Number of events of each type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TypeCounts([u64; EventType::ALL.len()]);
 
@@ -56,7 +56,7 @@ impl Batches {
         self.all.len()
     }
 
-    /// Whether there is none.
+    /// True if there are no batches.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -81,7 +81,7 @@ impl Batches {
         self.iter().filter(|(_, batch)| batch.retracted.is_some()).map(|(number, _)| number)
     }
 
-    /// Whether a batch of this name was taken back. Costs nothing where none was.
+    /// True if a batch of this name was taken back. Costs nothing if no batch was.
     pub fn is_retracted(&self, name: BatchName<'_>) -> bool {
         let retracted = |batch| self.get(batch).is_some_and(|batch| batch.retracted.is_some());
         self.retracted > 0 && self.find(name.as_str()).is_some_and(retracted)

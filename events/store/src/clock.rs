@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lastseen_event::UtcInstant;
 
-/// Where "now" comes from.
+/// The source of "now".
 pub trait Clock: Send + Sync {
     /// The present instant. May step backwards, as system clocks do.
     fn now(&self) -> UtcInstant;

@@ -34,7 +34,7 @@ struct State {
     members: HashMap<(TenantOrdinal, PersonOrdinal), MemberOrdinal>,
 }
 
-/// Where an id stands before its event is appended.
+/// The result of looking up an event's id before the event is appended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
     New,

@@ -35,7 +35,7 @@ use crate::{AppendError, Batches, ReadError, Scan};
 /// - **Retracted for good.** Once [`retract`](Self::retract) has succeeded, an event that names the batch is refused
 ///   before its id is looked at.
 pub trait EventStore: Send + Sync {
-    /// What [`read`](Self::read) returns.
+    /// The type that [`read`](Self::read) returns.
     type Reader: EventReader;
 
     /// Appends the events of `batch` in order. An empty batch succeeds and adds nothing. Dropping the future
@@ -72,7 +72,7 @@ pub trait EventStore: Send + Sync {
         self.scan(Scan::after(after, detail))
     }
 
-    /// Where the durable history ends now, and a way to wait for more.
+    /// Returns the end of the durable history, and a way to wait for more.
     fn tail(&self) -> Tail;
 }
 
@@ -101,7 +101,7 @@ pub trait EventReader: Send {
     fn next_batch(&mut self) -> Result<Option<RecordedBatch>, ReadError>;
 }
 
-/// What to do with a batch of which some events are refused.
+/// The way to treat a batch of which some events are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnRefused {
     /// Refuse the whole batch.
@@ -114,7 +114,7 @@ pub enum OnRefused {
 }
 
 impl OnRefused {
-    /// Whether a batch with these rows is refused as a whole.
+    /// True if a batch with these rows is refused as a whole.
     pub fn refuses(self, rows: &RefusedRows) -> bool {
         match self {
             Self::RefuseBatch => !rows.is_empty(),
@@ -134,18 +134,18 @@ pub struct RefusedRows {
 }
 
 impl RefusedRows {
-    /// Whether there is none.
+    /// True if no row is refused.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many there are.
+    /// Number of refused rows.
     pub fn len(&self) -> usize {
         self.conflicts.len() + self.retracted.len()
     }
 }
 
-/// What a successful append did; `stored + duplicates + refused.len()` is the size of the batch.
+/// The outcome of a successful append; `stored + duplicates + refused.len()` is the size of the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Events that are new.
@@ -158,7 +158,7 @@ pub struct Appended {
     pub position: Position,
 }
 
-/// How much of each event to read.
+/// The part of each event to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Only what a fold needs: no names.
@@ -171,7 +171,7 @@ pub enum Detail {
 /// of no member: they stand apart.
 #[derive(Clone, Debug, Default)]
 pub struct RecordedBatch {
-    /// What a fold sees, one a event.
+    /// The part of each event that a fold sees, one per event.
     pub facts: Vec<Fact>,
     /// The events as they were appended.
     pub events: EventRows,

@@ -1,4 +1,4 @@
-//! Which part of a history a reader goes over.
+//! The part of a history that a reader goes over.
 
 use lastseen_event::{
     EventType, Fact, MemberOrdinal, PersonOrdinal, Position, Retraction, TenantOrdinal, UtcInstant,
@@ -13,9 +13,9 @@ pub struct Scan {
     pub after: Position,
     /// Only events up to this position, inclusive. `None`: as far as the tail is, whenever it is asked.
     pub until: Option<Position>,
-    /// How much of each event.
+    /// The part of each event to read.
     pub detail: Detail,
-    /// Which events.
+    /// The events to read.
     pub filter: Filter,
 }
 
@@ -48,7 +48,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether the event meets every condition.
+    /// True if the event meets every condition.
     pub fn keeps(&self, fact: &Fact) -> bool {
         self.tenant.is_none_or(|tenant| fact.member.tenant == tenant)
             && self.member.is_none_or(|member| fact.member.member == member)
@@ -58,7 +58,7 @@ impl Filter {
             && within(fact.recorded_at, self.recorded_since, self.recorded_until)
     }
 
-    /// Whether the retraction meets every condition; it is about no member.
+    /// True if the retraction meets every condition. It is about no member.
     pub fn keeps_retraction(&self, retraction: &Retraction) -> bool {
         self.tenant.is_none()
             && self.member.is_none()
@@ -68,18 +68,21 @@ impl Filter {
             && within(retraction.recorded_at, self.recorded_since, self.recorded_until)
     }
 
-    /// Whether an event that occurred between these instants, both inclusive, may meet the conditions on that.
+    /// True if an event that occurred within `span`, both ends inclusive, may meet the conditions on
+    /// `occurred_at`.
     pub fn may_occur(&self, span: Span) -> bool {
         overlaps(span, self.occurred_since, self.occurred_until)
     }
 
-    /// Whether an event that was recorded between these instants, both inclusive, may meet the conditions on that.
+    /// True if an event that was recorded within `span`, both ends inclusive, may meet the conditions on
+    /// `recorded_at`.
     pub fn may_be_recorded(&self, span: Span) -> bool {
         overlaps(span, self.recorded_since, self.recorded_until)
     }
 
-    /// What is left to be asked of events of which each occurred and was recorded between these instants, both inclusive, where
-    /// that is known: the same without the bounds that all of them meet.
+    /// Returns the conditions that are still open for events that all occurred within `occurred` and were
+    /// recorded within `recorded`, both ends inclusive: the same conditions without the bounds that all of
+    /// these events meet. `None`: the span is not known.
     #[must_use]
     pub fn undecided(mut self, occurred: Option<Span>, recorded: Option<Span>) -> Self {
         if occurred.is_some_and(|span| lies_within(span, self.occurred_since, self.occurred_until)) {
@@ -112,7 +115,7 @@ fn lies_within((least, greatest): Span, since: Option<UtcInstant>, until: Option
 pub struct EventTypes(u16);
 
 impl EventTypes {
-    /// Whether the type is in the set.
+    /// True if the type is in the set.
     pub fn contains(self, event_type: EventType) -> bool {
         self.0 & 1 << event_type.code() != 0
     }

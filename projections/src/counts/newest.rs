@@ -93,7 +93,7 @@ impl TenantsByNewest {
         }
     }
 
-    /// Whether the bucket is the latest and has begun a short time ago.
+    /// True if the bucket is the latest and began a short time ago.
     fn is_growing(&self, start: UtcInstant) -> bool {
         let length_us = self.greatest.as_micros().saturating_sub(start.as_micros());
         start == self.latest && length_us < self.span_us.saturating_mul(2)

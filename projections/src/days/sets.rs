@@ -113,7 +113,7 @@ impl DaySets {
         self.before = Some(before).filter(|before| before.day == *self.days.end());
     }
 
-    /// Whether the days before are known.
+    /// True if [`set_before`](Self::set_before) gave these sets the days before the last one.
     pub fn has_before(&self) -> bool {
         self.before.is_some()
     }

@@ -20,8 +20,9 @@ const PERSON: &str = "person";
 const FEW: u32 = 100_000;
 const MANY: u32 = 10_000_000;
 
-/// What a hundred times as many members may cost: two levels of a tree whose nodes divide by sixteen, seven steps of a
-/// search among a hundred times as many pages. A pass over members would cost a hundred times as much.
+/// The most that a step among a hundred times as many members may cost, in percent: two levels of a tree
+/// whose nodes divide by sixteen, seven steps of a search among a hundred times as many pages. A pass over
+/// members would cost a hundred times as much.
 const PERCENT_MAX: u64 = 150;
 
 const MEMBERSHIPS: u32 = 20_000;

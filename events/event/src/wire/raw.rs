@@ -43,7 +43,7 @@ pub(super) enum Scalar<'a> {
 }
 
 impl Scalar<'_> {
-    /// What to call the value in a message.
+    /// Returns the name of the value's kind, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -54,7 +54,7 @@ impl Scalar<'_> {
     }
 }
 
-/// What to call a JSON value that is not an object or an array.
+/// Returns the name of the kind of a JSON value that is not an object or an array.
 pub(super) fn kind_of(value: &RawValue) -> Unexpected<'static> {
     match value.get().as_bytes().first() {
         Some(b'"') => Unexpected::Other("a string"),

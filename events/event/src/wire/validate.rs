@@ -33,7 +33,7 @@ impl Validator {
         Self { latest, count: 0, faults, decoded }
     }
 
-    /// How many events were added, good and bad.
+    /// Number of events that were added, good and bad.
     pub(super) fn count(&self) -> usize {
         self.count
     }

@@ -1,4 +1,4 @@
-//! How fast the log is, beside what the disk does without it: durable appends in batches and one by one, and
+//! The speed of the log beside that of the bare disk: durable appends in batches and one by one, and
 //! recovery. Every figure is printed with its ratio from the same run; nothing is asserted.
 //!
 //! `cargo bench -p lastseen-log --bench log [-- --seconds N | --sealed EVENTS]`, in the folder of `CARGO_TARGET_TMPDIR`.
@@ -54,10 +54,10 @@ fn open(path: &Path, options: LogOptions) -> Log {
 /// Makes events of random members, ids and times; the same seed makes the same events.
 struct Generator(u64, i64);
 
-/// Where the time of a generator begins, in microseconds since 1970.
+/// The time at which a generator begins, in microseconds since 1970.
 const START_US: i64 = 1_790_000_000_000_000;
 
-/// How far it goes on with each event: four publishers send about as fast as that.
+/// Microseconds from one event of a generator to the next: four publishers send about as fast as that.
 const EVENT_EVERY_US: i64 = 2;
 
 impl Generator {
@@ -169,8 +169,8 @@ fn batches(runtime: &Runtime, size: usize, length: Duration) {
     );
 }
 
-/// What sealing beside them costs appends: in turns with and without it, batches of 1,000, so many events at a time that
-/// there is always something to seal.
+/// Measures the cost of sealing for the appends beside it: in turns with and without it, batches of 1,000, so
+/// many events at a time that there is always something to seal.
 fn sealing(runtime: &Runtime) {
     const TURNS: u32 = 2;
     const EVENTS: usize = 6_000_000;

@@ -26,7 +26,7 @@ struct State {
     medium: Medium,
     plan: Plan,
     locked: bool,
-    /// What all files together may hold, in bytes.
+    /// The space for all files together, in bytes.
     capacity: Option<u64>,
 }
 
@@ -55,7 +55,7 @@ impl FaultDisk {
         self.lock_state().plan.operations()
     }
 
-    /// How often the log has synced there.
+    /// Number of times the log has synced there.
     pub fn syncs(&self, site: SyncSite) -> u64 {
         self.lock_state().plan.syncs(site)
     }
@@ -78,7 +78,7 @@ impl FaultDisk {
         self.lock_state().plan.fail(operation, nth, times, (fault, written));
     }
 
-    /// How many operations failed as ordered.
+    /// Number of operations that failed as ordered.
     pub fn failures(&self) -> u64 {
         self.lock_state().plan.failed()
     }

@@ -19,7 +19,7 @@ impl OsDisk {
     /// The directory `root`, made with all above it if it is not there.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn new(root: &Path) -> io::Result<Self> {
         // One that is there but empty may be the work of an earlier start that ended before the sync.
         let mut unsettled: Vec<&Path> = root

@@ -11,7 +11,7 @@ use super::shards::{SHARDS, Seed, Shards};
 use super::text::TextRef;
 use super::{Blocks, MemberEntry, Members, Person};
 
-/// How much there was at a moment.
+/// The sizes of the dictionary at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) tenants: u32,
@@ -23,7 +23,7 @@ pub(crate) struct Counts {
     pub(crate) text: u64,
 }
 
-/// What the dictionary held at a moment, as long as it is the same dictionary.
+/// The extent of the dictionary at a moment. It holds as long as it is the same dictionary.
 #[derive(Debug)]
 pub(crate) struct Mark {
     pub(crate) seed: Seed,
@@ -49,7 +49,8 @@ impl Section {
     const ALL: [Self; 6] =
         [Self::Tenants, Self::Text, Self::Persons, Self::Entries, Self::Names, Self::Further];
 
-    /// How many of its things are copied under one hold of the dictionary: some 100 microseconds.
+    /// Number of things of the section that are copied under one hold of the dictionary: some 100
+    /// microseconds.
     fn step(self) -> usize {
         match self {
             Self::Tenants => 4_096,
@@ -69,7 +70,7 @@ pub(crate) struct Taking {
 }
 
 impl Members {
-    /// What there is now.
+    /// Returns the present extent of the dictionary.
     pub(crate) fn mark(&self) -> Mark {
         Mark {
             seed: self.seed,
@@ -175,7 +176,7 @@ impl Taking {
 }
 
 impl Counts {
-    /// How many things a section has.
+    /// Number of things that a section has.
     fn things(&self, section: Section) -> usize {
         match section {
             Section::Tenants => self.tenants as usize,
@@ -278,7 +279,7 @@ fn restore(table: &mut Shards, bytes: &[u8], end: u32) -> Option<()> {
     (bytes.is_empty() || greatest < end).then_some(())
 }
 
-/// What stands there as two numbers each; `None` if something is left over.
+/// Reads the bytes as pairs of numbers. `None`: bytes are left over.
 fn pairs(bytes: &[u8]) -> Option<impl ExactSizeIterator<Item = (u32, u32)>> {
     let (pairs, []) = bytes.as_chunks::<8>() else { return None };
     Some(pairs.iter().map(|[a, b, c, d, e, f, g, h]| {

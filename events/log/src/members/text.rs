@@ -1,6 +1,6 @@
 //! Names back to back in one buffer: four bytes a reference, one byte of length, no allocation per name.
 
-/// Where a name stands, in units of [`ALIGN`] bytes.
+/// The place of a name, in units of [`ALIGN`] bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TextRef(u32);
 
@@ -64,7 +64,7 @@ impl TextArena {
         std::str::from_utf8(self.bytes(at)).expect("names are added as UTF-8")
     }
 
-    /// Whether this name was added.
+    /// True if this name was added at this place.
     pub(super) fn is(&self, at: TextRef, name: &str) -> bool {
         self.bytes(at) == name.as_bytes()
     }

@@ -22,7 +22,7 @@ const BATCH_ROWS: usize = 4_096;
 /// Rows whose members are looked up under one hold of the dictionary's lock: the writer may wait for it.
 const LOCKED_ROWS: usize = 1_024;
 
-/// What the conditions of a filter are on.
+/// Returns the columns that the conditions of a filter are on.
 fn columns_of(filter: &Filter) -> Vec<Column> {
     let bounded = |since: Option<UtcInstant>, until: Option<UtcInstant>| since.is_some() || until.is_some();
     let mut columns = Vec::new();
@@ -50,7 +50,7 @@ pub(super) struct OpenSegment {
 struct Reading {
     group: usize,
     batches: ParquetRecordBatchReader,
-    /// Which rows they are, counted from the group's first, in order.
+    /// The ranges of rows still to read, counted from the group's first row. The next range is at the end.
     rows: Vec<Range<usize>>,
     first: Position,
     last: Position,
@@ -221,7 +221,7 @@ impl OpenSegment {
 }
 
 impl Reading {
-    /// Which row of the group comes next.
+    /// Returns the next row of the group.
     fn next_row(&mut self) -> Option<usize> {
         let range = self.rows.last_mut()?;
         let row = range.next();

@@ -19,7 +19,7 @@ pub(super) struct OpenFile {
     file: Box<dyn DiskFile>,
     number: u64,
     path: String,
-    /// Where the next frame begins.
+    /// Offset of the next frame.
     offset: u64,
     /// The position it begins with.
     position: Position,

@@ -16,16 +16,16 @@ use crate::wal::payload::Payload;
 use crate::wal::walk::{header_behind, may_follow_end, used_len};
 use crate::writer::next;
 
-/// What a power cut left of a frame that nobody was told was stored.
+/// The torn part of a frame that a power cut left. Nobody was told that the frame was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
     /// The file, relative to the store's directory.
     pub file: String,
-    /// Where the torn bytes begin.
+    /// Offset of the torn bytes in the file.
     pub offset: u64,
-    /// How many there are.
+    /// Number of torn bytes.
     pub bytes: u64,
-    /// Where they are kept, relative to the store's directory.
+    /// The file that keeps them, relative to the store's directory.
     pub kept_as: String,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for TornTail {
     }
 }
 
-/// What the files so far add up to.
+/// The state after the files read so far.
 pub(super) struct Scanner {
     pub(super) members: Members,
     pub(super) batches: Batches,
@@ -58,13 +58,13 @@ pub(super) struct Scanner {
     pub(super) last_recorded_at: UtcInstant,
 }
 
-/// Where the valid frames of a file end, and how.
+/// The end of the valid frames of a file.
 pub(super) struct FileScan {
     /// The last frame with events; empty if there is none.
     pub(super) last_frame: Range<usize>,
     /// Behind the last valid frame, the end frame included.
     end: usize,
-    /// Whether that was an end frame.
+    /// True if the last valid frame is an end frame.
     ended: bool,
 }
 
@@ -166,12 +166,12 @@ impl Scanner {
 }
 
 impl FileScan {
-    /// Where the next frame would have gone.
+    /// Returns the offset at which the next frame would have gone.
     pub(super) fn end_of_events(&self) -> u64 {
         (if self.ended { self.end - FRAME_HEADER_LEN } else { self.end }) as u64
     }
 
-    /// Whether the file ends with its end frame to the byte.
+    /// True if the file ends with its end frame, to the byte.
     pub(super) fn is_cut(&self, bytes: &[u8]) -> bool {
         self.ended && self.end == bytes.len()
     }

@@ -75,7 +75,7 @@ impl SegmentFile {
         self.metadata.metadata().row_group(group)
     }
 
-    /// What the statistics say of a row group.
+    /// Returns the bounds of a row group, from the statistics.
     pub(crate) fn bounds(&self, group: usize) -> GroupBounds {
         let bounds = |column: Column| match self.group(group).column(column.index()).statistics()? {
             Statistics::Int64(found) => Some(*found.min_opt()?..=*found.max_opt()?),
@@ -93,12 +93,12 @@ impl SegmentFile {
         }
     }
 
-    /// What the statistics say of every row group.
+    /// Returns the bounds of every row group, from the statistics.
     pub(crate) fn group_bounds(&self) -> Vec<GroupBounds> {
         (0..self.row_groups()).map(|group| self.bounds(group)).collect()
     }
 
-    /// Whether no row of a row group has a value in this column.
+    /// True if no row of a row group has a value in this column.
     fn is_null(&self, group: usize, column: Column) -> bool {
         let nulls =
             self.group(group).column(column.index()).statistics().and_then(Statistics::null_count_opt);
@@ -147,7 +147,7 @@ impl SegmentFile {
             .ok_or_else(|| damaged(&self.path, start, "a bloom filter on id", "none"))
     }
 
-    /// What the decoder says of pieces whose checksums are right.
+    /// Returns the error for pieces whose checksums are right but that the decoder refuses.
     pub(crate) fn undecodable(&self, group: usize, error: &dyn std::fmt::Display) -> ReadError {
         undecodable(&self.path, self.group(group).column(0).byte_range().0, error)
     }
@@ -204,7 +204,7 @@ pub(crate) fn piece_at(
 /// Reads every piece of a file and checks it; calls `damage` for each that is not as it should be.
 ///
 /// # Errors
-/// What the disk says.
+/// The disk's error.
 pub(crate) fn check_pieces(
     file: &dyn DiskFile,
     (path, pieces): (&str, &[Piece]),
@@ -238,7 +238,7 @@ struct Chunks {
 }
 
 impl Chunks {
-    /// What stands from `start` on in its piece.
+    /// Returns the bytes from `start` to the end of its piece.
     fn from(&self, start: u64) -> ParquetResult<Bytes> {
         let (at, piece) = self.pieces.range(..=start).next_back().ok_or_else(missing)?;
         let skipped = usize::try_from(start - at).map_err(|_| missing())?;

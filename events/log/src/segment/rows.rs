@@ -104,7 +104,8 @@ impl<'a> Rows<'a> {
         confirmed.is_valid(row).then(|| confirmed.value(row))
     }
 
-    /// Whether a row meets the filter.
+    /// True if the row meets the filter. `None`: a column was not read, or holds a value that the log does
+    /// not write.
     pub(crate) fn keeps(&self, row: usize, filter: &Filter, members: &Members) -> Option<bool> {
         if let Some(types) = filter.types
             && !types.contains(self.event_type(row)?)
@@ -147,7 +148,7 @@ impl<'a> Rows<'a> {
         names.map(|name| batches.find(name?)).collect()
     }
 
-    /// What a fold sees of a row that is about a member, given the numbers of the batches.
+    /// Returns the fact of a row that is about a member, given the numbers of the batches.
     pub(crate) fn fact(
         &self,
         row: usize,
@@ -186,7 +187,7 @@ impl<'a> Rows<'a> {
         (self.event_type(row)? == EventType::BackfillRetracted).then_some(retraction)
     }
 
-    /// Whether a row is about no member.
+    /// True if the row is about no member.
     pub(crate) fn is_of_nobody(&self, row: usize) -> bool {
         self.member(row) == Some(NOBODY)
     }
@@ -247,7 +248,7 @@ impl<'a> Names<'a> {
 pub(crate) struct Checked(Vec<ArrayRef>);
 
 impl Checked {
-    /// Whether every name of a dictionary follows the rule.
+    /// True if every name of a dictionary follows the rule.
     fn follows(&mut self, names: &ArrayRef, rule: impl Fn(&str) -> bool) -> bool {
         if self.0.iter().any(|checked| Arc::ptr_eq(checked, names)) {
             return true;

@@ -42,7 +42,7 @@ impl Column {
         Self::Batch,
     ];
 
-    /// What a fold needs: no names but that of the batch, which few events have.
+    /// The columns that a fold needs: no names but that of the batch, which few events have.
     pub(crate) const FACT: &[Self] = &[
         Self::Id,
         Self::Type,
@@ -53,7 +53,7 @@ impl Column {
         Self::Batch,
     ];
 
-    /// What an event consists of: its position follows from its place.
+    /// The columns of an event. Its position follows from its place.
     pub(crate) const EVENT: &[Self] = Self::ALL.split_at(1).1;
 
     pub(crate) fn index(self) -> usize {
@@ -114,7 +114,8 @@ pub(crate) fn projection(descriptor: &SchemaDescriptor, columns: &[Column]) -> P
 /// Rows of a row group: what is read, decoded and pruned as one.
 pub(crate) const ROW_GROUP_ROWS: usize = 256 * 1024;
 
-/// How a segment of this many rows is written. Every column stands in one piece per row group, dictionaries are not given up for their size.
+/// Returns the settings for writing a segment of this many rows. Every column stands in one piece per row
+/// group, dictionaries are not given up for their size.
 pub(crate) fn properties(rows: u64) -> WriterProperties {
     /// Larger than any dictionary of a row group, so that no column falls back to plain strings.
     const DICTIONARY_BYTES_MAX: usize = ROW_GROUP_ROWS * 160;

@@ -52,7 +52,7 @@ impl Check {
         Ok(Vec::new())
     }
 
-    /// Whether there are more segments than were checked.
+    /// True if there are more segments than were checked.
     pub(super) fn manifest_changed(&self, disk: &dyn Disk) -> Result<bool, VerifyError> {
         match Manifest::read(disk) {
             Ok(manifest) => Ok(manifest.is_some_and(|manifest| manifest.segments.len() > self.sealed)),

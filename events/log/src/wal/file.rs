@@ -14,7 +14,7 @@ use crate::disk::{Disk, DiskFile, StepError, SyncSite, create_anew, is_no_space}
 pub(crate) struct WalFile {
     file: Box<dyn DiskFile>,
     header: FileHeader,
-    /// Where the next frame goes.
+    /// Offset of the next frame.
     end: u64,
     /// Up to here the file was written before, so that syncing a small frame has no allocation to make durable.
     written_until: u64,
@@ -79,8 +79,8 @@ impl WalFile {
         self.header.first_position
     }
 
-    /// Whether a frame of this length fits, the end frame behind it, and a rest: so that a file as long as its end
-    /// frame says was cut, which is done after that frame is durable.
+    /// True if a frame of this length fits, the end frame behind it, and at least one byte more. So a file
+    /// that is as long as its end frame says was cut, and the cut is done only after that frame is durable.
     pub(crate) fn fits(&self, frame_len: usize) -> bool {
         self.header.capacity > self.end + (frame_len + FRAME_HEADER_LEN) as u64
     }
@@ -109,7 +109,7 @@ impl WalFile {
     /// same place.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The disk's error.
     pub(crate) fn write(&mut self, frame: &[u8]) -> io::Result<()> {
         self.file.write_all_at(frame, self.end)?;
         self.written_until = self.written_until.max(self.end + frame.len() as u64);
@@ -119,7 +119,7 @@ impl WalFile {
     /// Makes the frame that was just written durable.
     ///
     /// # Errors
-    /// What the disk says. The frame may or may not be durable; the file must not be written again.
+    /// The disk's error. The frame may or may not be durable; the file must not be written again.
     pub(crate) fn sync(&mut self, frame_len: usize) -> io::Result<()> {
         self.file.sync_data(SyncSite::Frame)?;
         self.end += frame_len as u64;
@@ -130,7 +130,7 @@ impl WalFile {
     /// same place.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The disk's error.
     pub(crate) fn write_end(&mut self, next_position: Position, recorded_at: UtcInstant) -> io::Result<()> {
         self.file.write_all_at(&end_frame(self.header.log_id, next_position, recorded_at), self.end)
     }
@@ -139,7 +139,7 @@ impl WalFile {
     /// file shorter than its capacity always has its end frame.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The disk's error.
     pub(crate) fn cut(self) -> io::Result<()> {
         self.file.sync_data(SyncSite::EndFrame)?;
         self.file.set_len(self.end + FRAME_HEADER_LEN as u64)?;
@@ -149,14 +149,14 @@ impl WalFile {
     /// Ends the file: [`WalFile::write_end`], [`WalFile::cut`].
     ///
     /// # Errors
-    /// What the disk says.
+    /// The disk's error.
     pub(crate) fn finish(mut self, next_position: Position, recorded_at: UtcInstant) -> io::Result<()> {
         self.write_end(next_position, recorded_at)?;
         self.cut()
     }
 }
 
-/// What is written ahead of small frames.
+/// The zeros that are written ahead of small frames.
 static ZEROS: [u8; 1024 * 1024] = [0; 1024 * 1024];
 
 #[expect(clippy::cast_possible_truncation, reason = "at most the length of ZEROS")]

@@ -55,7 +55,7 @@ impl LogId {
     }
 }
 
-/// What a file says of itself.
+/// The header of a WAL file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileHeader {
     /// Its place among the files, from 1.
@@ -118,7 +118,7 @@ fn checksum(version: u32, checked: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&version.to_le_bytes()), checked)
 }
 
-/// What a frame holds.
+/// The content of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameKind {
     /// Events of one group.

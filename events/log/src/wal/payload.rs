@@ -1,4 +1,4 @@
-//! What stands in a frame: the events of a group by member ordinal, and the members that appear in it for the
+//! The content of a frame: the events of a group by member ordinal, and the members that appear in it for the
 //! first time by name. FORMAT.md "Payload".
 
 use lastseen_event::limits::NAME_BYTES_MAX;
@@ -56,7 +56,7 @@ impl<'a> StoredEvent<'a> {
         }
     }
 
-    /// That a batch is taken back.
+    /// Returns the record of a retraction.
     pub(crate) fn retraction(batch: BatchName<'a>, occurred_at: UtcInstant) -> Self {
         let (id, event_type) = (EventId::of_retraction(batch), EventType::BackfillRetracted);
         let names = ["", "", "", "", batch.as_str()];
@@ -74,7 +74,8 @@ impl<'a> StoredEvent<'a> {
         }
     }
 
-    /// Whether it is about a member, as all are but retractions, which name a batch instead. `None`: neither holds.
+    /// True for an event about a member, false for a retraction, which names a batch instead. `None`: it is
+    /// neither.
     pub(crate) fn is_of_member(&self) -> Option<bool> {
         match (self.event_type, self.member, self.batch) {
             (EventType::BackfillRetracted, NOBODY, Some(_)) => Some(false),

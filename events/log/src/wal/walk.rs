@@ -7,12 +7,12 @@ use lastseen_event::{Position, UtcInstant};
 use super::frame::{FILE_HEADER_LEN, FRAME_ALIGN, FileHeader, FrameHeader, FrameKind, LogId};
 use crate::disk::{DiskFile, read_all};
 
-/// What the valid frames from the start of a file on add up to.
+/// The sum of the valid frames from the start of a file on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frames {
     /// Behind the last of them.
     pub(crate) end: usize,
-    /// Whether that is an end frame.
+    /// True if the last of them is an end frame.
     pub(crate) ended: bool,
     /// The position that the first of them says.
     pub(crate) first_position: Option<Position>,
@@ -43,7 +43,7 @@ impl Frames {
     }
 }
 
-/// How many bytes there are up to the last that is not zero.
+/// Number of bytes up to the last that is not zero.
 pub(crate) fn used_len(bytes: &[u8]) -> usize {
     const ZEROS: [u8; 4096] = [0; 4096];
     // Whole pieces are compared at once: what was reserved and never written is most of a file.
@@ -53,23 +53,25 @@ pub(crate) fn used_len(bytes: &[u8]) -> usize {
     rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-/// Where behind the first byte of `rest` the next valid frame begins.
+/// Returns the offset in `rest` of the next valid frame, behind the first byte.
 pub(crate) fn frame_behind(rest: &[u8], log_id: LogId) -> Option<usize> {
     (FRAME_ALIGN..used_len(rest))
         .step_by(FRAME_ALIGN)
         .find(|at| FrameHeader::decode_frame(rest.get(*at..).unwrap_or_default(), log_id).is_some())
 }
 
-/// Where behind the first byte of `rest` the header of a frame stands, whatever became of the frame. A frame is written
-/// only once the one before it is durable, so nothing that a crash leaves has one.
+/// Returns the offset in `rest` of the next frame header, behind the first byte, even if its frame is not
+/// valid. A frame is written only once the one before it is durable, so nothing that a crash leaves has a
+/// header behind it.
 pub(crate) fn header_behind(rest: &[u8], log_id: LogId) -> Option<usize> {
     (FRAME_ALIGN..used_len(rest))
         .step_by(FRAME_ALIGN)
         .find(|at| FrameHeader::decode(rest.get(*at..).unwrap_or_default(), log_id).is_some())
 }
 
-/// Whether `rest` may stand behind the end frame of a file of this length: nothing, or, where a crash undid the cut,
-/// what stood there before: zeros, or the rest of a frame that was refused or torn.
+/// True if `rest` may stand behind the end frame of a file of this length. It may be empty. If a crash undid
+/// the cut, it may be the bytes that stood there before: zeros, or the rest of a frame that was refused or
+/// torn.
 pub(crate) fn may_follow_end(rest: &[u8], file_len: usize, file: &FileHeader) -> bool {
     rest.is_empty() || file_len as u64 == file.capacity && header_behind(rest, file.log_id).is_none()
 }

@@ -17,9 +17,9 @@ struct Sample {
     name: &'static str,
     files: Files,
     history: History,
-    /// Whether every byte is under a checksum: it was ended.
+    /// True if the log was ended: then every byte is under a checksum.
     ended: bool,
-    /// How many events the last frame has.
+    /// Number of events in the last frame.
     last_frame: usize,
 }
 

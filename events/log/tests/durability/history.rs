@@ -40,7 +40,7 @@ impl Item {
         format!("run {}", self.number)
     }
 
-    /// Whether the event with this number has a batch.
+    /// True if the event with this number has a batch.
     pub(crate) fn has_batch(self) -> bool {
         batch(&[Item::new(self.number)]).batch_name(0).is_some()
     }
@@ -66,18 +66,18 @@ pub(crate) fn batch(items: &[Item]) -> EventBatch {
     batch
 }
 
-/// What the log holds, in order.
+/// The expected content of the log, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     pub(crate) items: Vec<Item>,
-    /// What was read when it was acknowledged.
+    /// The facts read when each append was acknowledged.
     pub(crate) facts: Vec<Fact>,
 }
 
 /// A batch whose outcome nobody was told.
 #[derive(Clone, Debug)]
 pub(crate) struct InDoubt {
-    /// What is new of it.
+    /// The items of the batch that are new.
     pub(crate) items: Vec<Item>,
     pub(crate) recorded_at: UtcInstant,
 }
@@ -87,7 +87,7 @@ impl History {
         self.items.iter().any(|item| item.number == number && !item.is_retraction())
     }
 
-    /// Where the batch of this event was taken back.
+    /// Returns the position at which the batch of this event was taken back.
     pub(crate) fn retracted(&self, number: u64) -> Option<Position> {
         let at = self.items.iter().position(|item| *item == Item::retraction(number))?;
         Some(Position::new(at as u64 + 1))
@@ -99,7 +99,7 @@ impl History {
         items.iter().filter(is_alive).copied().collect()
     }
 
-    /// What taking the batch of an event back has to say; then that is in the history.
+    /// Adds the retraction of this event's batch to the history. Returns the answer that the log has to give.
     pub(crate) fn retract(&mut self, item: Item) -> Option<Position> {
         if !(self.contains(item.number) && item.has_batch()) {
             return None;
@@ -213,7 +213,7 @@ fn expected_batches(items: &[Item], events: &EventBatch) -> BatchList {
 /// The check that writes nothing finds something exactly where opening finds damage: in one of `damaged`, or nowhere.
 ///
 /// # Errors
-/// What it found.
+/// The difference, in words.
 pub(crate) fn check_verified(disk: &FaultDisk, damaged: Option<&BTreeSet<&str>>) -> Result<(), String> {
     if disk.files().is_empty() {
         return Ok(());

@@ -82,7 +82,7 @@ impl Life {
         }
     }
 
-    /// What a power cut now leaves is the history, and of `refused` nothing.
+    /// Checks that a power cut now leaves the history, and nothing of `refused`.
     pub(crate) fn survives(&self, seed: u64, refused: &[Item]) -> Result<(), String> {
         let disk = self.disk.after_power_cut(seed);
         let log = open(&disk, &self.options, clock(NOW_US)).map_err(|error| error_chain(&error))?;

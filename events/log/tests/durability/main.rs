@@ -1,4 +1,4 @@
-//! What the log promises of its disk, shown on a disk that breaks every promise a disk can break.
+//! The promises of the log, shown on a disk that breaks every promise a disk can break.
 //!
 //! `power_cut` takes the power away at every operation, `syncs` leaves out one sync at a time and sees that
 //! noticed, `corruption` damages every byte, `sealed` does that to segments, `io_faults` fails every

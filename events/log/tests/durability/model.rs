@@ -41,7 +41,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..50)
 }
 
-/// What an append has to say: stored, duplicates, refused.
+/// The expected answer to an append: stored, duplicates, refused.
 #[derive(Debug, Default)]
 struct Expected {
     new: Vec<Item>,
@@ -197,7 +197,7 @@ fn an_id_is_known_until_exactly_the_window_is_behind_it() {
     }
 }
 
-/// Where the window ends, segments take over: at no size of either is an event forgotten.
+/// Segments take over at the end of the window: at no size of either is an event forgotten.
 #[test]
 fn what_is_stored_is_a_duplicate_for_ever() {
     const EVENTS: u64 = 120;

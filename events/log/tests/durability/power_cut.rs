@@ -9,7 +9,7 @@ use lastseen_store::{AppendError, EventStore, OnRefused, error_chain};
 use crate::history::{History, InDoubt, Item, batch, check, check_verified, retract};
 use crate::support::{Chance, clock, is_long, is_visited, multiplier, on_all_cores, open, options, wait};
 
-/// What a workload does, one after the other.
+/// One step of a workload.
 #[derive(Debug)]
 enum Step {
     Append(Vec<Item>),
@@ -177,7 +177,7 @@ impl<'a> Run<'a> {
         self.operations() > self.cut_at
     }
 
-    /// Whether the power is still on.
+    /// Appends the items. Returns true if the power is still on.
     fn append(&mut self, log: &Log, items: &[Item]) -> Result<bool, String> {
         let items = &self.history.alive(items);
         let new = self.history.new_of(items);
@@ -213,7 +213,7 @@ impl<'a> Run<'a> {
 }
 
 impl Run<'_> {
-    /// Whether the power is still on.
+    /// Takes the batch of the event back. Returns true if the power is still on.
     fn retract(&mut self, log: &Log, item: Item) -> Result<bool, String> {
         let before = self.history.clone();
         let expected = self.history.retract(item);

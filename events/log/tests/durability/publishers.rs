@@ -19,7 +19,7 @@ const PUBLISHERS: u32 = 4;
 const BATCHES: u64 = 25;
 const READERS: u64 = 2;
 
-/// What a follower has taken in, and how far.
+/// A thread that follows the log, and the number of facts it has applied.
 struct Follower {
     applied: Arc<AtomicU64>,
     thread: std::thread::JoinHandle<Vec<Fact>>,

@@ -1,4 +1,4 @@
-//! What all of these tests need: chance by seed, a runtime, a log over a disk, many seeds on all cores.
+//! The helpers of all of these tests: chance by seed, a runtime, a log over a disk, many seeds on all cores.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -65,7 +65,7 @@ pub(crate) fn options(wal_file_bytes: u64) -> LogOptions {
     }
 }
 
-/// Whether the long forms of the tests are wanted.
+/// True if the long forms of the tests are wanted.
 #[expect(clippy::disallowed_methods, reason = "how long a test runs is for the caller to say")]
 pub(crate) fn is_long() -> bool {
     std::env::var("LASTSEEN_LONG_TESTS").is_ok_and(|value| value == "1")
@@ -76,7 +76,7 @@ pub(crate) fn multiplier() -> u64 {
     if is_long() { 4 } else { 1 }
 }
 
-/// Whether a point of many is visited: in the long form each of them, else one in `one_in` by chance.
+/// True if this point of many is visited: in the long form each of them, else one in `one_in` by chance.
 pub(crate) fn is_visited(chance: &mut Chance, one_in: u64) -> bool {
     is_long() || chance.one_in(one_in)
 }

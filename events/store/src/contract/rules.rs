@@ -60,7 +60,7 @@ fn assert_history<S: EventStore>(store: &S, expected: &EventBatch) {
     assert_eq!(store.tail().position(), found.facts.last().map_or(Position::START, |last| last.position));
 }
 
-/// What is read is what was appended: every type and field, in order.
+/// Reads return every type and field as it was appended, in order.
 pub async fn events_come_back_as_they_were_appended<S: EventStore>(store: &S) {
     assert_history(store, &EventBatch::default());
     let first = append(store, SOURCE.batch(0..500)).await;

@@ -9,7 +9,7 @@ use super::super::ROOT;
 /// A small deterministic source of chance.
 pub(super) struct Dice {
     state: u64,
-    /// How many of a hundred unsynced changes survive.
+    /// Share of the unsynced changes that survive, in percent.
     kept_percent: u64,
     sector: usize,
 }
@@ -122,7 +122,7 @@ fn overwrite(image: &mut [u8], at: usize, bytes: &[u8]) {
     }
 }
 
-/// What a name stands for.
+/// The thing that a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Node {
     File(usize),

@@ -1,4 +1,4 @@
-//! What is to go wrong, and when.
+//! The faults that are ordered, and the operations they hit.
 
 use std::collections::HashMap;
 use std::io;
@@ -37,7 +37,7 @@ pub enum Operation {
     SyncAll,
 }
 
-/// How an operation fails.
+/// The error of an operation that is made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// `EIO`: the device does not work.
@@ -64,7 +64,7 @@ impl Fault {
     }
 }
 
-/// What becomes of one operation.
+/// The fate of one operation.
 pub(super) enum Step {
     /// It is carried out.
     Go,
