@@ -1,5 +1,5 @@
-//! What commands that send batches share: a thread that makes the next batch while the current one is on its way, and the loop
-//! that deals with them until there are no more or a signal comes.
+//! The common part of commands that send batches: a thread that makes the next batch while the current one is
+//! on its way, and the loop that deals with them until there are no more or a signal comes.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,10 +14,10 @@ use crate::signals::Interrupt;
 
 /// Batches that wait between the two.
 pub(crate) const QUEUE_BATCHES: usize = 1;
-/// How long a signal may go unnoticed while a batch is made.
+/// The time for which a signal may go unnoticed while a batch is made.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What a reader has to say.
+/// A message of a reader.
 pub(crate) enum Message<B> {
     Batch(B),
     /// It cannot go on; everything before was in a batch.
@@ -43,7 +43,7 @@ impl<B> From<SendError<Message<B>>> for Stop {
     }
 }
 
-/// Where a reader puts its batches.
+/// The reader's end of the queue of batches.
 pub(crate) struct Batches<B>(SyncSender<Message<B>>);
 
 impl<B> Batches<B> {
@@ -59,7 +59,7 @@ impl<B> Batches<B> {
 /// Reads on a thread of its own.
 ///
 /// # Errors
-/// What the operating system says of the thread.
+/// The operating system's error about the thread.
 pub(crate) fn start<B: Send + 'static>(
     read: impl FnOnce(Batches<B>) -> Result<(), Stop> + Send + 'static,
 ) -> io::Result<Receiver<Message<B>>> {
@@ -79,14 +79,14 @@ pub(crate) fn start<B: Send + 'static>(
     Ok(messages)
 }
 
-/// How sending ended, failures apart.
+/// The end of sending, failures apart.
 pub(crate) enum Ended {
     AtTheEnd,
     Interrupted,
 }
 
 impl Ended {
-    /// How the command ended, after so much was refused.
+    /// Returns the outcome of the command, after so much was refused.
     pub(crate) fn outcome(self, refused: u64) -> Outcome {
         match self {
             Self::AtTheEnd if refused > 0 => Outcome::Findings,
@@ -100,7 +100,7 @@ impl Ended {
 /// `deal` was interrupted.
 ///
 /// # Errors
-/// That of `deal`.
+/// The error of `deal`.
 pub(crate) fn take_all<T>(
     made: &Receiver<T>,
     interrupt: &Interrupt,

@@ -88,7 +88,8 @@ fn bring_in(args: BackfillArgs) -> anyhow::Result<Outcome> {
     told.map(|()| outcome)
 }
 
-/// What the server says of users of one tenant; none if it does not know the tenant. `None`: a signal came first.
+/// Asks the server for users of one tenant. Empty if it does not know the tenant. `None`: a signal came
+/// first.
 fn look_up<T: DeserializeOwned>(
     uploader: &Uploader,
     tenant_id: &str,
@@ -119,7 +120,7 @@ fn events<T: DeserializeOwned>(answer: impl Read, about: &str) -> impl Iterator<
     })
 }
 
-/// As many as are looked up at once.
+/// Most users that are looked up at once.
 const LOOKUP_USERS_MAX: usize = 1_000;
 
 struct Backfill {
@@ -127,7 +128,7 @@ struct Backfill {
     report: Report,
     interrupt: Interrupt,
     is_dry: bool,
-    /// Whether the first source is a users table.
+    /// True if the first source is a users table.
     has_users: bool,
 }
 
@@ -166,7 +167,7 @@ impl Backfill {
         Ok(Ended::AtTheEnd)
     }
 
-    /// How many users of a batch the server has seen. `None`: a signal came first.
+    /// Number of users of a batch that the server has seen. `None`: a signal came first.
     fn observed(&self, batch: &Batch) -> anyhow::Result<Option<u64>> {
         #[derive(Deserialize)]
         struct User {

@@ -1,4 +1,4 @@
-//! Where the lines come from: files or stdin, plain or gzipped, by what their first bytes say.
+//! The source of lines: files or stdin, plain or gzipped, by what their first bytes say.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
@@ -12,15 +12,15 @@ use flate2::read::MultiGzDecoder;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// What rows and lines are read from.
+/// The source of rows and lines.
 pub(crate) type Input = Box<dyn BufRead + Send>;
 
-/// Whether this name stands for stdin.
+/// True if this name stands for stdin.
 pub(crate) fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
-/// Whether it can be read only once: stdin, a pipe.
+/// True if it can be read only once: stdin, a pipe.
 pub(crate) fn is_stream(file: &Path) -> bool {
     is_stdin(file) || fs::metadata(file).is_ok_and(|metadata| !metadata.is_file())
 }

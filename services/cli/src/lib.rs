@@ -1,4 +1,5 @@
-//! What the `lastseen` binary shares with benchmarks and tests: [`population`], a generator of realistic activity.
+//! The part of the `lastseen` binary that benchmarks and tests share: [`population`], a generator of
+//! realistic activity.
 //!
 //! Everything else of the binary is private to it.
 

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, ErrorKind};
 
 use lastseen_event::limits::EVENT_BYTES_MAX;
 
-/// What a line was.
+/// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Line {
     /// Appended to the body, without the white space around it, with a newline behind it.
@@ -18,7 +18,7 @@ pub(crate) enum Line {
 /// The lines of one file.
 pub(crate) struct Lines<R> {
     input: R,
-    /// How many lines were read, blank ones included.
+    /// Number of lines read, blank ones included.
     pub(crate) number: u64,
 }
 
@@ -30,7 +30,7 @@ impl<R: BufRead> Lines<R> {
     /// Reads the next line; `None` at the end.
     ///
     /// # Errors
-    /// What the input reports; `body` is then as it was before.
+    /// The input's error; `body` is then as it was before.
     pub(crate) fn read_into(&mut self, body: &mut Vec<u8>) -> io::Result<Option<Line>> {
         let start = body.len();
         match self.read_raw(body) {

@@ -30,7 +30,7 @@ use crate::args::{Args, Command};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// How a command ended.
+/// The outcome of a command.
 enum Outcome {
     Done,
     /// The command did its work and has something to report: refused rows, or what is wrong with a log.

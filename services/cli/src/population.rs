@@ -33,25 +33,25 @@ const DAY: Millis = 24 * HOUR;
 /// After everything.
 const NEVER: Millis = Millis::MAX;
 
-/// How long it takes to bring in those who are there from the beginning.
+/// The time it takes to bring in the users who are there from the beginning.
 const MIGRATION: Millis = HOUR;
-/// How far a newcomer's arrival is moved to fall into working hours, at most.
+/// The most by which a newcomer's arrival is moved to fall into working hours.
 const ARRIVAL_MOVED_MAX: Millis = 3 * DAY;
 
-/// What to simulate.
+/// The parameters of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Another seed gives other users with other lives.
     pub seed: u64,
-    /// How many users there are at the end of the past, 1 to [`Plan::USERS_MAX`]. Some are in several tenants.
+    /// Number of users at the end of the past, 1 to [`Plan::USERS_MAX`]. Some are in several tenants.
     pub users: u32,
-    /// How many tenants they are in, 1 to `users`.
+    /// Number of tenants of these users, 1 to `users`.
     pub tenants: u32,
-    /// How many days of 24 hours the past has, at least 1.
+    /// Number of days of 24 hours that the past has, at least 1.
     pub days: u32,
-    /// Where the past ends, inclusive; life goes on after it. Truncated to milliseconds.
+    /// The end of the past, inclusive; life goes on after it. Truncated to milliseconds.
     pub until: UtcInstant,
-    /// How often users come, in thousandths of the usual.
+    /// The frequency of users' visits, in thousandths of the usual.
     pub visits_permille: u32,
 }
 
@@ -64,7 +64,7 @@ pub enum InvalidPlan {
     /// No tenants, or more than users.
     #[error("expected 1 to {users} tenants, as many as users at most")]
     Tenants {
-        /// How many users there are.
+        /// Number of users.
         users: u32,
     },
     /// The past is empty, or begins before any event may have occurred.
@@ -94,7 +94,8 @@ impl Plan {
     }
 }
 
-/// Who there is. Users have numbers in the order in which they arrive; after the past more of them arrive, without an end.
+/// The users and their tenants. Users have numbers in the order in which they arrive; after the past more of
+/// them arrive, without an end.
 #[derive(Debug)]
 pub struct Population {
     plan: Plan,

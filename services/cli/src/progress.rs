@@ -11,7 +11,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 const PLAIN_EVERY_ENDLESS: Duration = Duration::from_mins(1);
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
 
-/// How far a command is.
+/// The progress of a command, told to its user.
 pub(crate) struct Progress {
     /// Only on a terminal.
     bar: Option<ProgressBar>,
@@ -122,7 +122,7 @@ impl Progress {
     }
 }
 
-/// How long the rest takes if it goes on as before; `done` must not be 0.
+/// Returns the time that the rest takes if it goes on as before; `done` must not be 0.
 pub(crate) fn time_left(elapsed: Duration, done: u64, total: u64) -> Duration {
     let left_s = u128::from(elapsed.as_secs()) * u128::from(total.saturating_sub(done)) / u128::from(done);
     Duration::from_secs(u64::try_from(left_s).unwrap_or(u64::MAX))

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a shell reports for a command that ^C stopped.
+/// The exit code that a shell reports for a command that ^C stopped.
 pub(crate) const EXIT_CODE: u8 = 130;
 /// The same where whoever read its output has gone.
 pub(crate) const BROKEN_PIPE_EXIT_CODE: i32 = 141;
 
-/// How long a signal may go unnoticed during a sleep.
+/// The time for which a signal may go unnoticed during a sleep.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Both signals; from its creation on, neither ends the process by itself.
@@ -62,11 +62,11 @@ impl Interrupt {
         Ok(interrupted)
     }
 
-    /// Whether a signal has come.
+    /// True if a signal has come.
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
-    /// Sleeps; whether a signal cut it short.
+    /// Sleeps. Returns true if a signal cut the sleep short.
     pub(crate) fn sleep(&self, span: Duration) -> bool {
         let until = Instant::now() + span;
         loop {

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Outcome> {
     Ok(ended?.outcome(simulation.report.tally().refused))
 }
 
-/// What the arguments ask for; without `--until`, up to now.
+/// Returns the plan that the arguments ask for; without `--until`, up to now.
 fn plan(args: &SimulateArgs, now: UtcInstant) -> Plan {
     if args.until.is_some_and(|until| until > now) {
         args::refuse("simulate", "--until must not be ahead of now");

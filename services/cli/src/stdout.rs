@@ -1,4 +1,4 @@
-//! Where results go.
+//! The output of results.
 
 use std::fmt;
 use std::io::{self, Write as _};

@@ -1,4 +1,4 @@
-//! What became of the events so far, as the last line of a command that sends them tells it.
+//! The counts of the events so far, for the last line of a command that sends them.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +23,7 @@ impl Tally {
         self.refused += answer.refused_events().count() as u64;
     }
 
-    /// What a finished command says: the numbers, how long it took, and the rate.
+    /// Returns the last line of a finished command: the numbers, how long it took, and the rate.
     pub(crate) fn result(self, elapsed: Duration) -> String {
         let (seconds, rate) = (elapsed.as_secs_f64(), HumanCount(self.rate(elapsed)));
         format!("{self} in {seconds:.1} s ({rate} events/s)")

@@ -43,7 +43,7 @@ pub(crate) struct Refused {
     pub(crate) fault: Fault,
 }
 
-/// What is wrong with an event; shown as `code field: detail`.
+/// A fault of an event; shown as `code field: detail`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Fault {
     pub(crate) field: Option<String>,
@@ -68,14 +68,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// How sending ended, failures apart.
+/// The outcome of sending, failures apart.
 pub(crate) enum Sent {
     Answered(Answer),
     /// A signal came while the batch was not stored.
     Interrupted,
 }
 
-/// What asking led to, failures apart.
+/// The outcome of asking, failures apart.
 pub(crate) enum Found<T> {
     Answer(T),
     /// The server does not know what was asked about.
@@ -84,7 +84,7 @@ pub(crate) enum Found<T> {
     Interrupted,
 }
 
-/// What became of a deletion, failures apart.
+/// The outcome of a deletion, failures apart.
 pub(crate) enum Deleted {
     /// It is recorded.
     Recorded,
@@ -106,7 +106,7 @@ pub(crate) struct Uploader {
     interrupt: Interrupt,
 }
 
-/// What one attempt led to, failures apart.
+/// The outcome of one attempt, failures apart.
 enum Attempt<T> {
     Answered(T),
     /// Not now: why, and how long the server asks to wait.
@@ -146,7 +146,7 @@ impl Uploader {
     /// Asks until there is an answer; its body, as long as it may be. `None`: a signal came first.
     ///
     /// # Errors
-    /// Where there is no answer for too long, or it is not 200.
+    /// If there is no answer for too long, or it is not 200.
     pub(crate) fn get(
         &self,
         path: &str,
@@ -174,7 +174,7 @@ impl Uploader {
     /// Asks with a body of JSON until there is an answer; `Unknown` for what the server does not know.
     ///
     /// # Errors
-    /// Where there is no answer for too long, or it is neither 200 nor 404.
+    /// If there is no answer for too long, or it is neither 200 nor 404.
     pub(crate) fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -193,7 +193,7 @@ impl Uploader {
     /// Asks for JSON until there is an answer.
     ///
     /// # Errors
-    /// Where there is no answer for too long, or it is neither 200 nor 404.
+    /// If there is no answer for too long, or it is neither 200 nor 404.
     pub(crate) fn ask<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -208,7 +208,7 @@ impl Uploader {
     /// Deletes something that may be deleted again, until there is an answer.
     ///
     /// # Errors
-    /// Where there is no answer for too long, or it is neither 202, 404 nor that the count has changed.
+    /// If there is no answer for too long, or it is none of these: 202, 404, and that the count has changed.
     pub(crate) fn delete(&self, path: &str, notice: impl FnMut(&str)) -> anyhow::Result<Deleted> {
         let url = format!("{}{path}", self.server);
         let answered = self
@@ -285,7 +285,7 @@ impl Uploader {
     }
 }
 
-/// What an answer in JSON is to who asked.
+/// Reads the outcome of asking out of an answer in JSON.
 fn found<T: DeserializeOwned>(
     url: &str,
     answered: Option<(StatusCode, Vec<u8>)>,
@@ -298,7 +298,7 @@ fn found<T: DeserializeOwned>(
     }
 }
 
-/// What a server of ours says of an error; `None`: something else answered.
+/// The fields of an error that a server of ours answers.
 #[derive(Deserialize)]
 struct Problem {
     code: String,
@@ -309,8 +309,8 @@ fn problem(body: &[u8]) -> Option<Problem> {
     serde_json::from_slice(body).ok()
 }
 
-/// Whether a 404 says that the server does not know what was asked about. Not that there is no such route: then it is no server of
-/// ours, or another version of it.
+/// True if a 404 says that the server does not know what was asked about. False if it says that there is no
+/// such route: then it is no server of ours, or another version of it.
 fn is_unknown(body: &[u8]) -> bool {
     problem(body).is_some_and(|it| it.code.starts_with("unknown_") && it.code != "unknown_route")
 }
@@ -319,7 +319,7 @@ fn decoded<T: DeserializeOwned>(url: &str, text: &[u8]) -> anyhow::Result<T> {
     serde_json::from_slice(text).with_context(|| format!("{url} did not answer as Lastseen does"))
 }
 
-/// Whether another answer may come later.
+/// True if another answer may come later.
 fn is_passing(status: StatusCode) -> bool {
     matches!(
         status,

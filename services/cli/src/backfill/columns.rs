@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What a column is for.
+/// The purpose of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
     Tenant,
@@ -16,7 +16,7 @@ pub(super) enum Column {
     Occurred,
 }
 
-/// How many there are.
+/// Number of columns.
 pub(super) const COLUMNS: usize = 8;
 
 impl Column {
@@ -60,7 +60,7 @@ impl Column {
     }
 }
 
-/// What the columns are called in one table; `None` where it has none for the purpose.
+/// The names of the columns in one table. `None`: the table has no column for the purpose.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names([Option<String>; COLUMNS]);
 
@@ -122,7 +122,7 @@ impl Names {
         Column::ALL.into_iter().zip(&self.0).filter_map(|(column, name)| Some((column, name.as_deref()?)))
     }
 
-    /// Where each column stands in a header.
+    /// Returns the place of each column in a header.
     ///
     /// # Errors
     /// [`BadColumns`].
@@ -156,7 +156,7 @@ impl Fault {
         Self { field: column.default_name(), reason: reason.to_string() }
     }
 
-    /// What is wrong with a second row of a user.
+    /// Returns the fault of a second row of a user.
     pub(super) fn second_row() -> Self {
         Self::of(Column::User, "expected one row for each user, found another one")
     }
@@ -173,7 +173,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What comes next in a table.
+/// The next thing in a table.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// A row: its values are in the record.
@@ -186,7 +186,8 @@ pub(super) enum Next {
 /// The values of one row; kept from row to row for its memory.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    /// Where it stands in its source, from 1: the line it begins on, or its number where there are no lines.
+    /// Its number in its source, from 1: the line it begins on, or the number of the row if there are no
+    /// lines.
     pub(super) line: u64,
     values: [Value; COLUMNS],
 }

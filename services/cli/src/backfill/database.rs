@@ -26,14 +26,14 @@ pub(super) struct Database {
     client: Client,
 }
 
-/// What a table is in a database.
+/// The place of a table in a database.
 #[derive(Clone, Debug)]
 pub(super) enum Relation {
     Table(String),
     Query(String),
 }
 
-/// What messages call it.
+/// The name in messages.
 impl fmt::Display for Relation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -49,7 +49,7 @@ impl Relation {
         table.cloned().map(Self::Table).or_else(|| query.cloned().map(Self::Query))
     }
 
-    /// As it stands behind FROM.
+    /// Returns the text for behind FROM.
     fn from(&self) -> String {
         match self {
             Self::Table(name) => name.clone(),
@@ -66,14 +66,15 @@ impl Database {
     /// Connects and begins the transaction. `password` is that of a URL without one.
     ///
     /// # Errors
-    /// What the database says.
+    /// The database's error.
     pub(super) fn open(url: &str, password: Option<&str>) -> anyhow::Result<Self> {
         /// Rows are printed in one form, whatever the settings of the user and the database, and reading takes the time it takes.
         const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; \
                              SET LOCAL datestyle TO 'ISO'; SET LOCAL timezone TO 'UTC'; \
                              SET LOCAL statement_timeout TO 0; \
                              SET LOCAL idle_in_transaction_session_timeout TO 0";
-        /// Where a policy would hide rows from this user, the database says so. A URL can say otherwise in its options.
+        /// Makes the database report a policy that would hide rows from this user. A URL can say otherwise in
+        /// its options.
         const ALL_ROWS: &str = "SET LOCAL row_security TO off";
         const EXPECTED: &str = "expected a URL such as postgres://user@host/database; \
                                 what is special in a password is written as %40 for @ and %2F for /";
@@ -110,7 +111,7 @@ impl Database {
     /// About how many rows a table has, by the database's own reckoning.
     ///
     /// # Errors
-    /// What the database says.
+    /// The database's error.
     pub(super) fn about_rows(&self, relation: &Relation) -> anyhow::Result<u64> {
         let sql = format!("EXPLAIN (FORMAT JSON) SELECT 1 FROM {}", relation.from());
         let explained = self.runtime.block_on(self.client.simple_query(&sql));
@@ -129,7 +130,7 @@ impl Database {
     /// Looks for the columns that are named.
     ///
     /// # Errors
-    /// Where the database refuses, or the table lacks one.
+    /// If the database refuses, or the table lacks a column.
     pub(super) fn check(&self, relation: &Relation, names: &Names) -> anyhow::Result<()> {
         let cannot_read = || format!("cannot read {relation}");
         let all = self.runtime.block_on(self.client.prepare(&format!("SELECT * FROM {}", relation.from())));
@@ -142,7 +143,7 @@ impl Database {
     /// The rows of a table as CSV with a header: the columns that are named, no others.
     ///
     /// # Errors
-    /// Where the database refuses, as it does where a column is not there.
+    /// If the database refuses, as it does if a column is not there.
     pub(super) fn copy(&self, relation: &Relation, names: &Names) -> anyhow::Result<Input> {
         let cannot_read = || format!("cannot read {relation}");
         let from = relation.from();
@@ -221,7 +222,7 @@ fn is_here(host: &Host) -> bool {
     }
 }
 
-/// What a COPY sends, as it is read.
+/// The bytes that a COPY sends, as they are read.
 struct CopyReader {
     runtime: Arc<Runtime>,
     messages: ReadyChunks<std::pin::Pin<Box<CopyOutStream>>>,

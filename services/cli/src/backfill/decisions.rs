@@ -1,4 +1,5 @@
-//! Who is deleted or came back, by which event: a row without a deletion restores whom its own batch had deleted.
+//! The members who were deleted or came back, each with the event that decides: a row without a deletion
+//! restores a member that its own batch had deleted.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -30,7 +31,7 @@ pub(super) struct Decision {
     pub(super) batch: Option<Arc<str>>,
 }
 
-/// What is needed of an event.
+/// The fields of an event that are needed.
 #[derive(Deserialize)]
 struct Told {
     id: String,
@@ -54,7 +55,7 @@ impl Decisions {
     /// Asks the server for all deletions and restorations that count. `None`: a signal came first.
     ///
     /// # Errors
-    /// Where it does not answer as Lastseen does.
+    /// If the server does not answer as Lastseen does.
     pub(super) fn ask(uploader: &Uploader) -> anyhow::Result<Option<Self>> {
         let path = "/v1/events?types=user_deleted,user_restored";
         let Some(dead) = taken_back(uploader)? else { return Ok(None) };
@@ -74,7 +75,7 @@ impl Decisions {
         Ok(decisions)
     }
 
-    /// Whether a batch was taken back.
+    /// True if the batch was taken back.
     pub(super) fn is_dead(&self, batch: &str) -> bool {
         self.dead.contains(batch)
     }
@@ -97,7 +98,7 @@ impl Decisions {
         Ok(())
     }
 
-    /// What decides whether a member is deleted; `None` if nothing was told.
+    /// Returns the decision about a member's deletion. `None` if no event tells of one.
     pub(super) fn of(&self, (tenant, user): (&str, &str)) -> Option<&Decision> {
         self.by_member.get(tenant)?.get(user)
     }

@@ -4,14 +4,14 @@ use lastseen_event::UtcInstant;
 
 const DATE_LEN: usize = "2026-01-06".len();
 
-/// What is read.
+/// The forms that are read, for messages.
 const EXPECTED: &str = "expected an instant such as 2026-01-06T16:00:00Z or 2026-01-06 16:00:00+00";
 
 /// Reads `2026-01-06T16:00:00.123Z`, and with a space in place of the `T`, with an offset of hours alone (`+00`) or without a colon
 /// (`+0130`), with ` UTC`, and without an offset, which is UTC; a date alone is its first instant.
 ///
 /// # Errors
-/// What was expected.
+/// The expected form.
 pub(super) fn parse(text: &str) -> Result<UtcInstant, &'static str> {
     if let Ok(at) = UtcInstant::parse(text) {
         return Ok(at);

@@ -25,11 +25,11 @@ const UUID_BYTES: i32 = 16;
 /// The rows of a file.
 pub(super) struct ParquetRows {
     batches: ParquetRecordBatchReader,
-    /// Where each column stands in a batch.
+    /// The place of each column in a batch.
     places: [Option<usize>; COLUMNS],
     /// The columns of a batch.
     columns: Vec<ArrayRef>,
-    /// How many rows it has, and which one comes next.
+    /// Number of rows in the batch; `row` is the next one.
     rows: usize,
     row: usize,
     /// Rows read so far.
@@ -46,17 +46,17 @@ fn open(file: &Path) -> anyhow::Result<ParquetRecordBatchReaderBuilder<File>> {
     ParquetRecordBatchReaderBuilder::try_new(opened).with_context(cannot_read)
 }
 
-/// How many rows a file has.
+/// Number of rows in a file.
 ///
 /// # Errors
-/// Where it is not Parquet, or cannot be read.
+/// If it is not Parquet, or cannot be read.
 pub(super) fn rows_in(file: &Path) -> anyhow::Result<u64> {
     Ok(u64::try_from(open(file)?.metadata().file_metadata().num_rows()).unwrap_or_default())
 }
 
 impl ParquetRows {
     /// # Errors
-    /// Where the file is not Parquet, or lacks a column.
+    /// If the file is not Parquet, or lacks a column.
     pub(super) fn open(file: &Path, names: &Names) -> anyhow::Result<Self> {
         let cannot_read = || format!("cannot read {}", file.display());
         let builder = open(file)?;
@@ -88,7 +88,7 @@ impl ParquetRows {
     }
 
     /// # Errors
-    /// What the decoder says.
+    /// The decoder's error.
     pub(super) fn next(&mut self, record: &mut Record) -> anyhow::Result<Next> {
         while self.row == self.rows {
             let Some(batch) = self.batches.next() else { return Ok(Next::End) };
@@ -130,7 +130,8 @@ fn unpacked(batch: &RecordBatch) -> Result<Vec<ArrayRef>, ArrowError> {
     batch.columns().iter().map(|column| arrow_cast::cast(column, &plain(column.data_type()))).collect()
 }
 
-/// Whether values of a plain type are read. Floats are not: those of ids may have been rounded, and two users would become one.
+/// True if values of a plain type are read. Floats are not: those of ids may have been rounded, and two users
+/// would become one.
 fn is_read(plain: &DataType) -> bool {
     plain.is_integer()
         || plain.is_decimal()
@@ -139,7 +140,7 @@ fn is_read(plain: &DataType) -> bool {
         || matches!(plain, DataType::Date32 | DataType::Date64)
 }
 
-/// Whether a row has a value, which it may lack by its own null or by the type of the column.
+/// True if a row has a value. It may lack one by its own null or by the type of the column.
 fn is_there(array: &ArrayRef, row: usize) -> bool {
     *array.data_type() != DataType::Null && array.is_valid(row)
 }

@@ -29,7 +29,7 @@ impl<R> Quoted<R> {
     }
 
     /// # Errors
-    /// What is wrong.
+    /// The fault, in words.
     fn step(&mut self, byte: u8) -> Result<(), String> {
         self.state = match (self.state, byte) {
             (State::InQuotes, b'"') => State::Closed,

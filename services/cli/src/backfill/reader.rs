@@ -22,7 +22,7 @@ const ROW_BYTES: usize = 8 * 1024;
 /// No row has more.
 const ROW_EVENTS: usize = 5;
 
-/// What is read.
+/// The work of a reader.
 pub(super) struct Job {
     pub(super) tables: Tables,
     pub(super) batch: String,
@@ -48,17 +48,17 @@ pub(super) struct Batch {
     pub(super) bytes_read: u64,
 }
 
-/// Whose row it is, and where it stands.
+/// The user of a row, and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
-    /// Which table, from 0.
+    /// The number of the table, from 0.
     pub(super) table: usize,
     pub(super) line: u64,
     pub(super) tenant_id: String,
     pub(super) user_id: String,
 }
 
-/// What rows were.
+/// The kinds of rows that were read, counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     /// Those that were read as what they should be.

@@ -22,7 +22,7 @@ impl Rejects {
     /// replaced, any other is not. That it can be written is tried out: a long run should not fail for it at its end.
     ///
     /// # Errors
-    /// What the operating system says, and that something else is there.
+    /// The operating system's error; or another file is there.
     pub(super) fn at(path: Option<PathBuf>, batch: &str, is_dry: bool) -> anyhow::Result<Self> {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
         let named = || format!("{}.rejects.csv", batch.chars().map(plain).collect::<String>());
@@ -44,7 +44,7 @@ impl Rejects {
         Ok(Self { path, file: None })
     }
 
-    /// Where it is, once there is one.
+    /// Returns the path of the file, once there is a file.
     pub(super) fn path(&self) -> Option<&Path> {
         self.path.as_deref().filter(|_| self.file.is_some())
     }
@@ -52,7 +52,7 @@ impl Rejects {
     /// Adds a row; `field` is empty where it is about the row as a whole.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub(super) fn add(&mut self, source: &str, key: &Key, fault: (&str, &str)) -> anyhow::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let cannot_write = || format!("cannot write {}", path.display());
@@ -72,7 +72,7 @@ impl Rejects {
     /// Writes what is left. `is_whole`: there will be no more.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub(super) fn finish(&mut self, is_whole: bool) -> anyhow::Result<()> {
         match (&mut self.file, &self.path) {
             (Some(file), Some(path)) => {
@@ -94,12 +94,12 @@ fn remove(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Whether a file is there that is neither a device nor a pipe.
+/// True if a file is there that is neither a device nor a pipe.
 fn is_regular(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
-/// Whether a file begins as those of rejected rows do, or is empty.
+/// True if a file begins as those of rejected rows do, or is empty.
 fn is_ours(path: &Path) -> io::Result<bool> {
     let mut begins = Vec::new();
     BufReader::new(File::open(path)?).take(HEADER.len() as u64 + 1).read_until(b'\n', &mut begins)?;

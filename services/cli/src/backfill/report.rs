@@ -1,5 +1,5 @@
-//! What a backfill tells its user: a bar on a terminal, plain lines elsewhere, the first refused rows, and the result. The result
-//! goes to stdout, everything else to stderr.
+//! The messages of a backfill to its user: a bar on a terminal, plain lines elsewhere, the first refused
+//! rows, and the result. The result goes to stdout, everything else to stderr.
 
 use std::time::Instant;
 
@@ -22,16 +22,16 @@ const PRINTED_FAULTS_MAX: u64 = 10;
 
 /// Counts and tells.
 pub(super) struct Report {
-    /// What the tables are called.
+    /// The names of the tables.
     tables: Vec<String>,
     rejects: Rejects,
-    /// Whether nothing is sent.
+    /// True if nothing is sent.
     is_dry: bool,
     bytes_read: u64,
     size: Size,
     rows: Rows,
     refused: u64,
-    /// Whether the server refuses the batch as a whole, for good.
+    /// True if the server refuses the batch as a whole, for good.
     is_dead: bool,
     events: Tally,
     /// Users of the tables that the server has seen already.
@@ -73,7 +73,7 @@ impl Report {
     /// The server has dealt with the events of `batch`; a row of which it refused any is refused.
     ///
     /// # Errors
-    /// Where the rejects cannot be written, or the name of the batch is dead.
+    /// If the rejects cannot be written, or the name of the batch is dead.
     pub(super) fn answered(&mut self, batch: &Batch, answer: &Answer) -> anyhow::Result<()> {
         self.events.add(answer);
         let mut last = None;
@@ -95,7 +95,7 @@ impl Report {
     /// Everything of `batch` is dealt with.
     ///
     /// # Errors
-    /// Where the rejects cannot be written.
+    /// If the rejects cannot be written.
     pub(super) fn read(&mut self, batch: &Batch) -> anyhow::Result<()> {
         self.rows.add(&batch.read);
         for (key, fault) in &batch.rejects {
@@ -145,7 +145,7 @@ impl Report {
     /// The last words; an error itself is told by the caller.
     ///
     /// # Errors
-    /// Where the rejects cannot be written.
+    /// If the rejects cannot be written.
     pub(super) fn finish(&mut self, ended: &anyhow::Result<Ended>) -> anyhow::Result<()> {
         self.progress.finish();
         let written = self.rejects.finish(matches!(ended, Ok(Ended::AtTheEnd)));

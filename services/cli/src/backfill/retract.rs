@@ -14,7 +14,7 @@ use crate::signals::Interrupt;
 use crate::stdout::outln;
 use crate::upload::{Deleted, Found, Uploader};
 
-/// How often the server is asked whether it is done.
+/// The time between two questions to the server about its progress.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// A batch as the server tells of it.

@@ -18,10 +18,10 @@ pub(super) struct Row<'a> {
     pub(super) observed_at: Option<UtcInstant>,
 }
 
-/// Whose row it is.
+/// Returns the tenant and the user of a row.
 ///
 /// # Errors
-/// What is wrong with the names.
+/// The fault of the names.
 pub(super) fn member(record: &Record) -> Result<(TenantId<'_>, UserId<'_>), Fault> {
     let name = |column| record.get(column).ok_or(NameError::Empty);
     let tenant_id = name(Column::Tenant).and_then(TenantId::new);
@@ -35,7 +35,7 @@ pub(super) fn member(record: &Record) -> Result<(TenantId<'_>, UserId<'_>), Faul
 /// An instant that must be there.
 ///
 /// # Errors
-/// Where it is not, or is none that an event may have.
+/// If it is not there, or no event may have it.
 pub(super) fn instant(record: &Record, column: Column, latest: UtcInstant) -> Result<UtcInstant, Fault> {
     optional_instant(record, column, latest)?
         .ok_or_else(|| Fault::of(column, "expected an instant, found null"))
@@ -120,7 +120,7 @@ pub(super) fn event_of<'a>(
     Event { confirmed, batch: Some(batch), ..Event::new(id, event_type, member, at) }
 }
 
-/// What databases and languages write for true and false.
+/// Reads the words that databases and languages write for true and false.
 fn truth(text: &str) -> Option<bool> {
     let is_one_of = |words: [&str; 5]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
     if is_one_of(["true", "t", "1", "yes", "y"]) {

@@ -24,10 +24,10 @@ pub(super) enum Rows {
 }
 
 impl Rows {
-    /// What a file is, by its name if nothing else says it.
+    /// Returns the format of a file, by its name if nothing else says it.
     ///
     /// # Errors
-    /// Where its name does not say it either.
+    /// If its name does not say it either.
     pub(super) fn format(file: &Path, format: Option<TableFormat>) -> anyhow::Result<TableFormat> {
         format
             .or_else(|| format_of(file))
@@ -37,7 +37,7 @@ impl Rows {
     /// The rows of a database, as CSV with a header: they have numbers in place of lines.
     ///
     /// # Errors
-    /// Where it cannot be read, or lacks a column.
+    /// If it cannot be read, or lacks a column.
     pub(super) fn of_database(input: Input, names: &Names) -> anyhow::Result<Self> {
         Ok(Self::Csv(CsvRows { number: Some(0), ..CsvRows::new(input, b',', names)? }))
     }
@@ -45,7 +45,7 @@ impl Rows {
     /// Opens a file and finds the columns in it.
     ///
     /// # Errors
-    /// Where it cannot be read, or lacks a column.
+    /// If it cannot be read, or lacks a column.
     pub(super) fn of_file(
         file: &Path,
         (format, delimiter): (Option<TableFormat>, u8),
@@ -76,7 +76,7 @@ impl Rows {
     /// Reads until every column that is named was found, where only rows tell.
     ///
     /// # Errors
-    /// What the input reports, and that no row has a column.
+    /// The input's error; or no row has a column.
     pub(super) fn check(mut self) -> anyhow::Result<()> {
         let Self::Ndjson(rows) = &mut self else { return Ok(()) };
         let mut record = Record::default();
@@ -84,7 +84,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Whether the table has such a column, as far as it was read.
+    /// True if the table has such a column, as far as it was read.
     pub(super) fn has(&self, column: Column) -> bool {
         match self {
             Self::Csv(rows) => rows.places[column as usize].is_some(),
@@ -99,7 +99,7 @@ impl Rows {
     /// Reads the next row.
     ///
     /// # Errors
-    /// What the input reports.
+    /// The input's error.
     pub(super) fn next(&mut self, record: &mut Record) -> anyhow::Result<Next> {
         match self {
             Self::Csv(rows) => rows.next(record),
@@ -120,7 +120,7 @@ fn without_mark(mut input: Input) -> io::Result<Input> {
     Ok(Box::new(io::Cursor::new(start).chain(input)))
 }
 
-/// What a file's name says it is.
+/// Returns the format that a file's name stands for.
 fn format_of(file: &Path) -> Option<TableFormat> {
     let name = file.file_name()?.to_str()?.to_ascii_lowercase();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
@@ -137,7 +137,7 @@ pub(super) struct CsvRows {
     reader: csv::Reader<Box<dyn Read + Send>>,
     places: [Option<usize>; COLUMNS],
     row: ByteRecord,
-    /// How many rows were read, where that is what they are known by.
+    /// Number of rows read, if rows are known by numbers and not by lines.
     number: Option<u64>,
     /// Lines that the reader has not counted yet when it says where a row begins.
     uncounted: u64,
@@ -195,11 +195,11 @@ pub(super) struct NdjsonRows {
     lines: Lines<Input>,
     names: Names,
     line: Vec<u8>,
-    /// Whether every column is known to be in some row: a file is read up to there before it is read.
+    /// True if every column is known to be in some row: a file is read up to there before it is read.
     is_checked: bool,
     /// The columns that a row had, be it null.
     found: [bool; COLUMNS],
-    /// What the first row has.
+    /// The keys of the first row.
     keys: Option<Vec<String>>,
 }
 
@@ -251,7 +251,7 @@ impl NdjsonRows {
     }
 
     /// # Errors
-    /// Where there are rows, and none has a column.
+    /// If there are rows, and none has a column.
     fn end(&self) -> anyhow::Result<Next> {
         let missing = self.names.used().find(|(column, _)| !self.found[*column as usize]);
         match (missing, &self.keys) {

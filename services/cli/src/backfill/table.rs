@@ -17,9 +17,9 @@ use crate::input;
 /// Tables, users first.
 pub(super) struct Tables {
     all: Vec<Table>,
-    /// What stands between the fields of CSV.
+    /// The byte between the fields of CSV.
     delimiter: u8,
-    /// Where some of them are.
+    /// The database that some of them are in.
     database: Option<Database>,
 }
 
@@ -44,14 +44,14 @@ pub(super) enum Kind {
     Logins,
 }
 
-/// How much there is to read, as far as that is known before.
+/// The amount to read, as far as that is known before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
     Bytes(Option<u64>),
     Rows(Option<u64>),
 }
 
-/// What messages call a table.
+/// The name in messages.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
@@ -63,10 +63,10 @@ impl fmt::Display for Table {
 }
 
 impl Tables {
-    /// What a backfill reads. Ends the process where the arguments make no sense together.
+    /// Returns the tables that a backfill reads. Ends the process if the arguments make no sense together.
     ///
     /// # Errors
-    /// Where the database cannot be reached.
+    /// If the database cannot be reached.
     pub(super) fn of_backfill(args: &BackfillArgs) -> anyhow::Result<Self> {
         let BackfillArgs { table, login_column, .. } = args;
         let logins = Names::new(member(&table.columns).into_iter().chain([(Column::Occurred, login_column)]));
@@ -94,7 +94,7 @@ impl Tables {
     /// A users table alone. Ends the process where the arguments make no sense together.
     ///
     /// # Errors
-    /// Where the database cannot be reached.
+    /// If the database cannot be reached.
     pub(super) fn of_users(source: &Path, args: &TableArgs) -> anyhow::Result<Self> {
         let relation = Relation::of(args.table.as_ref(), args.query.as_ref());
         let url = url(source);
@@ -122,11 +122,11 @@ impl Tables {
         &self.all[at]
     }
 
-    /// How much there is of all tables together: in bytes if they are files of lines, else in rows. A file that is not there
-    /// fails here, before anything is sent.
+    /// Returns the size of all tables together: in bytes if they are files of lines, else in rows. A file
+    /// that is not there fails here, before anything is sent.
     ///
     /// # Errors
-    /// Where a table cannot be read.
+    /// If a table cannot be read.
     pub(super) fn size(&self) -> anyhow::Result<Size> {
         let is_of_lines = |table: &Table| {
             matches!(&table.place, Place::File(file, format)
@@ -155,7 +155,7 @@ impl Tables {
     /// Looks for the columns in every table but a stream, which can be opened only once.
     ///
     /// # Errors
-    /// Where one cannot be read, or lacks a column.
+    /// If a table cannot be read, or lacks a column.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         for (at, table) in self.all.iter().enumerate() {
             match &table.place {
@@ -173,7 +173,7 @@ impl Tables {
     /// Opens a table and finds the columns in it. `bytes_read` counts what is taken from files of lines.
     ///
     /// # Errors
-    /// Where it cannot be read, or lacks a column.
+    /// If it cannot be read, or lacks a column.
     pub(super) fn rows(&self, at: usize, bytes_read: &Arc<AtomicU64>) -> anyhow::Result<Rows> {
         let Table { place, names, .. } = &self.all[at];
         match place {

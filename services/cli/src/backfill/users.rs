@@ -12,7 +12,7 @@ pub(super) struct Users {
 }
 
 impl Users {
-    /// Whether the user was not there.
+    /// Adds a user. Returns true if the user was not there.
     pub(super) fn insert(&mut self, member: (&str, &str)) -> bool {
         let hash = self.hash(member);
         self.hashes.insert(hash)

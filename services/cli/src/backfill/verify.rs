@@ -72,7 +72,7 @@ pub(super) fn run(args: &BackfillVerifyArgs) -> anyhow::Result<Outcome> {
     Ok(ended.outcome(verify.counts.findings))
 }
 
-/// What was found.
+/// The result of a comparison, counted.
 #[derive(Default)]
 struct Counts {
     rows: u64,

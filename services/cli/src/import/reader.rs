@@ -30,9 +30,9 @@ pub(super) struct Batch {
 /// A line of one of the files.
 #[derive(Clone, Copy)]
 pub(super) struct Origin {
-    /// Which file of the command line, from 0.
+    /// The number of the file on the command line, from 0.
     pub(super) file: usize,
-    /// Which line of it, from 1.
+    /// The number of the line in it, from 1.
     pub(super) line: u64,
 }
 
@@ -88,7 +88,7 @@ impl Reader {
 }
 
 impl Batch {
-    /// Whether the next line might be one too many.
+    /// True if the next line might be one too many.
     fn is_full(&self, events_max: usize) -> bool {
         self.origins.len() + self.too_long.len() >= events_max
             || self.body.len() + EVENT_BYTES_MAX >= BODY_BYTES_MAX

@@ -1,5 +1,5 @@
-//! What an import tells its user: a bar on a terminal, plain lines elsewhere, the refused lines and the result.
-//! The result goes to stdout, everything else to stderr.
+//! The messages of an import to its user: a bar on a terminal, plain lines elsewhere, the refused lines and
+//! the result. The result goes to stdout, everything else to stderr.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -13,7 +13,7 @@ pub(super) const PLACES_MAX: usize = 3;
 #[derive(Clone, Debug)]
 pub(super) struct Life {
     pub(super) entrance: Entrance,
-    /// Where the user is, its first tenant in front.
+    /// The tenants that the user is in, its first one in front.
     places: [Place; PLACES_MAX],
     count: usize,
     /// Left for good.
@@ -26,12 +26,12 @@ pub(super) struct Life {
     pub(super) visits_permille: u32,
 }
 
-/// How a user came.
+/// The way in which a user came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entrance {
     /// Was there before Lastseen, and was brought in by a backfill.
     Migrated {
-        /// Whether the backfill could guess when the user was last seen.
+        /// True if the backfill could guess when the user was last seen.
         estimated: bool,
     },
     /// Was there before Lastseen, invited and not confirmed.
@@ -55,12 +55,12 @@ pub(super) struct Place {
 }
 
 impl Life {
-    /// Where the user is, its first tenant in front.
+    /// Returns the tenants that the user is in, its first one in front.
     pub(super) fn places(&self) -> &[Place] {
         &self.places[..self.count]
     }
 
-    /// Whether the user may come at this instant.
+    /// True if the user may come at this instant.
     pub(super) fn is_around(&self, at: Millis) -> bool {
         (self.places[0].opens..self.gone).contains(&at) && !self.away.iter().any(|away| away.contains(&at))
     }

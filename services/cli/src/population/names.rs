@@ -1,4 +1,4 @@
-//! How tenants, users and sessions are called: as real applications do it, in ASCII, without a repetition.
+//! The names of tenants, users and sessions: as real applications give them, in ASCII, without a repetition.
 
 use uuid::Builder;
 use uuid::fmt::Hyphenated;

@@ -18,15 +18,15 @@ pub struct Occurrence {
     /// 0 outside of sessions.
     session: u32,
     event_type: EventType,
-    /// Which of the user's tenants, its first one being 0.
+    /// The number of the tenant among those of the user, its first one being 0.
     pub(super) place: u8,
-    /// Which one it came from, on a switch.
+    /// The number of the tenant it came from, on a switch.
     from: u8,
     confirmed: bool,
     migrated: bool,
 }
 
-/// What else there is to say about an occurrence.
+/// A further detail of an occurrence.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fact {
     /// It belongs to the user's session of this number, which is not 0.
@@ -74,7 +74,7 @@ impl Occurrence {
         self.user
     }
 
-    /// What happens. `user_created` comes first for every user in every tenant, and once.
+    /// The kind of the event. `user_created` comes first for every user in every tenant, and once.
     pub fn event_type(&self) -> EventType {
         self.event_type
     }

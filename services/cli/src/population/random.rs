@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::Millis;
 
-/// What numbers are drawn for: each draws its own.
+/// The purpose of drawn numbers: each draws its own.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Topic {
     Arrival,

@@ -25,9 +25,9 @@ pub(super) struct Rhythm {
     pub(super) east: Millis,
     /// When work begins, after local midnight.
     pub(super) opens: Millis,
-    /// How long it lasts.
+    /// The length of the working day.
     pub(super) lasts: Millis,
-    /// How many of a thousand who would come on a workday come on a Saturday or Sunday.
+    /// Of a thousand users who would come on a workday, the number who come on a Saturday or Sunday.
     pub(super) weekend_permille: u32,
     /// After how long the application renews a session.
     pub(super) refresh: Millis,
@@ -84,7 +84,7 @@ pub(super) fn weekday(day: i64) -> i64 {
     (day + 3).rem_euclid(7)
 }
 
-/// Whether it is a Saturday or Sunday.
+/// True if it is a Saturday or Sunday.
 pub(super) fn is_weekend(day: i64) -> bool {
     weekday(day) >= 5
 }

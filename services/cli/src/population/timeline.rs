@@ -1,5 +1,5 @@
-//! What happens to everybody, in order of time. A day is made at a time; what of it may still have something before it
-//! waits for the next day.
+//! The occurrences of all users, in order of time. They are made a day at a time. An occurrence waits for the
+//! next day if that may still bring an earlier one.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// What happens to `population`.
+    /// The timeline of `population`.
     pub fn new(population: Arc<Population>) -> Self {
         // Local days are up to a day ahead of those of UTC.
         let day = population.plan.since_ms().div_euclid(DAY) - 1;
@@ -39,7 +39,7 @@ impl Timeline {
         &self.population
     }
 
-    /// What happens next, if it happens by `until`, inclusive.
+    /// Returns the next occurrence if it is by `until`, inclusive.
     pub fn next_until(&mut self, until: UtcInstant) -> Option<Occurrence> {
         let until = until.as_micros().div_euclid(1_000);
         loop {

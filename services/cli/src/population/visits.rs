@@ -1,4 +1,4 @@
-//! What happens to a user and what it does, a day at a time: a pure function of the population, the user and the day.
+//! The occurrences of a user, a day at a time: a pure function of the population, the user and the day.
 
 use lastseen_event::EventType;
 
@@ -8,7 +8,7 @@ use super::random::{Random, Topic};
 use super::tenants::{Rhythm, is_weekend};
 use super::{DAY, HOUR, MINUTE, Millis, NEVER, Population, SECOND};
 
-/// How long a visit lasts at least, and how much longer at most.
+/// The least length of a visit, and the most that is added to it.
 const VISIT_MIN: Millis = 5 * MINUTE;
 const VISIT_MORE: Millis = 3 * HOUR;
 /// Of a thousand renewals of somebody who is in several tenants, how many are a switch to another one.

@@ -1,4 +1,4 @@
-//! What happens, cut into requests.
+//! The occurrences of a simulation, cut into requests.
 
 use std::io;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -24,7 +24,8 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// What happens next, by `until` and at most `events_max` events; `None` if nothing does.
+    /// Makes a batch of the next occurrences, by `until` and at most `events_max` of them. `None` if there
+    /// are none.
     pub(super) fn make(timeline: &mut Timeline, until: UtcInstant, events_max: usize) -> Option<Self> {
         let first = timeline.next_until(until)?;
         let mut batch = Self { body: Vec::new(), created: Vec::new(), until };
@@ -70,7 +71,7 @@ impl Bulk {
         &self.batches
     }
 
-    /// What comes after it. All batches must have been taken.
+    /// Returns the rest of the timeline. All batches must have been taken.
     pub(super) fn finish(self) -> Timeline {
         self.thread.join().expect("making batches does not panic")
     }

@@ -1,5 +1,5 @@
-//! What a simulation tells its user: how to repeat it, how far it is, and the result. The result goes to stdout,
-//! everything else to stderr.
+//! The messages of a simulation to its user: how to repeat it, how far it is, and the result. The result goes
+//! to stdout, everything else to stderr.
 
 use std::time::{Duration, Instant};
 
@@ -20,9 +20,9 @@ const PRINTED_FAULTS_MAX: u64 = 20;
 /// Counts and tells.
 pub(super) struct Report {
     plan: Plan,
-    /// Where the part ends that is published as fast as it goes.
+    /// The end of the part that is published as fast as it goes.
     bulk_until: UtcInstant,
-    /// How far it has come.
+    /// The instant up to which it has come.
     at: UtcInstant,
     tally: Tally,
     /// Users that were created, once in each of their tenants, as a summary counts them.

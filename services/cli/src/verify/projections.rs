@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::progress::Progress;
 use crate::stdout::outln;
 
-/// What was found.
+/// The result of comparing views.
 #[derive(Debug, Serialize)]
 pub(super) struct Compared {
     /// Up to here the views are those of the snapshot; `None` if there is none of use.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::backfill::decisions::Decision;
 use crate::backfill::row::Row;
 
-/// What is compared of a row.
+/// The values of a row that are compared.
 #[derive(Clone, Debug)]
 pub(super) struct OwnedRow {
     pub(super) user_id: Box<str>,
@@ -87,7 +87,7 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    /// Whether the rules do not explain it.
+    /// True if the rules do not explain it.
     pub(super) fn is_finding(&self) -> bool {
         matches!(
             self,
@@ -100,7 +100,8 @@ impl Cause {
         )
     }
 
-    /// Whether most users of a live server have it: these are counted, and listed where all are asked for.
+    /// True if most users of a live server have it: such differences are counted, and listed only if all are
+    /// asked for.
     pub(super) fn is_usual(&self) -> bool {
         *self == Self::Observed
     }
@@ -155,8 +156,8 @@ fn text(at: Option<UtcInstant>) -> String {
     at.map_or_else(|| "none".to_owned(), |at| at.to_string())
 }
 
-/// What differs between a row and what the server knows of the user, `None` if nothing; `decision` decides whether the user
-/// is deleted.
+/// Returns the differences between a row and the server's answer about the user; empty if there is none.
+/// `decision` decides whether the user is deleted.
 pub(super) fn differences(
     row: &OwnedRow,
     known: Option<&Known>,
@@ -206,7 +207,8 @@ fn deletion(row: &OwnedRow, known: &Known, decision: Option<&Decision>) -> Optio
     })
 }
 
-/// What the table has for it and why the server answers otherwise, if it does.
+/// Returns the last-seen value of the table and the cause of the server's different answer. `None` if they
+/// agree.
 fn last_seen(row: &OwnedRow, known: &Known) -> Option<(Option<UtcInstant>, Cause)> {
     let is_observed = known.last_seen_provenance.as_deref() == Some("observed");
     let estimate = row.confirmed.then_some(row.modified_at.unwrap_or(row.created_at));
