@@ -1,4 +1,4 @@
-//! How the tests start a server and read its answers.
+//! The helpers by which the tests start a server and read its answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -322,7 +322,7 @@ fn a_second_row_of_a_user_is_refused() {
     assert!(ended.stdout.contains("row 4 cannot be read: user_id: expected one row"), "{}", ended.stdout);
 }
 
-/// What no line has is not null but missing: a typo in a name must not bring back everybody.
+/// A column that no line has is not null but missing: a typo in a name must not bring back everybody.
 #[test]
 fn a_column_that_no_line_has_is_not_there() {
     let (server, _data) = empty_server();
@@ -648,7 +648,7 @@ fn row(user: &str, confirmed: bool, modified: &str, deleted: &str) -> String {
     format!("acme,{user},{confirmed},2023-01-01T00:00:00Z,{modified},{deleted}\n")
 }
 
-/// What differs of whom, with its cause, as a comparison printed it.
+/// Reads the differences that a comparison printed: the user and the value, with the cause.
 fn causes(stdout: &str) -> Vec<(String, String)> {
     let lines = stdout.lines().filter_map(|line| line.strip_prefix("tenant acme, user "));
     let cause = |line: &str| {

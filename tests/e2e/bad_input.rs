@@ -1,4 +1,5 @@
-//! What publishers get wrong: each mistake has one precise answer, writes nothing and leaves the server healthy.
+//! The mistakes of publishers: each mistake has one precise answer, writes nothing and leaves the server
+//! healthy.
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! What happens to a kept-alive connection: an answer must never be followed by a silent hang-up, which a
+//! The life of a kept-alive connection: an answer must never be followed by a silent hang-up, which a
 //! publisher would take for the loss of its next request.
 
 use std::io::{ErrorKind, Read, Write};

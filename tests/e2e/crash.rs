@@ -21,7 +21,7 @@ const BATCH_LINES: usize = 40;
 const PUBLISHERS: usize = 3;
 const NDJSON: &str = "application/x-ndjson";
 
-/// What the publishers know, over all crashes.
+/// The knowledge of the publishers, over all crashes.
 struct Journal {
     batches: Vec<String>,
     /// The next batch that nobody has sent yet.
@@ -134,7 +134,8 @@ fn crash_while_publishing(server: Server, journal: &Journal, random: &mut Seeded
     })
 }
 
-/// How often the fifty kills are done over, each time on an empty log: `LASTSEEN_E2E_KILL_ROUNDS`, 1 by default.
+/// Number of times the fifty kills are done over, each time on an empty log: `LASTSEEN_E2E_KILL_ROUNDS`, 1 by
+/// default.
 fn rounds() -> u64 {
     let rounds = std::env::var_os("LASTSEEN_E2E_KILL_ROUNDS");
     rounds.map_or(1, |rounds| {

@@ -21,7 +21,8 @@ fn scopes() -> impl Iterator<Item = Option<&'static str>> {
     std::iter::once(None).chain(TENANTS.map(Some))
 }
 
-/// What follows from rows alone: all that were active are one of three, and one row leads to the next.
+/// Checks the rules that follow from rows alone: all that were active are one of three, and one row leads to
+/// the next.
 fn assert_identities(rows: &[Value]) {
     let numbers = |row: &Value| numbers(row, &["active", "new", "returning", "resurrected", "dormant"]);
     for row in rows {
@@ -70,7 +71,7 @@ fn assert_world(client: &Client, world: &mut World, span: Span) {
     }
 }
 
-/// What is asked again and again, so that rows are kept from one answer to the next.
+/// Asks the same questions again and again, so that rows are kept from one answer to the next.
 fn assert_world_again(client: &Client, model: &Model, span: Span) {
     let counted = Counted::default();
     let asker = Asker::new(client, model, "UTC", &counted);

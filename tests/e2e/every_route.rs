@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::answers::empty_server;
 use crate::slow_peers::{connect, rest};
 
-/// How many routes there are: whoever adds one looks whether this module asks it everything.
+/// Number of routes: whoever adds one looks whether this module asks it everything.
 const ROUTES: usize = 18;
 
 /// No value of any form but text.
@@ -292,7 +292,7 @@ fn huge_values_and_names_are_problems() {
     assert_eq!(server.client().get("/readyz").status, 200);
 }
 
-/// What a request needs besides names in its path.
+/// Returns the query that a request needs besides names in its path.
 fn query_of(route: &RouteInfo) -> &'static str {
     if route.method == "DELETE" { "?events=1" } else { "" }
 }
@@ -342,7 +342,7 @@ fn every_name_in_a_path_is_known_or_a_problem() {
     }
 }
 
-/// Whether requests for `path`, without any name to be filled in, are for `pattern`.
+/// True if requests for `path`, without any name to be filled in, are for `pattern`.
 fn is_for(pattern: &str, path: &str) -> bool {
     let [pattern, path] = [pattern, path].map(|path| path.split('/').collect::<Vec<_>>());
     let same = |(pattern, found): (&&str, &&str)| pattern.starts_with('{') || pattern == found;

@@ -74,7 +74,8 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// What the application goes on with until it is told to stop: the users it has logged in.
+/// Goes on with the work of the application until it is told to stop. Returns the number of users it has
+/// logged in.
 fn go_on(postgres: &Postgres, server: &Server, stop: &AtomicBool) -> u64 {
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -32,7 +32,7 @@ fn published(event: &Value) -> Value {
     event
 }
 
-/// Whether an event is one of those that are asked for.
+/// Tells if an event is one of those that are asked for.
 type Keeps<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
 
 fn positions(events: &[Value]) -> Vec<u64> {

@@ -511,7 +511,7 @@ fn a_batch_is_taken_back_only_with_the_number_of_events_that_was_told() {
     assert_eq!(position(), after);
 }
 
-/// What a server answers, one request after the other; what it was asked.
+/// A server that gives these answers, one to each request in turn. The thread returns the requests.
 fn scripted(answers: Vec<(&'static str, String)>) -> (String, thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

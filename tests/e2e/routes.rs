@@ -1,4 +1,5 @@
-//! What is not there: routes, methods, parameters, tenants and users. All of it is a problem, none is ignored.
+//! Things that are not there: routes, methods, parameters, tenants and users. All of it is a problem, none is
+//! ignored.
 
 use lastseen_tests::Events;
 use lastseen_tests::instant::now;

@@ -1,5 +1,5 @@
-//! How a server starts and stops: signals lose nothing, a directory has one owner, and without keys only this
-//! machine may connect.
+//! The start and the stop of a server: signals lose nothing, a directory has one owner, and without keys only
+//! this machine may connect.
 
 use std::sync::Mutex;
 use std::thread;

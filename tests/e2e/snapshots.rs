@@ -20,7 +20,7 @@ fn publish(server: &Server, lines: &[String]) {
     }
 }
 
-/// What must not change.
+/// The answers that must not change.
 fn answers(server: &Server) -> Vec<Value> {
     let tenant = "230287431257595797";
     [
@@ -36,7 +36,8 @@ fn answers(server: &Server) -> Vec<Value> {
     .collect()
 }
 
-/// How many events had to be folded at the start. The server may answer before what it logs has come through.
+/// Number of events that had to be folded at the start. The server may answer before what it logs has come
+/// through.
 fn folded(server: &Server) -> u64 {
     let log = eventually(WITHIN, || Some(server.stderr()).filter(|log| log.contains(" ready ")));
     let log = log.unwrap_or_else(|| panic!("{}", server.stderr()));

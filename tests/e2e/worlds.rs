@@ -99,7 +99,7 @@ impl World {
     }
 }
 
-/// Who counts in the questions: everything, and some of it.
+/// The choices of activity that counts in the questions: everything, and some of it.
 pub(crate) fn all_counted() -> Vec<Counted> {
     vec![
         Counted::default(),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::instant::{HOUR, MINUTE};
 use crate::model::{ESTIMATED, Fact, Model, is_observed};
 
-/// What the rows are of.
+/// The length of time that a row is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Period {
     /// Dates.
@@ -27,7 +27,7 @@ pub enum Period {
 pub struct Counted {
     /// These types only; estimates do not count then.
     pub types: Option<Vec<&'static str>>,
-    /// Whether estimates do not count.
+    /// True if estimates do not count.
     pub observed_only: bool,
 }
 
@@ -197,7 +197,7 @@ impl Member<'_> {
 }
 
 impl Counted {
-    /// As parameters, each with `&` in front.
+    /// Returns the choice as parameters, each with `&` in front.
     pub fn query(&self) -> String {
         let types = self.types.as_ref().map(|types| format!("&types={}", types.join(",")));
         let provenance = self.observed_only.then_some("&provenance=observed");

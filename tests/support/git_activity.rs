@@ -22,7 +22,7 @@ pub fn lines() -> Vec<String> {
     lines.map(|line| line.expect("the history is text")).collect()
 }
 
-/// What the answers are.
+/// The right answers.
 pub fn truth() -> Value {
     let text = fs::read_to_string(path("truth.json")).expect("the truth is part of the repository");
     serde_json::from_str(&text).expect("the truth is JSON")

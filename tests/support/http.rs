@@ -15,7 +15,7 @@ pub struct Client {
     base: String,
 }
 
-/// What a server answered.
+/// The answer of a server.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status.
@@ -40,7 +40,7 @@ impl Client {
     /// Sends a request; `Err` where no answer came.
     ///
     /// # Errors
-    /// What the transport reports.
+    /// The transport's error.
     pub fn send(
         &self,
         method: &str,

@@ -1,4 +1,4 @@
-//! What the tests of the real binary share.
+//! The common part of the tests of the real binary.
 //!
 //! - [`Server`]: a running `lastseen serve` on a free port, to be killed, stopped and started again;
 //! - [`Client`] and [`Answer`]: plain blocking HTTP, whatever the status;

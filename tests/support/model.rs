@@ -1,5 +1,5 @@
-//! What the answers must be, counted naively: every question walks over all events of every member. It knows
-//! the rules of the documentation and none of the code under test.
+//! The right answers, counted naively: every question walks over all events of every member. It knows the
+//! rules of the documentation and none of the code under test.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,22 +23,22 @@ pub(crate) struct Fact {
     confirmed: bool,
 }
 
-/// What is asked; instants and spans in microseconds.
+/// A question; instants and spans in microseconds.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The instant that `as_of` names, or the present one.
     pub at: i64,
-    /// Whether only events up to `at` count (`as_of`), or all of them.
+    /// True if only events up to `at` count (`as_of`); false if all count.
     pub as_of: bool,
     /// The rolling window.
     pub window: i64,
     /// The activity types that count; estimates do not count then.
     pub types: Option<Vec<String>>,
-    /// Whether estimates do not count.
+    /// True if estimates do not count.
     pub observed_only: bool,
 }
 
-/// Where equal instants meet, the type listed first is reported.
+/// Types that count as observed, by rank. Among activity of the same instant, the first is reported.
 const OBSERVED: [&str; 4] = ["login", "token_refresh", "tenant_switch", "signup_complete"];
 pub(crate) const ESTIMATED: &str = "estimated_activity";
 

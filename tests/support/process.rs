@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, kill_process};
 
-/// What can be sent to a process.
+/// The signals that can be sent to a process.
 pub use rustix::process::Signal;
 
 /// A running process. Dropping it kills it.
@@ -19,7 +19,7 @@ pub struct Process {
     stderr: Output,
 }
 
-/// What a process left behind.
+/// The exit code and the output of a process that has ended.
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// The exit code; `None` if a signal ended it.
@@ -30,7 +30,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// What was written so far, collected by a thread.
+/// The output of a process so far, collected by a thread.
 #[derive(Debug)]
 struct Output {
     text: Arc<Mutex<String>>,
@@ -60,17 +60,17 @@ impl Process {
         self.child.stdin.take().expect("stdin is piped and was not taken before")
     }
 
-    /// What it has written to stdout so far, whole lines only.
+    /// Returns its stdout so far, whole lines only.
     pub fn stdout(&self) -> String {
         self.stdout.text.lock().expect("the collector does not panic").clone()
     }
 
-    /// What it has written to stderr so far, whole lines only.
+    /// Returns its stderr so far, whole lines only.
     pub fn stderr(&self) -> String {
         self.stderr.text.lock().expect("the collector does not panic").clone()
     }
 
-    /// Whether it has ended.
+    /// True if it has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child of this process").is_some()
     }

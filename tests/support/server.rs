@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::http::Client;
 use crate::process::{Ended, Process, Signal, eventually};
 
-/// How long a server may take until it listens, and again until it is ready; far more than it needs.
+/// The time that a server may take until it listens, and again until it is ready; far more than it needs.
 pub const READY_WITHIN: Duration = Duration::from_mins(2);
 
-/// How long a server may take to stop in order.
+/// The time that a server may take to stop in order.
 const STOPPED_WITHIN: Duration = Duration::from_mins(1);
 
-/// What stands before the URL on the one line of stdout.
+/// The text before the URL on the one line of stdout.
 const LISTENING: &str = "lastseen listening on ";
 
 /// A running server. Dropping it kills it.
@@ -27,7 +27,7 @@ pub struct Server {
     command: Launch,
 }
 
-/// How it was started, to start it again.
+/// The start of a server, kept to start it again.
 #[derive(Clone, Debug)]
 struct Launch {
     binary: PathBuf,
@@ -75,7 +75,7 @@ impl Server {
         &self.client
     }
 
-    /// What it has logged so far.
+    /// Returns its log so far.
     pub fn stderr(&self) -> String {
         self.process.stderr()
     }

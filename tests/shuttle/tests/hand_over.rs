@@ -21,7 +21,7 @@ const SCHEDULES: usize = 2_000;
 /// Preemptions of a thread that could go on, in schedules that look for the orders that need few of them.
 const PREEMPTIONS: usize = 3;
 
-/// What a follower has applied, as a server's live views.
+/// The facts that a follower has applied, like a server's live views.
 type View = Arc<RwLock<Vec<Fact>>>;
 
 /// Opens a log on `disk` whose commits a thread of their own applies and then acknowledges, as a server does.

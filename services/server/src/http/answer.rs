@@ -197,7 +197,7 @@ fn etag(Version { log, position, retracted }: Version, question: u32) -> HeaderV
     HeaderValue::from_str(&tag).expect("digits and letters")
 }
 
-/// Whether `If-None-Match` names the tag (RFC 9110, section 13.1.2).
+/// True if `If-None-Match` names the tag (RFC 9110, section 13.1.2).
 fn matches(if_none_match: Option<&HeaderValue>, etag: &HeaderValue) -> bool {
     let (Some(Ok(tags)), Ok(etag)) = (if_none_match.map(HeaderValue::to_str), etag.to_str()) else {
         return false;

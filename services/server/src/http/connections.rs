@@ -127,7 +127,7 @@ fn receive(stream: TcpStream, room: &Arc<Room>, serving: &Arc<Serving>, refusals
     tasks::task(connection::run(stream, place, serving.clone()));
 }
 
-/// Whether a connection was gone before it was accepted: the next one may be fine.
+/// True if a connection was gone before it was accepted: the next one may be fine.
 fn is_of_the_peer(error: &Error) -> bool {
     matches!(
         error.kind(),

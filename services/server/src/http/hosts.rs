@@ -76,7 +76,7 @@ pub(crate) fn requested_host<'a>(
     Ok(of_target.or(header).map(Host))
 }
 
-/// Whether the server answers under this name.
+/// True if the server answers under this name.
 ///
 /// It does as `localhost` and as anything below, which RFC 6761 reserves for this machine, and as loopback
 /// addresses.
@@ -90,7 +90,7 @@ pub(crate) fn is_served(Host(host): Host<'_>) -> bool {
     name == "localhost" || below.is_some_and(|below| below.split('.').all(|label| !label.is_empty()))
 }
 
-/// Whether a page of another site sent this, as its browser tells.
+/// True if a page of another site sent this, as its browser tells.
 ///
 /// `Origin` decides if there is one. Sites of this machine may ask, on any port, and configured ones; an
 /// opaque one (`null`) is foreign. Without `Origin`, as with links and images, `Sec-Fetch-Site` decides;

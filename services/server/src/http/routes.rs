@@ -178,7 +178,7 @@ fn without_body(response: Response) -> Response {
     Response::from_parts(parts, Body::empty())
 }
 
-/// Whether requests for `path` match `pattern`: both literal, but for names in the pattern.
+/// True if requests for `path` match `pattern`: both literal, but for names in the pattern.
 fn covers(pattern: &str, path: &str) -> bool {
     let (pattern, path): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
     pattern.len() == path.len()

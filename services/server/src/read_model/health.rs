@@ -22,7 +22,7 @@ pub(crate) struct Standstill {
     pub(crate) since: UtcInstant,
     /// Words for people, without data of users.
     pub(crate) cause: String,
-    /// Whether the part is to be restarted; else it tries again by itself.
+    /// True if the part is to be restarted; else it tries again by itself.
     pub(crate) is_final: bool,
 }
 

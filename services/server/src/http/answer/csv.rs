@@ -27,7 +27,7 @@ pub(in crate::http) struct CsvUsers {
     pub(in crate::http) tenant_id: String,
     pub(in crate::http) window: Window,
     pub(in crate::http) dialect: Dialect,
-    /// Whether the header row was sent.
+    /// True if the header row was sent.
     pub(in crate::http) begun: bool,
 }
 

@@ -63,7 +63,7 @@ pub(in crate::http) async fn discard(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether the body ended within bounds.
+/// Reads the rest of the body and drops it. Returns true if the body ended within bounds.
 async fn read_to_end(mut body: Body) -> bool {
     if body.size_hint().lower() > DISCARD_BYTES_MAX {
         return false;

@@ -22,23 +22,23 @@ const BARE_BYTES_MAX: usize = 1024;
 /// The state of one connection.
 #[derive(Default)]
 pub(super) struct Exchange {
-    /// Whether a request was handed over whose answer has not wholly gone to the system.
+    /// True if a request was handed over whose answer has not wholly gone to the system.
     owed: AtomicBool,
-    /// Whether the answer's body was taken to its end. The rest of it may be in hyper's buffer.
+    /// True if the answer's body was taken to its end. The rest of it may be in hyper's buffer.
     answered: AtomicBool,
-    /// Whether the request's body was not read to its end.
+    /// True if the request's body was not read to its end.
     body_open: AtomicBool,
-    /// Whether any request was handed over.
+    /// True if any request was handed over.
     met: AtomicBool,
-    /// Whether bytes of the next head have come.
+    /// True if bytes of the next head have come.
     head_begun: AtomicBool,
     /// Bytes of the line of that request so far.
     line_bytes: AtomicUsize,
-    /// Whether that line has ended, or began where nobody saw it.
+    /// True if that line has ended, or began where nobody saw it.
     line_ended: AtomicBool,
     /// The last four bytes that came.
     tail: AtomicU32,
-    /// Whether the system takes no more bytes at present.
+    /// True if the system takes no more bytes at present.
     is_blocked: AtomicBool,
     /// Number of writes that took bytes.
     writes: AtomicU64,
@@ -47,27 +47,27 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Whether a request is under way.
+    /// True if a request is under way.
     pub(super) fn is_owed(&self) -> bool {
         self.owed.load(Relaxed)
     }
 
-    /// Whether the request under way was read to its end, so that a peer that closes its side has gone.
+    /// True if the request under way was read to its end, so that a peer that closes its side has gone.
     pub(super) fn only_the_answer_is_missing(&self) -> bool {
         self.is_owed() && !self.body_open.load(Relaxed)
     }
 
-    /// Whether a head is due: the first one, or one of which bytes have come.
+    /// True if a head is due: the first one, or one of which bytes have come.
     pub(super) fn is_head_due(&self) -> bool {
         !self.met.load(Relaxed) || self.is_head_begun()
     }
 
-    /// Whether bytes of the next head have come.
+    /// True if bytes of the next head have come.
     pub(super) fn is_head_begun(&self) -> bool {
         self.head_begun.load(Relaxed)
     }
 
-    /// Whether the line of the request whose head has begun is more than a head may be.
+    /// True if the line of the request whose head has begun is more than a head may be.
     pub(super) fn is_line_too_long(&self) -> bool {
         self.line_bytes.load(Relaxed) >= HEAD_BYTES_MAX
     }
@@ -134,7 +134,7 @@ impl Exchange {
         bare.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    /// Whether hyper has said something by itself.
+    /// True if hyper has said something by itself.
     pub(super) fn has_bare(&self) -> bool {
         !self.bare.lock().is_empty()
     }
@@ -149,7 +149,7 @@ impl Exchange {
 pub(super) struct Asked {
     body: Body,
     exchange: Arc<Exchange>,
-    /// Whether it could not be read. Then the peer may have closed its side and wait to be told.
+    /// True if the body could not be read. Then the peer may have closed its side and wait to be told.
     failed: bool,
 }
 

@@ -174,7 +174,7 @@ impl Guest {
         self.waker.wake();
     }
 
-    /// Whether the present request is the last one.
+    /// True if the present request is the last one.
     pub(super) fn is_to_finish(&self) -> bool {
         self.order.load(Acquire) != Order::Stay as u8
     }

@@ -91,7 +91,7 @@ impl UsersParams {
         }
     }
 
-    /// Whether position and parameters alone decide the answer.
+    /// True if position and parameters alone decide the answer.
     fn is_fixed(&self) -> bool {
         let bounds = [self.seen_since, self.seen_before];
         self.question.is_fixed() && bounds.into_iter().flatten().all(Moment::is_absolute)

@@ -39,12 +39,12 @@ impl QuestionParams {
         Question { window: self.window().span, as_of, selection }
     }
 
-    /// Whether an instant is given as a time before now: then "now" is fixed when the question is read.
+    /// True if an instant is given as a time before now: then "now" is fixed when the question is read.
     pub(in crate::http) fn is_relative(&self) -> bool {
         !self.moments().all(Moment::is_absolute)
     }
 
-    /// Whether position and parameters alone decide the answer: "now" has no part in it.
+    /// True if position and parameters alone decide the answer: "now" has no part in it.
     pub(in crate::http) fn is_fixed(&self) -> bool {
         self.as_of.is_some() && self.moments().all(Moment::is_absolute)
     }

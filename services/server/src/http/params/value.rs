@@ -40,7 +40,7 @@ impl Moment {
         }
     }
 
-    /// Whether it is the same instant whenever it is asked for.
+    /// True if it is the same instant whenever it is asked for.
     pub(in crate::http) fn is_absolute(self) -> bool {
         !matches!(self, Self::Before(_))
     }
