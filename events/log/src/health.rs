@@ -17,7 +17,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether a part stands still for good: only opening the log again helps. A closed log is one of these.
+    /// True if a part stands still for good: only opening the log again helps. A closed log is one of these.
     ///
     /// The others are tried again by the log or with the next append. They are to be shown and not to be
     /// waited for: a writer that refused an append says so until another one succeeds.
@@ -36,7 +36,7 @@ pub struct Standstill {
     /// The latest failure: a fixed description, then its causes. Names files of the log, never a tenant or a
     /// user.
     pub cause: String,
-    /// Whether it ends only when the log is opened again.
+    /// True if it ends only when the log is opened again.
     pub is_final: bool,
 }
 

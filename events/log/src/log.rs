@@ -213,7 +213,7 @@ impl Log {
         Health { standstills: self.standstills.all(), unsealed_events }
     }
 
-    /// What opening cut off the last file, if a power cut had torn it.
+    /// The tail that opening cut off the last file, if a power cut had torn it.
     pub fn torn_tail(&self) -> Option<&TornTail> {
         self.torn.as_ref()
     }

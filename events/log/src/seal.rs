@@ -34,7 +34,7 @@ pub enum SealError {
     /// The operating system refused. Sealing tries again.
     #[error("cannot {action} {file}")]
     Io {
-        /// What was tried.
+        /// The step that was tried.
         action: &'static str,
         /// On which file or folder, relative to the directory.
         file: String,
@@ -72,7 +72,7 @@ pub(crate) struct Sealer {
     pub(crate) stopped: bool,
 }
 
-/// What is sealed next.
+/// The files that are sealed next.
 struct Due {
     files: Vec<FilePlace>,
     /// The position behind their last event.
@@ -142,7 +142,7 @@ impl Sealer {
         }
     }
 
-    /// Whether the oldest event that is not sealed is older than it may be.
+    /// True if the oldest event that is not sealed is older than it may be.
     fn aged(&self) -> Result<bool, SealError> {
         let Some(place) = self.shared.places.read().unsealed(*self.tail.borrow()) else { return Ok(false) };
         let path = wal::path(place.number);
@@ -179,7 +179,7 @@ impl Sealer {
         sealed.map(|()| true)
     }
 
-    /// What is new in the dictionary goes to disk once the segments that define it are there.
+    /// Writes the dictionary, if it is due, once the segments that define it are there.
     fn write_dictionary(&self) {
         let (started, shared) = (Instant::now(), &self.shared);
         let manifest = shared.places.read().manifest.clone();
@@ -295,7 +295,7 @@ struct Encoding<'a> {
     shared: &'a Shared,
     events: SegmentWriter,
     members: MembersFile,
-    /// That of the next event.
+    /// The position of the next event.
     position: Position,
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Request {
     pub(crate) reply: Reply,
 }
 
-/// What the writer is asked for.
+/// A request to the writer.
 pub(crate) enum Message {
     Append(Request),
     /// Takes a batch back.
@@ -77,7 +77,7 @@ pub(crate) enum EndError {
     Closed,
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Done(Result<Appended, AppendError>),
@@ -91,7 +91,7 @@ pub(crate) enum Answer {
 pub struct Commit {
     /// The new events of the group in order; empty where all were duplicates.
     pub facts: Vec<Fact>,
-    /// Whether it is that a batch was taken back, and nothing else.
+    /// True if the group is the retraction of a batch, and nothing else.
     pub retracted: bool,
     /// The last position that is durable.
     pub position: Position,
@@ -108,23 +108,23 @@ impl Commit {
     }
 }
 
-/// What the readers of a log share with its writer.
+/// The state that the readers of a log share with its writer.
 pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) log_id: LogId,
     pub(crate) members: RwLock<Members>,
-    /// As of the tail, and never behind it.
+    /// The batches up to the tail at least.
     pub(crate) batches: RwLock<Batches>,
     pub(crate) places: RwLock<Places>,
     pub(crate) dictionary: Due,
     /// Events below this position are looked up in segments: they may not be in the recent window.
     pub(crate) recent_from: AtomicU64,
-    /// Whether another process may seal what is read here.
+    /// True if another process may seal the files that are read here.
     pub(crate) is_foreign: bool,
 }
 
 impl Shared {
-    /// Whether the event at a position that is durable is in a segment.
+    /// True if the event at a durable position is in a segment.
     pub(crate) fn is_sealed(&self, position: Position) -> Result<bool, ReadError> {
         if self.places.read().sealed_until() >= position {
             return Ok(true);
@@ -324,7 +324,7 @@ impl Writer {
         (self.on_commit)(Commit { facts, retracted: false, position, answers });
     }
 
-    /// What was written up to a position is durable: from now on readers see it.
+    /// Shows readers everything up to a position: it is durable.
     fn committed(&mut self, last: Position) {
         self.commit_recent();
         self.numbering.tally.add_to(&mut self.shared.batches.write());

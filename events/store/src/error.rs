@@ -1,4 +1,4 @@
-//! What can go wrong, by what the caller does next.
+//! Errors, by the next step of the caller.
 
 use std::error::Error;
 use std::fmt;
@@ -55,11 +55,11 @@ pub enum ReadError {
 pub struct Corruption {
     /// The file, relative to the store's directory.
     pub file: String,
-    /// Where in it, in bytes.
+    /// The offset in the file, in bytes.
     pub offset: u64,
-    /// What should be there.
+    /// The content that was expected.
     pub expected: String,
-    /// What is there.
+    /// The content that was found.
     pub found: String,
 }
 

@@ -119,7 +119,7 @@ pub(crate) struct BackfillArgs {
     /// Send nothing; say what would be sent, and of how many users the server knows better already
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Where to write the rows that are refused; default: BATCH.rejects.csv, and nowhere in a dry run
+    /// File for the rows that are refused; default: BATCH.rejects.csv, and nowhere in a dry run
     #[arg(long, value_name = "FILE")]
     pub(crate) rejects: Option<PathBuf>,
     #[command(flatten)]
@@ -163,7 +163,7 @@ pub(crate) struct RetractArgs {
     pub(crate) server: ServerArgs,
 }
 
-/// Where a users table is and what its columns are called.
+/// The place of a users table and the names of its columns.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TableArgs {
     /// The users table in the database that SOURCE names, as SQL has it: users, app.users, or '"user"' where a word is taken
@@ -175,17 +175,17 @@ pub(crate) struct TableArgs {
     /// The password of the database, where its URL has none
     #[arg(long, value_name = "PASSWORD", env = "PGPASSWORD", hide_env_values = true)]
     pub(crate) postgres_password: Option<String>,
-    /// What the files are, where their names do not say it (.csv, .ndjson, .jsonl, each also with .gz; .parquet)
+    /// Format of the files, if their names do not say it (.csv, .ndjson, .jsonl, each also with .gz; .parquet)
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<TableFormat>,
-    /// What stands between the fields of CSV: one character, or \t for a tab
+    /// Separator of the fields of CSV: one character, or \t for a tab
     #[arg(long, value_name = "CHAR", default_value = ",", value_parser = delimiter)]
     pub(crate) delimiter: u8,
     #[command(flatten)]
     pub(crate) columns: ColumnArgs,
 }
 
-/// What the columns of a users table are called.
+/// The names of the columns of a users table.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ColumnArgs {
     /// The column of the tenant
@@ -211,7 +211,7 @@ pub(crate) struct ColumnArgs {
     pub(crate) observed: Option<String>,
 }
 
-/// What `backfill --format` takes.
+/// The values of `backfill --format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TableFormat {
     /// A header and rows
@@ -231,12 +231,12 @@ pub(crate) struct ServerArgs {
     /// API key, where the server asks for one
     #[arg(long, value_name = "KEY", env = "LASTSEEN_KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,
-    /// How long to go on trying while the server is away, busy or not ready, such as 30s or 5m
+    /// Time to go on trying while the server is away, busy or not ready, such as 30s or 5m
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_RETRY_FOR", default_value = "30s", value_parser = span)]
     pub(crate) retry_for: Duration,
 }
 
-/// Where events go and how; of every command that sends some.
+/// The server that events are sent to, and the way they are sent.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SendArgs {
     #[command(flatten)]
@@ -248,19 +248,19 @@ pub(crate) struct SendArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SimulateArgs {
-    /// How many people there are when the past ends; those who are in several tenants count as a user in each of them
+    /// Number of people when the past ends; those who are in several tenants count as a user in each of them
     #[arg(long, value_name = "N", default_value = "10000")]
     pub(crate) users: u32,
-    /// How many tenants they are in, by Zipf's law; default: one for a hundred people
+    /// Number of tenants they are in, by Zipf's law; default: one for a hundred people
     #[arg(long, value_name = "N")]
     pub(crate) tenants: Option<u32>,
     /// Another seed gives other users with other lives
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) seed: u64,
-    /// How long their past is
+    /// Length of their past
     #[arg(long, value_name = "DAYS", default_value = "90")]
     pub(crate) days: u32,
-    /// Where the past ends, such as 2026-01-06T16:00:00Z; default: now
+    /// End of the past, such as 2026-01-06T16:00:00Z; default: now
     #[arg(long, value_name = "INSTANT", value_parser = UtcInstant::parse)]
     pub(crate) until: Option<UtcInstant>,
     /// Only the past, without what happens after it
@@ -278,12 +278,12 @@ pub(crate) struct VerifyArgs {
     /// Compare the snapshot of the views with views rebuilt from the log as well
     #[arg(long)]
     pub(crate) projections: bool,
-    /// How to print the result
+    /// Form of the result
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: Format,
 }
 
-/// What `--format` takes.
+/// The values of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Lines for people
@@ -309,10 +309,10 @@ pub(crate) struct ReplayArgs {
     /// Activity that counts as being seen: a comma list of `login`, `token_refresh`, `tenant_switch`, `signup_complete`
     #[arg(long, value_name = "TYPES")]
     pub(crate) types: Option<TypeSet>,
-    /// How long before that instant, or before now, somebody counts as active, such as 30d or 24h
+    /// Length of the window before that instant, or before now, in which an active user was seen, such as 30d or 24h
     #[arg(long, value_name = "SPAN", default_value = "30d")]
     pub(crate) window: Window,
-    /// How to print the numbers
+    /// Form of the numbers
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: Format,
 }

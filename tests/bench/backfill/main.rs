@@ -1,4 +1,4 @@
-//! How fast a users table comes in from each kind of source, beside the same events published by `lastseen import`, how fast
+//! The rate at which a users table comes in from each kind of source, beside the same events published by `lastseen import`, how fast
 //! it is compared, and what taking it back costs those who ask meanwhile:
 //! `cargo bench -p lastseen --bench backfill [-- --users N --people N]`.
 //!
@@ -38,7 +38,7 @@ use self::tables::Source;
 /// Longer than any command takes.
 const WITHIN: Duration = Duration::from_hours(1);
 
-/// How long the summary is asked for while nothing else happens.
+/// Time for which the summary is asked for while nothing else happens.
 const IDLE: Duration = Duration::from_secs(5);
 
 fn main() {
@@ -77,7 +77,7 @@ fn run(server: &Server, arguments: &[&str]) -> Duration {
     started.elapsed()
 }
 
-/// How long it took, and how many events came of it.
+/// The time it took, and the number of its events.
 fn bring_in(server: &Server, source: &Source) -> (Duration, u64) {
     let took = run(server, &[&["backfill", "--batch", "users"], source.arguments().as_slice()].concat());
     (took, server.client().ask("/v1/backfills/users")["events"].as_u64().expect("a number"))

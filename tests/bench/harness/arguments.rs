@@ -1,6 +1,6 @@
 //! The command line of a benchmark. What else cargo passes is ignored.
 
-/// What stands behind `name`.
+/// The value behind `name`.
 pub(crate) fn value(name: &str) -> Option<String> {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
     arguments.next()?;

@@ -33,7 +33,7 @@ impl Connection {
     }
 }
 
-/// Whether the head has ended and as much of the body is there as it says.
+/// True if the head has ended and the body is there in the length that the head says.
 pub(crate) fn is_whole(answer: &[u8]) -> io::Result<bool> {
     let Some(head_len) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return Ok(false) };
     let head = String::from_utf8_lossy(&answer[..head_len]);

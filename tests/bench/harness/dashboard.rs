@@ -14,7 +14,7 @@ use super::workload::{BATCH_EVENTS, Population, Requests, batches, get};
 /// Between two questions: often enough for a p99, too seldom to be a load of its own.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// What it saw.
+/// The figures of the dashboard.
 pub(crate) struct Watched {
     pub(crate) idle: Load,
     pub(crate) busy: Load,

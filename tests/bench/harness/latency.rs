@@ -26,7 +26,7 @@ impl Latencies {
         Millis(self.0.get(rank - 1).copied().unwrap_or_default())
     }
 
-    /// How many there are from each power of two of microseconds up to the next, by exponent.
+    /// Number of latencies from each power of two of microseconds up to the next, by exponent.
     fn octaves(&self) -> BTreeMap<u32, usize> {
         let mut octaves = BTreeMap::new();
         for latency in &self.0 {

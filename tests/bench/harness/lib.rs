@@ -1,4 +1,4 @@
-//! What the benchmarks of the real binary share: the load, the questions of a dashboard meanwhile, and figures.
+//! The shared parts of the benchmarks of the real binary: the load, the questions of a dashboard meanwhile, and figures.
 
 pub(crate) mod arguments;
 pub(crate) mod connection;

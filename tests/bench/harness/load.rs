@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::latency::Latencies;
 use super::workload::Requests;
 
-/// What a measurement gave.
+/// The result of a measurement.
 #[derive(Debug)]
 pub(crate) struct Load {
     pub(crate) latencies: Latencies,

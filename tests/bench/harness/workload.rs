@@ -1,7 +1,7 @@
 //! Requests for the load generator: written before the clock runs; while it runs, only ids and instants change.
 //!
 //! Users and tenants are those that `lastseen simulate` makes: tenants by Zipf's law, names like those of an application.
-//! Who comes when is chosen here, by a flatter law: nobody sleeps.
+//! The users of each request are chosen here, by a flatter law: nobody sleeps.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ pub(crate) const LINE_BYTES: usize = 200;
 pub(crate) const BATCH_CONNECTIONS: usize = 4;
 pub(crate) const BATCH_EVENTS: usize = 1_000;
 
-/// Who there is.
+/// The users that there are.
 #[derive(Debug)]
 pub(crate) struct Population(Arc<Simulated>);
 
-/// What one connection sends, request by request.
+/// The requests of one connection, one after the other.
 pub(crate) trait Requests: Send {
     /// The next request, whole; `None` once there is none.
     fn next(&mut self) -> Option<&[u8]>;
@@ -36,7 +36,7 @@ pub(crate) struct Posts {
     ids: Ids,
 }
 
-/// What the requests of a pool are like.
+/// The shape of the requests of a pool.
 pub(crate) struct Shape {
     pub(crate) pool: usize,
     pub(crate) content_type: &'static str,
@@ -184,7 +184,7 @@ pub(crate) fn streams(phase: u32, connections: usize) -> Range<u32> {
     phase * ROOM..phase * ROOM + u32::try_from(connections).expect("connections are few")
 }
 
-/// What each connection sends that publishes in batches.
+/// The requests of each connection that publishes in batches.
 pub(crate) fn batches(population: &Population, phase: u32) -> impl Iterator<Item = Posts> {
     let shape = Shape { pool: 100, content_type: "application/x-ndjson", events: BATCH_EVENTS };
     streams(phase, BATCH_CONNECTIONS).map(move |stream| Posts::new(population, stream, &shape))

@@ -1,4 +1,4 @@
-//! What questions cost over the history of many members, and what that history costs: on disk, in memory, at a start. In one run:
+//! The cost of questions over the history of many members, and of that history: on disk, in memory, at a start. In one run:
 //! `cargo bench -p lastseen --bench history [-- --members N --events N --tenants N --days N --data DIR --seconds N]`.
 //!
 //! The real binary serves on loopback what the simulated users did. With `--data`, the history stays in that directory, and a
@@ -57,7 +57,7 @@ fn main() {
 
 struct Options {
     size: Size,
-    /// Where the history stays.
+    /// The directory in which the history stays.
     kept: Option<PathBuf>,
     /// Length of one measurement.
     span: Duration,

@@ -52,7 +52,7 @@ impl Size {
     }
 }
 
-/// How many members and how many events there are for each user of a plan.
+/// The number of members and of events for each user of a plan.
 fn of_one_user(plan: Plan) -> (f64, f64) {
     let mut timeline = Timeline::new(simulated(plan));
     let (mut members, mut events) = (0, 0);

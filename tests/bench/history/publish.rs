@@ -59,7 +59,7 @@ fn next_request(timeline: &mut Timeline) -> Option<(Vec<u8>, u64)> {
     (events > 0).then(|| (post("application/x-ndjson", &body), events))
 }
 
-/// What one connection takes of the requests.
+/// The share of the requests that one connection takes.
 struct Made {
     requests: Arc<Mutex<Receiver<Vec<u8>>>>,
     current: Vec<u8>,

@@ -12,7 +12,7 @@ use crate::harness::workload::get;
 use crate::past::History;
 use crate::serve;
 
-/// How often it is asked again, and for how long at most.
+/// Number of times it is asked again, and the longest time for that.
 const AGAIN: usize = 20;
 const AGAIN_FOR: Duration = Duration::from_secs(10);
 /// Days of a series.

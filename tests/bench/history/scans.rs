@@ -43,7 +43,7 @@ pub(crate) fn measure(history: &History) {
     }
 }
 
-/// How many seconds DuckDB takes for the days of `answer`; it must say the same of them.
+/// Seconds that DuckDB takes for the days of `answer`; it must say the same of them.
 fn duckdb(script: Command, events: u64, answer: &Value) -> f64 {
     let ended = Process::start(script).wait(ANSWERED_WITHIN);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

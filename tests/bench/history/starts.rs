@@ -11,7 +11,7 @@ use crate::harness::latency::Latencies;
 use crate::past::History;
 use crate::serve;
 
-/// How often it is started from the snapshot.
+/// Number of starts from the snapshot.
 const STARTS: usize = 3;
 
 pub(crate) fn measure(history: &History) {
@@ -36,7 +36,7 @@ pub(crate) fn measure(history: &History) {
     memory(data);
 }
 
-/// How long a start takes until the server is ready.
+/// Time of a start until the server is ready.
 fn start(data: &Path) -> Duration {
     let started = Instant::now();
     let server = serve(data, &[]);
@@ -45,7 +45,7 @@ fn start(data: &Path) -> Duration {
     spent
 }
 
-/// How long it takes without something that is worth only time; it is there again behind it.
+/// Time of a start without something that is worth only time; it is there again behind it.
 fn start_without(path: &Path, data: &Path) -> Duration {
     let aside = data.with_extension("aside");
     fs::rename(path, &aside).expect("the history has it");
@@ -80,7 +80,7 @@ fn memory(data: &Path) {
     );
 }
 
-/// How long the files in a folder are.
+/// Bytes of the files in a folder.
 fn bytes_in(folder: &Path) -> u64 {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
     files.filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum()

@@ -1,4 +1,4 @@
-//! What the disk itself can do: write and fdatasync, one thread, nothing else.
+//! The rate of the disk itself: write and fdatasync, one thread, nothing else.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};

@@ -1,4 +1,4 @@
-//! What the server begins with: every member once.
+//! The first events of the server: every member once.
 
 use lastseen_event::EventType;
 use lastseen_tests::Seeded;

@@ -1,4 +1,4 @@
-//! What the server does under load, next to what the machine can do at all, in one run:
+//! The server under load, next to the limits of the machine, in one run:
 //! `cargo bench -p lastseen --bench http [-- --seconds N --members N --segment-events N --only summary --binary P]`.
 //!
 //! The real binary serves on loopback; the load generator shares its cores. Only ratios between figures of one
@@ -73,7 +73,7 @@ struct Options {
     /// Length of one measurement.
     span: Duration,
     members: u32,
-    /// As the server takes it: with more than the run appends, nothing is sealed.
+    /// The flag of the server: with more than the run appends, nothing is sealed.
     segment_events: String,
     /// The server that is measured: this build's, or another to compare it with.
     binary: String,
@@ -189,7 +189,7 @@ impl Requests for Fixed {
     }
 }
 
-/// Where and for how long.
+/// The server that is measured, and the time of a measurement.
 struct Bench {
     address: String,
     span: Duration,

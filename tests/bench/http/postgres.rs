@@ -27,7 +27,7 @@ pub(crate) fn load(postgres: &Postgres, ndjson: &[u8]) {
     postgres.run("VACUUM ANALYZE events");
 }
 
-/// How long `COPY TO STDOUT` takes, until the last byte is here, and how many rows that were.
+/// Time of `COPY TO STDOUT` until the last byte is here, and the number of its rows.
 pub(crate) fn copy_out(postgres: &Postgres) -> (u64, Duration) {
     let start = Instant::now();
     let mut copy = postgres.psql("COPY events TO STDOUT").stdout(Stdio::piped()).spawn().expect("psql runs");

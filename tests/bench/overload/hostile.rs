@@ -128,7 +128,7 @@ fn harass(address: &str, scenario: Scenario, (stop, number, outcome): (&AtomicBo
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether a JSON answer has come to its end.
+/// True if a JSON answer has come to its end.
 fn is_done(part: &[u8]) -> bool {
     part.ends_with(b"}")
 }

@@ -26,7 +26,7 @@ use crate::members::Members;
 use crate::thread::yield_now;
 use crate::wal::payload::StoredEvent;
 
-/// What a segment says of itself in the manifest, and its bytes.
+/// An encoded segment: its bytes, and its entry in the manifest.
 pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
     pub(crate) pieces: Vec<Piece>,
@@ -106,7 +106,7 @@ impl SegmentWriter {
     /// millisecond.
     ///
     /// # Errors
-    /// What the encoder says.
+    /// The error of the encoder.
     pub(crate) fn end_row_group(&mut self) -> Result<(), ParquetError> {
         const STEP_ROWS: usize = 1_024;
         let left = index(self.planned.saturating_sub(self.rows));
@@ -137,7 +137,7 @@ impl SegmentWriter {
     /// The bytes of the segment. `None`: no event was added.
     ///
     /// # Errors
-    /// What the encoder says.
+    /// The error of the encoder.
     pub(crate) fn finish(mut self) -> Result<Option<Encoded>, ParquetError> {
         let (Some(occurred), Some(recorded)) = (self.occurred, self.recorded) else { return Ok(None) };
         self.end_row_group()?;

@@ -55,7 +55,7 @@ impl Group {
         group
     }
 
-    /// How many events are to be written.
+    /// Number of events to be written.
     pub(super) fn new_events(&self) -> usize {
         self.new_events
     }

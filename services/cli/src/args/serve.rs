@@ -19,19 +19,19 @@ pub(crate) struct ServeArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", env = "LASTSEEN_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
-    /// Whether the same `user_id` in several tenants is one person
+    /// Rule for persons: is the same `user_id` in several tenants one person?
     #[arg(long, value_name = "RULE", env = "LASTSEEN_PERSONS", default_value = "user_id")]
     pub(crate) persons: Persons,
-    /// How far ahead of the server's clock an event may have occurred, such as 5m or 30s
+    /// Longest time that an event may be ahead of the server's clock, such as 5m or 30s
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_FUTURE_TOLERANCE", default_value = "5m", value_parser = span)]
     pub(crate) future_tolerance: Duration,
-    /// How many events make a segment of sealed history, a Parquet file that any tool reads
+    /// Events of a segment of sealed history, a Parquet file that any tool reads
     #[arg(long, value_name = "N", env = "LASTSEEN_SEGMENT_EVENTS", default_value = "1000000", value_parser = segment_events())]
     pub(crate) segment_events: u64,
     /// When events are sealed at the latest, however few there are, such as 24h or 30m
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_SEGMENT_AGE", default_value = "24h", value_parser = span)]
     pub(crate) segment_age: Duration,
-    /// How many events make a new snapshot of the views due, from which the next start goes on
+    /// Events after which a new snapshot of the views is due; the next start goes on from it
     #[arg(long, value_name = "N", env = "LASTSEEN_SNAPSHOT_EVENTS", default_value = "10000000", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
     pub(crate) snapshot_events: u64,
     #[command(flatten)]
@@ -100,7 +100,7 @@ pub(crate) struct ConnectionArgs {
     pub(crate) stall_timeout: Duration,
 }
 
-/// What `--persons` takes.
+/// The values of `--persons`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(crate) enum Persons {

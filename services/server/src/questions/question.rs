@@ -17,12 +17,12 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// Whether the live views answer it.
+    /// True if the live views answer it.
     pub(crate) fn is_live(&self) -> bool {
         self.selection == Selection::default()
     }
 
-    /// Whether it is about an instant, and all events that had occurred by then count.
+    /// True if it is about an instant and counts all events that had occurred by then.
     pub(crate) fn is_as_of(&self) -> bool {
         self.as_of.is_some()
             && self.selection == Selection { occurred_until: self.as_of, ..Selection::default() }

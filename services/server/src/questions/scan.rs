@@ -138,7 +138,7 @@ pub(super) fn tenant_of(scope: Scope) -> Option<TenantOrdinal> {
     }
 }
 
-/// Whether the fact was on record by the bounds of the selection, whenever it occurred.
+/// True if the fact was on record by the bounds of the selection, whenever it occurred.
 fn is_known(selection: &Selection, fact: &Fact) -> bool {
     Selection { occurred_until: None, ..*selection }.keeps(fact)
 }

@@ -75,12 +75,12 @@ impl Dates {
 }
 
 impl Span {
-    /// Whether the live views answer it.
+    /// True if the live views answer it.
     pub(crate) fn is_live(&self) -> bool {
         self.selection == Selection::default() && self.calendar.is_utc()
     }
 
-    /// Whether the period that ends with `last` is not over at `now`.
+    /// True if the period that ends with `last` is not over at `now`.
     pub(crate) fn is_partial(&self, last: Day, now: UtcInstant) -> bool {
         self.calendar.end(last) >= now
     }

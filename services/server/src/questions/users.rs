@@ -54,7 +54,7 @@ pub(crate) struct UsersFilter {
 }
 
 impl UsersFilter {
-    /// Whether a member belongs on the list; `since` is the lower edge of the window, inclusive.
+    /// True if a member belongs on the list; `since` is the lower edge of the window, inclusive.
     fn admits(&self, state: &MemberState, since: UtcInstant) -> bool {
         let met = if self.conditions.is_empty() {
             !state.meets(Condition::Deleted, since)
@@ -90,7 +90,7 @@ pub(crate) type NamedUser = (Box<str>, MemberState);
 pub(crate) struct UsersPage {
     /// User id and state, in order.
     pub(crate) users: Vec<NamedUser>,
-    /// Whether more follow.
+    /// True if more follow.
     pub(crate) more: bool,
     /// The last position they reflect.
     pub(crate) position: Position,
