@@ -80,7 +80,7 @@ pub fn decode_json(
 }
 
 /// Events after which a decoder calls `between`.
-const STEP_EVENTS: usize = 64;
+const STEP_EVENTS: usize = 128;
 
 /// About as many events are in a body of this size.
 fn typical_events(body: &[u8]) -> usize {

@@ -219,7 +219,7 @@ impl From<StepError> for WriteError {
 const GROUP_EVENTS_MAX: usize = 16_384;
 
 /// Events of a group that are encoded before others get a turn on this core: less than half a millisecond.
-const STEP_EVENTS: usize = 256;
+const STEP_EVENTS: usize = 512;
 
 /// Most members that wait to be defined by the frame of the next group: those of refused groups.
 const UNDEFINED_MAX: usize = 10_000;

@@ -25,10 +25,9 @@ use clap::Parser;
 
 use crate::args::{Args, Command};
 
-/// Gives memory back after large requests: of 300 bodies of 8 MiB the system's allocator keeps twice as much.
-#[cfg(unix)]
+/// Gives memory back after large requests. The system's allocator keeps it.
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The outcome of a command.
 enum Outcome {

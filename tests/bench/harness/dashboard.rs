@@ -22,6 +22,8 @@ pub(crate) struct Watched {
     pub(crate) ingest: f64,
     /// At half of that rate, in an open loop.
     pub(crate) half: Load,
+    /// The bare route meanwhile, in an open loop of its own: the scheduler's part of these latencies.
+    pub(crate) bare: Load,
 }
 
 /// Watches the server at `address` for `span`, with half of that before it while nothing comes. `phase` and the next one must differ from all
@@ -35,12 +37,17 @@ pub(crate) fn watch(address: &str, population: &Population, phase: u32, span: Du
     let busy = ask_until(address, &lasting(span));
     stop.store(true, Ordering::Relaxed);
     let ingest = ingest.join().expect("the load does not panic");
-    let half = at_half(address, population, (phase + 1, ingest.rate()), span);
-    Watched { idle, busy, ingest: ingest.rate() * BATCH_EVENTS as f64, half }
+    let (half, bare) = at_half(address, population, (phase + 1, ingest.rate()), span);
+    Watched { idle, busy, ingest: ingest.rate() * BATCH_EVENTS as f64, half, bare }
 }
 
-/// Asks for the summary while batches come at half of `rate`, both at fixed times.
-fn at_half(address: &str, population: &Population, (phase, rate): (u32, f64), span: Duration) -> Load {
+/// Asks for the summary and for health while batches come at half of `rate`, all at fixed times.
+fn at_half(
+    address: &str,
+    population: &Population,
+    (phase, rate): (u32, f64),
+    span: Duration,
+) -> (Load, Load) {
     let publishers: Vec<_> = batches(population, phase).collect();
     let every = Duration::from_secs_f64(2.0 * publishers.len() as f64 / rate);
     thread::scope(|scope| {
@@ -49,7 +56,9 @@ fn at_half(address: &str, population: &Population, (phase, rate): (u32, f64), sp
                 open_loop(address, (span, every), |_| posts.next().map(<[u8]>::to_vec).unwrap_or_default())
             });
         }
-        open_loop(address, (span, PAUSE), |_| get("/v1/summary"))
+        let bare = scope.spawn(|| open_loop(address, (span, PAUSE), |_| get("/healthz")));
+        let half = open_loop(address, (span, PAUSE), |_| get("/v1/summary"));
+        (half, bare.join().expect("the load does not panic"))
     })
 }
 

@@ -31,6 +31,8 @@ pub(crate) fn latency(large: &History, small: &History, span: Duration) {
     for (name, permille) in [("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999), ("max", 1_000)] {
         print_row(&format!("    {name}"), loads.map(|load| load.latencies.at(permille)));
     }
+    let bare = [&large.bare, &small.bare].map(|load| load.latencies.at(990));
+    print_row("    GET /healthz meanwhile at half of the rate, p99", bare);
     print_histogram(&loads.map(|load| &load.latencies));
 }
 

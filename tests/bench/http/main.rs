@@ -1,5 +1,5 @@
 //! The server under load, next to the limits of the machine, in one run:
-//! `cargo bench -p lastseen --bench http [-- --seconds N --members N --segment-events N --only summary --binary P]`.
+//! `cargo bench -p lastseen --bench http [-- --seconds N --members N --segment-events N --only batches|summary --binary P]`.
 //!
 //! The real binary serves on loopback; the load generator shares its cores. Only ratios between figures of one
 //! run mean anything, so nothing here asserts anything about time.
@@ -48,11 +48,11 @@ fn main() {
     let bench = Bench { address: server.url().trim_start_matches("http://").to_owned(), span };
     let population = population(members);
     fill(&server, &population);
-    let only = arguments::value("--only");
-    if let Some(only) = only {
-        assert_eq!(only, "summary", "--only takes summary");
-        bench.summaries(&population);
-        return;
+    match arguments::value("--only").as_deref() {
+        None => {}
+        Some("batches") => return bench.batches_and_disk(&population, directory.path()),
+        Some("summary") => return bench.summaries(&population),
+        Some(other) => panic!("--only takes batches or summary, not {other}"),
     }
 
     println!("{:<52} {:>13} {:>12} {:>12}", "", "per second", "p50", "p99");
@@ -224,13 +224,14 @@ impl Bench {
 
     /// (5): a dashboard asks while nothing comes, and while the batches come as fast as they can.
     fn summaries(&self, population: &Population) {
-        let Watched { idle, busy, ingest, half } = watch(&self.address, population, 3, self.span);
+        let Watched { idle, busy, ingest, half, bare } = watch(&self.address, population, 3, self.span);
         row("(5) GET /v1/summary while ingesting", busy.rate(), &busy.latencies);
         let at = |permille| busy.latencies.at(permille);
         println!("    p90 {}, p99.9 {}, max {}", at(900), at(999), at(1_000));
         println!("    at {} events/s", whole(ingest));
         row("    GET /v1/summary at half of that rate, open loop", half.rate(), &half.latencies);
         println!("    p99.9 {}, max {}", half.latencies.at(999), half.latencies.at(1_000));
+        row("    GET /healthz meanwhile, open loop", bare.rate(), &bare.latencies);
         row("    GET /v1/summary, idle", idle.rate(), &idle.latencies);
         println!("    max {}", idle.latencies.at(1_000));
         print_row("    how many took how long", ["ingesting", "idle"]);
