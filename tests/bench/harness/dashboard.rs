@@ -51,8 +51,11 @@ fn at_half(
     let publishers: Vec<_> = batches(population, phase).collect();
     let every = Duration::from_secs_f64(2.0 * publishers.len() as f64 / rate);
     thread::scope(|scope| {
-        for mut posts in publishers {
+        let count = u32::try_from(publishers.len()).expect("a few publishers");
+        for (number, mut posts) in (0..).zip(publishers) {
             scope.spawn(move || {
+                // Independent publishers do not send at the same moments.
+                thread::sleep(every * number / count);
                 open_loop(address, (span, every), |_| posts.next().map(<[u8]>::to_vec).unwrap_or_default())
             });
         }
