@@ -11,16 +11,17 @@ use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 
 use super::App;
-use super::auth::Granted;
+use super::auth::{Access, Asks, Changes, Granted};
 use super::params::{Params, Query};
 use super::problem::Problem;
 use crate::publishing::Publishing;
 use crate::questions::Questions;
 use crate::read_model::{ReadModel, Reading};
 
-/// A request whose parameters are `P`.
-pub(super) struct Ask<P> {
+/// A request that has the access `A` and the parameters `P`.
+pub(super) struct Ask<A, P> {
     app: Arc<App>,
+    _access: Granted<A>,
     pub(super) params: P,
     /// The parameters as text.
     pub(super) query: Query,
@@ -57,14 +58,14 @@ impl Names {
     }
 }
 
-impl<P: Params> Ask<P> {
+impl<A: Access, P: Params> Ask<A, P> {
     /// Reads the parameters and the names of a request that may use its route.
     ///
     /// # Errors
     /// `unknown_parameter`, `invalid_parameter`, `invalid_path`.
     pub(super) fn read(
         app: Arc<App>,
-        Granted { .. }: Granted,
+        access: Granted<A>,
         pattern: &'static str,
         (parts, body): (Parts, Body),
     ) -> Result<Self, Problem> {
@@ -72,6 +73,7 @@ impl<P: Params> Ask<P> {
         let query = Query::parse::<P>(parts.uri.query())?;
         Ok(Self {
             app,
+            _access: access,
             params: P::take(&query)?,
             query,
             names,
@@ -81,7 +83,7 @@ impl<P: Params> Ask<P> {
     }
 }
 
-impl<P> Ask<P> {
+impl<A: Access, P> Ask<A, P> {
     /// The tenant that the path names. `None`: the route is about all tenants.
     pub(super) fn tenant_id(&self) -> Option<&str> {
         self.names.get("tenant_id")
@@ -108,20 +110,16 @@ impl<P> Ask<P> {
 
     /// # Errors
     /// `not_ready` while the server is starting.
-    pub(super) fn questions(&self) -> Result<&Arc<Questions>, Problem> {
-        Ok(&self.app.service()?.questions)
-    }
-
-    /// # Errors
-    /// `not_ready` while the server is starting.
-    pub(super) fn publishing(&self) -> Result<&Publishing, Problem> {
-        Ok(&self.app.service()?.publishing)
-    }
-
-    /// # Errors
-    /// `not_ready` while the server is starting.
     pub(super) fn model(&self) -> Result<&Arc<ReadModel>, Problem> {
         Ok(&self.app.service()?.model)
+    }
+}
+
+impl<A: Asks, P> Ask<A, P> {
+    /// # Errors
+    /// `not_ready` while the server is starting.
+    pub(super) fn questions(&self) -> Result<&Arc<Questions>, Problem> {
+        Ok(&self.app.service()?.questions)
     }
 
     /// A reading of the views once they reflect `min_position`.
@@ -130,6 +128,14 @@ impl<P> Ask<P> {
     /// `not_ready`, `position_not_reached`.
     pub(super) async fn reading(&self, min_position: Option<Position>) -> Result<Reading, Problem> {
         Ok(self.questions()?.reading(min_position).await?)
+    }
+}
+
+impl<A: Changes, P> Ask<A, P> {
+    /// # Errors
+    /// `not_ready` while the server is starting.
+    pub(super) fn publishing(&self) -> Result<&Publishing, Problem> {
+        Ok(&self.app.service()?.publishing)
     }
 
     /// The latest `occurred_at` that is accepted.

@@ -18,7 +18,7 @@ use axum::routing::any;
 use super::App;
 use super::answer::{Reply, Wants};
 use super::ask::Ask;
-use super::auth::{self, Access};
+use super::auth::{self, Access, Backfill, Open, Publish, Query, Replay};
 use super::body::unread;
 use super::handlers::{
     active_users, backfills, events, health, lookup, replay, retention, summary, tenants, user, user_events,
@@ -36,7 +36,8 @@ struct Route {
     method: Method,
     /// The path with `{name}` for a name.
     path: &'static str,
-    access: Access,
+    /// The scope of a key that may use it; `open` needs none.
+    scope: &'static str,
     params: Vec<ParamSpec>,
     /// The name of the answer's type.
     answer: &'static str,
@@ -45,7 +46,6 @@ struct Route {
 
 /// Every route on one page.
 fn table() -> Vec<Route> {
-    use Access::{Backfill, Open, Publish, Query, Replay};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     const DELETE: Method = Method::DELETE;
@@ -71,12 +71,13 @@ fn table() -> Vec<Route> {
     ]
 }
 
-/// Makes a route; parameters and answer are those of its handler.
-fn route<P, R, H, F>(method: Method, path: &'static str, access: Access, handler: H) -> Route
+/// Makes a route; parameters and answer are those of its handler, which must ask for the same access.
+fn route<A, P, R, H, F>(method: Method, path: &'static str, _: A, handler: H) -> Route
 where
+    A: Access,
     P: Params + 'static,
     R: Reply,
-    H: Fn(Ask<P>) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Ask<A, P>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<R, Problem>> + Send + 'static,
 {
     let mut params = Vec::new();
@@ -88,7 +89,7 @@ where
             let asked = parts.uri.path_and_query().map_or("", |asked| asked.as_str());
             let wants = Wants::of(&parts.headers, asked, app.memory.clone());
             let answered = async {
-                let ask = Ask::read(app, auth::grant(access), path, (parts, body))?;
+                let ask = Ask::read(app, auth::grant::<A>(), path, (parts, body))?;
                 handler(ask).await
             };
             match answered.await {
@@ -97,7 +98,7 @@ where
             }
         })
     };
-    Route { method, path, access, params, answer: R::NAME, handler: Arc::new(handle) }
+    Route { method, path, scope: A::SCOPE, params, answer: R::NAME, handler: Arc::new(handle) }
 }
 
 /// A route as others see it.
@@ -120,7 +121,7 @@ pub fn routes() -> Vec<RouteInfo> {
     let info = |route: Route| RouteInfo {
         method: route.method.to_string(),
         path: route.path,
-        access: route.access.as_str(),
+        access: route.scope,
         params: route.params.iter().map(|spec| (spec.name, spec.form)).collect(),
         answer: route.answer,
     };

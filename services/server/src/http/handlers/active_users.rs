@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
+use crate::http::auth::Query;
 use crate::http::params::span::SeriesParams;
 use crate::http::problem::Problem;
 use crate::questions::series::Series;
@@ -91,7 +92,9 @@ impl Row {
 }
 
 /// `GET /v1/active-users`, also of one tenant
-pub(in crate::http) async fn active_users(ask: Ask<SeriesParams>) -> Result<Json<ActiveUsers>, Problem> {
+pub(in crate::http) async fn active_users(
+    ask: Ask<Query, SeriesParams>,
+) -> Result<Json<ActiveUsers>, Problem> {
     let (questions, params) = (ask.questions()?, &ask.params);
     let reading = ask.reading(params.span.min_position).await?;
     let scope = questions.scope(&reading, ask.tenant_id())?;

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::http::answer::{Answer, Json, Version};
 use crate::http::ask::Ask;
+use crate::http::auth;
 use crate::http::params::params;
 use crate::http::params::value::PageLimit;
 use crate::http::problem::Problem;
@@ -83,7 +84,9 @@ impl Answer for OneBackfill {
 }
 
 /// `GET /v1/backfills`
-pub(in crate::http) async fn backfills(ask: Ask<BackfillsParams>) -> Result<Json<BackfillsAnswer>, Problem> {
+pub(in crate::http) async fn backfills(
+    ask: Ask<auth::Backfill, BackfillsParams>,
+) -> Result<Json<BackfillsAnswer>, Problem> {
     let before = match ask.params.cursor.map(u32::try_from) {
         Some(Ok(number)) => Some(BatchOrdinal::new(number)),
         Some(Err(_)) => {
@@ -105,12 +108,16 @@ pub(in crate::http) async fn backfills(ask: Ask<BackfillsParams>) -> Result<Json
 }
 
 /// `GET /v1/backfills/{batch}`
-pub(in crate::http) async fn backfill(ask: Ask<BackfillParams>) -> Result<Json<OneBackfill>, Problem> {
+pub(in crate::http) async fn backfill(
+    ask: Ask<auth::Backfill, BackfillParams>,
+) -> Result<Json<OneBackfill>, Problem> {
     one(&ask, ask.params.min_position).await
 }
 
 /// `DELETE /v1/backfills/{batch}`: 202 once it is recorded; its events go on counting until the views are rebuilt.
-pub(in crate::http) async fn retract(ask: Ask<RetractParams>) -> Result<Json<OneBackfill>, Problem> {
+pub(in crate::http) async fn retract(
+    ask: Ask<auth::Backfill, RetractParams>,
+) -> Result<Json<OneBackfill>, Problem> {
     let publishing = ask.publishing()?;
     let Some(events) = ask.params.events else {
         let detail = "expected the number of events that are to go, as GET of the batch tells it";
@@ -120,7 +127,10 @@ pub(in crate::http) async fn retract(ask: Ask<RetractParams>) -> Result<Json<One
     Ok(one(&ask, None).await?.version(None).status(StatusCode::ACCEPTED))
 }
 
-async fn one<P>(ask: &Ask<P>, min_position: Option<Position>) -> Result<Json<OneBackfill>, Problem> {
+async fn one<P>(
+    ask: &Ask<auth::Backfill, P>,
+    min_position: Option<Position>,
+) -> Result<Json<OneBackfill>, Problem> {
     let reading = ask.reading(min_position).await?;
     let backfill = ask.questions()?.backfill(&reading, ask.batch())?;
     let version = Version::of(&reading, reading.position);

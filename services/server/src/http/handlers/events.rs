@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::http::answer::{Answer, Json};
 use crate::http::ask::Ask;
+use crate::http::auth::Publish;
 use crate::http::body::{self, ReadBody, decompress};
 use crate::http::params::params;
 use crate::http::params::value::OnInvalid;
@@ -45,7 +46,7 @@ enum Format {
 const FORMATS: &str = "application/json or application/x-ndjson";
 
 /// `POST /v1/events`
-pub(in crate::http) async fn publish(ask: Ask<PublishParams>) -> Result<Json<Published>, Problem> {
+pub(in crate::http) async fn publish(ask: Ask<Publish, PublishParams>) -> Result<Json<Published>, Problem> {
     let on_invalid = ask.params.on_invalid.unwrap_or_default();
     let format = format(&ask.headers)?;
     let encoding = decompress::Encoding::of_headers(&ask.headers)?;
@@ -70,7 +71,7 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
 
 /// Decompresses and decodes: small bodies on the spot, large ones beside, so that queries are not kept waiting.
 async fn decode(
-    ask: &Ask<PublishParams>,
+    ask: &Ask<Publish, PublishParams>,
     body: ReadBody,
     encoding: decompress::Encoding,
     (format, on_invalid): (Format, OnInvalid),

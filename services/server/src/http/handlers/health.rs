@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::http::answer::{Answer, Json};
 use crate::http::ask::Ask;
+use crate::http::auth::Open;
 use crate::http::params::NoParams;
 use crate::http::problem::{PartFault, Problem};
 
@@ -30,12 +31,12 @@ impl Answer for Ready {
 }
 
 /// `GET /healthz`
-pub(in crate::http) async fn alive(_: Ask<NoParams>) -> Result<Json<Alive>, Problem> {
+pub(in crate::http) async fn alive(_: Ask<Open, NoParams>) -> Result<Json<Alive>, Problem> {
     Ok(Json::new(Alive { status: "ok" }))
 }
 
 /// `GET /readyz`
-pub(in crate::http) async fn ready(ask: Ask<NoParams>) -> Result<Json<Ready>, Problem> {
+pub(in crate::http) async fn ready(ask: Ask<Open, NoParams>) -> Result<Json<Ready>, Problem> {
     let model = ask.model()?;
     let standstills = model.standstills();
     let is_ready = standstills.iter().all(|standstill| !standstill.is_final);

@@ -8,6 +8,7 @@ use super::user::UserParams;
 use crate::http::answer::user::UserRow;
 use crate::http::answer::{Answer, DEFINITION, Json};
 use crate::http::ask::Ask;
+use crate::http::auth::Query;
 use crate::http::body::{self, decompress};
 use crate::http::problem::Problem;
 use crate::tasks;
@@ -39,7 +40,7 @@ impl Answer for LookedUp {
 }
 
 /// `POST /v1/tenants/{tenant_id}/users/lookup`
-pub(in crate::http) async fn lookup(ask: Ask<UserParams>) -> Result<Json<LookedUp>, Problem> {
+pub(in crate::http) async fn lookup(ask: Ask<Query, UserParams>) -> Result<Json<LookedUp>, Problem> {
     ask.questions()?;
     let Lookup { user_ids } = read(&ask).await?;
     let reading = ask.reading(ask.params.min_position).await?;
@@ -60,7 +61,7 @@ pub(in crate::http) async fn lookup(ask: Ask<UserParams>) -> Result<Json<LookedU
     .rows(rows))
 }
 
-async fn read(ask: &Ask<UserParams>) -> Result<Lookup, Problem> {
+async fn read(ask: &Ask<Query, UserParams>) -> Result<Lookup, Problem> {
     let (found, media_type) = body::content_type(&ask.headers);
     if media_type != "application/json" {
         return Err(Problem::unsupported_media_type("application/json", found));

@@ -7,6 +7,7 @@ use lastseen_store::{EventTypes, Filter};
 
 use crate::http::answer::{Pieces, Stream, UNTIL};
 use crate::http::ask::Ask;
+use crate::http::auth;
 use crate::http::params::params;
 use crate::http::params::value::{EventLimit, Moment};
 use crate::http::problem::Problem;
@@ -66,7 +67,7 @@ impl ReplayParams {
 }
 
 /// `GET /v1/events`
-pub(in crate::http) async fn replay(ask: Ask<ReplayParams>) -> Result<Stream<Replay>, Problem> {
+pub(in crate::http) async fn replay(ask: Ask<auth::Replay, ReplayParams>) -> Result<Stream<Replay>, Problem> {
     let questions = ask.questions()?;
     let reading = ask.reading(ask.params.min_position).await?;
     let replay = questions.replay(&reading, ask.params.asked(reading.at))?;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::active_users::SpanHead;
 use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
+use crate::http::auth::Query;
 use crate::http::params::span::CohortsParams;
 use crate::http::problem::Problem;
 use crate::questions::cohorts::Cohorts;
@@ -48,7 +49,7 @@ impl Row {
 }
 
 /// `GET /v1/retention`, also of one tenant
-pub(in crate::http) async fn retention(ask: Ask<CohortsParams>) -> Result<Json<Retention>, Problem> {
+pub(in crate::http) async fn retention(ask: Ask<Query, CohortsParams>) -> Result<Json<Retention>, Problem> {
     let (questions, params) = (ask.questions()?, &ask.params);
     let reading = ask.reading(params.span.min_position).await?;
     let scope = questions.scope(&reading, ask.tenant_id())?;

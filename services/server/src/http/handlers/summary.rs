@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::http::answer::counts::Counts;
 use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
+use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
 use crate::http::params::value::Previous;
@@ -41,7 +42,7 @@ impl Answer for Summary {
 }
 
 /// `GET /v1/summary`, also of one tenant
-pub(in crate::http) async fn summary(ask: Ask<SummaryParams>) -> Result<Json<Summary>, Problem> {
+pub(in crate::http) async fn summary(ask: Ask<Query, SummaryParams>) -> Result<Json<Summary>, Problem> {
     let (questions, params) = (ask.questions()?, &ask.params);
     let reading = ask.reading(params.question.min_position).await?;
     let scope = questions.scope(&reading, ask.tenant_id())?;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::http::answer::counts::UserCounts;
 use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
+use crate::http::auth::Query;
 use crate::http::params::cursor::{Cursor, Paged};
 use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
@@ -47,7 +48,7 @@ struct Tenant {
 }
 
 /// `GET /v1/tenants`
-pub(in crate::http) async fn tenants(ask: Ask<TenantsParams>) -> Result<Json<TenantsAnswer>, Problem> {
+pub(in crate::http) async fn tenants(ask: Ask<Query, TenantsParams>) -> Result<Json<TenantsAnswer>, Problem> {
     let paged = Paged::read(ask.params.clone(), ask.params.cursor.clone(), &ask.query, "")?;
     let params = &paged.params;
     let reading = ask.reading(ask.params.question.min_position).await?;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::http::answer::user::UserRow;
 use crate::http::answer::{Answer, DEFINITION, Json};
 use crate::http::ask::Ask;
+use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::problem::Problem;
 
@@ -33,7 +34,7 @@ impl Answer for UserAnswer {
 }
 
 /// `GET /v1/tenants/{tenant_id}/users/{user_id}`
-pub(in crate::http) async fn user(ask: Ask<UserParams>) -> Result<Json<UserAnswer>, Problem> {
+pub(in crate::http) async fn user(ask: Ask<Query, UserParams>) -> Result<Json<UserAnswer>, Problem> {
     let reading = ask.reading(ask.params.min_position).await?;
     let window = ask.params.window.clone().unwrap_or_default();
     let (state, position) = ask.questions()?.user(&reading, ask.user())?;

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
+use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::params::value::{EventCursor, PageLimit};
 use crate::http::problem::Problem;
@@ -32,7 +33,9 @@ impl Answer for UserEvents {
 }
 
 /// `GET /v1/tenants/{tenant_id}/users/{user_id}/events`
-pub(in crate::http) async fn user_events(ask: Ask<UserEventsParams>) -> Result<Json<UserEvents>, Problem> {
+pub(in crate::http) async fn user_events(
+    ask: Ask<Query, UserEventsParams>,
+) -> Result<Json<UserEvents>, Problem> {
     let reading = ask.reading(ask.params.min_position).await?;
     let limit = ask.params.limit.unwrap_or_default().0;
     let before = ask.params.cursor.map(|cursor| cursor.0);

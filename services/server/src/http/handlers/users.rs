@@ -9,6 +9,7 @@ use crate::http::answer::csv::{CsvUsers, Dialect};
 use crate::http::answer::user::UserRow;
 use crate::http::answer::{Answer, DEFINITION, Json, Reply, Stream, Version, Wants};
 use crate::http::ask::Ask;
+use crate::http::auth::Query;
 use crate::http::params::cursor::{Cursor, Paged};
 use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
@@ -99,7 +100,7 @@ impl UsersParams {
 }
 
 /// `GET /v1/tenants/{tenant_id}/users`
-pub(in crate::http) async fn users(ask: Ask<UsersParams>) -> Result<List, Problem> {
+pub(in crate::http) async fn users(ask: Ask<Query, UsersParams>) -> Result<List, Problem> {
     match ask.params.format.unwrap_or_default() {
         ListFormat::Json => page(ask).await.map(List::Page),
         ListFormat::Csv => all(ask, Dialect::Exact).await.map(List::All),
@@ -107,7 +108,7 @@ pub(in crate::http) async fn users(ask: Ask<UsersParams>) -> Result<List, Proble
     }
 }
 
-async fn page(ask: Ask<UsersParams>) -> Result<Json<UsersAnswer>, Problem> {
+async fn page(ask: Ask<Query, UsersParams>) -> Result<Json<UsersAnswer>, Problem> {
     let (tenant_id, questions) = (ask.tenant_id().unwrap_or_default(), ask.questions()?);
     let paged = Paged::read(ask.params.clone(), ask.params.cursor.clone(), &ask.query, tenant_id)?;
     let params = &paged.params;
@@ -133,7 +134,7 @@ async fn page(ask: Ask<UsersParams>) -> Result<Json<UsersAnswer>, Problem> {
     Ok(Json::new(body).rows(page.users.len()).version(params.is_fixed().then_some(version)))
 }
 
-async fn all(ask: Ask<UsersParams>, dialect: Dialect) -> Result<Stream<CsvUsers>, Problem> {
+async fn all(ask: Ask<Query, UsersParams>, dialect: Dialect) -> Result<Stream<CsvUsers>, Problem> {
     let (questions, params) = (ask.questions()?, &ask.params);
     for (name, is_given) in [("limit", params.limit.is_some()), ("cursor", params.cursor.is_some())] {
         if is_given {
@@ -151,7 +152,7 @@ async fn all(ask: Ask<UsersParams>, dialect: Dialect) -> Result<Stream<CsvUsers>
     Ok(Stream { headers: pieces.headers(), pieces, permit, stall_timeout })
 }
 
-fn tenant(ask: &Ask<UsersParams>, reading: &Reading) -> Result<TenantOrdinal, Problem> {
+fn tenant(ask: &Ask<Query, UsersParams>, reading: &Reading) -> Result<TenantOrdinal, Problem> {
     match ask.questions()?.scope(reading, ask.tenant_id())? {
         Scope::Tenant(tenant) => Ok(tenant),
         Scope::All => Err(Problem::unknown_tenant()),
