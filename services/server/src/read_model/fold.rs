@@ -96,10 +96,12 @@ impl Fold {
 }
 
 fn apply(views: &RwLock<Views>, facts: &[Fact]) {
-    for facts in facts.chunks(LOCKED_FACTS_MAX) {
+    for (turn, facts) in facts.chunks(LOCKED_FACTS_MAX).enumerate() {
+        if turn > 0 {
+            tasks::give_way();
+        }
         let mut live = views.write();
         live.apply_all(facts);
         RwLockWriteGuard::unlock_fair(live);
-        tasks::give_way();
     }
 }
