@@ -240,91 +240,75 @@ impl Log {
     async fn look_up(&self, batch: EventBatch) -> Result<LookedUp, AppendError> {
         /// Rows that are looked up here: in about a tenth of a millisecond.
         const FEW_ROWS: usize = 256;
-        let mut look_up = LookUp::new(batch, self.shared.clone(), self.known.clone());
-        if look_up.batch.len() <= FEW_ROWS {
-            look_up.find_members();
-            if look_up.suspects().is_empty() {
-                return Ok(look_up.without_suspects());
+        let (shared, known) = (self.shared.clone(), self.known.clone());
+        let found = if batch.len() <= FEW_ROWS {
+            let (looked_up, suspects) = LookedUp::in_memory(batch, &shared);
+            if suspects.is_empty() {
+                return Ok(looked_up);
             }
-        }
-        match tokio::task::spawn_blocking(|| look_up.run()).await {
-            Ok(Ok(looked_up)) => Ok(looked_up),
-            Ok(Err(error)) => Err(AppendError::Unreadable(error)),
-            Err(_) => Err(AppendError::Closed),
-        }
+            tokio::task::spawn_blocking(move || looked_up.in_segments(&suspects, &shared, &known)).await
+        } else {
+            let look_up = move || {
+                let (looked_up, suspects) = LookedUp::in_memory(batch, &shared);
+                looked_up.in_segments(&suspects, &shared, &known)
+            };
+            tokio::task::spawn_blocking(look_up).await
+        };
+        found.map_err(|_| AppendError::Closed)?.map_err(AppendError::Unreadable)
     }
 }
 
-/// A batch that is looked up, by many callers at once, so that the one writer has little left to do.
-struct LookUp {
-    shared: Arc<Shared>,
-    known: Arc<Known>,
-    batch: EventBatch,
-    /// Taken before the members: events below this position have members that are found, and are in the segments that
-    /// are taken last.
-    recent_from: Position,
-    /// One a row once they were looked up. A member keeps its number, so what is found stays right.
-    members: Vec<Option<MemberRef>>,
-}
-
-/// A batch with what was known of it when it was looked up.
+/// A batch with what was known of it when it was looked up: by many callers at once, so that the one writer has
+/// little left to do.
 struct LookedUp {
     batch: EventBatch,
-    /// The members that are known already, one a row.
+    /// The members that are known already, one a row. A member keeps its number, so these stay right.
     members: Vec<Option<MemberRef>>,
     /// The rows that stand in segments at positions below `recent_from`; empty for none.
     known: Vec<bool>,
     recent_from: Position,
 }
 
-impl LookUp {
-    fn new(batch: EventBatch, shared: Arc<Shared>, known: Arc<Known>) -> Self {
+impl LookedUp {
+    /// Looks up the members. Returns also the rows that may stand in segments.
+    fn in_memory(batch: EventBatch, shared: &Shared) -> (Self, Suspects) {
+        // In this order: events below this position have members that are found next, and are in the segments that
+        // are taken last.
         let recent_from = Position::new(shared.recent_from.load(Ordering::Acquire));
-        Self { shared, known, batch, recent_from, members: Vec::new() }
+        let members = find_members(&batch, shared);
+        let manifest = shared.places.read().manifest.clone();
+        let suspects = Suspects::of(&batch, &members, &manifest, recent_from);
+        (Self { batch, members, known: Vec::new(), recent_from }, suspects)
     }
 
-    fn find_members(&mut self) {
-        /// Enough to wait for memory once for many, few for one hold of the lock.
-        const FOUND_AT_ONCE: usize = 64;
-        /// Looked up before others get a turn on this core: in a quarter of a millisecond.
-        const STEP_ROWS: usize = 512;
-        let batch = &self.batch;
-        self.members.reserve_exact(batch.len());
-        let (mut names, mut chunk) = (Vec::new(), Vec::new());
-        for start in (0..batch.len()).step_by(FOUND_AT_ONCE) {
-            if start > 0 && start.is_multiple_of(STEP_ROWS) {
-                yield_now();
-            }
-            names.clear();
-            names.extend((start..batch.len().min(start + FOUND_AT_ONCE)).map(|row| batch.names(row)));
-            self.shared.members.read().find_all(&names, &mut chunk);
-            self.members.append(&mut chunk);
-        }
-    }
-
-    /// The rows that may stand in segments.
-    fn suspects(&self) -> Suspects {
-        let manifest = self.shared.places.read().manifest.clone();
-        Suspects::of(&self.batch, &self.members, &manifest, self.recent_from)
-    }
-
-    fn without_suspects(self) -> LookedUp {
-        let Self { batch, members, recent_from, .. } = self;
-        LookedUp { batch, members, known: Vec::new(), recent_from }
-    }
-
-    /// Does all that is left. Blocks on I/O.
-    fn run(mut self) -> Result<LookedUp, ReadError> {
-        if self.members.is_empty() {
-            self.find_members();
-        }
-        let suspects = self.suspects();
+    /// Looks for the suspects in segments. Blocks on I/O.
+    fn in_segments(self, suspects: &Suspects, shared: &Shared, known: &Known) -> Result<Self, ReadError> {
         if suspects.is_empty() {
-            return Ok(self.without_suspects());
+            return Ok(self);
         }
-        let known = self.known.find(self.shared.disk.as_ref(), &self.batch, &suspects)?;
-        Ok(LookedUp { known, ..self.without_suspects() })
+        let known = known.find(shared.disk.as_ref(), &self.batch, suspects)?;
+        Ok(Self { known, ..self })
     }
+}
+
+/// The members of a batch that are known already, one a row.
+fn find_members(batch: &EventBatch, shared: &Shared) -> Vec<Option<MemberRef>> {
+    /// Enough to wait for memory once for many, few for one hold of the lock.
+    const FOUND_AT_ONCE: usize = 64;
+    /// Looked up before others get a turn on this core: in a quarter of a millisecond.
+    const STEP_ROWS: usize = 512;
+    let mut found = Vec::with_capacity(batch.len());
+    let (mut names, mut chunk) = (Vec::new(), Vec::new());
+    for start in (0..batch.len()).step_by(FOUND_AT_ONCE) {
+        if start > 0 && start.is_multiple_of(STEP_ROWS) {
+            yield_now();
+        }
+        names.clear();
+        names.extend((start..batch.len().min(start + FOUND_AT_ONCE)).map(|row| batch.names(row)));
+        shared.members.read().find_all(&names, &mut chunk);
+        found.append(&mut chunk);
+    }
+    found
 }
 
 impl Drop for Log {
