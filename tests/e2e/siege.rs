@@ -21,8 +21,8 @@ const EACH: usize = 200;
 const REQUESTS: usize = 300;
 /// The memory budget that the server is started with.
 const BUDGET_KIB: u64 = 64 * 1024;
-/// Memory of a connection besides: its buffers, its task, its request.
-const CONNECTION_KIB: u64 = 100;
+/// Memory of a connection besides: two buffers of 64 KiB, the uncounted beginning of a body, its task, its request.
+const CONNECTION_KIB: u64 = 160;
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -35,7 +35,7 @@ enum Bad {
     HalfHead,
     /// Nothing at all.
     Idle,
-    /// A body of 8 MiB, of which one comes and no more.
+    /// A body of 8 MiB, of which half comes and no more.
     StalledBody,
     /// Whole lists and replays, of which nothing is read.
     StalledReader,
@@ -96,7 +96,7 @@ fn misbehave(server: &Server, bad: Bad, number: usize) -> Option<TcpStream> {
     stream.write_all(request.as_bytes()).unwrap();
     if matches!(bad, Bad::StalledBody) {
         // The server may refuse it in the middle: its budget has an end.
-        let _ = stream.write_all(&vec![b' '; 1 << 20]);
+        let _ = stream.write_all(&vec![b' '; 4 << 20]);
     }
     (!matches!(bad, Bad::AbandonedScans)).then_some(stream)
 }

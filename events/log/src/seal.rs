@@ -356,7 +356,7 @@ impl Encoding<'_> {
             yield_now();
             rest = later;
         }
-        self.position = Position::new(self.position.get() + u64::from(frame.events));
+        self.position = frame.behind();
         Ok(Some(()))
     }
 }

@@ -26,6 +26,7 @@ macro_rules! contract_tests {
             a_report_appends_nothing,
             other_content_twice_in_a_batch_is_a_conflict,
             reading_starts_above_a_position,
+            a_large_batch_is_read_from_any_event_to_any_other,
             a_filtered_scan_is_the_history_without_the_rest,
             a_reader_goes_on_when_the_tail_moves,
             recorded_at_never_decreases,

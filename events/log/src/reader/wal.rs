@@ -1,4 +1,4 @@
-//! The part of the cursor in a WAL file: one frame at a time.
+//! The part of the cursor in a WAL file: one frame in memory, decoded a batch at a time.
 
 use std::io;
 
@@ -14,16 +14,30 @@ use crate::wal::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FrameHeader, FrameKin
 use crate::wal::payload::{Payload, StoredEvent};
 use crate::writer::{Shared, next};
 
+/// Events decoded at once. The dictionary's lock is held meanwhile, and the writer may wait for it.
+const BATCH_EVENTS: u64 = 1_024;
+
 /// A WAL file and where the cursor is in it.
 pub(super) struct OpenFile {
     file: Box<dyn DiskFile>,
     number: u64,
     path: String,
-    /// Offset of the next frame.
+    /// Offset of the next frame, or of the one in the buffer.
     offset: u64,
     /// The position it begins with.
     position: Position,
     buffer: Vec<u8>,
+    /// The frame in the buffer, where some of its events are left.
+    frame: Option<OpenFrame>,
+}
+
+/// A frame in the buffer and where the cursor is in it.
+struct OpenFrame {
+    header: FrameHeader,
+    /// Bytes up to the next event, from the first one.
+    read: usize,
+    /// The position of the next event.
+    position: Position,
 }
 
 impl OpenFile {
@@ -37,6 +51,7 @@ impl OpenFile {
                 offset: FILE_HEADER_LEN as u64,
                 position: place.first_position,
                 buffer: Vec::new(),
+                frame: None,
             }),
             Err(error) => Err((path, error)),
         }
@@ -46,7 +61,7 @@ impl OpenFile {
         self.number
     }
 
-    /// The events of the next frame that are above `reached`, which is below `end`. `None`: the file ends here.
+    /// The next events that are above `reached`, which is below `end`. `None`: the file ends here.
     pub(super) fn next(
         &mut self,
         shared: &Shared,
@@ -54,31 +69,41 @@ impl OpenFile {
         (reached, end): (Position, Position),
     ) -> Result<Option<RecordedBatch>, ReadError> {
         loop {
-            let header = self.read_header(shared)?;
-            if header.kind == FrameKind::End {
-                // The next file begins with the position this one ends before.
-                return if self.position == next(reached) {
-                    Ok(None)
-                } else {
-                    Err(self.damaged("events up to the tail"))
-                };
-            }
-            let behind = Position::new(self.position.get() + u64::from(header.events));
-            let batch = if behind > next(reached) {
-                self.read_payload(shared, &header)?;
-                let batch = self.decode((shared, scan), &header, (reached, end));
-                Some(batch.ok_or_else(|| self.damaged("a payload that matches its checksum"))?)
-            } else {
-                None
+            let mut frame = match self.frame.take() {
+                Some(frame) => frame,
+                None => {
+                    let header = self.read_header(shared)?;
+                    if header.kind == FrameKind::End {
+                        // The next file begins with the position this one ends before.
+                        return if self.position == next(reached) {
+                            Ok(None)
+                        } else {
+                            Err(self.damaged("events up to the tail"))
+                        };
+                    }
+                    if header.behind() <= next(reached) {
+                        self.leave(&header);
+                        continue;
+                    }
+                    self.read_payload(shared, &header)?;
+                    OpenFrame { position: header.first_position, header, read: 0 }
+                }
             };
-            if batch.as_ref().is_none_or(|batch| batch.reached == Position::new(behind.get() - 1)) {
-                self.offset += header.frame_len() as u64;
-                self.position = behind;
+            let batch = self.decode((shared, scan), &mut frame, (reached, end));
+            let batch = batch.ok_or_else(|| self.damaged("a payload that matches its checksum"))?;
+            if frame.position == frame.header.behind() {
+                self.leave(&frame.header);
+            } else {
+                self.frame = Some(frame);
             }
-            if batch.is_some() {
-                return Ok(batch);
-            }
+            return Ok(Some(batch));
         }
+    }
+
+    /// Moves the cursor behind a frame.
+    fn leave(&mut self, header: &FrameHeader) {
+        self.offset += header.frame_len() as u64;
+        self.position = header.behind();
     }
 
     /// Reads the header at the cursor; what stands there is durable, so it is valid or damaged. Its checksum is that of
@@ -103,38 +128,44 @@ impl OpenFile {
         if valid { Ok(()) } else { Err(self.damaged("a frame with its checksum")) }
     }
 
-    /// The events of the frame in the buffer that are above `reached`, not above `end`, and wanted.
+    /// The next events of the frame in the buffer that are above `reached`, not above `end`, and wanted; at most a
+    /// batch of them is looked at.
     fn decode(
         &self,
         (shared, scan): (&Shared, &Scan),
-        header: &FrameHeader,
+        frame: &mut OpenFrame,
         (reached, end): (Position, Position),
     ) -> Option<RecordedBatch> {
+        let OpenFrame { header, read, position } = frame;
         let payload = Payload::new(self.buffer.get(FRAME_HEADER_LEN..header.frame_len())?)?;
-        let last = Position::new(header.first_position.get() + u64::from(header.events) - 1);
-        let mut batch = RecordedBatch { reached: last.min(end), ..RecordedBatch::default() };
-        batch.facts.reserve(header.events as usize);
+        let mut stored_events = payload.events_from(*read)?;
+        while *position <= reached {
+            stored_events.next()??;
+            *position = next(*position);
+        }
+        let until = end
+            .min(Position::new(header.behind().get() - 1))
+            .min(Position::new(reached.get() + BATCH_EVENTS));
+        let mut batch = RecordedBatch { reached: until, ..RecordedBatch::default() };
+        batch.facts.reserve(usize::try_from(until.get() + 1 - position.get()).ok()?);
         let (members, batches) = (shared.members.read(), shared.batches.read());
-        let mut position = header.first_position;
-        payload.for_each_event(|stored| {
-            if position > reached && position <= end {
-                if !stored.is_of_member()? {
-                    let retraction = retraction(position, header, &stored, &batches)?;
-                    batch.retractions.extend(Some(retraction).filter(|it| scan.filter.keeps_retraction(it)));
-                    position = next(position);
-                    return Some(());
-                }
-                let fact = fact((position, header), &stored, (&members, &batches))?;
-                if scan.filter.keeps(&fact) {
-                    batch.facts.push(fact);
-                    if scan.detail == Detail::Events {
-                        batch.events.push(&event(&stored, &members)?);
-                    }
+        while *position <= until {
+            let stored = stored_events.next()??;
+            let at = std::mem::replace(position, next(*position));
+            if !stored.is_of_member()? {
+                let retraction = retraction(at, header, &stored, &batches)?;
+                batch.retractions.extend(Some(retraction).filter(|it| scan.filter.keeps_retraction(it)));
+                continue;
+            }
+            let fact = fact((at, header), &stored, (&members, &batches))?;
+            if scan.filter.keeps(&fact) {
+                batch.facts.push(fact);
+                if scan.detail == Detail::Events {
+                    batch.events.push(&event(&stored, &members)?);
                 }
             }
-            position = next(position);
-            Some(())
-        })?;
+        }
+        *read = stored_events.offset();
         Some(batch)
     }
 

@@ -145,6 +145,11 @@ impl FrameHeader {
         FRAME_HEADER_LEN + self.payload_len
     }
 
+    /// The position behind the last event of the frame.
+    pub(crate) fn behind(&self) -> Position {
+        Position::new(self.first_position.get() + u64::from(self.events))
+    }
+
     /// Fills in the header of `frame`, whose payload stands behind room for it.
     ///
     /// # Panics

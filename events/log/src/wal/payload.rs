@@ -208,13 +208,40 @@ impl<'a> Payload<'a> {
     /// Calls `each` with every event in order and returns how many there were. `None` if one is malformed or
     /// `each` returns `None`.
     pub(crate) fn for_each_event(&self, mut each: impl FnMut(StoredEvent<'a>) -> Option<()>) -> Option<u32> {
-        let mut cursor = self.events.clone();
         let mut count = 0;
-        while !cursor.rest().is_empty() {
-            each(read_event(&mut cursor)?)?;
+        for stored in self.events_from(0)? {
+            each(stored?)?;
             count += 1;
         }
         Some(count)
+    }
+
+    /// The events from `offset` on, in bytes from the first event. `None` if the events end before.
+    pub(crate) fn events_from(&self, offset: usize) -> Option<StoredEvents<'a>> {
+        let mut cursor = self.events.clone();
+        cursor.slice(offset)?;
+        Some(StoredEvents { cursor, len: self.events.rest().len() })
+    }
+}
+
+/// Iterates over the events of a payload in order; an item is `None` where an event is malformed.
+pub(crate) struct StoredEvents<'a> {
+    cursor: Cursor<'a>,
+    len: usize,
+}
+
+impl StoredEvents<'_> {
+    /// The bytes up to the next event, from the first one.
+    pub(crate) fn offset(&self) -> usize {
+        self.len - self.cursor.rest().len()
+    }
+}
+
+impl<'a> Iterator for StoredEvents<'a> {
+    type Item = Option<StoredEvent<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.cursor.rest().is_empty()).then(|| read_event(&mut self.cursor))
     }
 }
 

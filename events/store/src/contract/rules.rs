@@ -188,6 +188,32 @@ pub async fn reading_starts_above_a_position<S: EventStore>(store: &S) {
     assert!(read_from(store, Position::new(u64::MAX), Detail::Events).facts.is_empty());
 }
 
+/// A store may read a large batch in parts: these join without gap or repeat, wherever a scan begins and ends, and
+/// wherever a later tail takes it up.
+pub async fn a_large_batch_is_read_from_any_event_to_any_other<S: EventStore>(store: &S) {
+    const EVENTS: u64 = 5_000;
+    append(store, SOURCE.batch(0..EVENTS)).await;
+    append(store, SOURCE.batch(EVENTS..EVENTS + 10)).await;
+    let all = read_from(store, Position::START, Detail::Events);
+    let events: Vec<_> = all.events.iter().collect();
+    let edges = [0, 1, 1_023, 1_024, 1_025, 2_048, 4_095, 4_096, 4_999, 5_000, 5_001, 5_010];
+    for (begin, end) in edges.into_iter().flat_map(|begin| edges.map(|end| (begin, end))) {
+        if begin >= end {
+            continue;
+        }
+        let position = |edge: usize| edge.checked_sub(1).map_or(Position::START, |at| all.facts[at].position);
+        let (after, until) = (position(begin), Some(position(end)));
+        let scan = Scan { until, ..Scan::after(after, Detail::Events) };
+        let found = drain(&mut store.scan(scan));
+        assert_eq!(found.facts, all.facts[begin..end], "{begin}..{end}");
+        assert!(found.events.iter().eq(events[begin..end].iter().copied()), "{begin}..{end}");
+    }
+    let mut reader = store.read(Position::START, Detail::Facts);
+    drain(&mut reader);
+    append(store, SOURCE.batch(10_000..10_000 + EVENTS)).await;
+    assert_eq!(drain(&mut reader).facts, read_from(store, all.facts[5_009].position, Detail::Facts).facts);
+}
+
 /// Whatever a scan chooses, and wherever it is cut and taken up again: what it reads is what choosing from all of history
 /// gives.
 pub async fn a_filtered_scan_is_the_history_without_the_rest<S: EventStore>(store: &S) {

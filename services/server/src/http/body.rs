@@ -16,20 +16,77 @@ use crate::memory::Reserved;
 /// The first bytes of each body are not counted in the budget: the cap on connections bounds them.
 const UNCOUNTED_BYTES: usize = 16 * 1024;
 
+/// Bytes of a piece of a body.
+const PIECE_BYTES: usize = 64 * 1024;
+
 /// A body that has arrived, and its share of the memory budget.
+///
+/// It stands in pieces. A vector that grows by doubling would leave as much garbage as it holds, and one that reserves
+/// room for the largest body gets huge pages that are mostly empty.
 #[derive(Debug)]
 pub(super) struct ReadBody {
-    pub(super) bytes: Vec<u8>,
-    pub(super) memory: Reserved,
+    /// All are full but the last.
+    pieces: Vec<Vec<u8>>,
+    len: usize,
+    memory: Reserved,
 }
 
 impl ReadBody {
-    /// Counts that the body takes `bytes` in all.
+    fn new(memory: Reserved) -> Self {
+        Self { pieces: Vec::new(), len: 0, memory }
+    }
+
+    /// Adds bytes, which are counted first.
+    ///
+    /// # Errors
+    /// `body_too_large`, `overloaded`.
+    fn push(&mut self, mut bytes: &[u8], bytes_max: usize) -> Result<(), Problem> {
+        let len = self.len + bytes.len();
+        if len > bytes_max {
+            return Err(Problem::body_too_large(bytes_max));
+        }
+        self.count(len)?;
+        self.len = len;
+        while !bytes.is_empty() {
+            let piece = match self.pieces.last_mut() {
+                Some(piece) if piece.len() < PIECE_BYTES => piece,
+                // The first piece grows: most bodies are small.
+                Some(_) => self.pieces.push_mut(Vec::with_capacity(PIECE_BYTES)),
+                None => self.pieces.push_mut(Vec::new()),
+            };
+            let (fits, rest) = bytes.split_at(bytes.len().min(PIECE_BYTES - piece.len()));
+            piece.extend_from_slice(fits);
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Counts that `bytes` are taken.
+    fn count(&mut self, bytes: usize) -> Result<(), Problem> {
+        let fits = self.memory.grow_to(bytes.saturating_sub(UNCOUNTED_BYTES));
+        if fits { Ok(()) } else { Err(Problem::no_memory()) }
+    }
+
+    /// Bytes of the body.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns the body in one piece. While it is copied it takes twice its memory.
     ///
     /// # Errors
     /// `overloaded`.
-    fn count(memory: &mut Reserved, bytes: usize) -> Result<(), Problem> {
-        if memory.grow_to(bytes.saturating_sub(UNCOUNTED_BYTES)) { Ok(()) } else { Err(Problem::no_memory()) }
+    pub(super) fn into_text(mut self) -> Result<(Vec<u8>, Reserved), Problem> {
+        let text = if self.pieces.len() < 2 {
+            self.pieces.pop().unwrap_or_default()
+        } else {
+            self.count(2 * self.len)?;
+            let text = self.pieces.concat();
+            self.pieces.clear();
+            self.memory.shrink_to(self.len);
+            text
+        };
+        Ok((text, self.memory))
     }
 }
 
@@ -50,23 +107,72 @@ pub(super) async fn read(body: Body, bytes_max: usize, app: &App) -> Result<Read
     collected.unwrap_or_else(|_| Err(Problem::request_timeout(patience)))
 }
 
-async fn collect(mut body: Body, bytes_max: usize, mut memory: Reserved) -> Result<ReadBody, Problem> {
+async fn collect(mut body: Body, bytes_max: usize, memory: Reserved) -> Result<ReadBody, Problem> {
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(Problem::body_too_large(bytes_max));
     }
-    let mut bytes = Vec::new();
+    // No more than was declared, where it was.
+    let declared = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+    let bytes_max = declared.map_or(bytes_max, |declared| declared.min(bytes_max));
+    let mut read = ReadBody::new(memory);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| match body_fault(&error) {
             BodyFault::Malformed => Problem::malformed_chunk(),
             BodyFault::Interrupted => Problem::interrupted_body(),
         })?;
-        let Some(data) = frame.data_ref() else { continue };
-        if bytes.len() + data.len() > bytes_max {
-            return Err(Problem::body_too_large(bytes_max));
+        if let Some(data) = frame.data_ref() {
+            read.push(data, bytes_max)?;
         }
-        bytes.extend_from_slice(data);
-        // The room that the vector has, not only the bytes in it.
-        ReadBody::count(&mut memory, bytes.capacity())?;
     }
-    Ok(ReadBody { bytes, memory })
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::memory::Memory;
+
+    const MIB: usize = 1 << 20;
+
+    fn filled(memory: &Memory, bytes: usize) -> ReadBody {
+        let mut body = ReadBody::new(memory.for_body());
+        body.push(&vec![7; bytes], usize::MAX).unwrap();
+        body
+    }
+
+    proptest! {
+        #[test]
+        fn a_body_is_what_came_however_it_came(
+            lens in proptest::collection::vec(0_usize..200_000, 0..8),
+            seed: u8,
+        ) {
+            let sent: Vec<u8> = (0..lens.iter().sum::<usize>()).map(|at| (at % 251) as u8 ^ seed).collect();
+            let memory = Memory::new(16 * MIB);
+            let (mut body, mut rest) = (ReadBody::new(memory.for_body()), sent.as_slice());
+            for len in lens {
+                let (bytes, later) = rest.split_at(len);
+                body.push(bytes, sent.len()).unwrap();
+                rest = later;
+            }
+            prop_assert_eq!(body.len(), sent.len());
+            prop_assert!(body.push(b"x", sent.len()).is_err(), "one byte more than is allowed");
+            let (text, reserved) = body.into_text().unwrap();
+            prop_assert!(text == sent);
+            drop(reserved);
+            prop_assert_eq!(memory.free_bytes(), 16 * MIB);
+        }
+    }
+
+    #[test]
+    fn a_body_takes_its_memory_and_twice_of_it_while_it_is_put_together() {
+        let memory = Memory::new(4 * MIB);
+        let (text, reserved) = filled(&memory, 2 * MIB).into_text().unwrap();
+        assert_eq!((text.len(), memory.free_bytes()), (2 * MIB, 2 * MIB));
+        assert!(filled(&memory, MIB + MIB / 2).into_text().is_err(), "there is no room for the copy");
+        drop((text, reserved));
+        assert!(ReadBody::new(memory.for_body()).push(&vec![7; 5 * MIB], usize::MAX).is_err());
+        assert_eq!(memory.free_bytes(), 4 * MIB);
+    }
 }

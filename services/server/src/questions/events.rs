@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lastseen_event::wire::{encode_ndjson, encode_retraction};
-use lastseen_event::{BatchName, MemberOrdinal, Position, Retraction};
+use lastseen_event::{BatchName, Event, Fact, MemberOrdinal, Position, Retraction};
 use lastseen_log::{Log, LogReader};
 use lastseen_projections::Retracted;
 use lastseen_store::{Detail, EventReader, EventStore, Filter, ReadError, RecordedBatch, Scan};
@@ -38,6 +38,22 @@ pub(crate) struct Replay {
     pub(crate) until: Position,
     /// Events that may still be sent.
     left: u64,
+    unsent: Unsent,
+}
+
+/// The part of a batch that was not sent yet.
+#[derive(Default)]
+struct Unsent {
+    batch: RecordedBatch,
+    /// Events and retractions of it that were sent.
+    events: usize,
+    retractions: usize,
+}
+
+/// A record of history.
+enum Record<'a> {
+    Event(&'a Fact, Event<'a>),
+    Retraction(Retraction),
 }
 
 /// A page of the latest events of a member.
@@ -53,6 +69,9 @@ pub(crate) struct LatestEvents {
 
 /// Bytes of a page of events.
 const PAGE_BYTES: usize = 2 << 20;
+
+/// More than the longest line of a replay.
+const LINE_BYTES_MAX: usize = 4 << 10;
 
 /// An event as a line, and its position.
 type Line = (Position, Vec<u8>);
@@ -82,7 +101,8 @@ impl Questions {
         }
         let until = until.map_or(reading.position, |until| until.min(reading.position));
         let reader = log.scan(Scan { after, until: Some(until), detail: Detail::Events, filter });
-        Ok(Replay { log: log.clone(), reader, until, left: limit.unwrap_or(u64::MAX) })
+        let (left, unsent) = (limit.unwrap_or(u64::MAX), Unsent::default());
+        Ok(Replay { log: log.clone(), reader, until, left, unsent })
     }
 
     /// The latest events of a member before `before`, exclusive, at most `limit`.
@@ -159,45 +179,62 @@ fn latest(
     Ok(lines)
 }
 
+impl Unsent {
+    /// The next record in order.
+    fn next(&mut self) -> Option<Record<'_>> {
+        let Self { batch, events, retractions } = self;
+        let fact = batch.facts.get(*events);
+        let retraction = batch.retractions.get(*retractions);
+        match (fact, retraction) {
+            (fact, Some(retraction)) if fact.is_none_or(|fact| retraction.position < fact.position) => {
+                *retractions += 1;
+                Some(Record::Retraction(*retraction))
+            }
+            (Some(fact), _) => {
+                let event = batch.events.get(*events);
+                *events += 1;
+                Some(Record::Event(fact, event))
+            }
+            (None, _) => None,
+        }
+    }
+}
+
 impl Replay {
-    /// The next lines, at least `bytes` of them where there are more. `None`: that was all. Blocks.
+    /// The next lines, at least `bytes` of them where there are more, and less than a line beyond. `None`: that was
+    /// all. Blocks.
     ///
     /// # Errors
     /// [`ReadError`].
     pub(crate) fn next(&mut self, bytes: usize) -> Result<Option<Vec<u8>>, ReadError> {
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(bytes + LINE_BYTES_MAX);
         while self.left > 0 && text.len() < bytes {
-            let Some(batch) = self.reader.next_batch()? else { break };
-            let RecordedBatch { facts, events, retractions, reached } = &batch;
-            let mut retractions = retractions.iter().peekable();
-            for (fact, event) in facts.iter().zip(events.iter()) {
-                while let Some(retraction) = retractions.next_if(|it| it.position < fact.position) {
-                    self.retraction(retraction, &mut text);
+            let reached = self.unsent.batch.reached;
+            match self.unsent.next() {
+                Some(Record::Event(fact, event)) => {
+                    encode_ndjson(&event, fact.position, fact.recorded_at, &mut text);
+                    self.left -= 1;
                 }
-                if self.left == 0 {
-                    break;
+                Some(Record::Retraction(retraction)) => {
+                    encode(&self.log, &retraction, &mut text);
+                    self.left -= 1;
                 }
-                encode_ndjson(&event, fact.position, fact.recorded_at, &mut text);
-                self.left -= 1;
-            }
-            retractions.for_each(|retraction| self.retraction(retraction, &mut text));
-            if *reached >= self.until {
-                break;
+                None if reached >= self.until => break,
+                None => {
+                    let Some(batch) = self.reader.next_batch()? else { break };
+                    self.unsent = Unsent { batch, ..Unsent::default() };
+                }
             }
         }
         Ok((!text.is_empty()).then_some(text))
     }
+}
 
-    fn retraction(&mut self, retraction: &Retraction, text: &mut Vec<u8>) {
-        if self.left == 0 {
-            return;
+fn encode(log: &Log, retraction: &Retraction, text: &mut Vec<u8>) {
+    log.with_batches(|batches| {
+        let batch = batches.get(retraction.batch);
+        if let Some(Ok(name)) = batch.map(|batch| BatchName::new(batch.name())) {
+            encode_retraction(retraction, name, text);
         }
-        self.log.with_batches(|batches| {
-            let batch = batches.get(retraction.batch);
-            if let Some(Ok(name)) = batch.map(|batch| BatchName::new(batch.name())) {
-                encode_retraction(retraction, name, text);
-            }
-        });
-        self.left -= 1;
-    }
+    });
 }

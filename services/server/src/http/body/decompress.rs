@@ -46,20 +46,26 @@ impl Encoding {
         self != Self::Identity
     }
 
-    /// Decodes a body of at most `bytes_max` bytes; memory is taken as text comes out.
+    /// The text of a body, at most `bytes_max` bytes, in one piece; memory is taken as text comes out.
     ///
     /// # Errors
     /// `invalid_encoding`, `body_too_large`, `overloaded`.
-    pub(in crate::http) fn decode(self, body: ReadBody, bytes_max: usize) -> Result<ReadBody, Problem> {
-        let ReadBody { bytes, memory } = body;
-        match self {
-            Self::Identity => Ok(ReadBody { bytes, memory }),
+    pub(in crate::http) fn text(
+        self,
+        body: ReadBody,
+        bytes_max: usize,
+    ) -> Result<(Vec<u8>, Reserved), Problem> {
+        let (bytes, memory) = body.into_text()?;
+        let decoded = match self {
+            Self::Identity => return Ok((bytes, memory)),
             Self::Gzip => read_limited(MultiGzDecoder::new(bytes.as_slice()), "gzip", (bytes_max, memory)),
             Self::Zstd => {
                 let decoder = zstd(&bytes).map_err(|error| Problem::invalid_encoding("zstd", &error))?;
                 read_limited(decoder, "zstd", (bytes_max, memory))
             }
-        }
+        };
+        drop(bytes);
+        decoded?.into_text()
     }
 }
 
@@ -75,19 +81,16 @@ fn zstd(body: &[u8]) -> io::Result<impl Read + '_> {
 fn read_limited(
     mut decoder: impl Read,
     encoding: &str,
-    (bytes_max, mut memory): (usize, Reserved),
+    (bytes_max, memory): (usize, Reserved),
 ) -> Result<ReadBody, Problem> {
-    const PIECE_BYTES: u64 = 64 * 1024;
-    let mut bytes = Vec::new();
+    const PIECE_BYTES: usize = 64 * 1024;
+    let (mut piece, mut decoded) = (vec![0; PIECE_BYTES], ReadBody::new(memory));
     loop {
-        let read = decoder.by_ref().take(PIECE_BYTES).read_to_end(&mut bytes);
-        let read = read.map_err(|error| Problem::invalid_encoding(encoding, &error))?;
-        if bytes.len() > bytes_max {
-            return Err(Problem::body_too_large(bytes_max));
+        match decoder.read(&mut piece) {
+            Ok(0) => return Ok(decoded),
+            Ok(bytes) => decoded.push(&piece[..bytes], bytes_max)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Problem::invalid_encoding(encoding, &error)),
         }
-        if read == 0 {
-            return Ok(ReadBody { bytes, memory });
-        }
-        ReadBody::count(&mut memory, bytes.capacity())?;
     }
 }

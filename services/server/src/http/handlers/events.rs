@@ -79,13 +79,13 @@ async fn decode(
     /// About 100 events: decoded faster than another thread wakes up.
     const LARGE_BODY_BYTES: usize = 16 * 1024;
     let latest: UtcInstant = ask.latest()?;
-    let large = body.bytes.len() > LARGE_BODY_BYTES || encoding.is_compressed();
+    let large = body.len() > LARGE_BODY_BYTES || encoding.is_compressed();
     let faults = match on_invalid {
         OnInvalid::Refuse => FaultsKept::First(FAULTS_LISTED_MAX),
         OnInvalid::Skip => FaultsKept::All,
     };
     let work = move || {
-        let ReadBody { bytes, memory } = encoding.decode(body, REQUEST_BYTES_MAX)?;
+        let (bytes, memory) = encoding.text(body, REQUEST_BYTES_MAX)?;
         let decoded = match format {
             Format::Json => wire::decode_json(&bytes, latest, faults, tasks::give_way),
             Format::Ndjson => wire::decode_ndjson(&bytes, latest, faults, tasks::give_way),

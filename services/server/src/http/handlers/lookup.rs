@@ -67,14 +67,13 @@ async fn read(ask: &Ask<Query, UserParams>) -> Result<Lookup, Problem> {
         return Err(Problem::unsupported_media_type("application/json", found));
     }
     let encoding = decompress::Encoding::of_headers(&ask.headers)?;
-    let mut body = body::read(ask.take_body(), BODY_BYTES_MAX, ask.app()).await?;
-    if encoding.is_compressed() {
-        body = tasks::blocking(move || encoding.decode(body, BODY_BYTES_MAX)).await?;
-    }
-    if body.bytes.trim_ascii().is_empty() {
+    let body = body::read(ask.take_body(), BODY_BYTES_MAX, ask.app()).await?;
+    let text = move || encoding.text(body, BODY_BYTES_MAX);
+    let (text, _memory) = if encoding.is_compressed() { tasks::blocking(text).await? } else { text()? };
+    if text.trim_ascii().is_empty() {
         return Err(Problem::empty_body(r#"expected {"user_ids":[...]}"#));
     }
-    let lookup: Lookup = serde_json::from_slice(&body.bytes).map_err(|error| {
+    let lookup: Lookup = serde_json::from_slice(&text).map_err(|error| {
         let found = describe_json_error(&error);
         Problem::invalid_json(format_args!(r#"expected {{"user_ids":["..."]}}: {found}"#))
     })?;
