@@ -68,35 +68,34 @@ impl OpenFile {
         scan: &Scan,
         (reached, end): (Position, Position),
     ) -> Result<Option<RecordedBatch>, ReadError> {
+        let Some(mut frame) = self.frame(shared, reached)? else { return Ok(None) };
+        let batch = self.decode((shared, scan), &mut frame, (reached, end));
+        let batch = batch.ok_or_else(|| self.damaged("a payload that matches its checksum"))?;
+        if frame.position == frame.header.behind() {
+            self.leave(&frame.header);
+        } else {
+            self.frame = Some(frame);
+        }
+        Ok(Some(batch))
+    }
+
+    /// Takes the frame of the event behind `reached`; its bytes are in the buffer. `None`: the file ends here.
+    fn frame(&mut self, shared: &Shared, reached: Position) -> Result<Option<OpenFrame>, ReadError> {
+        if let Some(frame) = self.frame.take() {
+            return Ok(Some(frame));
+        }
         loop {
-            let mut frame = match self.frame.take() {
-                Some(frame) => frame,
-                None => {
-                    let header = self.read_header(shared)?;
-                    if header.kind == FrameKind::End {
-                        // The next file begins with the position this one ends before.
-                        return if self.position == next(reached) {
-                            Ok(None)
-                        } else {
-                            Err(self.damaged("events up to the tail"))
-                        };
-                    }
-                    if header.behind() <= next(reached) {
-                        self.leave(&header);
-                        continue;
-                    }
-                    self.read_payload(shared, &header)?;
-                    OpenFrame { position: header.first_position, header, read: 0 }
-                }
-            };
-            let batch = self.decode((shared, scan), &mut frame, (reached, end));
-            let batch = batch.ok_or_else(|| self.damaged("a payload that matches its checksum"))?;
-            if frame.position == frame.header.behind() {
-                self.leave(&frame.header);
-            } else {
-                self.frame = Some(frame);
+            let header = self.read_header(shared)?;
+            if header.kind == FrameKind::End {
+                // The next file begins with the position this one ends before.
+                let ends = self.position == next(reached);
+                return if ends { Ok(None) } else { Err(self.damaged("events up to the tail")) };
             }
-            return Ok(Some(batch));
+            if header.behind() > next(reached) {
+                self.read_payload(shared, &header)?;
+                return Ok(Some(OpenFrame { position: header.first_position, header, read: 0 }));
+            }
+            self.leave(&header);
         }
     }
 

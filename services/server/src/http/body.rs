@@ -148,7 +148,7 @@ mod tests {
             lens in proptest::collection::vec(0_usize..200_000, 0..8),
             seed: u8,
         ) {
-            let sent: Vec<u8> = (0..lens.iter().sum::<usize>()).map(|at| (at % 251) as u8 ^ seed).collect();
+            let sent: Vec<u8> = (0..=250_u8).cycle().map(|byte| byte ^ seed).take(lens.iter().sum()).collect();
             let memory = Memory::new(16 * MIB);
             let (mut body, mut rest) = (ReadBody::new(memory.for_body()), sent.as_slice());
             for len in lens {

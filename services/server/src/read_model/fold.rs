@@ -5,21 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
-use lastseen_event::{Fact, Position};
+use lastseen_event::Position;
 use lastseen_log::{Commit, Log};
 use lastseen_projections::Views;
 use lastseen_store::{Detail, EventReader, EventStore, ReadError, Scan};
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::live::Live;
-use crate::tasks;
+use super::live::{self, Live};
 
 /// Groups that may wait for the fold thread; then the writer waits.
 pub(super) const QUEUE_GROUPS: usize = 4;
-
-/// Facts applied before queries get a turn: a fraction of a millisecond.
-const LOCKED_FACTS_MAX: usize = 256;
 
 /// A request to the fold thread.
 pub(super) enum Work {
@@ -64,7 +60,7 @@ impl Fold {
             // A retraction has no fact to fold; the views hold its batch until they are rebuilt.
             self.live.get().write().reach(commit.position);
         } else if !commit.facts.is_empty() {
-            apply(&self.live.get(), &commit.facts);
+            live::fold(&self.live.get(), &commit.facts);
             self.folded_events.fetch_add(commit.facts.len() as u64, Ordering::Release);
         }
         self.reached(commit.position);
@@ -92,16 +88,5 @@ impl Fold {
             *folded = position.max(*folded);
             is_ahead
         });
-    }
-}
-
-fn apply(views: &RwLock<Views>, facts: &[Fact]) {
-    for (turn, facts) in facts.chunks(LOCKED_FACTS_MAX).enumerate() {
-        if turn > 0 {
-            tasks::give_way();
-        }
-        let mut live = views.write();
-        live.apply_all(facts);
-        RwLockWriteGuard::unlock_fair(live);
     }
 }

@@ -5,7 +5,7 @@ use lastseen_log::{Log, LogId};
 use lastseen_projections::{Retracted, Views};
 use parking_lot::RwLockReadGuard;
 
-use super::live::SharedViews;
+use super::live::{self, SharedViews};
 
 /// The views that one answer comes from. Views are replaced as a whole after a retraction; a reading keeps those
 /// it began with, so no answer mixes two.
@@ -25,7 +25,7 @@ pub(crate) struct Reading {
 impl Reading {
     pub(super) fn of(views: SharedViews, log_id: LogId, at: UtcInstant) -> Self {
         let (position, retracted) = {
-            let views = views.read();
+            let views = live::hold(&views);
             (views.position(), views.retracted().clone())
         };
         Self { views, log_id, position, retracted, at }
@@ -34,7 +34,7 @@ impl Reading {
     /// Holds the views; the fold waits meanwhile. Hold them for less than a millisecond, or let the fold go on
     /// with [`RwLockReadGuard::bump`].
     pub(crate) fn views(&self) -> RwLockReadGuard<'_, Views> {
-        self.views.read()
+        live::hold(&self.views)
     }
 
     /// The tenant of this name. `None`: no event that the views reflect names it.

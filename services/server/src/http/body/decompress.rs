@@ -84,11 +84,11 @@ fn read_limited(
     (bytes_max, memory): (usize, Reserved),
 ) -> Result<ReadBody, Problem> {
     const PIECE_BYTES: usize = 64 * 1024;
-    let (mut piece, mut decoded) = (vec![0; PIECE_BYTES], ReadBody::new(memory));
+    let (mut piece, mut body) = (vec![0; PIECE_BYTES], ReadBody::new(memory));
     loop {
         match decoder.read(&mut piece) {
-            Ok(0) => return Ok(decoded),
-            Ok(bytes) => decoded.push(&piece[..bytes], bytes_max)?,
+            Ok(0) => return Ok(body),
+            Ok(bytes) => body.push(&piece[..bytes], bytes_max)?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Problem::invalid_encoding(encoding, &error)),
         }
