@@ -75,14 +75,8 @@ impl Views {
     /// # Panics
     /// If a position is 2^56 or greater: no store gets there.
     pub fn apply_all(&mut self, facts: &[Fact]) {
-        // Members of one group are in no relation, so reading what each needs, first the records, then what
-        // the records lead to, waits for memory once for many of them; folding one after the other waits each
-        // time.
         for group in facts.chunks(GROUP) {
-            self.members.roster.touch(group);
-            let standing = |fact: &Fact| self.members.roster.standing(fact.member.member);
-            let touch = |fact| Some(self.counts.touch(fact, &standing(fact)?));
-            black_box(group.iter().filter_map(touch).fold(0, u64::wrapping_add));
+            self.touch(group);
             for fact in group {
                 self.fold(fact);
             }
@@ -92,6 +86,16 @@ impl Views {
                 self.recent.push(position, least);
             }
         }
+    }
+
+    /// Reads what folding these few facts needs into the processor's caches. Members of one group are in no relation, so
+    /// reading what each needs, first the records, then what the records lead to, waits for memory once for many of them;
+    /// folding one after the other waits each time.
+    pub fn touch(&self, facts: &[Fact]) {
+        self.members.roster.touch(facts);
+        let standing = |fact: &Fact| self.members.roster.standing(fact.member.member);
+        let touch = |fact| Some(self.counts.touch(fact, &standing(fact)?));
+        black_box(facts.iter().filter_map(touch).fold(0, u64::wrapping_add));
     }
 
     /// Notes that nothing up to a position is left to be folded in.
