@@ -300,7 +300,7 @@ proptest! {
 
 #[test]
 fn what_happens_today_leaves_the_days_before_as_they_were() {
-    let facts = crate::history::told_on_days(&[(0, EventType::Login), (20, EventType::Login)]);
+    let facts = crate::history::events_on_days(&[(0, EventType::Login), (20, EventType::Login)]);
     let mut views = Views::default();
     for fact in &facts {
         views.apply(fact);
@@ -324,7 +324,7 @@ fn what_happens_today_leaves_the_days_before_as_they_were() {
 #[test]
 fn an_older_first_activity_changes_the_day_that_was_taken_for_it() {
     let mut views = Views::default();
-    for fact in crate::history::told_on_days(&[(40, EventType::Login), (0, EventType::Login)]) {
+    for fact in crate::history::events_on_days(&[(40, EventType::Login), (0, EventType::Login)]) {
         views.apply(&fact);
     }
     let first = "2026-01-06".parse::<Day>().unwrap();
@@ -337,7 +337,7 @@ fn an_older_first_activity_changes_the_day_that_was_taken_for_it() {
 #[test]
 fn who_comes_while_a_clock_is_set_back_past_midnight_is_new_once() {
     let calendar = Calendar::of_zone("America/St_Johns".parse().unwrap());
-    let login = crate::history::told_on_days(&[(0, EventType::Login)])[0];
+    let login = crate::history::events_on_days(&[(0, EventType::Login)])[0];
     let at = |text| Fact { occurred_at: UtcInstant::parse(text).unwrap(), ..login };
     let facts = [at("2009-11-01T02:30:30Z"), at("2009-11-01T02:40:00Z")];
     let mut builder = DaysBuilder::new(Selection::default(), Retracted::default(), calendar);
@@ -354,7 +354,7 @@ fn a_deletion_that_is_over_by_the_end_of_its_day_changes_the_rows_of_other_zones
     let at = |number: usize, event_type, text| Fact {
         event_type,
         occurred_at: UtcInstant::parse(text).unwrap(),
-        ..crate::history::told_on_days(&[(0, event_type); 3])[number]
+        ..crate::history::events_on_days(&[(0, event_type); 3])[number]
     };
     let facts = [
         at(0, EventType::Login, "2026-01-06T02:00:00Z"),

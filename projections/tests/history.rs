@@ -35,7 +35,7 @@ pub(crate) fn event_id(number: u64) -> EventId {
 
 /// One event without its place in the order.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct Unplaced {
     member: MemberRef,
     event_type: EventType,
     occurred_at: UtcInstant,
@@ -67,9 +67,9 @@ fn event_type() -> impl Strategy<Value = EventType> {
     ]
 }
 
-fn told() -> impl Strategy<Value = Told> {
+fn unplaced() -> impl Strategy<Value = Unplaced> {
     (0..TENANTS, 0..USERS, event_type(), instant(), 0..5_u64, any::<bool>(), 0..2_i64).prop_map(
-        |(tenant, user, event_type, occurred_at, id, confirmed, waited)| Told {
+        |(tenant, user, event_type, occurred_at, id, confirmed, waited)| Unplaced {
             member: member(tenant, user),
             event_type,
             occurred_at,
@@ -82,19 +82,19 @@ fn told() -> impl Strategy<Value = Told> {
 
 /// Up to `events` facts in the order of their positions, which have gaps.
 pub(crate) fn history(events: usize) -> impl Strategy<Value = Vec<Fact>> {
-    prop::collection::vec(told(), 0..=events).prop_map(|all| {
+    prop::collection::vec(unplaced(), 0..=events).prop_map(|all| {
         let (mut position, mut recorded) = (0, NOON);
-        let place = |told: Told| {
+        let place = |event: Unplaced| {
             position += 3;
-            recorded += told.waited;
+            recorded += event.waited;
             Fact {
                 position: Position::new(position),
-                id: told.id,
-                occurred_at: told.occurred_at,
+                id: event.id,
+                occurred_at: event.occurred_at,
                 recorded_at: UtcInstant::from_micros(recorded),
-                member: told.member,
-                event_type: told.event_type,
-                created_confirmed: told.confirmed,
+                member: event.member,
+                event_type: event.event_type,
+                created_confirmed: event.confirmed,
                 batch: None,
             }
         };
@@ -103,7 +103,7 @@ pub(crate) fn history(events: usize) -> impl Strategy<Value = Vec<Fact>> {
 }
 
 /// One event of one member at noon of each day counted from the sixth of January, in this order.
-pub(crate) fn told_on_days(days: &[(i64, EventType)]) -> Vec<Fact> {
+pub(crate) fn events_on_days(days: &[(i64, EventType)]) -> Vec<Fact> {
     let fact = |(at, (day, event_type)): (usize, &(i64, EventType))| Fact {
         position: Position::new(at as u64 + 1),
         id: event_id(at as u64),

@@ -149,13 +149,14 @@ mod tests {
         clock.set(at(2));
         standstills.failed(Part::Sealer, "two".to_owned());
         standstills.failed(Part::Writer, "three".to_owned());
-        let told = |part, since, cause: &str, is_final| Standstill {
+        let standstill = |part, since, cause: &str, is_final| Standstill {
             part,
             since: at(since),
             cause: cause.to_owned(),
             is_final,
         };
-        let expected = [told(Part::Writer, 2, "three", false), told(Part::Sealer, 1, "two", false)];
+        let expected =
+            [standstill(Part::Writer, 2, "three", false), standstill(Part::Sealer, 1, "two", false)];
         assert_eq!(standstills.all(), expected);
         standstills.works(Part::Writer);
         standstills.stopped(Part::Sealer, "four".to_owned());
@@ -164,7 +165,7 @@ mod tests {
         standstills.stopped(Part::Sealer, "five".to_owned());
         standstills.failed(Part::Sealer, "six".to_owned());
         standstills.works(Part::Sealer);
-        assert_eq!(standstills.all(), [told(Part::Sealer, 1, "four", true)]);
+        assert_eq!(standstills.all(), [standstill(Part::Sealer, 1, "four", true)]);
     }
 
     #[test]
