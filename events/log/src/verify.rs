@@ -327,8 +327,7 @@ impl Check {
             self.found(FindingKind::Payload, path, offset, words);
         }
         self.verified.events += u64::from(frame.events);
-        self.verified.last_position =
-            Position::new((frame.first_position.get() + u64::from(frame.events)).saturating_sub(1));
+        self.verified.last_position = Position::new(frame.behind().get().saturating_sub(1));
     }
 
     /// Behind an end frame the file ends, or has what was there before a cut that a crash undid.

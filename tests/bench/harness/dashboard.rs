@@ -60,7 +60,7 @@ fn at_half(
             });
         }
         let bare = scope.spawn(|| {
-            // Nor do the two that are compared.
+            // The two probes do not ask at the same moments either.
             thread::sleep(PAUSE / 2);
             open_loop(address, (span, PAUSE), |_| get("/healthz"))
         });

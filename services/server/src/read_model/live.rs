@@ -14,7 +14,7 @@ const HELD_FACTS: usize = 16;
 const TURN_FACTS: usize = 256;
 /// Tries to look at the views between two holds of the fold, before the thread sleeps until it is woken up.
 const TRIES: u32 = 256;
-/// Pauses of the processor between two holds, so that who tries finds the views free.
+/// Pauses of the processor between two holds, so that a question that tries finds the views free.
 const GAP_PAUSES: u32 = 8;
 
 /// Views that many read and the fold thread alone changes.

@@ -7,7 +7,7 @@ use axum::http::header::CONTENT_ENCODING;
 use flate2::read::MultiGzDecoder;
 use lastseen_event::limits::REQUEST_BYTES_MAX;
 
-use super::ReadBody;
+use super::{PIECE_BYTES, ReadBody};
 use crate::http::problem::Problem;
 use crate::memory::Reserved;
 
@@ -83,7 +83,6 @@ fn read_limited(
     encoding: &str,
     (bytes_max, memory): (usize, Reserved),
 ) -> Result<ReadBody, Problem> {
-    const PIECE_BYTES: usize = 64 * 1024;
     let (mut piece, mut body) = (vec![0; PIECE_BYTES], ReadBody::new(memory));
     loop {
         match decoder.read(&mut piece) {
