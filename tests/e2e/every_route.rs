@@ -53,7 +53,7 @@ fn server() -> (Server, TempDir) {
 }
 
 /// The path with the names of what is there.
-fn path(route: &RouteInfo) -> String {
+pub(crate) fn path(route: &RouteInfo) -> String {
     filled(route.path)
 }
 
@@ -62,7 +62,7 @@ fn filled(path: &str) -> String {
 }
 
 /// Sends a request for `route` under `path`, which is complete but for its query.
-fn ask(client: &Client, route: &RouteInfo, path: &str) -> Answer {
+pub(crate) fn ask(client: &Client, route: &RouteInfo, path: &str) -> Answer {
     let (headers, body) = match (route.method.as_str(), route.path) {
         ("POST", "/v1/events") => (vec![("content-type", "application/json")], "{}"),
         ("POST", _) => (vec![("content-type", "application/json")], r#"{"user_ids":["ada"]}"#),
@@ -73,7 +73,7 @@ fn ask(client: &Client, route: &RouteInfo, path: &str) -> Answer {
 }
 
 /// The answer to a request that lacks nothing but parameters.
-fn plain_status(route: &RouteInfo) -> (u16, Option<&'static str>) {
+pub(crate) fn plain_status(route: &RouteInfo) -> (u16, Option<&'static str>) {
     match (route.method.as_str(), route.path) {
         ("POST", "/v1/events") => (422, Some("invalid_events")),
         ("DELETE", _) => (400, Some("invalid_parameter")),

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is tests, also the functions without the attribute")]
 
+mod access;
 mod analysts;
 mod answers;
 mod answers_form;
@@ -18,6 +19,7 @@ mod git_history;
 mod history;
 mod idempotency;
 mod import;
+mod keys;
 mod lists;
 mod lookup;
 mod naive_recount;

@@ -13,6 +13,7 @@ use ureq::http::{HeaderMap, Request};
 pub struct Client {
     agent: Agent,
     base: String,
+    authorization: Option<String>,
 }
 
 /// The answer of a server.
@@ -34,7 +35,13 @@ impl Client {
             .allow_non_standard_methods(true)
             .timeout_global(Some(Duration::from_mins(2)))
             .proxy(None);
-        Self { agent: config.build().into(), base: base.to_owned() }
+        Self { agent: config.build().into(), base: base.to_owned(), authorization: None }
+    }
+
+    /// The same client with an API key.
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { authorization: Some(format!("Bearer {key}")), ..self.clone() }
     }
 
     /// Sends a request; `Err` where no answer came.
@@ -51,6 +58,9 @@ impl Client {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
         }
         let mut response = if body.is_empty() {
             self.agent.run(request.body(())?)?

@@ -38,6 +38,10 @@ pub enum FaultCode {
     IdConflict,
     /// The batch was taken back: its name is dead.
     BatchRetracted,
+    /// A tenant that the publisher's key is not for.
+    TenantNotAllowed,
+    /// A batch, which the publisher's key may not name.
+    BatchNotAllowed,
 }
 
 impl FaultCode {
@@ -59,6 +63,8 @@ impl FaultCode {
             Self::InvalidJson => "invalid_json",
             Self::IdConflict => "id_conflict",
             Self::BatchRetracted => "batch_retracted",
+            Self::TenantNotAllowed => "tenant_not_allowed",
+            Self::BatchNotAllowed => "batch_not_allowed",
         }
     }
 }

@@ -174,6 +174,13 @@ impl fmt::Display for UtcInstant {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for UtcInstant {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
 impl serde::Serialize for UtcInstant {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

@@ -11,7 +11,7 @@ mod validate;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-pub use self::encode::{encode_ndjson, encode_published, encode_retraction};
+pub use self::encode::{LinePosition, encode_ndjson, encode_published, encode_retraction};
 pub use self::json_error::describe_json_error;
 use self::validate::Validator;
 use crate::limits::REQUEST_EVENTS_MAX;
@@ -37,6 +37,26 @@ pub enum FaultsKept {
     All,
 }
 
+/// The rules for one publisher, beyond those of the format.
+#[derive(Clone, Copy, Debug)]
+pub struct Accept<'a> {
+    /// The last tolerated `occurred_at`, inclusive.
+    pub latest: UtcInstant,
+    /// The faults to list.
+    pub faults: FaultsKept,
+    /// The tenants whose events it may publish, ascending. `None`: all.
+    pub tenants: Option<&'a [String]>,
+    /// True if its events may name a batch.
+    pub batches: bool,
+}
+
+impl Accept<'static> {
+    /// Everything that the format allows up to `latest`, inclusive.
+    pub fn all(latest: UtcInstant, faults: FaultsKept) -> Self {
+        Self { latest, faults, tenants: None, batches: true }
+    }
+}
+
 /// The body as a whole cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
@@ -51,28 +71,22 @@ pub enum BodyError {
     InvalidJson(serde_json::Error),
 }
 
-/// Reads one event object or an array of them. `latest` is the last tolerated `occurred_at`, inclusive.
-/// `between` is called after each few dozen events, a fraction of a millisecond apart: there the caller can let
+/// Reads one event object or an array of them. `between` is called after each few dozen events, a fraction of a millisecond apart: there the caller can let
 /// other threads run.
 ///
 /// # Errors
 /// [`BodyError`] where the body as a whole cannot be read.
-pub fn decode_json(
-    body: &[u8],
-    latest: UtcInstant,
-    faults: FaultsKept,
-    between: impl FnMut(),
-) -> Result<Decoded, BodyError> {
+pub fn decode_json(body: &[u8], accept: Accept<'_>, between: impl FnMut()) -> Result<Decoded, BodyError> {
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(BodyError::Empty),
-        Some(b'[') => decode_array(body, Validator::new(typical_events(body), latest, faults), between),
+        Some(b'[') => decode_array(body, Validator::new(typical_events(body), accept), between),
         Some(_) => {
             let event: &RawValue = serde_json::from_slice(body).map_err(BodyError::InvalidJson)?;
             if !event.get().starts_with('{') {
                 let expected = serde::de::Error::invalid_type(raw::kind_of(event), &"an object or an array");
                 return Err(BodyError::InvalidJson(expected));
             }
-            let mut validator = Validator::new(1, latest, faults);
+            let mut validator = Validator::new(1, accept);
             validator.add(event.get().as_bytes());
             Ok(validator.finish())
         }
@@ -88,7 +102,11 @@ fn typical_events(body: &[u8]) -> usize {
     (body.len() / TYPICAL_EVENT_BYTES).min(REQUEST_EVENTS_MAX)
 }
 
-fn decode_array(body: &[u8], mut validator: Validator, between: impl FnMut()) -> Result<Decoded, BodyError> {
+fn decode_array(
+    body: &[u8],
+    mut validator: Validator<'_>,
+    between: impl FnMut(),
+) -> Result<Decoded, BodyError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let elements = Elements { validator: &mut validator, between };
     let found = elements.deserialize(&mut deserializer).map_err(BodyError::InvalidJson)?;
@@ -100,18 +118,16 @@ fn decode_array(body: &[u8], mut validator: Validator, between: impl FnMut()) ->
     }
 }
 
-/// Reads one event a line. Lines end with LF or CRLF; blank ones do not count. `latest` is the last tolerated
-/// `occurred_at`, inclusive; `between` as in [`decode_json`].
+/// Reads one event a line. Lines end with LF or CRLF; blank ones do not count. `between` as in [`decode_json`].
 ///
 /// # Errors
 /// [`BodyError::Empty`] and [`BodyError::TooManyEvents`]; a line that is not JSON is one bad event.
 pub fn decode_ndjson(
     body: &[u8],
-    latest: UtcInstant,
-    faults: FaultsKept,
+    accept: Accept<'_>,
     mut between: impl FnMut(),
 ) -> Result<Decoded, BodyError> {
-    let mut validator = Validator::new(typical_events(body), latest, faults);
+    let mut validator = Validator::new(typical_events(body), accept);
     for line in lines(body) {
         if validator.count() == REQUEST_EVENTS_MAX {
             return Err(BodyError::TooManyEvents);
@@ -138,12 +154,12 @@ fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Adds the elements of an array, as many as a request may have, and counts them all.
-struct Elements<'a, F> {
-    validator: &'a mut Validator,
+struct Elements<'a, 'b, F> {
+    validator: &'a mut Validator<'b>,
     between: F,
 }
 
-impl<'de, F: FnMut()> DeserializeSeed<'de> for Elements<'_, F> {
+impl<'de, F: FnMut()> DeserializeSeed<'de> for Elements<'_, '_, F> {
     type Value = usize;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
@@ -151,7 +167,7 @@ impl<'de, F: FnMut()> DeserializeSeed<'de> for Elements<'_, F> {
     }
 }
 
-impl<'de, F: FnMut()> Visitor<'de> for Elements<'_, F> {
+impl<'de, F: FnMut()> Visitor<'de> for Elements<'_, '_, F> {
     type Value = usize;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

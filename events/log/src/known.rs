@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use lastseen_event::{EventBatch, EventId, MemberRef, Position, UtcInstant};
+use lastseen_event::{EventBatch, EventId, MemberRef, Position, RecordedEvent, UtcInstant};
 use lastseen_store::ReadError;
 use parking_lot::Mutex;
 use parquet::bloom_filter::Sbbf;
@@ -38,7 +38,8 @@ const IDENTITIES_MAX: usize = 8;
 /// A row group by its segment's first position and its number.
 type Place = (Position, usize);
 
-/// Id and fingerprint of an event; the id as a number, which is compared faster than its bytes.
+/// Id and fingerprint of an event; the id as a number, which is compared faster than its bytes. The tenant is content, so
+/// another tenant's event with the same id is another identity.
 type Identity = (u128, u64);
 
 /// An event that may be in a segment.
@@ -243,22 +244,22 @@ const BATCH_ROWS: usize = 8_192;
 /// The ids of a row group with the fingerprints that its rows give, ascending.
 fn identities(file: &SegmentFile, group: usize) -> Result<Vec<Identity>, ReadError> {
     let mut identities = Vec::with_capacity(file.rows_of(group));
-    each_identity(file, group, 0, |(id, fingerprint)| {
-        identities.push((id.as_uuid().as_u128(), fingerprint));
+    each_event(file, group, 0, |event| {
+        identities.push((event.id.as_uuid().as_u128(), event.fingerprint()));
     })?;
     identities.sort_unstable();
     Ok(identities)
 }
 
-/// Calls `each` with id and fingerprint of the rows of a row group from `from` on, in order.
+/// Calls `each` with the events of a row group from row `from` on, in order.
 ///
 /// # Errors
 /// [`ReadError`].
-pub(crate) fn each_identity(
+pub(crate) fn each_event(
     file: &SegmentFile,
     group: usize,
     from: usize,
-    mut each: impl FnMut((EventId, u64)),
+    mut each: impl FnMut(&RecordedEvent<'_>),
 ) -> Result<(), ReadError> {
     let unexpected = || file.damaged(group, "events as the log writes them", "something else");
     let (mut row_in_group, mut checked) = (0, Checked::default());
@@ -267,8 +268,7 @@ pub(crate) fn each_identity(
         let rows = Rows::new(&batch, &mut checked).ok_or_else(unexpected)?;
         for row in 0..rows.len() {
             if row_in_group >= from {
-                let event = rows.event(row).ok_or_else(unexpected)?;
-                each((event.id, event.fingerprint()));
+                each(&rows.event(row).ok_or_else(unexpected)?);
             }
             row_in_group += 1;
         }

@@ -1,4 +1,4 @@
-//! The recent window: the ids of the latest kept events by position, with a fingerprint of their content. First in,
+//! The recent window: the ids of the latest kept events within their tenants by position, with a fingerprint of their content. First in,
 //! first out, so every node with the same N and the same log has the same window. Owned by the writer.
 
 use std::collections::VecDeque;
@@ -19,6 +19,13 @@ pub(crate) enum Standing {
     Conflict,
 }
 
+/// An event's id within its tenant: the same id in another tenant is another one.
+///
+/// It is the id with a hash of the tenant laid over it. The hash has a seed of this process: nobody can choose an id that meets
+/// one of another tenant, and so learn of it or take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TenantEventId(u128);
+
 /// Ids of consecutive positions, findable. About 45 bytes an id.
 ///
 /// Each id has a slot in a bucket of one cache line, so finding it, or finding that it is not there, waits for memory
@@ -30,7 +37,7 @@ pub(crate) struct RecentIds {
     /// The position of the first of `ids`; slots that point below it are free.
     first: u64,
     /// By position: all ids from `first` on, those that are staged last.
-    ids: VecDeque<(EventId, u64)>,
+    ids: VecDeque<(TenantEventId, u64)>,
     /// Number of `ids` that are staged: checked, and not durable yet.
     staged: usize,
     /// A power of two of them.
@@ -69,6 +76,14 @@ impl RecentIds {
         recent
     }
 
+    /// The id of an event within its tenant. Records of the log itself have the empty tenant, which no event has.
+    pub(crate) fn within(&self, tenant_id: &str, id: EventId) -> TenantEventId {
+        /// Odd, so that no bit of the hash is lost, and all bits of the id are covered.
+        const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let tenant = u128::from(self.hasher.hash_one(tenant_id)).wrapping_mul(SPREAD);
+        TenantEventId(id.as_uuid().as_u128() ^ tenant)
+    }
+
     /// The position behind the last id, staged ones included.
     fn next(&self) -> u64 {
         self.first + self.ids.len() as u64
@@ -80,7 +95,7 @@ impl RecentIds {
     }
 
     /// Returns the standing of an event with this id and content. Ids staged before it count as well.
-    pub(crate) fn standing(&self, id: EventId, fingerprint: u64) -> Standing {
+    pub(crate) fn standing(&self, id: TenantEventId, fingerprint: u64) -> Standing {
         let conflicts_from = (self.next() - self.staged as u64).saturating_sub(self.window);
         let mut standing = Standing::New;
         for position in self.positions(id) {
@@ -95,7 +110,7 @@ impl RecentIds {
     }
 
     /// The fingerprint of the latest event with this id within the window.
-    pub(crate) fn latest(&self, id: EventId) -> Option<u64> {
+    pub(crate) fn latest(&self, id: TenantEventId) -> Option<u64> {
         let from = (self.next() - self.staged as u64).saturating_sub(self.window);
         let latest = self.positions(id).filter(|position| *position >= from).max()?;
         Some(self.ids[index(latest - self.first)].1)
@@ -103,7 +118,7 @@ impl RecentIds {
 
     /// Reads what finding these ids will read, so that the processor waits for many of them at once; the result only
     /// keeps it from being left out.
-    pub(crate) fn touch(&self, ids: impl Iterator<Item = EventId>) {
+    pub(crate) fn touch(&self, ids: impl Iterator<Item = TenantEventId>) {
         black_box(ids.map(|id| self.buckets[self.place(id).0].0[0]).fold(0, u64::wrapping_add));
     }
 
@@ -111,7 +126,7 @@ impl RecentIds {
     ///
     /// # Panics
     /// If a position is 2^40 or greater: no log of one machine gets there.
-    pub(crate) fn stage(&mut self, id: EventId, fingerprint: u64) {
+    pub(crate) fn stage(&mut self, id: TenantEventId, fingerprint: u64) {
         let position = self.next();
         assert!(position <= POSITION, "a position has at most 40 bits");
         self.ids.push_back((id, fingerprint));
@@ -123,7 +138,7 @@ impl RecentIds {
     }
 
     /// Adds ids that are durable, in order.
-    pub(crate) fn take(&mut self, ids: &[(EventId, u64)], findable: Position) {
+    pub(crate) fn take(&mut self, ids: &[(TenantEventId, u64)], findable: Position) {
         /// Ids whose places are read at once.
         const AT_ONCE: usize = 64;
         for ids in ids.chunks(AT_ONCE) {
@@ -176,13 +191,13 @@ impl RecentIds {
     }
 
     /// The bucket an id belongs in, and its tag in place.
-    fn place(&self, id: EventId) -> (usize, u64) {
+    fn place(&self, id: TenantEventId) -> (usize, u64) {
         let hash = self.hasher.hash_one(id);
         (index(hash) & (self.buckets.len() - 1), hash & !POSITION)
     }
 
     /// The positions of the ids equal to this one.
-    fn positions(&self, id: EventId) -> impl Iterator<Item = u64> {
+    fn positions(&self, id: TenantEventId) -> impl Iterator<Item = u64> {
         let (start, tag) = self.place(id);
         let mut overflowed = true;
         let buckets = (0..self.buckets.len()).map(move |step| (start + step) & (self.buckets.len() - 1));
@@ -196,7 +211,7 @@ impl RecentIds {
         })
     }
 
-    fn insert(&mut self, id: EventId, position: u64) {
+    fn insert(&mut self, id: TenantEventId, position: u64) {
         let (mut at, tag) = self.place(id);
         loop {
             let bucket = &mut self.buckets[at].0;
@@ -243,18 +258,23 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        /// Events by id and content, of which the last few are taken back; what is left becomes durable.
-        Group(Vec<(u64, u64)>, usize),
+        /// Events by tenant, id and content, of which the last few are taken back; what is left becomes durable.
+        Group(Vec<((u64, u64), u64)>, usize),
         /// So many of the events are in segments.
         Seal(u64),
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let events = prop::collection::vec((0_u64..40, 0_u64..3), 0..12);
+        let events = prop::collection::vec(((0_u64..3, 0_u64..16), 0_u64..3), 0..12);
         prop_oneof![
             4 => (events, 0_usize..4).prop_map(|(events, back)| Step::Group(events, back)),
             1 => (0_u64..200).prop_map(Step::Seal),
         ]
+    }
+
+    /// An id by the numbers of its tenant and of itself.
+    fn id(recent: &RecentIds, (tenant, id): (u64, u64)) -> TenantEventId {
+        recent.within(&format!("tenant {tenant}"), event_id(id))
     }
 
     proptest! {
@@ -263,18 +283,19 @@ mod tests {
         #[test]
         fn knows_the_window_and_what_is_not_sealed(window in 1_usize..30, steps in prop::collection::vec(step(), 0..60)) {
             let mut recent = RecentIds::new(window, Position::new(1));
-            let mut model: Vec<(u64, u64)> = Vec::new();
+            let mut model: Vec<((u64, u64), u64)> = Vec::new();
             let mut sealed = 0;
             for step in steps {
                 match step {
                     Step::Seal(until) => sealed = sealed.max(until.min(model.len() as u64)),
                     Step::Group(events, back) => {
                         let durable = model.len();
-                        for (id, content) in events {
-                            recent.touch([event_id(id)].into_iter());
-                            if recent.standing(event_id(id), content) == Standing::New {
-                                recent.stage(event_id(id), content);
-                                model.push((id, content));
+                        for (number, content) in events {
+                            let id = id(&recent, number);
+                            recent.touch([id].into_iter());
+                            if recent.standing(id, content) == Standing::New {
+                                recent.stage(id, content);
+                                model.push((number, content));
                             }
                         }
                         let back = back.min(model.len() - durable);
@@ -290,19 +311,21 @@ mod tests {
                 let from = recent.from(Position::new(sealed));
                 prop_assert!((recent.first().get()..=sealed.max(recent.first().get() - 1) + 1).contains(&from.get()));
                 let held = &model[index(recent.first().get() - 1)..];
-                for (id, content) in (0..40).flat_map(|id| (0..3).map(move |content| (id, content))) {
-                    let expected = if held.contains(&(id, content)) {
+                let numbers: Vec<_> = (0..3).flat_map(|tenant| (0..16).map(move |id| (tenant, id))).collect();
+                for (number, content) in numbers.iter().flat_map(|number| (0..3).map(move |it| (*number, it))) {
+                    let expected = if held.contains(&(number, content)) {
                         Standing::Duplicate
-                    } else if model[recent_from..].iter().any(|(other, _)| *other == id) {
+                    } else if model[recent_from..].iter().any(|(other, _)| *other == number) {
                         Standing::Conflict
                     } else {
                         Standing::New
                     };
-                    prop_assert_eq!(recent.standing(event_id(id), content), expected);
+                    prop_assert_eq!(recent.standing(id(&recent, number), content), expected);
                 }
-                for id in 0..40 {
-                    let latest = model[recent_from..].iter().rfind(|(other, _)| *other == id).map(|(_, content)| *content);
-                    prop_assert_eq!(recent.latest(event_id(id)), latest);
+                for number in numbers {
+                    let latest = model[recent_from..].iter().rfind(|(other, _)| *other == number);
+                    let latest = latest.map(|(_, content)| *content);
+                    prop_assert_eq!(recent.latest(id(&recent, number)), latest);
                 }
             }
         }

@@ -12,10 +12,10 @@ use lastseen_store::{Corruption, ReadError};
 use crate::OpenError;
 use crate::dictionary;
 use crate::disk::{Access, Disk, read_all};
-use crate::known::each_identity;
+use crate::known::each_event;
 use crate::manifest::{BadManifest, Entry, Manifest, PATH, Piece, VERSION};
 use crate::members::Members;
-use crate::recent::RecentIds;
+use crate::recent::{RecentIds, TenantEventId};
 use crate::segment;
 use crate::segment::file::SegmentFile;
 use crate::segment::members::define;
@@ -158,7 +158,7 @@ pub(crate) fn fill(recent: &mut RecentIds, disk: &dyn Disk, manifest: &Manifest)
     let first = recent.first();
     let mut ids = Vec::new();
     for entry in manifest.segments.iter().filter(|entry| entry.last() >= first) {
-        fill_from(&mut ids, disk, entry, first).map_err(|error| match error {
+        fill_from((recent, &mut ids), disk, (entry, first)).map_err(|error| match error {
             ReadError::Corrupt(corruption) => OpenError::Corrupt(corruption),
             ReadError::Io { file, source } => OpenError::Io { action: "read", file, source },
         })?;
@@ -169,10 +169,9 @@ pub(crate) fn fill(recent: &mut RecentIds, disk: &dyn Disk, manifest: &Manifest)
 }
 
 fn fill_from(
-    ids: &mut Vec<(lastseen_event::EventId, u64)>,
+    (recent, ids): (&RecentIds, &mut Vec<(TenantEventId, u64)>),
     disk: &dyn Disk,
-    entry: &Arc<Entry>,
-    first: Position,
+    (entry, first): (&Arc<Entry>, Position),
 ) -> Result<(), ReadError> {
     let file = SegmentFile::open(disk, entry)?;
     let mut group_first = entry.first().get();
@@ -180,8 +179,8 @@ fn fill_from(
         let rows = file.rows_of(group) as u64;
         let from = first.get().saturating_sub(group_first).min(rows);
         if from < rows {
-            each_identity(&file, group, usize::try_from(from).unwrap_or(usize::MAX), |identity| {
-                ids.push(identity);
+            each_event(&file, group, usize::try_from(from).unwrap_or(usize::MAX), |event| {
+                ids.push((recent.within(event.names[0], event.id), event.fingerprint()));
             })?;
         }
         group_first += rows;

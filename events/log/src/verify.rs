@@ -314,10 +314,16 @@ impl Check {
                 (*lost || is_new && found.member == new.member).then_some(())
             })?;
             payload.for_each_event(|event| {
-                if event.is_of_member()? {
-                    members.member_ref(event.member).map(drop).or(lost.then_some(()))?;
+                let member = event.is_of_member()?.then(|| members.member_ref(event.member));
+                match member {
+                    Some(Some(member)) => {
+                        let tenant_id = members.tenant_id(member.tenant).as_str();
+                        ids.see((tenant_id, event.id), position, (path, offset));
+                    }
+                    // Of a tenant that is lost, nobody can say which ids are its own.
+                    Some(None) => lost.then_some(())?,
+                    None => ids.see(("", event.id), position, (path, offset)),
                 }
-                ids.see(event.id, position, (path, offset));
                 position = next(position);
                 Some(())
             })

@@ -359,7 +359,7 @@ impl Writer {
         self.payload.push(&event);
         self.numbering.clear();
         self.numbering.tally.count(name, event.event_type, position);
-        self.recent.stage(event.id, event.fingerprint);
+        self.recent.stage(self.recent.within("", event.id), event.fingerprint);
         if let Err(error) = self.write(recorded_at) {
             self.recent.unstage(1);
             return Err(self.refusal(error));

@@ -25,6 +25,7 @@ macro_rules! contract_tests {
             skipping_conflicts_stores_the_others,
             a_report_appends_nothing,
             other_content_twice_in_a_batch_is_a_conflict,
+            an_id_is_another_one_in_each_tenant,
             reading_starts_above_a_position,
             a_large_batch_is_read_from_any_event_to_any_other,
             a_filtered_scan_is_the_history_without_the_rest,

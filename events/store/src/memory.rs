@@ -28,7 +28,8 @@ struct State {
     events: EventBatch,
     batches: Batches,
     retractions: Vec<Retraction>,
-    fingerprints: HashMap<EventId, u64>,
+    /// By tenant and id.
+    fingerprints: HashMap<(String, EventId), u64>,
     tenants: HashMap<String, TenantOrdinal>,
     persons: HashMap<String, PersonOrdinal>,
     members: HashMap<(TenantOrdinal, PersonOrdinal), MemberOrdinal>,
@@ -103,6 +104,7 @@ impl State {
                     return Standing::Retracted;
                 }
                 let (id, fingerprint) = batch.identity(row);
+                let id = (batch.names(row).0.as_str().to_owned(), id);
                 match self.fingerprints.get(&id).or_else(|| within.get(&id)) {
                     Some(known) if *known == fingerprint => Standing::Duplicate,
                     Some(_) => Standing::Conflict,
@@ -150,7 +152,7 @@ impl State {
             batch,
         });
         self.events.push(&event).expect("the event comes from a valid batch");
-        self.fingerprints.insert(id, fingerprint);
+        self.fingerprints.insert((event.tenant_id.as_str().to_owned(), id), fingerprint);
     }
 }
 

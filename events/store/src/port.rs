@@ -25,8 +25,8 @@ use crate::{AppendError, Batches, ReadError, Scan};
 ///   without opening the store again. How far one success reaches is the store's to say: the embedded log
 ///   writes a batch whole, in one piece of the order; a cluster with one stream a member writes it whole for
 ///   each member, so after the first stream there is only success or `Indeterminate`.
-/// - **Idempotent.** An event whose id is stored with the same content is a duplicate: success, and nothing is
-///   added. The same id with other content is a conflict within the recent window (the last N kept events; N is
+/// - **Idempotent.** An event whose id is stored in its tenant with the same content is a duplicate: success, and
+///   nothing is added; another tenant can have the same id. The same id in the same tenant with other content is a conflict within the recent window (the last N kept events; N is
 ///   the store's); beyond it the second one is kept as an event of its own. Both hold within one batch too.
 /// - **Ordered.** Readers see events by strictly increasing position and only up to the durable tail, so an
 ///   event never appears below one that was already read. `recorded_at` never decreases.

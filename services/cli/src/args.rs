@@ -1,6 +1,7 @@
 //! The command line: flags first, then `LASTSEEN_*` variables, then defaults. Nothing else reads the
 //! environment.
 
+mod keys;
 mod serve;
 mod values;
 
@@ -13,6 +14,9 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use lastseen_event::{Position, UtcInstant};
 use lastseen_projections::{TypeSet, Window};
 
+pub(crate) use self::keys::{
+    CreateKeyArgs, KeysArgs, KeysCommand, KeysFileArgs, ListKeysArgs, RevokeKeyArgs,
+};
 pub(crate) use self::serve::{LimitArgs, Persons, ServeArgs};
 use self::values::{batch_events, batch_name, column_name, delimiter, position, server_url, span};
 
@@ -30,7 +34,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Keep events and answer questions over HTTP, until SIGTERM or ^C
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Send events from NDJSON files to a running server
     ///
     /// One event a line, plain or gzipped, in the format of POST /v1/events. Every batch is stored as a whole
@@ -74,6 +78,10 @@ pub(crate) enum Command {
     /// Reads a data directory and changes nothing: that of a running server, or a backup. Without --until and --as-of, all
     /// of it up to now.
     Replay(ReplayArgs),
+    /// Make, list and revoke API keys
+    ///
+    /// Without keys the server is open, to this machine only. Changes count within a second, also for a server that runs.
+    Keys(KeysArgs),
     /// Copy a log, also while a server writes to it
     ///
     /// The copy is a log of its own: all that was acknowledged when the command began, and nothing that is not
@@ -228,9 +236,13 @@ pub(crate) struct ServerArgs {
     /// The server to talk to
     #[arg(long, value_name = "URL", env = "LASTSEEN_SERVER", default_value = "http://127.0.0.1:8080", value_parser = server_url)]
     pub(crate) server: String,
-    /// API key, where the server asks for one
+    /// API key, where the server asks for one. Others on this machine can read it here; better set the variable, or give a
+    /// file
     #[arg(long, value_name = "KEY", env = "LASTSEEN_KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,
+    /// A file with the API key; it goes before --key
+    #[arg(long, value_name = "FILE", env = "LASTSEEN_KEY_FILE")]
+    pub(crate) key_file: Option<PathBuf>,
     /// Time to go on trying while the server is away, busy or not ready, such as 30s or 5m
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_RETRY_FOR", default_value = "30s", value_parser = span)]
     pub(crate) retry_for: Duration,

@@ -53,7 +53,7 @@ pub(crate) fn run(mut args: BackfillArgs) -> anyhow::Result<Outcome> {
 /// Reads all tables, in order, and sends what their rows stand for.
 fn bring_in(args: BackfillArgs) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
-    let uploader = Uploader::new(&args.send.to, interrupt.clone());
+    let uploader = Uploader::new(&args.send.to, interrupt.clone())?;
     let tables = Tables::of_backfill(&args)?;
     let size = tables.size()?;
     tables.check()?;

@@ -21,7 +21,7 @@ use crate::upload::{Sent, Uploader};
 pub(crate) fn run(args: ImportArgs) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
     let bytes_total = input::total_bytes(&args.files)?;
-    let uploader = Uploader::new(&args.send.to, interrupt.clone());
+    let uploader = Uploader::new(&args.send.to, interrupt.clone())?;
     let mut report = Report::new(args.files.clone(), bytes_total);
     let messages = reader::start(args.files, args.send.batch_events).context("cannot start a thread")?;
     let ended = ahead::take_all(&messages, &interrupt, |message| match message {

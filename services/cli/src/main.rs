@@ -8,6 +8,7 @@ mod backfill;
 mod backup;
 mod import;
 mod input;
+mod keys;
 mod lines;
 mod progress;
 mod replay;
@@ -41,12 +42,13 @@ enum Outcome {
 fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match args.command {
-        Command::Serve(serve) => serve::run(serve),
+        Command::Serve(serve) => serve::run(*serve),
         Command::Import(import) => import::run(import),
         Command::Backfill(backfill) => backfill::run(*backfill),
         Command::Simulate(simulate) => simulate::run(&simulate),
         Command::Verify(verify) => verify::run(&verify),
         Command::Replay(replay) => replay::run(&replay),
+        Command::Keys(keys) => keys::run(keys),
         Command::Backup(backup) => backup::run(&backup),
     };
     match outcome {

@@ -57,6 +57,7 @@ fn config(args: ServeArgs) -> ServeConfig {
     };
     ServeConfig {
         data: args.data,
+        keys: args.keys,
         listen: args.listen,
         persons,
         future_tolerance: args.future_tolerance,

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
     let bulk_until = if args.no_live { plan.until } else { now };
     let mut simulation = Simulation {
-        uploader: Uploader::new(&args.send.to, interrupt.clone()),
+        uploader: Uploader::new(&args.send.to, interrupt.clone())?,
         interrupt,
         batch_events: args.send.batch_events,
         report: Report::new(plan, bulk_until),

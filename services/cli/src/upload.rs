@@ -3,9 +3,11 @@
 
 use std::fmt;
 use std::io::Read;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use lastseen_server::keys::Secret;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::http::{Response, StatusCode, header};
@@ -114,20 +116,23 @@ enum Attempt<T> {
 }
 
 impl Uploader {
-    pub(crate) fn new(args: &ServerArgs, interrupt: Interrupt) -> Self {
+    /// # Errors
+    /// If the file of the key cannot be read, or has no key.
+    pub(crate) fn new(args: &ServerArgs, interrupt: Interrupt) -> anyhow::Result<Self> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(REQUEST_TIMEOUT))
             .user_agent(concat!("lastseen/", env!("CARGO_PKG_VERSION")));
-        Self {
+        let key = args.key_file.as_deref().map(read_key).transpose()?.or_else(|| args.key.clone());
+        Ok(Self {
             agent: config.build().into(),
             server: args.server.clone(),
             url: format!("{}/v1/events?on_invalid=skip", args.server),
-            authorization: args.key.as_ref().map(|key| format!("Bearer {key}")),
+            authorization: key.map(|key| format!("Bearer {key}")),
             retry_for: args.retry_for,
             interrupt,
-        }
+        })
     }
 
     /// Sends `body` until it is answered. `notice` is told once that the server makes us wait.
@@ -283,6 +288,15 @@ impl Uploader {
         }
         Ok(Attempt::Answered((status, text)))
     }
+}
+
+/// Reads a key: the one line of a file.
+fn read_key(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let Some(key) = Secret::parse(text.trim()) else {
+        bail!("{} has no API key: expected one line that begins with ls_", path.display());
+    };
+    Ok(key.as_str().to_owned())
 }
 
 /// Reads the outcome of asking out of an answer in JSON.

@@ -13,7 +13,9 @@ use crate::origin::Origin;
 pub struct ServeConfig {
     /// The data directory; made if it is not there.
     pub data: PathBuf,
-    /// The address to listen on. Only loopback addresses: without API keys nobody else may come in.
+    /// The file of the API keys, which must be there. `None`: `keys.json` in the data directory, if it is there.
+    pub keys: Option<PathBuf>,
+    /// The address to listen on. Without API keys only a loopback address: nobody else may come in.
     pub listen: SocketAddr,
     /// The meaning of a `user_id` across tenants.
     pub persons: Persons,

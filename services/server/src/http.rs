@@ -25,7 +25,10 @@ use lastseen_projections::Persons;
 use tokio::sync::Semaphore;
 
 use self::problem::Problem;
+use crate::audit::Audit;
 use crate::config::{Limits, ServeConfig};
+use crate::keys::attempts::Attempts;
+use crate::keys::live::LiveKeys;
 use crate::memory::Memory;
 use crate::publishing::Publishing;
 use crate::questions::Questions;
@@ -43,6 +46,9 @@ pub(crate) struct App {
     memory: Memory,
     /// One permit a large body that is being decoded.
     decodes: Semaphore,
+    keys: Arc<LiveKeys>,
+    attempts: Attempts,
+    audit: Arc<Audit>,
     persons: Persons,
     future_tolerance: Duration,
 }
@@ -55,13 +61,16 @@ struct Service {
 }
 
 impl App {
-    pub(crate) fn new(config: &ServeConfig) -> Self {
+    pub(crate) fn new(config: &ServeConfig, keys: Arc<LiveKeys>, audit: Arc<Audit>) -> Self {
         let ServeConfig { limits, persons, future_tolerance, .. } = *config;
         Self {
             service: OnceLock::new(),
             folded_events: AtomicU64::new(0),
             memory: Memory::new(limits.memory_bytes),
             decodes: Semaphore::new(limits.decodes.max(1)),
+            keys,
+            attempts: Attempts::default(),
+            audit,
             limits,
             stall_timeout: config.connections.stall_timeout,
             persons,
@@ -86,6 +95,7 @@ impl App {
     /// # Errors
     /// `not_ready` while the server is starting.
     fn service(&self) -> Result<&Service, Problem> {
-        self.service.get().ok_or_else(|| Problem::not_ready(self.folded_events.load(Ordering::Relaxed)))
+        let folded = || self.keys.is_open().then(|| self.folded_events.load(Ordering::Relaxed));
+        self.service.get().ok_or_else(|| Problem::not_ready(folded()))
     }
 }

@@ -9,8 +9,10 @@
 //! An append goes `http` -> `publishing` -> log -> fold thread -> acknowledgement: after a 2xx the next question sees
 //! the event.
 
+mod audit;
 mod config;
 mod http;
+pub mod keys;
 mod memory;
 mod origin;
 mod publishing;
@@ -21,6 +23,7 @@ mod tasks;
 #[cfg(test)]
 mod testing;
 
+pub use audit::{AuditAction, AuditLog};
 pub use config::{ConnectionLimits, Limits, ServeConfig};
 pub use http::routes::{RouteInfo, routes};
 pub use lastseen_projections::Persons;

@@ -92,7 +92,7 @@ impl Questions {
     pub(crate) async fn reading(&self, min_position: Option<Position>) -> Result<Reading, QuestionError> {
         match min_position {
             Some(position) if !self.model.reach(position, POSITION_PATIENCE).await => {
-                Err(QuestionError::PositionNotReached { reached: self.model.position() })
+                Err(QuestionError::PositionNotReached)
             }
             _ => Ok(self.model.reading()),
         }

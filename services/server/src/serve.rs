@@ -12,17 +12,24 @@ use lastseen_store::{StoreFault, SystemClock};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::audit::{Audit, AuditLog};
 use crate::http::routes::router;
 use crate::http::{App, connections};
+use crate::keys::KeysFileError;
+use crate::keys::live::LiveKeys;
 use crate::read_model::{ReadModel, ReadModelOptions, StartError};
 use crate::{ServeConfig, tasks};
 
 /// A server that did not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// The keys file cannot be read.
+    #[error("cannot read the API keys")]
+    Keys(#[from] KeysFileError),
     /// Without API keys only this machine may connect.
     #[error(
-        "refusing to listen on {0}: there are no API keys, so only loopback addresses such as 127.0.0.1 are allowed"
+        "refusing to listen on {0}: there are no API keys, so only loopback addresses such as 127.0.0.1 are allowed; \
+         `lastseen keys create` makes the first key"
     )]
     NotLoopback(SocketAddr),
     /// The address cannot be listened on.
@@ -67,7 +74,10 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
     on_listening: impl FnOnce(SocketAddr) + Send + 'static,
 ) -> Result<(), ServeError> {
-    if !config.listen.ip().is_loopback() {
+    let (data, keys_file) = (config.data.clone(), config.keys.clone());
+    let keys = tasks::blocking(move || LiveKeys::open(&data, keys_file.as_deref())).await?;
+    let keys = Arc::new(keys);
+    if keys.is_open() && !config.listen.ip().is_loopback() {
         return Err(ServeError::NotLoopback(config.listen));
     }
     let listen_error =
@@ -78,9 +88,14 @@ pub async fn serve(
     let address = listener.local_addr().map_err(listen_error)?;
     tracing::info!(%address, "listening");
     on_listening(address);
-    tracing::warn!("no API keys: everyone on this machine may publish and query");
+    if keys.is_open() {
+        tracing::warn!("no API keys: everyone on this machine may publish and query");
+    }
+    tasks::task(LiveKeys::follow(Arc::downgrade(&keys)));
 
-    let app = Arc::new(App::new(&config));
+    let audit = Arc::new(Audit::new(AuditLog::of(&config.data)));
+    tasks::task(Audit::follow(Arc::downgrade(&audit)));
+    let app = Arc::new(App::new(&config, keys.clone(), audit.clone()));
     let model = Arc::new(OnceLock::new());
     let (stop, stopping) = oneshot::channel::<()>();
     let stopped = async {
@@ -103,6 +118,11 @@ pub async fn serve(
             tracing::warn!(cut_off, "some requests did not finish in time and were cut off");
         }
     }
+    tasks::blocking(move || {
+        keys.write_uses();
+        audit.write_refusals();
+    })
+    .await;
     if let Some(model) = model.get().cloned() {
         tasks::blocking(move || ReadModel::close(&model)).await;
         tracing::info!("stopped");

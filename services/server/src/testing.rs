@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use lastseen_event::UtcInstant;
-use lastseen_event::wire::{FaultsKept, decode_ndjson};
+use lastseen_event::wire::{Accept, FaultsKept, decode_ndjson};
 use lastseen_log::{FaultDisk, LogOptions};
 use lastseen_projections::Persons;
 use lastseen_store::{AppendError, Appended, EventStore, ManualClock, OnRefused};
@@ -55,7 +55,8 @@ impl Model {
                  \"occurred_at\":\"{at}\"}}"
             );
         }
-        let decoded = decode_ndjson(body.as_bytes(), instant(NOW), FaultsKept::All, || ()).unwrap();
+        let decoded =
+            decode_ndjson(body.as_bytes(), Accept::all(instant(NOW), FaultsKept::All), || ()).unwrap();
         assert_eq!(decoded.faults, []);
         self.inner.log().append(decoded.batch, OnRefused::RefuseBatch).await
     }

@@ -5,12 +5,33 @@ use memchr::memchr2_iter;
 
 use crate::{BatchName, Event, EventId, EventType, Position, Retraction, SessionId, TenantId, UtcInstant};
 
+/// The value of `position` in a line.
+#[derive(Clone, Copy, Debug)]
+pub enum LinePosition<'a> {
+    /// The number.
+    Plain(Position),
+    /// A string that stands for it: letters, digits, `-` and `_`.
+    Sealed(&'a str),
+}
+
 /// Adds an event as a line: the fields it was published with, `position` and `recorded_at`. Absent fields are left out.
 /// Without those two, the line can be published again.
-pub fn encode_ndjson(event: &Event<'_>, position: Position, recorded_at: UtcInstant, out: &mut Vec<u8>) {
+pub fn encode_ndjson(
+    event: &Event<'_>,
+    position: LinePosition<'_>,
+    recorded_at: UtcInstant,
+    out: &mut Vec<u8>,
+) {
     out.reserve(FIXED_BYTES);
     out.extend_from_slice(b"{\"position\":");
-    decimal(position.get(), out);
+    match position {
+        LinePosition::Plain(position) => decimal(position.get(), out),
+        LinePosition::Sealed(sealed) => {
+            out.push(b'"');
+            out.extend_from_slice(sealed.as_bytes());
+            out.push(b'"');
+        }
+    }
     out.push(b',');
     required(event, out);
     out.extend_from_slice(b",\"recorded_at\":\"");
@@ -119,7 +140,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::wire::{FaultsKept, decode_ndjson};
+    use crate::wire::{Accept, FaultsKept, decode_ndjson};
     use crate::{BatchOrdinal, UserId};
 
     #[test]
@@ -176,14 +197,14 @@ mod tests {
             }
             let recorded_at = UtcInstant::from_micros(recorded);
             let mut line = Vec::new();
-            encode_ndjson(&event, Position::new(position), recorded_at, &mut line);
+            encode_ndjson(&event, LinePosition::Plain(Position::new(position)), recorded_at, &mut line);
             let mut read: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&line).unwrap();
             prop_assert_eq!(read.remove("position"), Some(position.into()));
             prop_assert_eq!(read.remove("recorded_at"), Some(recorded_at.to_string().into()));
             let mut published = Vec::new();
             encode_published(&event, &mut published);
             for line in [serde_json::to_vec(&read).unwrap(), published] {
-                let decoded = decode_ndjson(&line, UtcInstant::from_micros(i64::MAX), FaultsKept::All, || ()).unwrap();
+                let decoded = decode_ndjson(&line, Accept::all(UtcInstant::from_micros(i64::MAX), FaultsKept::All), || ()).unwrap();
                 prop_assert!(decoded.faults.is_empty(), "{:?}", decoded.faults);
                 prop_assert!(decoded.batch.iter().eq([event]));
             }

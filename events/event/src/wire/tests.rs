@@ -18,9 +18,9 @@ fn with(from: &str, to: &str) -> String {
 /// The `(field, code)` of every fault of one event, the same through JSON and NDJSON.
 fn faults(event: &str) -> Vec<(Option<String>, FaultCode)> {
     let [json, array, ndjson] = [
-        decode_json(event.as_bytes(), latest(), FaultsKept::All, || ()),
-        decode_json(format!("[{event}]").as_bytes(), latest(), FaultsKept::All, || ()),
-        decode_ndjson(event.as_bytes(), latest(), FaultsKept::All, || ()),
+        decode_json(event.as_bytes(), Accept::all(latest(), FaultsKept::All), || ()),
+        decode_json(format!("[{event}]").as_bytes(), Accept::all(latest(), FaultsKept::All), || ()),
+        decode_ndjson(event.as_bytes(), Accept::all(latest(), FaultsKept::All), || ()),
     ]
     .map(|decoded| {
         let Decoded { faults, faults_total, .. } = decoded.unwrap();
@@ -36,8 +36,12 @@ fn faults(event: &str) -> Vec<(Option<String>, FaultCode)> {
 fn a_good_event_is_read_from_every_body() {
     let body = format!("\r\n{GOOD}\r\n\n{GOOD}");
     for decoded in [
-        decode_json(format!(" [ {GOOD} ,\n{GOOD} ] ").as_bytes(), latest(), FaultsKept::All, || ()),
-        decode_ndjson(body.as_bytes(), latest(), FaultsKept::All, || ()),
+        decode_json(
+            format!(" [ {GOOD} ,\n{GOOD} ] ").as_bytes(),
+            Accept::all(latest(), FaultsKept::All),
+            || (),
+        ),
+        decode_ndjson(body.as_bytes(), Accept::all(latest(), FaultsKept::All), || ()),
     ] {
         let decoded = decoded.unwrap();
         assert_eq!(decoded.faults, []);
@@ -54,7 +58,7 @@ fn a_good_event_is_read_from_every_body() {
 fn escapes_are_read_and_optional_fields_may_be_null() {
     let event =
         with(r#""user_id":"usr_01JK""#, r#""user_id":"us\u0072 \"x\"","session_id":null,"batch":"b\/1""#);
-    let decoded = decode_json(event.as_bytes(), latest(), FaultsKept::All, || ()).unwrap();
+    let decoded = decode_json(event.as_bytes(), Accept::all(latest(), FaultsKept::All), || ()).unwrap();
     let event = decoded.batch.get(0);
     assert_eq!(event.user_id.as_str(), "usr \"x\"");
     assert_eq!(event.session_id, None);
@@ -120,7 +124,7 @@ fn all_faults_of_an_event_are_reported_at_once() {
 #[test]
 fn faults_name_the_place_and_the_id() {
     let body = format!("\n{GOOD}\nnot json\n\n[]\n{}\n{GOOD}", with("login", "logout"));
-    let decoded = decode_ndjson(body.as_bytes(), latest(), FaultsKept::All, || ()).unwrap();
+    let decoded = decode_ndjson(body.as_bytes(), Accept::all(latest(), FaultsKept::All), || ()).unwrap();
     let found: Vec<_> = decoded.faults.iter().map(|f| (f.index, f.id.is_some(), f.code.as_str())).collect();
     assert_eq!(found, [(1, false, "invalid_json"), (2, false, "invalid_json"), (3, true, "unknown_type")]);
     assert_eq!((decoded.batch.request_index(0), decoded.batch.request_index(1)), (0, 4));
@@ -134,8 +138,8 @@ fn the_first_faults_are_kept_and_all_are_counted() {
     let (ndjson, array) = (events.join("\n"), format!("[{}]", events.join(",")));
     let read = |kept| {
         [
-            decode_ndjson(ndjson.as_bytes(), latest(), kept, || ()),
-            decode_json(array.as_bytes(), latest(), kept, || ()),
+            decode_ndjson(ndjson.as_bytes(), Accept::all(latest(), kept), || ()),
+            decode_json(array.as_bytes(), Accept::all(latest(), kept), || ()),
         ]
         .map(Result::unwrap)
     };
@@ -153,7 +157,10 @@ fn the_first_faults_are_kept_and_all_are_counted() {
 #[test]
 fn what_is_no_json_is_told_in_words_for_publishers() {
     let text = |line: &str| {
-        decode_ndjson(line.as_bytes(), latest(), FaultsKept::All, || ()).unwrap().faults.remove(0)
+        decode_ndjson(line.as_bytes(), Accept::all(latest(), FaultsKept::All), || ())
+            .unwrap()
+            .faults
+            .remove(0)
     };
     for (line, detail) in [
         ("nope", "this is not JSON at line 1, column 2"),
@@ -175,7 +182,7 @@ fn what_is_no_json_is_told_in_words_for_publishers() {
         ("7", "expected an object or an array, found a number"),
         ("null", "expected an object or an array, found null"),
     ] {
-        let error = decode_json(body.as_bytes(), latest(), FaultsKept::All, || ()).unwrap_err();
+        let error = decode_json(body.as_bytes(), Accept::all(latest(), FaultsKept::All), || ()).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("expected one event object or an array of them: {detail}"),
@@ -194,15 +201,21 @@ fn a_huge_event_is_refused_before_it_is_read() {
 fn bodies_that_cannot_be_read_fail_as_a_whole() {
     for empty in ["", " \n\t", "[]", " [ ] "] {
         assert!(
-            matches!(decode_json(empty.as_bytes(), latest(), FaultsKept::All, || ()), Err(BodyError::Empty)),
+            matches!(
+                decode_json(empty.as_bytes(), Accept::all(latest(), FaultsKept::All), || ()),
+                Err(BodyError::Empty)
+            ),
             "{empty:?}"
         );
     }
-    assert!(matches!(decode_ndjson(b"\n\r\n \n", latest(), FaultsKept::All, || ()), Err(BodyError::Empty)));
+    assert!(matches!(
+        decode_ndjson(b"\n\r\n \n", Accept::all(latest(), FaultsKept::All), || ()),
+        Err(BodyError::Empty)
+    ));
     for bad in ["{", "nope", "[{}", "3", "\"x\"", "null", "[1]x", "{} {}", "[\"\u{1}\"]"] {
         assert!(
             matches!(
-                decode_json(bad.as_bytes(), latest(), FaultsKept::All, || ()),
+                decode_json(bad.as_bytes(), Accept::all(latest(), FaultsKept::All), || ()),
                 Err(BodyError::InvalidJson(_))
             ),
             "{bad}"
@@ -210,17 +223,17 @@ fn bodies_that_cannot_be_read_fail_as_a_whole() {
     }
     let lines = format!("{GOOD}\n").repeat(REQUEST_EVENTS_MAX);
     assert_eq!(
-        decode_ndjson(lines.as_bytes(), latest(), FaultsKept::All, || ()).unwrap().batch.len(),
+        decode_ndjson(lines.as_bytes(), Accept::all(latest(), FaultsKept::All), || ()).unwrap().batch.len(),
         REQUEST_EVENTS_MAX
     );
     let lines = lines + GOOD;
     assert!(matches!(
-        decode_ndjson(lines.as_bytes(), latest(), FaultsKept::All, || ()),
+        decode_ndjson(lines.as_bytes(), Accept::all(latest(), FaultsKept::All), || ()),
         Err(BodyError::TooManyEvents)
     ));
     let array = format!("[{}]", vec!["1"; REQUEST_EVENTS_MAX + 1].join(","));
     assert!(matches!(
-        decode_json(array.as_bytes(), latest(), FaultsKept::All, || ()),
+        decode_json(array.as_bytes(), Accept::all(latest(), FaultsKept::All), || ()),
         Err(BodyError::TooManyEvents)
     ));
 }

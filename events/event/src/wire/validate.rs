@@ -3,7 +3,7 @@
 
 use super::json_error::describe_json_error;
 use super::raw::{FIELDS, RawEvent, Scalar, cut};
-use super::{Decoded, FaultsKept};
+use super::{Accept, Decoded, FaultsKept};
 use crate::event::{field, missing};
 use crate::limits::{EVENT_BYTES_MAX, NAME_BYTES_MAX};
 use crate::text::check_new;
@@ -19,18 +19,17 @@ const NOT_PUBLISHABLE: [&str; 2] = [EventType::BackfillRetracted.as_str(), "user
 const EVENT_FAULTS_MAX: usize = 8;
 
 /// Collects the events of one request.
-pub(super) struct Validator {
-    latest: UtcInstant,
+pub(super) struct Validator<'a> {
+    accept: Accept<'a>,
     count: usize,
-    faults: FaultsKept,
     decoded: Decoded,
 }
 
-impl Validator {
-    pub(super) fn new(capacity: usize, latest: UtcInstant, faults: FaultsKept) -> Self {
+impl<'a> Validator<'a> {
+    pub(super) fn new(capacity: usize, accept: Accept<'a>) -> Self {
         let batch = EventBatch::with_capacity(capacity);
         let decoded = Decoded { batch, faults: Vec::new(), faults_total: 0 };
-        Self { latest, count: 0, faults, decoded }
+        Self { accept, count: 0, decoded }
     }
 
     /// Number of events that were added, good and bad.
@@ -46,7 +45,7 @@ impl Validator {
     pub(super) fn add(&mut self, json: &[u8]) {
         let index = self.count;
         self.count += 1;
-        let kept = match self.faults {
+        let kept = match self.accept.faults {
             FaultsKept::First(kept) => kept,
             FaultsKept::All => usize::MAX,
         };
@@ -65,14 +64,14 @@ impl Validator {
         if let Some(Scalar::Text(id)) = &raw.values[0] {
             faults.id = Some(id);
         }
-        if let Some(event) = validate(&raw, self.latest, &mut faults) {
+        if let Some(event) = validate(&raw, &self.accept, &mut faults) {
             self.decoded.batch.push_checked(&event, index);
         }
     }
 }
 
 /// The event, if no rule is broken; otherwise every broken one is in `faults`.
-fn validate<'a>(raw: &'a RawEvent<'_>, latest: UtcInstant, faults: &mut Faults<'_>) -> Option<Event<'a>> {
+fn validate<'a>(raw: &'a RawEvent<'_>, accept: &Accept<'_>, faults: &mut Faults<'_>) -> Option<Event<'a>> {
     let before = *faults.total;
     for name in &raw.repeated {
         faults.add(Some(name), Refusal::new(FaultCode::InvalidJson, "expected this key once"));
@@ -92,7 +91,9 @@ fn validate<'a>(raw: &'a RawEvent<'_>, latest: UtcInstant, faults: &mut Faults<'
     let user_id = faults.take(field::USER_ID, required(user_id, NAME, NOT_A_NAME, name(UserId::new)));
     let occurred_at = faults.take(
         field::OCCURRED_AT,
-        required(occurred_at, "an RFC 3339 instant", FaultCode::InvalidInstant, |t| instant(t, latest)),
+        required(occurred_at, "an RFC 3339 instant", FaultCode::InvalidInstant, |t| {
+            instant(t, accept.latest)
+        }),
     );
     let session_id = faults.take(field::SESSION_ID, optional(session_id, name(SessionId::new)));
     let from_tenant_id = faults.take(field::FROM_TENANT_ID, optional(from_tenant_id, name(TenantId::new)));
@@ -111,7 +112,20 @@ fn validate<'a>(raw: &'a RawEvent<'_>, latest: UtcInstant, faults: &mut Faults<'
         batch: batch?,
     };
     event.check_fields(|field, refusal| faults.add(Some(field), refusal));
+    if accept.tenants.is_some_and(|tenants| !has(tenants, event.tenant_id)) {
+        let detail = "expected a tenant that the key is for";
+        faults.add(Some(field::TENANT_ID), Refusal::new(FaultCode::TenantNotAllowed, detail));
+    }
+    if event.batch.is_some() && !accept.batches {
+        let detail = "expected no batch: the key has not the scope backfill";
+        faults.add(Some(field::BATCH), Refusal::new(FaultCode::BatchNotAllowed, detail));
+    }
     (*faults.total == before).then_some(event)
+}
+
+/// True if the tenant is one of `tenants`, which are ascending.
+fn has(tenants: &[String], tenant: TenantId<'_>) -> bool {
+    tenants.binary_search_by(|one| one.as_str().cmp(tenant.as_str())).is_ok()
 }
 
 const NAME: &str = "a string of 1 to 128 bytes";

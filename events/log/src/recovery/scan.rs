@@ -4,13 +4,13 @@
 use std::fmt;
 use std::ops::Range;
 
-use lastseen_event::{EventId, Position, UtcInstant};
+use lastseen_event::{Position, UtcInstant};
 use lastseen_store::{Batches, Corruption};
 
 use crate::batches::Tally;
 use crate::manifest::Manifest;
 use crate::members::Members;
-use crate::recent::RecentIds;
+use crate::recent::{RecentIds, TenantEventId};
 use crate::wal::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
 use crate::wal::payload::Payload;
 use crate::wal::walk::{header_behind, may_follow_end, used_len};
@@ -51,7 +51,7 @@ pub(super) struct Scanner {
     /// `None` where nothing will be appended.
     pub(super) recent: Option<RecentIds>,
     /// Those of one frame; kept for its memory.
-    ids: Vec<(EventId, u64)>,
+    ids: Vec<(TenantEventId, u64)>,
     /// The first position that is not sealed.
     unsealed: Position,
     pub(super) last_position: Position,
@@ -137,19 +137,22 @@ impl Scanner {
             let (found, is_new) = self.members.resolve(new.tenant_id, new.user_id);
             (is_new && found.member == new.member).then_some(())
         })?;
-        let Self { members, ids, tally, last_position, .. } = self;
+        let Self { members, ids, recent, tally, last_position, .. } = self;
         ids.clear();
         tally.clear();
         let mut position = *last_position;
         let count = payload.for_each_event(|event| {
+            let mut tenant_id = "";
             if event.is_of_member()? {
-                members.member_ref(event.member)?;
+                tenant_id = members.tenant_id(members.member_ref(event.member)?.tenant).as_str();
             }
             position = next(position);
             if let Some(batch) = event.batch {
                 tally.count(batch, event.event_type, position);
             }
-            ids.push((event.id, event.fingerprint));
+            if let Some(recent) = recent.as_ref() {
+                ids.push((recent.within(tenant_id, event.id), event.fingerprint));
+            }
             Some(())
         })?;
         if count != header.events {

@@ -1,4 +1,4 @@
-//! Ids that stand twice within the recent window. One pass; memory for one window.
+//! Ids that stand twice in a tenant within the recent window. One pass; memory for one window.
 
 use lastseen_event::{EventId, Position};
 use lastseen_store::Corruption;
@@ -20,8 +20,14 @@ impl IdCheck {
         Self { recent: RecentIds::new(recent_ids, Position::new(1)), findings: Vec::new() }
     }
 
-    pub(super) fn see(&mut self, id: EventId, position: Position, (path, offset): (&str, usize)) {
-        if let Some(earlier) = self.recent.latest(id)
+    pub(super) fn see(
+        &mut self,
+        (tenant_id, id): (&str, EventId),
+        position: Position,
+        (path, offset): (&str, usize),
+    ) {
+        let own = self.recent.within(tenant_id, id);
+        if let Some(earlier) = self.recent.latest(own)
             && self.findings.len() < FINDINGS_MAX
         {
             let place = Corruption {
@@ -32,7 +38,7 @@ impl IdCheck {
             };
             self.findings.push(Finding { kind: FindingKind::DuplicateId, place });
         }
-        self.recent.stage(id, position.get());
+        self.recent.stage(own, position.get());
         self.recent.commit(Position::new(u64::MAX));
     }
 

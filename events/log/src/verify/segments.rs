@@ -169,7 +169,8 @@ impl Check {
                         batches.count(batch, event.event_type, position);
                     }
                     if position > self.verified.last_position {
-                        self.ids.see(rows.id(row).ok_or_else(unexpected)?, position, (file.path(), 0));
+                        let id = rows.id(row).ok_or_else(unexpected)?;
+                        self.ids.see((event.names[0], id), position, (file.path(), 0));
                     }
                     position = next(position);
                 }

@@ -91,24 +91,29 @@ impl Checked {
         let Request { batch, members, known, reply, .. } = request;
         let (mut new, mut duplicates) = (Vec::with_capacity(batch.len()), 0);
         let mut refused = RefusedRows::default();
+        let mut ids = Vec::with_capacity(AT_ONCE);
         for start in (0..batch.len()).step_by(AT_ONCE) {
             let rows = start..batch.len().min(start + AT_ONCE);
-            recent.touch(rows.clone().map(|row| batch.identity(row).0));
-            for row in rows {
+            ids.clear();
+            ids.extend(
+                rows.clone().map(|row| recent.within(batch.names(row).0.as_str(), batch.identity(row).0)),
+            );
+            recent.touch(ids.iter().copied());
+            for (row, id) in rows.zip(&ids) {
                 if batch.batch_name(row).is_some_and(|name| batches.is_retracted(name)) {
                     refused.retracted.push(row);
                     continue;
                 }
-                let (id, fingerprint) = batch.identity(row);
+                let (_, fingerprint) = batch.identity(row);
                 if known.get(row).copied().unwrap_or(false) {
                     duplicates += 1;
                     continue;
                 }
-                match recent.standing(id, fingerprint) {
+                match recent.standing(*id, fingerprint) {
                     Standing::Duplicate => duplicates += 1,
                     Standing::Conflict => refused.conflicts.push(row),
                     Standing::New => {
-                        recent.stage(id, fingerprint);
+                        recent.stage(*id, fingerprint);
                         new.push(u32::try_from(row).expect("a request has at most 10,000 events"));
                     }
                 }

@@ -1,12 +1,13 @@
 //! The log against a `Vec`: appends of every kind with a small recent window, small files and small segments, reads from
 //! anywhere, the tail, sealing, ending and opening again.
 
-use lastseen_event::Position;
+use lastseen_event::{EventBatch, Position};
 use lastseen_log::{FaultDisk, Log, LogOptions};
+use lastseen_store::contract::Source;
 use lastseen_store::{AppendError, EventStore, OnRefused, RefusedRows, Subscription};
 use proptest::prelude::*;
 
-use crate::history::{History, Item, batch, read_above, retract};
+use crate::history::{History, Item, batch, check_verified, read_above, retract};
 use crate::support::{clock, multiplier, open, options, wait};
 
 #[derive(Clone, Debug)]
@@ -194,6 +195,54 @@ fn an_id_is_known_until_exactly_the_window_is_behind_it() {
         pair.append(&[Item::new(0)], OnRefused::RefuseBatch);
         pair.append(&[Item { number: 0, shift_us: 2 }], OnRefused::RefuseBatch);
         assert_eq!(pair.history.position().get(), WINDOW + 2);
+    }
+}
+
+/// Whatever of the history is in segments, in WAL files and in the window that is filled again at a start.
+#[test]
+fn an_id_of_two_tenants_stays_two() {
+    const IDS: u64 = 40;
+    let source = Source { series: 77 };
+    let of = |tenant: &str, (number, shift_us): (u64, i64)| {
+        let mut batch = EventBatch::default();
+        source.push_of(&mut batch, tenant, (number, shift_us));
+        batch
+    };
+    for (window, segment_events) in [(100, 7), (10, 7), (100, 1_000), (10, 1_000)] {
+        let (disk, options) =
+            (FaultDisk::default(), LogOptions { recent_ids: window, segment_events, ..options(2_000) });
+        let reopen = |log: Log| {
+            log.close();
+            open(&disk, &options, clock(1)).expect("opens again")
+        };
+        let mut log = open(&disk, &options, clock(1)).expect("opens");
+        for number in 0..IDS {
+            for tenant in ["one", "two"] {
+                let appended = wait(log.append(of(tenant, (number, 0)), OnRefused::RefuseBatch));
+                assert_eq!(appended.expect("is new").stored, 1, "{tenant} {number}");
+            }
+            if number % 16 == 15 {
+                log.seal().expect("seals");
+            }
+            if number % 11 == 10 {
+                log = reopen(log);
+            }
+        }
+        let log = reopen(log);
+        for number in 0..IDS {
+            for tenant in ["two", "one"] {
+                let again = wait(log.append(of(tenant, (number, 0)), OnRefused::RefuseBatch));
+                assert_eq!(again.expect("a duplicate").duplicates, 1, "{tenant} {number} {window}");
+            }
+        }
+        for tenant in ["one", "two"] {
+            let other = wait(log.append(of(tenant, (IDS - 1, 1)), OnRefused::RefuseBatch));
+            assert!(matches!(other, Err(AppendError::Refused(rows)) if rows.conflicts == [0]), "{tenant}");
+            // A third tenant has its own.
+            let third = wait(log.append(of(&format!("{tenant} else"), (0, 1)), OnRefused::RefuseBatch));
+            assert_eq!(third.expect("is new").stored, 1);
+        }
+        check_verified(&disk, None).expect("two tenants may have one id");
     }
 }
 

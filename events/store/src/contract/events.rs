@@ -36,10 +36,17 @@ impl Source {
     /// # Panics
     /// Never: the names are valid by construction.
     pub fn push(self, batch: &mut EventBatch, number: u64, shift_us: i64) {
+        self.push_of(batch, &format!("tenant {}", number % 5), (number, shift_us));
+    }
+
+    /// The same in another tenant.
+    ///
+    /// # Panics
+    /// If the tenant is no valid name.
+    pub fn push_of(self, batch: &mut EventBatch, tenant: &str, (number, shift_us): (u64, i64)) {
         const BASE_US: i64 = 1_700_000_000_000_000;
         let kinds = EventType::PUBLISHABLE.len() as u64;
         let event_type = EventType::PUBLISHABLE[usize::try_from(number % kinds).expect("below 10")];
-        let tenant = format!("tenant {}", number % 5);
         let user = format!("usr_{}é", number % 37);
         let (session, from, run) =
             (format!("s{number}"), format!("tenant {}", number % 3), format!("run {number}"));
@@ -47,7 +54,7 @@ impl Source {
         let mut event = Event::new(
             event_id(u64::from(self.series) << 32 | number),
             event_type,
-            (TenantId::new(&tenant).expect("valid"), UserId::new(&user).expect("valid")),
+            (TenantId::new(tenant).expect("valid"), UserId::new(&user).expect("valid")),
             UtcInstant::from_micros(BASE_US + spread + shift_us),
         );
         if event_type.activity() == Some(Provenance::Observed) && number.is_multiple_of(2) {

@@ -152,6 +152,41 @@ pub async fn other_content_twice_in_a_batch_is_a_conflict<S: EventStore>(store: 
     assert_history(store, &EventBatch::default());
 }
 
+/// An id belongs to its tenant: another one can have it as well, and neither sees that.
+pub async fn an_id_is_another_one_in_each_tenant<S: EventStore>(store: &S) {
+    let event = |tenant: &str, number: u64, shift_us: i64| {
+        let mut batch = EventBatch::default();
+        SOURCE.push_of(&mut batch, tenant, (number, shift_us));
+        batch
+    };
+    let mut expected = EventBatch::default();
+    for tenant in ["one", "two", "three"] {
+        for number in 0..10 {
+            assert_eq!(append(store, event(tenant, number, 0)).await.stored, 1, "{tenant} {number}");
+            SOURCE.push_of(&mut expected, tenant, (number, 0));
+        }
+    }
+    // Within a tenant an id stays what it was.
+    for tenant in ["three", "one", "two"] {
+        assert_eq!(append(store, event(tenant, 4, 0)).await.duplicates, 1, "{tenant}");
+        match store.append(event(tenant, 4, 1), OnRefused::RefuseBatch).await {
+            Err(AppendError::Refused(rows)) => assert_eq!(rows, conflicts([0]), "{tenant}"),
+            other => panic!("expected a conflict, got {other:?}"),
+        }
+    }
+    // In one batch as well.
+    let mut batch = EventBatch::default();
+    for tenant in ["one", "two", "one"] {
+        SOURCE.push_of(&mut batch, tenant, (20, 0));
+    }
+    SOURCE.push_of(&mut batch, "two", (20, 1));
+    let appended = store.append(batch, OnRefused::Skip).await.expect("the append succeeds");
+    assert_eq!((appended.stored, appended.duplicates, appended.refused), (2, 1, conflicts([3])));
+    SOURCE.push_of(&mut expected, "one", (20, 0));
+    SOURCE.push_of(&mut expected, "two", (20, 0));
+    assert_history(store, &expected);
+}
+
 /// Stores a batch that was refused while `hinder(true)` held appends up, once `hinder(false)` lets them pass:
 /// with the same ids, by the same store. Until then nothing of it is there. `hinder(true)` must make appends
 /// fail before anything is written.

@@ -16,6 +16,9 @@ pub(crate) struct ServeArgs {
     /// Directory of the event log; created if it does not exist
     #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
     pub(crate) data: PathBuf,
+    /// The file of the API keys, which must be there; default: `keys.json` in the data directory, if it is there
+    #[arg(long, value_name = "FILE", env = "LASTSEEN_KEYS")]
+    pub(crate) keys: Option<PathBuf>,
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", env = "LASTSEEN_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
-use lastseen_event::{BatchName, Position};
+use lastseen_event::{BatchName, Position, UtcInstant};
 use lastseen_log::LogOptions;
 use lastseen_server::ConnectionLimits;
 use tracing_subscriber::filter::Targets;
@@ -72,6 +72,32 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = number.parse().map_err(|_| expected())?;
     number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(expected)
+}
+
+/// The end of a key: so long from now, or an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    In(Duration),
+    At(UtcInstant),
+}
+
+impl Expiry {
+    pub(crate) fn at(self, now: UtcInstant) -> UtcInstant {
+        match self {
+            Self::In(span) => now.saturating_add(span),
+            Self::At(at) => at,
+        }
+    }
+}
+
+/// A [`span`], a date, which is its first instant in UTC, or an instant.
+pub(super) fn expiry(text: &str) -> Result<Expiry, &'static str> {
+    let date = || UtcInstant::parse(&format!("{text}T00:00:00Z"));
+    let at = || UtcInstant::parse(text).or_else(|_| date()).map(Expiry::At);
+    span(text)
+        .map(Expiry::In)
+        .or_else(|_| at())
+        .map_err(|_| "expected a time from now such as 90d, a date such as 2027-01-31 or an RFC 3339 instant")
 }
 
 /// A limit of time: a [`span`] that is neither nothing nor more than a day.

@@ -27,7 +27,7 @@ struct Backfill {
 /// The server is asked how many events the batch has, and told to take so many back: if some came in between, it is asked again.
 pub(super) fn run(args: &RetractArgs) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
-    let uploader = Uploader::new(&args.server, interrupt.clone());
+    let uploader = Uploader::new(&args.server, interrupt.clone())?;
     let batch = &args.batch;
     let path = format!("/v1/backfills/{}", utf8_percent_encode(batch, NON_ALPHANUMERIC));
     let started = Instant::now();

@@ -37,7 +37,7 @@ const ROWS_TOGETHER: usize = 100_000;
 
 pub(super) fn run(args: &BackfillVerifyArgs) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
-    let uploader = Uploader::new(&args.server, interrupt.clone());
+    let uploader = Uploader::new(&args.server, interrupt.clone())?;
     let tables = Tables::of_users(&args.source, &args.table)?;
     let size = tables.size()?;
     tables.check()?;

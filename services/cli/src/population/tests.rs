@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
-use lastseen_event::wire::{FaultsKept, decode_ndjson};
+use lastseen_event::wire::{Accept, FaultsKept, decode_ndjson};
 use lastseen_event::{Event, EventBatch, EventType};
 
 use super::tenants::is_weekend;
@@ -33,7 +33,7 @@ fn past(plan: Plan) -> Vec<EventBatch> {
         if body.is_empty() {
             return batches;
         }
-        let decoded = decode_ndjson(&body, plan.until, FaultsKept::All, || ()).unwrap();
+        let decoded = decode_ndjson(&body, Accept::all(plan.until, FaultsKept::All), || ()).unwrap();
         assert!(decoded.faults.is_empty(), "{:?}", decoded.faults[0]);
         batches.push(decoded.batch);
     }
@@ -267,7 +267,7 @@ fn a_visit_of_a_load_generator_is_an_event_too() {
     let population = Population::new(plan()).unwrap();
     let mut line = Vec::new();
     population.encode(&Occurrence::visit(EventType::Login, 3, UNTIL), &mut line);
-    let decoded = decode_ndjson(&line, UNTIL, FaultsKept::All, || ()).unwrap();
+    let decoded = decode_ndjson(&line, Accept::all(UNTIL, FaultsKept::All), || ()).unwrap();
     let event = decoded.batch.get(0);
     assert_eq!((event.event_type, event.session_id.is_some()), (EventType::Login, true));
     assert_eq!(event.occurred_at.as_micros(), UNTIL.as_micros() / 1_000 * 1_000);

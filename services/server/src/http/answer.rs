@@ -21,6 +21,7 @@ use serde::Serialize;
 pub(super) use self::compress::Encoding;
 pub(super) use self::stream::{Pieces, Stream};
 use super::problem::Problem;
+use crate::keys::seal::ShownPosition;
 use crate::memory::{Memory, Reserved};
 use crate::read_model::Reading;
 use crate::tasks;
@@ -44,6 +45,8 @@ pub(super) struct Wants {
     if_none_match: Option<HeaderValue>,
     /// Hash of path and query: questions with other answers have another one.
     question: u32,
+    /// True if positions are sealed: the same answer is another text each time.
+    pub(super) is_sealed: bool,
     memory: Memory,
 }
 
@@ -53,6 +56,7 @@ impl Wants {
             encoding: Encoding::accepted(headers.get_all(ACCEPT_ENCODING)),
             if_none_match: headers.get(IF_NONE_MATCH).cloned(),
             question: crc32c::crc32c(path_and_query.as_bytes()),
+            is_sealed: false,
             memory,
         }
     }
@@ -124,7 +128,7 @@ impl<A: Answer> Reply for Json<A> {
 
     async fn respond(self, wants: Wants) -> Response {
         let Self { status, body, rows, version } = self;
-        let etag = version.map(|version| etag(version, wants.question));
+        let etag = version.filter(|_| !wants.is_sealed).map(|version| etag(version, wants.question));
         if let Some(etag) = etag.as_ref().filter(|etag| matches(wants.if_none_match.as_ref(), etag)) {
             let mut unchanged = StatusCode::NOT_MODIFIED.into_response();
             encoded(unchanged.headers_mut(), None);
@@ -213,6 +217,11 @@ pub(super) type Header = (HeaderName, HeaderValue);
 pub(super) const POSITION: HeaderName = HeaderName::from_static("lastseen-position");
 /// The last position that a replay reaches, inclusive.
 pub(super) const UNTIL: HeaderName = HeaderName::from_static("lastseen-until");
+
+/// A header with a position.
+pub(super) fn of_position(name: HeaderName, position: &ShownPosition) -> Header {
+    (name, HeaderValue::try_from(position.to_string()).expect("digits or a sealed position"))
+}
 
 #[cfg(test)]
 mod tests {

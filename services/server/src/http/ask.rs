@@ -6,14 +6,18 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use lastseen_event::{Position, UtcInstant};
+use lastseen_event::wire::{Accept, FaultsKept};
+use lastseen_event::{EventFault, FaultCode, Position};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 
 use super::App;
-use super::auth::{Access, Asks, Changes, Granted};
+use super::auth::{Access, Asks, Caller, Changes, Granted};
 use super::params::{Params, Query};
 use super::problem::Problem;
+use crate::audit::AuditAction;
+use crate::keys::Scope;
+use crate::keys::seal::{Positions, ShownPosition};
 use crate::publishing::Publishing;
 use crate::questions::Questions;
 use crate::read_model::{ReadModel, Reading};
@@ -21,7 +25,7 @@ use crate::read_model::{ReadModel, Reading};
 /// A request that has the access `A` and the parameters `P`.
 pub(super) struct Ask<A, P> {
     app: Arc<App>,
-    _access: Granted<A>,
+    granted: Granted<A>,
     pub(super) params: P,
     /// The parameters as text.
     pub(super) query: Query,
@@ -59,27 +63,22 @@ impl Names {
 }
 
 impl<A: Access, P: Params> Ask<A, P> {
-    /// Reads the parameters and the names of a request that may use its route.
+    /// Reads the parameters and the names of a request of a caller that has the scope of its route. The tenant is that of
+    /// the path, or that of the parameter `tenant_id`.
     ///
     /// # Errors
-    /// `unknown_parameter`, `invalid_parameter`, `invalid_path`.
+    /// `unknown_parameter`, `invalid_parameter`, `invalid_path`, and those of [`Caller::grant`].
     pub(super) fn read(
         app: Arc<App>,
-        access: Granted<A>,
+        caller: Caller<A>,
         pattern: &'static str,
         (parts, body): (Parts, Body),
     ) -> Result<Self, Problem> {
         let names = Names::of(pattern, parts.uri.path())?;
-        let query = Query::parse::<P>(parts.uri.query())?;
-        Ok(Self {
-            app,
-            _access: access,
-            params: P::take(&query)?,
-            query,
-            names,
-            headers: parts.headers,
-            body: Mutex::new(body),
-        })
+        let query = Query::parse::<P>(parts.uri.query(), caller.positions().clone())?;
+        let params = P::take(&query)?;
+        let granted = caller.grant(&app, names.get("tenant_id").or_else(|| query.text("tenant_id")))?;
+        Ok(Self { app, granted, params, query, names, headers: parts.headers, body: Mutex::new(body) })
     }
 }
 
@@ -102,6 +101,16 @@ impl<A: Access, P> Ask<A, P> {
     /// Takes the body out; an empty one stays.
     pub(super) fn take_body(&self) -> Body {
         std::mem::take(&mut self.body.lock())
+    }
+
+    /// The form in which the caller reads and writes positions.
+    pub(super) fn positions(&self) -> &Positions {
+        self.granted.positions()
+    }
+
+    /// A position as the caller sees it.
+    pub(super) fn show(&self, position: Position) -> ShownPosition {
+        self.granted.positions().show(position)
     }
 
     pub(super) fn app(&self) -> &Arc<App> {
@@ -132,18 +141,34 @@ impl<A: Asks, P> Ask<A, P> {
 }
 
 impl<A: Changes, P> Ask<A, P> {
+    /// Notes a retraction in the audit log.
+    pub(super) async fn note_retraction(&self, batch: &str, events: u64) {
+        let (key_id, address) = (self.granted.key_id().map(str::to_owned), self.granted.address());
+        let action = AuditAction::BatchRetracted { batch: batch.to_owned(), events, key_id, address };
+        self.app.audit.note(action).await;
+    }
+
+    /// Notes in the audit log that events of other tenants than those of the caller were refused.
+    pub(super) fn note_foreign_events(&self, faults: &[EventFault]) {
+        if faults.iter().any(|fault| fault.code == FaultCode::TenantNotAllowed) {
+            self.granted.note_refused(&self.app, FaultCode::TenantNotAllowed.as_str());
+        }
+    }
+
     /// # Errors
     /// `not_ready` while the server is starting.
     pub(super) fn publishing(&self) -> Result<&Publishing, Problem> {
         Ok(&self.app.service()?.publishing)
     }
 
-    /// The latest `occurred_at` that is accepted.
+    /// The events that the caller may publish.
     ///
     /// # Errors
     /// `not_ready` while the server is starting.
-    pub(super) fn latest(&self) -> Result<UtcInstant, Problem> {
-        Ok(self.publishing()?.now().saturating_add(self.app.future_tolerance))
+    pub(super) fn accepted(&self, faults: FaultsKept) -> Result<Accept<'_>, Problem> {
+        let latest = self.publishing()?.now().saturating_add(self.app.future_tolerance);
+        let (tenants, batches) = (self.granted.tenants(), self.granted.has(Scope::Backfill));
+        Ok(Accept { latest, faults, tenants, batches })
     }
 }
 

@@ -1,16 +1,49 @@
-//! Access: the permission that each route asks for, as a type. Without API keys every request on this machine has all
-//! of them.
+//! Access: the permission that each route asks for, as a type, and the caller that has it.
 //!
 //! The table of routes names the access of each route. A handler names it as well, in its [`Ask`](super::ask::Ask): a
 //! route and a handler that differ do not compile, and neither does a handler that reaches for more than its access
-//! allows.
+//! allows. Each access says what a key that is bound to tenants may reach with it, so a route without that rule does
+//! not compile either.
+//!
+//! 1. [`authenticate`] finds the key of a request and checks its scope, before anything else of it is read;
+//! 2. [`Caller::grant`] checks the tenant that the request is about; only it makes a [`Granted`].
+//!
+//! For a bound key another tenant does not exist: the answer is that to a tenant that nobody knows, and nothing is
+//! looked up to make it.
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use lastseen_event::FaultCode;
+
+use super::App;
+use super::problem::Problem;
+use crate::keys::live::{KeyFault, LiveKey};
+use crate::keys::seal::Positions;
+use crate::keys::{Scope, Secret};
 
 /// The permission that a route asks for.
 pub(super) trait Access: Copy + Send + Sync + 'static {
-    /// The scope of a key that has it; `open` needs none.
-    const SCOPE: &'static str;
+    /// The scope of a key that has it. `None`: no key is needed.
+    const SCOPE: Option<Scope>;
+    /// The reach of a key that is bound to tenants.
+    const BOUND: Bound;
+}
+
+/// The reach of a key that is bound to tenants, through a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// The same as everybody's.
+    Everything,
+    /// The events of its tenants: each is checked when it is decoded.
+    ItsEvents,
+    /// One tenant, which the request names: one of its own.
+    OneTenant,
+    /// Nothing: the access spans all tenants, and no bound key has its scope.
+    Nothing,
 }
 
 /// Access to numbers, users or history.
@@ -20,13 +53,14 @@ pub(super) trait Asks: Access {}
 pub(super) trait Changes: Access {}
 
 macro_rules! access {
-    ($($(#[$doc:meta])* $name:ident: $scope:literal $(, $allows:ident)*;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident: $scope:expr, $bound:ident $(, $allows:ident)*;)+) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub(super) struct $name;
 
         impl Access for $name {
-            const SCOPE: &'static str = $scope;
+            const SCOPE: Option<Scope> = $scope;
+            const BOUND: Bound = Bound::$bound;
         }
 
         $(impl $allows for $name {})*
@@ -35,22 +69,161 @@ macro_rules! access {
 
 access! {
     /// Nothing: health.
-    Open: "open";
+    Open: None, Everything;
     /// To append events.
-    Publish: "publish", Changes;
+    Publish: Some(Scope::Publish), ItsEvents, Changes;
     /// To ask for numbers and users.
-    Query: "query", Asks;
+    Query: Some(Scope::Query), OneTenant, Asks;
     /// To read history.
-    Replay: "replay", Asks;
+    Replay: Some(Scope::Replay), OneTenant, Asks;
     /// To see and retract batches.
-    Backfill: "backfill", Asks, Changes;
+    Backfill: Some(Scope::Backfill), Nothing, Asks, Changes;
 }
 
-/// Proof that a request may use a route of this access. Only [`grant`] makes it.
-#[derive(Debug)]
-pub(super) struct Granted<A>(PhantomData<A>);
+/// The address at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientAddress(pub(super) IpAddr);
 
-/// Grants a request the access of its route. The server runs without keys, on loopback only: everybody has all of it.
-pub(super) fn grant<A: Access>() -> Granted<A> {
-    Granted(PhantomData)
+/// Whoever sent a request that has the access `A`.
+pub(super) struct Caller<A> {
+    /// `None`: the server is open, or the route is.
+    key: Option<Arc<LiveKey>>,
+    address: Option<ClientAddress>,
+    positions: Positions,
+    access: PhantomData<A>,
+}
+
+/// Proof that a request may use a route of this access, for the tenant that it names. Only [`Caller::grant`] makes it.
+pub(super) struct Granted<A>(Caller<A>);
+
+/// Finds the key of a request and checks its scope.
+///
+/// # Errors
+/// `key_missing`, `key_invalid`, `key_expired`, `scope_missing`, `too_many_attempts`.
+pub(super) async fn authenticate<A: Access>(
+    app: &App,
+    headers: &HeaderMap,
+    address: Option<ClientAddress>,
+) -> Result<Caller<A>, Problem> {
+    let Some(scope) = A::SCOPE.filter(|_| !app.keys.is_open()) else {
+        return Ok(Caller { key: None, address, positions: Positions::default(), access: PhantomData });
+    };
+    match find(app, headers, scope) {
+        Ok(key) => {
+            let positions = Positions::sealed_with(key.seal());
+            Ok(Caller { key: Some(key), address, positions, access: PhantomData })
+        }
+        Err((problem, key_id)) => {
+            let address = address.map(|ClientAddress(address)| address);
+            app.audit.refused(problem.code(), key_id.as_deref(), address);
+            if problem.is_forbidden() {
+                return Err(problem);
+            }
+            let held_back = app.attempts.refused(address, problem.code()).await;
+            Err(held_back.map_or_else(|_| Problem::too_many_attempts(), |()| problem))
+        }
+    }
+}
+
+/// The key of a request, if it has the scope; else the problem, and the id of the key as far as there is one.
+fn find(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Arc<LiveKey>, (Problem, Option<String>)> {
+    let secret = secret(headers).map_err(|problem| (problem, None))?;
+    let of_key = |problem| (problem, Some(secret.id().to_owned()));
+    let key = app.keys.find(&secret).map_err(|fault| match fault {
+        KeyFault::Unknown => of_key(Problem::key_invalid(fault)),
+        KeyFault::Expired(_) => of_key(Problem::key_expired(fault)),
+    })?;
+    if key.has(scope) { Ok(key) } else { Err(of_key(Problem::scope_missing(scope))) }
+}
+
+/// The text of the key that a request brings.
+fn secret(headers: &HeaderMap) -> Result<Secret, Problem> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let line = match (lines.next(), lines.next()) {
+        (None, _) => return Err(Problem::key_missing()),
+        (Some(_), Some(_)) => return Err(Problem::key_malformed()),
+        (Some(line), None) => line.to_str().map_err(|_| Problem::key_malformed())?,
+    };
+    let (scheme, text) = line.split_once(' ').ok_or_else(Problem::key_malformed)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Problem::key_malformed());
+    }
+    Secret::parse(text.trim()).ok_or_else(Problem::key_malformed)
+}
+
+impl<A: Access> Caller<A> {
+    /// The form in which the caller reads and writes positions.
+    pub(super) fn positions(&self) -> &Positions {
+        &self.positions
+    }
+
+    /// Grants the access for a request about `tenant_id`. `None`: it is about all tenants.
+    ///
+    /// # Errors
+    /// `unknown_tenant` for a tenant that the key is not bound to, `tenant_required`.
+    pub(super) fn grant(self, app: &App, tenant_id: Option<&str>) -> Result<Granted<A>, Problem> {
+        let Some(own) = self.tenants() else { return Ok(Granted(self)) };
+        let is_own = |tenant_id: &str| own.binary_search_by(|one| one.as_str().cmp(tenant_id)).is_ok();
+        match (A::BOUND, tenant_id) {
+            (Bound::Everything | Bound::ItsEvents, _) => Ok(Granted(self)),
+            (Bound::OneTenant, Some(tenant_id)) if is_own(tenant_id) => Ok(Granted(self)),
+            (Bound::OneTenant, Some(_)) => {
+                self.note_refused(app, FaultCode::TenantNotAllowed.as_str());
+                Err(Problem::unknown_tenant())
+            }
+            (Bound::OneTenant | Bound::Nothing, _) => {
+                let problem = Problem::tenant_required();
+                self.note_refused(app, problem.code());
+                Err(problem)
+            }
+        }
+    }
+
+    fn note_refused(&self, app: &App, reason: &'static str) {
+        app.audit.refused(reason, self.key_id(), self.address());
+    }
+
+    fn key_id(&self) -> Option<&str> {
+        self.key.as_deref().map(LiveKey::id)
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.address.map(|ClientAddress(address)| address)
+    }
+
+    /// The tenants that the caller's key is bound to, ascending. `None`: all.
+    fn tenants(&self) -> Option<&[String]> {
+        self.key.as_deref().and_then(LiveKey::tenants)
+    }
+}
+
+impl<A: Access> Granted<A> {
+    /// The form in which the caller reads and writes positions.
+    pub(super) fn positions(&self) -> &Positions {
+        &self.0.positions
+    }
+
+    /// The tenants whose events the caller may publish, ascending. `None`: all.
+    pub(super) fn tenants(&self) -> Option<&[String]> {
+        self.0.tenants()
+    }
+
+    /// Notes in the audit log that a part of the request was refused.
+    pub(super) fn note_refused(&self, app: &App, reason: &'static str) {
+        self.0.note_refused(app, reason);
+    }
+
+    /// The id of the caller's key. `None`: the server is open.
+    pub(super) fn key_id(&self) -> Option<&str> {
+        self.0.key_id()
+    }
+
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.0.address()
+    }
+
+    /// True if the caller has this scope as well.
+    pub(super) fn has(&self, scope: Scope) -> bool {
+        self.0.key.as_deref().is_none_or(|key| key.has(scope))
+    }
 }

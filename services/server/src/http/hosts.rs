@@ -1,5 +1,5 @@
 //! Names under which the server answers, and sites whose pages may ask it. Everybody else is refused before a
-//! route is reached.
+//! route is reached. With API keys all names are served: no browser has a key that it would send by itself.
 //!
 //! Without API keys the server trusts this machine. A web page is not this machine though its reader's
 //! browser is: it may have made its own name point here (then `Host` is foreign), or send requests across
@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, Uri, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::http::App;
 use crate::http::problem::Problem;
 use crate::origin::{Host, Origin, host_and_port};
 
@@ -31,14 +32,22 @@ pub(crate) enum HostFault {
     Malformed,
 }
 
-/// Refuses requests with a wrong or foreign host, and those that pages of other sites send. `origins` may.
-pub(crate) async fn guard(State(origins): State<Arc<[Origin]>>, request: Request, next: Next) -> Response {
+/// Refuses requests with a malformed host. Without API keys also those for a foreign host, and those that pages of
+/// other sites send; `origins` may.
+pub(crate) async fn guard(
+    State((app, origins)): State<(Arc<App>, Arc<[Origin]>)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_open = app.keys.is_open();
     match requested_host(request.version(), request.uri(), request.headers()) {
         Err(fault) => return Problem::invalid_host(fault).into_response(),
-        Ok(Some(host)) if !is_served(host) => return Problem::foreign_host(host.0).into_response(),
+        Ok(Some(host)) if is_open && !is_served(host) => {
+            return Problem::foreign_host(host.0).into_response();
+        }
         Ok(_) => {}
     }
-    if is_cross_site(request.headers(), &origins) {
+    if is_open && is_cross_site(request.headers(), &origins) {
         let detail = "without API keys, pages of other sites may not use this server through a browser; \
                       --cors-origin allows a site";
         return Problem::cross_site(detail).into_response();

@@ -10,6 +10,7 @@ pub(super) mod value;
 
 pub(super) use self::value::Value;
 use super::problem::Problem;
+use crate::keys::seal::Positions;
 
 /// A parameter of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,15 +77,19 @@ params! {
 }
 
 /// The parameters of one request as text, each once.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Query(Vec<(String, String)>);
+#[derive(Clone, Default)]
+pub(super) struct Query {
+    pairs: Vec<(String, String)>,
+    /// The form in which the caller reads and writes positions.
+    positions: Positions,
+}
 
 impl Query {
     /// Reads the query of a route with the parameters `P`.
     ///
     /// # Errors
     /// `unknown_parameter`, `invalid_parameter`.
-    pub(super) fn parse<P: Params>(query: Option<&str>) -> Result<Self, Problem> {
+    pub(super) fn parse<P: Params>(query: Option<&str>, positions: Positions) -> Result<Self, Problem> {
         let mut specs = Vec::new();
         P::specs(&mut specs);
         let mut pairs: Vec<(String, String)> = Vec::new();
@@ -98,7 +103,7 @@ impl Query {
             }
             pairs.push((name.into_owned(), value.into_owned()));
         }
-        Ok(Self(pairs))
+        Ok(Self { pairs, positions })
     }
 
     /// The value of a parameter. `None`: it is not there.
@@ -106,17 +111,44 @@ impl Query {
     /// # Errors
     /// `invalid_parameter`.
     pub(super) fn value<T: Value>(&self, name: &str) -> Result<Option<T>, Problem> {
-        let Some((_, text)) = self.0.iter().find(|(found, _)| found == name) else { return Ok(None) };
-        let value = T::parse(text).ok_or_else(|| {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let value = self.read::<T>(text).ok_or_else(|| {
+            if T::IS_POSITION && self.positions.are_sealed() {
+                let detail =
+                    "expected a position as an answer to this key, or to one of the same file, told it";
+                return Problem::invalid_parameter(name, detail);
+            }
             let hint = if text.contains(' ') { "; in a query, + is written %2B" } else { "" };
             Problem::invalid_parameter(name, format_args!("expected {}{hint}", T::FORM))
         })?;
         Ok(Some(value))
     }
 
+    /// The form in which the caller reads and writes positions.
+    pub(super) fn positions(&self) -> &Positions {
+        &self.positions
+    }
+
+    /// The text of a parameter. `None`: it is not there.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(found, _)| found == name).map(|(_, text)| text.as_str())
+    }
+
+    fn read<T: Value>(&self, text: &str) -> Option<T> {
+        if !(T::IS_POSITION && self.positions.are_sealed()) {
+            return T::parse(text);
+        }
+        match self.positions.open(text) {
+            Some(position) => T::parse(&position.get().to_string()),
+            // A number is a position that was guessed.
+            None => T::parse(text).filter(|_| !text.bytes().all(|byte| byte.is_ascii_digit())),
+        }
+    }
+
     /// The parameters not in `except`, sorted and encoded again: equal for requests that ask the same.
     pub(super) fn canonical(&self, except: &[&str]) -> String {
-        let mut pairs: Vec<_> = self.0.iter().filter(|(name, _)| !except.contains(&name.as_str())).collect();
+        let mut pairs: Vec<_> =
+            self.pairs.iter().filter(|(name, _)| !except.contains(&name.as_str())).collect();
         pairs.sort();
         form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
     }
@@ -144,18 +176,22 @@ mod tests {
         }
     }
 
+    fn parse<P: Params>(query: Option<&str>) -> Result<Query, Problem> {
+        Query::parse::<P>(query, Positions::default())
+    }
+
     #[test]
     fn parameters_are_known_and_stand_once() {
-        let query = Query::parse::<Some>(Option::Some("b=2d&a=x%20y")).unwrap();
+        let query = parse::<Some>(Option::Some("b=2d&a=x%20y")).unwrap();
         let some = Some::take(&query).unwrap();
         assert_eq!(some.group.a.as_deref(), Option::Some("x y"));
         assert_eq!(some.b, "2d".parse().ok());
         assert_eq!(some.c, None);
         assert_eq!(query.canonical(&["b"]), "a=x+y");
-        assert!(Query::parse::<Some>(Option::Some("d=1")).is_err());
-        assert!(Query::parse::<Some>(Option::Some("a=1&a=1")).is_err());
-        assert!(Query::parse::<NoParams>(None).is_ok());
-        let malformed = Query::parse::<Some>(Option::Some("b=2")).unwrap();
+        assert!(parse::<Some>(Option::Some("d=1")).is_err());
+        assert!(parse::<Some>(Option::Some("a=1&a=1")).is_err());
+        assert!(parse::<NoParams>(None).is_ok());
+        let malformed = parse::<Some>(Option::Some("b=2")).unwrap();
         assert!(Some::take(&malformed).is_err());
         let mut specs = Vec::new();
         Some::specs(&mut specs);

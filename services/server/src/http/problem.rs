@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lastseen_event::wire::{BodyError, describe_json_error};
@@ -13,6 +13,7 @@ use lastseen_store::{AppendError, ReadError, RefusedRows, error_chain};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::keys::Scope;
 use crate::publishing::RetractError;
 use crate::questions::QuestionError;
 use crate::read_model::health::Standstill;
@@ -119,9 +120,57 @@ impl Problem {
 
     pub(in crate::http) fn foreign_host(host: &str) -> Self {
         let detail = format_args!(
-            "this server runs without API keys and answers only as localhost or a loopback address, not as {host:?}"
+            "this server runs without API keys and answers only as localhost or a loopback address, not as {host:?}; `lastseen keys create` makes a key"
         );
         Self::new(StatusCode::MISDIRECTED_REQUEST, "foreign_host", "Not served under this name", detail)
+    }
+
+    /// The code, which tells nothing that its caller may not know.
+    pub(in crate::http) fn code(&self) -> &'static str {
+        self.0.code
+    }
+
+    /// True if the caller is known, and may not do this.
+    pub(in crate::http) fn is_forbidden(&self) -> bool {
+        self.0.status == StatusCode::FORBIDDEN
+    }
+
+    fn unauthenticated(code: &'static str, title: &'static str, detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, title, detail)
+    }
+
+    pub(in crate::http) fn key_missing() -> Self {
+        let detail = "expected the header Authorization: Bearer ls_...; `lastseen keys create` makes a key";
+        Self::unauthenticated("key_missing", "No API key", detail)
+    }
+
+    pub(in crate::http) fn key_malformed() -> Self {
+        let detail = "expected one header Authorization: Bearer and a key, ls_ and what follows it";
+        Self::unauthenticated("key_invalid", "No such API key", detail)
+    }
+
+    pub(in crate::http) fn key_invalid(detail: impl fmt::Display) -> Self {
+        Self::unauthenticated("key_invalid", "No such API key", detail)
+    }
+
+    pub(in crate::http) fn key_expired(detail: impl fmt::Display) -> Self {
+        Self::unauthenticated("key_expired", "The API key has expired", detail)
+    }
+
+    pub(in crate::http) fn scope_missing(scope: Scope) -> Self {
+        let detail = format_args!("expected a key with the scope {scope}");
+        Self::new(StatusCode::FORBIDDEN, "scope_missing", "Not with this API key", detail)
+    }
+
+    pub(in crate::http) fn tenant_required() -> Self {
+        let detail = "the key is bound to tenants: expected a request about one of them";
+        Self::new(StatusCode::FORBIDDEN, "tenant_required", "Not with this API key", detail)
+    }
+
+    pub(in crate::http) fn too_many_attempts() -> Self {
+        let detail = "too many requests with a wrong key are being answered; mend the key, then send the request again";
+        let title = "Too many attempts";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", title, detail).retry_after(10)
     }
 
     pub(in crate::http) fn unknown_tenant() -> Self {
@@ -234,13 +283,17 @@ impl Problem {
         problem
     }
 
-    pub(in crate::http) fn not_ready(folded: u64) -> Self {
-        let detail = format_args!("the server is starting; {folded} events were folded so far");
+    /// `folded` is `None` where the number is nobody's business.
+    pub(in crate::http) fn not_ready(folded: Option<u64>) -> Self {
+        let detail = match folded {
+            Some(folded) => format!("the server is starting; {folded} events were folded so far"),
+            None => "the server is starting".to_owned(),
+        };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Not ready yet", detail).retry_after(1)
     }
 
-    pub(in crate::http) fn position_not_reached(reached: u64) -> Self {
-        let detail = format_args!("the answer would reflect position {reached} only");
+    pub(in crate::http) fn position_not_reached() -> Self {
+        let detail = "the numbers do not reflect this position yet";
         let title = "Position not reached yet";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "position_not_reached", title, detail).retry_after(1)
     }
@@ -374,7 +427,7 @@ impl From<QuestionError> for Problem {
             QuestionError::EmptySpan { .. } | QuestionError::LongSpan { .. } => {
                 Self::invalid_parameter("from", error)
             }
-            QuestionError::PositionNotReached { reached } => Self::position_not_reached(reached.get()),
+            QuestionError::PositionNotReached => Self::position_not_reached(),
             QuestionError::Overloaded(overload) => {
                 let detail = format_args!("{overload}; ask again later");
                 let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -431,6 +484,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.0.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.0.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

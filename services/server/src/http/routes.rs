@@ -18,7 +18,7 @@ use axum::routing::any;
 use super::App;
 use super::answer::{Reply, Wants};
 use super::ask::Ask;
-use super::auth::{self, Access, Backfill, Open, Publish, Query, Replay};
+use super::auth::{self, Access, Backfill, ClientAddress, Open, Publish, Query, Replay};
 use super::body::unread;
 use super::handlers::{
     active_users, backfills, events, health, lookup, replay, retention, summary, tenants, user, user_events,
@@ -27,6 +27,7 @@ use super::handlers::{
 use super::params::{ParamSpec, Params};
 use super::problem::Problem;
 use super::{cors, hosts};
+use crate::keys::Scope;
 use crate::origin::Origin;
 
 type Handler = Arc<dyn Fn(Arc<App>, Request) -> Pin<Box<dyn Future<Output = Response> + Send>> + Send + Sync>;
@@ -87,10 +88,12 @@ where
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let asked = parts.uri.path_and_query().map_or("", |asked| asked.as_str());
-            let wants = Wants::of(&parts.headers, asked, app.memory.clone());
+            let mut wants = Wants::of(&parts.headers, asked, app.memory.clone());
             let answered = async {
-                let ask = Ask::read(app, auth::grant::<A>(), path, (parts, body))?;
-                handler(ask).await
+                let address = parts.extensions.get::<ClientAddress>().copied();
+                let caller = auth::authenticate::<A>(&app, &parts.headers, address).await?;
+                wants.is_sealed = caller.positions().are_sealed();
+                handler(Ask::read(app, caller, path, (parts, body))?).await
             };
             match answered.await {
                 Ok(reply) => reply.respond(wants).await,
@@ -98,7 +101,8 @@ where
             }
         })
     };
-    Route { method, path, scope: A::SCOPE, params, answer: R::NAME, handler: Arc::new(handle) }
+    let scope = A::SCOPE.map_or("open", Scope::as_str);
+    Route { method, path, scope, params, answer: R::NAME, handler: Arc::new(handle) }
 }
 
 /// A route as others see it.
@@ -209,7 +213,7 @@ pub(crate) fn router(app: &Arc<App>, origins: Arc<[Origin]>) -> Router {
     router
         .fallback(async |uri: Uri| Problem::unknown_route(uri.path()))
         .layer(from_fn_with_state(origins.clone(), cors::share))
-        .layer(from_fn_with_state(origins, hosts::guard))
+        .layer(from_fn_with_state((app.clone(), origins), hosts::guard))
         .layer(from_fn(unread::discard))
 }
 

@@ -1,6 +1,5 @@
 //! The one error of questions. It knows nothing of HTTP; `http::problem` maps it.
 
-use lastseen_event::Position;
 use lastseen_projections::Day;
 use lastseen_store::ReadError;
 
@@ -23,8 +22,8 @@ pub(crate) enum QuestionError {
     #[error("expected at most {days_max} days, found {first} to {last}")]
     LongSpan { days_max: i32, first: Day, last: Day },
     /// The views do not reflect the position yet. Ask again later.
-    #[error("the answer would reflect position {} only", reached.get())]
-    PositionNotReached { reached: Position },
+    #[error("the numbers do not reflect this position yet")]
+    PositionNotReached,
     /// Too much is under way. Nothing was begun; ask again later.
     #[error("{0}")]
     Overloaded(Overload),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use lastseen_event::wire::{encode_ndjson, encode_retraction};
+use lastseen_event::wire::encode_retraction;
 use lastseen_event::{BatchName, Event, Fact, MemberOrdinal, Position, Retraction};
 use lastseen_log::{Log, LogReader};
 use lastseen_projections::Retracted;
@@ -12,11 +12,12 @@ use lastseen_store::{Detail, EventReader, EventStore, Filter, ReadError, Recorde
 use super::Questions;
 use super::admission::{Cost, Deadline, Kind};
 use super::error::QuestionError;
+use crate::keys::seal::Positions;
 use crate::read_model::Reading;
 use crate::tasks;
 
 /// A question for history in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct ReplayQuestion {
     /// Only events above this position.
     pub(crate) after: Position,
@@ -28,6 +29,7 @@ pub(crate) struct ReplayQuestion {
     pub(crate) user_id: Option<String>,
     /// Most events.
     pub(crate) limit: Option<u64>,
+    pub(crate) positions: Positions,
 }
 
 /// A replay on its way.
@@ -39,6 +41,7 @@ pub(crate) struct Replay {
     /// Events that may still be sent.
     left: u64,
     unsent: Unsent,
+    positions: Positions,
 }
 
 /// The part of a batch that was not sent yet.
@@ -82,7 +85,7 @@ impl Questions {
     /// # Errors
     /// [`QuestionError::UnknownTenant`], [`QuestionError::UnknownUser`].
     pub(crate) fn replay(&self, reading: &Reading, asked: ReplayQuestion) -> Result<Replay, QuestionError> {
-        let ReplayQuestion { after, until, mut filter, tenant_id, user_id, limit } = asked;
+        let ReplayQuestion { after, until, mut filter, tenant_id, user_id, limit, positions } = asked;
         let log = self.model.log();
         let tenant = match &tenant_id {
             Some(tenant_id) => Some(reading.tenant(log, tenant_id).ok_or(QuestionError::UnknownTenant)?),
@@ -102,7 +105,7 @@ impl Questions {
         let until = until.map_or(reading.position, |until| until.min(reading.position));
         let reader = log.scan(Scan { after, until: Some(until), detail: Detail::Events, filter });
         let (left, unsent) = (limit.unwrap_or(u64::MAX), Unsent::default());
-        Ok(Replay { log: log.clone(), reader, until, left, unsent })
+        Ok(Replay { log: log.clone(), reader, until, left, unsent, positions })
     }
 
     /// The latest events of a member before `before`, exclusive, at most `limit`.
@@ -114,7 +117,7 @@ impl Questions {
         reading: &Reading,
         names: (&str, &str),
         before: Option<Position>,
-        limit: usize,
+        (limit, positions): (usize, Positions),
     ) -> Result<LatestEvents, QuestionError> {
         self.user(reading, names)?;
         let member = self.model.log().members().find(names.0, names.1);
@@ -125,7 +128,7 @@ impl Questions {
         let permit = self.admission.enter(Cost { kind: Kind::List, bytes: PAGE_BYTES }).await?;
         let (log, retracted) = (self.model.log().clone(), reading.retracted.clone());
         let found = tasks::blocking(move || {
-            let found = latest(&log, (member, until), &retracted, (limit, permit.deadline()));
+            let found = latest(&log, (member, until), (&retracted, &positions), (limit, permit.deadline()));
             drop(permit);
             found
         });
@@ -143,7 +146,7 @@ impl Questions {
 fn latest(
     log: &Log,
     (member, until): (MemberOrdinal, Position),
-    retracted: &Retracted,
+    (retracted, positions): (&Retracted, &Positions),
     (limit, deadline): (usize, Deadline),
 ) -> Result<Vec<Line>, QuestionError> {
     let filter = Filter { member: Some(member), ..Filter::default() };
@@ -160,7 +163,7 @@ fn latest(
                     part.pop_front();
                 }
                 let mut line = Vec::new();
-                encode_ndjson(&event, fact.position, fact.recorded_at, &mut line);
+                positions.encode(&event, (fact.position, fact.recorded_at), &mut line);
                 line.truncate(line.trim_ascii_end().len());
                 if retracted.has(fact) {
                     // The event stays on record, and does not count.
@@ -212,7 +215,7 @@ impl Replay {
             let reached = self.unsent.batch.reached;
             match self.unsent.next() {
                 Some(Record::Event(fact, event)) => {
-                    encode_ndjson(&event, fact.position, fact.recorded_at, &mut text);
+                    self.positions.encode(&event, (fact.position, fact.recorded_at), &mut text);
                     self.left -= 1;
                 }
                 Some(Record::Retraction(retraction)) => {

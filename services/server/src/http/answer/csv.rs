@@ -7,6 +7,7 @@ use lastseen_projections::Window;
 use super::Header;
 use super::stream::Pieces;
 use super::user::UserRow;
+use crate::keys::seal::Positions;
 use crate::questions::users::UsersExport;
 
 /// Rows turned into text at a time.
@@ -27,6 +28,7 @@ pub(in crate::http) struct CsvUsers {
     pub(in crate::http) tenant_id: String,
     pub(in crate::http) window: Window,
     pub(in crate::http) dialect: Dialect,
+    pub(in crate::http) positions: Positions,
     /// True if the header row was sent.
     pub(in crate::http) begun: bool,
 }
@@ -37,7 +39,7 @@ impl CsvUsers {
         vec![
             (CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8")),
             (CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"users.csv\"")),
-            (super::POSITION, HeaderValue::from(self.export.position.get())),
+            super::of_position(super::POSITION, &self.positions.show(self.export.position)),
         ]
     }
 }
@@ -60,8 +62,12 @@ impl Pieces for CsvUsers {
             writer.write_record(UserRow::COLUMNS)?;
         }
         for (user_id, state) in users {
-            let mut row =
-                UserRow::new((&self.tenant_id, &user_id), &state, (self.export.since, &self.window));
+            let mut row = UserRow::new(
+                (&self.tenant_id, &user_id),
+                &state,
+                (self.export.since, &self.window),
+                &self.positions,
+            );
             if self.dialect == Dialect::Spreadsheet {
                 as_text(&mut row.tenant_id);
                 as_text(&mut row.user_id);

@@ -4,6 +4,8 @@ use lastseen_event::{EventType, Provenance, UtcInstant};
 use lastseen_projections::{MemberState, Status, Window};
 use serde::{Serialize, Serializer};
 
+use crate::keys::seal::{Positions, ShownPosition};
+
 /// A member at one instant. The order of the fields is that of the CSV columns.
 #[derive(Clone, Debug, Serialize)]
 pub(in crate::http) struct UserRow {
@@ -15,7 +17,7 @@ pub(in crate::http) struct UserRow {
     last_seen_type: Option<EventType>,
     #[serde(serialize_with = "provenance_name")]
     last_seen_provenance: Option<Provenance>,
-    last_seen_position: Option<u64>,
+    last_seen_position: Option<ShownPosition>,
     first_seen_at: Option<UtcInstant>,
     created_at: UtcInstant,
     confirmed: bool,
@@ -47,6 +49,7 @@ impl UserRow {
         (tenant_id, user_id): (&str, &str),
         state: &MemberState,
         (since, window): (UtcInstant, &Window),
+        positions: &Positions,
     ) -> Self {
         let status = state.status(since);
         let seen = state.last_seen;
@@ -58,7 +61,7 @@ impl UserRow {
             last_seen_at: seen.map(|seen| seen.at),
             last_seen_type: seen.map(|seen| seen.event_type),
             last_seen_provenance: seen.map(|seen| seen.provenance()),
-            last_seen_position: seen.map(|seen| seen.position.get()),
+            last_seen_position: seen.map(|seen| positions.show(seen.position)),
             first_seen_at: state.first_seen_at,
             created_at: state.exists_from,
             confirmed: state.confirmed_from.is_some(),

@@ -24,6 +24,7 @@ use super::room::{Guest, Order, Place, Seat};
 use super::words::Words;
 use super::{socket, words};
 use crate::ConnectionLimits;
+use crate::http::auth::ClientAddress;
 use crate::http::problem::Problem;
 
 /// Paths that are answered also while all seats are taken.
@@ -94,6 +95,7 @@ async fn drive(stream: &Arc<TcpStream>, place: &Place, shared: (&Serving, &Arc<E
         exchange: exchange.clone(),
         guest: place.guest().clone(),
         seat: place.seat(),
+        address: stream.peer_addr().ok().map(|address| ClientAddress(address.ip())),
     };
     let mut http = http.clone();
     http.keep_alive(place.seat() == Seat::Full);
@@ -244,6 +246,7 @@ struct Service {
     exchange: Arc<Exchange>,
     guest: Arc<Guest>,
     seat: Seat,
+    address: Option<ClientAddress>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {
@@ -262,13 +265,16 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             let refused = Problem::too_many_connections().into_response();
             return Box::pin(async move { Ok(finished(refused, exchange, &guest)) });
         }
-        let request = request.map(|body| {
+        let mut request = request.map(|body| {
             if body.is_end_stream() {
                 Body::empty()
             } else {
                 Body::new(Asked::new(Body::new(body), exchange.clone()))
             }
         });
+        if let Some(address) = self.address {
+            request.extensions_mut().insert(address);
+        }
         let answer = self.router.call(request);
         Box::pin(async move { answer.await.map(|response| finished(response, exchange, &guest)) })
     }

@@ -12,6 +12,7 @@ use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::SeriesParams;
 use crate::http::problem::Problem;
+use crate::keys::seal::ShownPosition;
 use crate::questions::series::Series;
 use crate::questions::span::Span;
 
@@ -49,7 +50,7 @@ pub(in crate::http) struct ActiveUsers {
     #[serde(flatten)]
     head: SpanHead,
     rows: Vec<Row>,
-    position: u64,
+    position: ShownPosition,
     definition: u32,
 }
 
@@ -108,6 +109,6 @@ pub(in crate::http) async fn active_users(
         params.span.from.is_some() && params.span.to.is_some() && rows.iter().all(|row| !row.partial);
     let version = Version::of(&reading, *position);
     let (count, head) = (rows.len(), SpanHead::new(ask.tenant_id(), span, *at));
-    let body = ActiveUsers { head, rows, position: position.get(), definition: DEFINITION };
+    let body = ActiveUsers { head, rows, position: ask.show(*position), definition: DEFINITION };
     Ok(Json::new(body).rows(count).version(is_fixed.then_some(version)))
 }

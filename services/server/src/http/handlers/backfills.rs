@@ -11,6 +11,7 @@ use crate::http::auth;
 use crate::http::params::params;
 use crate::http::params::value::PageLimit;
 use crate::http::problem::Problem;
+use crate::keys::seal::ShownPosition;
 use crate::questions::backfills::{Backfill, BatchState};
 
 params! {
@@ -65,7 +66,7 @@ pub(in crate::http) struct BackfillsAnswer {
     /// The batch that came last first.
     backfills: Vec<Row>,
     next_cursor: Option<String>,
-    position: u64,
+    position: ShownPosition,
 }
 
 impl Answer for BackfillsAnswer {
@@ -76,7 +77,7 @@ impl Answer for BackfillsAnswer {
 pub(in crate::http) struct OneBackfill {
     #[serde(flatten)]
     backfill: Row,
-    position: u64,
+    position: ShownPosition,
 }
 
 impl Answer for OneBackfill {
@@ -102,7 +103,7 @@ pub(in crate::http) async fn backfills(
     let body = BackfillsAnswer {
         backfills: backfills.into_iter().map(Row::from).collect(),
         next_cursor: next.map(|number| number.get().to_string()),
-        position: reading.position.get(),
+        position: ask.show(reading.position),
     };
     Ok(Json::new(body).rows(rows).version(Some(version)))
 }
@@ -124,6 +125,7 @@ pub(in crate::http) async fn retract(
         return Err(Problem::invalid_parameter("events", detail));
     };
     publishing.retract(ask.batch(), events).await?;
+    ask.note_retraction(ask.batch(), events).await;
     Ok(one(&ask, None).await?.version(None).status(StatusCode::ACCEPTED))
 }
 
@@ -134,6 +136,6 @@ async fn one<P>(
     let reading = ask.reading(min_position).await?;
     let backfill = ask.questions()?.backfill(&reading, ask.batch())?;
     let version = Version::of(&reading, reading.position);
-    let body = OneBackfill { backfill: backfill.into(), position: reading.position.get() };
+    let body = OneBackfill { backfill: backfill.into(), position: ask.show(reading.position) };
     Ok(Json::new(body).version(Some(version)))
 }

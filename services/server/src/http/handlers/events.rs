@@ -2,8 +2,8 @@
 
 use axum::http::HeaderMap;
 use lastseen_event::limits::REQUEST_BYTES_MAX;
-use lastseen_event::wire::{self, Decoded, FaultsKept};
-use lastseen_event::{EventBatch, EventFault, EventId, FaultCode, UtcInstant};
+use lastseen_event::wire::{self, Accept, Decoded, FaultsKept};
+use lastseen_event::{EventBatch, EventFault, EventId, FaultCode, Position};
 use lastseen_store::{Appended, OnRefused, RefusedRows};
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use crate::http::body::{self, ReadBody, decompress};
 use crate::http::params::params;
 use crate::http::params::value::OnInvalid;
 use crate::http::problem::{FAULTS_LISTED_MAX, Problem};
+use crate::keys::seal::ShownPosition;
 use crate::publishing::Publishing;
 use crate::tasks;
 
@@ -29,7 +30,15 @@ pub(in crate::http) struct Published {
     stored: usize,
     duplicates: usize,
     refused: Vec<EventFault>,
-    position: u64,
+    position: ShownPosition,
+}
+
+/// The outcome of an append, for the answer.
+struct Outcome {
+    stored: usize,
+    duplicates: usize,
+    refused: Vec<EventFault>,
+    position: Position,
 }
 
 impl Answer for Published {
@@ -55,9 +64,11 @@ pub(in crate::http) async fn publish(ask: Ask<Publish, PublishParams>) -> Result
     let body = body::read(body, REQUEST_BYTES_MAX, ask.app()).await?;
     // Until the events are stored, they take about as much memory as their text.
     let (decoded, _memory) = decode(&ask, body, encoding, (format, on_invalid)).await?;
-    let published = append(ask.publishing()?, decoded, on_invalid).await?;
-    let rows = published.refused.len();
-    Ok(Json::new(published).rows(rows))
+    ask.note_foreign_events(&decoded.faults);
+    let Outcome { stored, duplicates, refused, position } =
+        append(ask.publishing()?, decoded, on_invalid).await?;
+    let rows = refused.len();
+    Ok(Json::new(Published { stored, duplicates, refused, position: ask.show(position) }).rows(rows))
 }
 
 fn format(headers: &HeaderMap) -> Result<Format, Problem> {
@@ -78,17 +89,19 @@ async fn decode(
 ) -> Result<(Decoded, crate::memory::Reserved), Problem> {
     /// About 100 events: decoded faster than another thread wakes up.
     const LARGE_BODY_BYTES: usize = 16 * 1024;
-    let latest: UtcInstant = ask.latest()?;
     let large = body.len() > LARGE_BODY_BYTES || encoding.is_compressed();
     let faults = match on_invalid {
         OnInvalid::Refuse => FaultsKept::First(FAULTS_LISTED_MAX),
         OnInvalid::Skip => FaultsKept::All,
     };
+    let Accept { latest, faults, tenants, batches } = ask.accepted(faults)?;
+    let tenants = tenants.map(<[String]>::to_vec);
     let work = move || {
         let (bytes, memory) = encoding.text(body, REQUEST_BYTES_MAX)?;
+        let accept = Accept { latest, faults, tenants: tenants.as_deref(), batches };
         let decoded = match format {
-            Format::Json => wire::decode_json(&bytes, latest, faults, tasks::give_way),
-            Format::Ndjson => wire::decode_ndjson(&bytes, latest, faults, tasks::give_way),
+            Format::Json => wire::decode_json(&bytes, accept, tasks::give_way),
+            Format::Ndjson => wire::decode_ndjson(&bytes, accept, tasks::give_way),
         };
         decoded.map(|decoded| (decoded, memory)).map_err(Problem::from)
     };
@@ -104,7 +117,7 @@ async fn append(
     publishing: &Publishing,
     decoded: Decoded,
     on_invalid: OnInvalid,
-) -> Result<Published, Problem> {
+) -> Result<Outcome, Problem> {
     let Decoded { batch, faults, faults_total } = decoded;
     let on_refused = match (on_invalid, faults.is_empty()) {
         (OnInvalid::Skip, _) => OnRefused::Skip,
@@ -116,15 +129,15 @@ async fn append(
         return match on_invalid {
             OnInvalid::Refuse => Err(Problem::invalid_events(faults, faults_total)),
             OnInvalid::Skip => {
-                let position = publishing.position().get();
-                Ok(Published { stored: 0, duplicates: 0, refused: faults, position })
+                let position = publishing.position();
+                Ok(Outcome { stored: 0, duplicates: 0, refused: faults, position })
             }
         };
     };
     match publishing.append(batch, on_refused).await {
         Ok(Appended { stored, duplicates, refused, position }) => {
             let refused = merged(faults, ids.faults(&refused));
-            Ok(Published { stored, duplicates, refused, position: position.get() })
+            Ok(Outcome { stored, duplicates, refused, position })
         }
         Err(error) => Err(Problem::append(&error, |refused| {
             let refused = ids.faults(refused);

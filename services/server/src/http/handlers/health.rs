@@ -20,7 +20,9 @@ impl Answer for Alive {
 #[derive(Serialize)]
 pub(in crate::http) struct Ready {
     status: &'static str,
-    position: u64,
+    /// Not told where keys are needed: it counts the events of everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<u64>,
     /// Parts whose last attempt failed and that try again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parts: Vec<PartFault>,
@@ -44,5 +46,6 @@ pub(in crate::http) async fn ready(ask: Ask<Open, NoParams>) -> Result<Json<Read
     if !is_ready {
         return Err(Problem::standstill(parts));
     }
-    Ok(Json::new(Ready { status: "ready", position: model.position().get(), parts }))
+    let position = ask.app().keys.is_open().then(|| model.position().get());
+    Ok(Json::new(Ready { status: "ready", position, parts }))
 }

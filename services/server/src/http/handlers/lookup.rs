@@ -11,6 +11,7 @@ use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::body::{self, decompress};
 use crate::http::problem::Problem;
+use crate::keys::seal::ShownPosition;
 use crate::tasks;
 
 /// Most users in one call.
@@ -31,7 +32,7 @@ pub(in crate::http) struct LookedUp {
     unknown: Vec<String>,
     window: String,
     at: UtcInstant,
-    position: u64,
+    position: ShownPosition,
     definition: u32,
 }
 
@@ -48,14 +49,16 @@ pub(in crate::http) async fn lookup(ask: Ask<Query, UserParams>) -> Result<Json<
     let tenant_id = ask.tenant_id().unwrap_or_default().to_owned();
     let found = ask.questions()?.look_up(&reading, tenant_id.clone(), user_ids).await?;
     let since = reading.at.saturating_sub(window.span);
-    let row = |(user_id, state): &(String, _)| UserRow::new((&tenant_id, user_id), state, (since, &window));
+    let row = |(user_id, state): &(String, _)| {
+        UserRow::new((&tenant_id, user_id), state, (since, &window), ask.positions())
+    };
     let rows = found.users.len();
     Ok(Json::new(LookedUp {
         users: found.users.iter().map(row).collect(),
         unknown: found.unknown,
         window: window.text.clone(),
         at: reading.at,
-        position: found.position.get(),
+        position: ask.show(found.position),
         definition: DEFINITION,
     })
     .rows(rows))

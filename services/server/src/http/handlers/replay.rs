@@ -5,12 +5,13 @@ use axum::http::header::CONTENT_TYPE;
 use lastseen_event::{Position, UtcInstant};
 use lastseen_store::{EventTypes, Filter};
 
-use crate::http::answer::{Pieces, Stream, UNTIL};
+use crate::http::answer::{Pieces, Stream, UNTIL, of_position};
 use crate::http::ask::Ask;
 use crate::http::auth;
 use crate::http::params::params;
 use crate::http::params::value::{EventLimit, Moment};
 use crate::http::problem::Problem;
+use crate::keys::seal::Positions;
 use crate::questions::events::{Replay, ReplayQuestion};
 
 params! {
@@ -42,7 +43,7 @@ impl Pieces for Replay {
 }
 
 impl ReplayParams {
-    fn asked(&self, now: UtcInstant) -> ReplayQuestion {
+    fn asked(&self, now: UtcInstant, positions: Positions) -> ReplayQuestion {
         let since = |moment: Option<Moment>| moment.map(|moment| moment.at(now));
         // The store's bounds are inclusive; instants are whole microseconds.
         let before = |moment: Option<Moment>| {
@@ -62,6 +63,7 @@ impl ReplayParams {
             tenant_id: self.tenant_id.clone(),
             user_id: self.user_id.clone(),
             limit: self.limit.map(|limit| limit.0),
+            positions,
         }
     }
 }
@@ -70,11 +72,11 @@ impl ReplayParams {
 pub(in crate::http) async fn replay(ask: Ask<auth::Replay, ReplayParams>) -> Result<Stream<Replay>, Problem> {
     let questions = ask.questions()?;
     let reading = ask.reading(ask.params.min_position).await?;
-    let replay = questions.replay(&reading, ask.params.asked(reading.at))?;
+    let replay = questions.replay(&reading, ask.params.asked(reading.at, ask.positions().clone()))?;
     let permit = questions.download().await?;
     let headers = vec![
         (CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
-        (UNTIL, HeaderValue::from(replay.until.get())),
+        of_position(UNTIL, &ask.show(replay.until)),
     ];
     let stall_timeout = ask.app().stall_timeout;
     Ok(Stream { pieces: replay, headers, permit, stall_timeout })

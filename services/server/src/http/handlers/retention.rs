@@ -12,6 +12,7 @@ use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::CohortsParams;
 use crate::http::problem::Problem;
+use crate::keys::seal::ShownPosition;
 use crate::questions::cohorts::Cohorts;
 
 #[derive(Serialize)]
@@ -19,7 +20,7 @@ pub(in crate::http) struct Retention {
     #[serde(flatten)]
     head: SpanHead,
     rows: Vec<Row>,
-    position: u64,
+    position: ShownPosition,
     definition: u32,
 }
 
@@ -64,6 +65,6 @@ pub(in crate::http) async fn retention(ask: Ask<Query, CohortsParams>) -> Result
     let version = Version::of(&reading, *position);
     // A row has a number for each period after it.
     let (count, head) = (rows.len() * rows.len(), SpanHead::new(ask.tenant_id(), span, *at));
-    let body = Retention { head, rows, position: position.get(), definition: DEFINITION };
+    let body = Retention { head, rows, position: ask.show(*position), definition: DEFINITION };
     Ok(Json::new(body).rows(count).version(is_fixed.then_some(version)))
 }

@@ -11,6 +11,7 @@ use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
 use crate::http::params::value::Previous;
 use crate::http::problem::Problem;
+use crate::keys::seal::ShownPosition;
 use crate::questions::summary::Counted;
 
 params! {
@@ -33,7 +34,7 @@ pub(in crate::http) struct Summary {
     counts: Counts,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<Counts>,
-    position: u64,
+    position: ShownPosition,
     definition: u32,
 }
 
@@ -63,7 +64,7 @@ pub(in crate::http) async fn summary(ask: Ask<Query, SummaryParams>) -> Result<J
         at: counted.at,
         counts: counts(&counted),
         previous: previous.as_ref().map(counts),
-        position: counted.position.get(),
+        position: ask.show(counted.position),
         definition: DEFINITION,
     })
     .version(params.question.is_fixed().then_some(version)))

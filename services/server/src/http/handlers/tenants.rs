@@ -12,6 +12,7 @@ use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
 use crate::http::params::value::PageLimit;
 use crate::http::problem::Problem;
+use crate::keys::seal::ShownPosition;
 use crate::questions::tenants::{TenantSort, TenantsQuestion};
 
 params! {
@@ -32,7 +33,7 @@ pub(in crate::http) struct TenantsAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     as_of: Option<UtcInstant>,
     at: UtcInstant,
-    position: u64,
+    position: ShownPosition,
     definition: u32,
 }
 
@@ -74,7 +75,7 @@ pub(in crate::http) async fn tenants(ask: Ask<Query, TenantsParams>) -> Result<J
         window: params.question.window().text,
         as_of: question.as_of,
         at: question.at(page.now),
-        position: page.position.get(),
+        position: ask.show(page.position),
         definition: DEFINITION,
     };
     let is_fixed = params.question.is_fixed();

@@ -10,6 +10,7 @@ use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::problem::Problem;
+use crate::keys::seal::ShownPosition;
 
 params! {
     /// Users at the present instant.
@@ -25,7 +26,7 @@ pub(in crate::http) struct UserAnswer {
     user: UserRow,
     window: String,
     at: UtcInstant,
-    position: u64,
+    position: ShownPosition,
     definition: u32,
 }
 
@@ -40,10 +41,10 @@ pub(in crate::http) async fn user(ask: Ask<Query, UserParams>) -> Result<Json<Us
     let (state, position) = ask.questions()?.user(&reading, ask.user())?;
     let since = reading.at.saturating_sub(window.span);
     Ok(Json::new(UserAnswer {
-        user: UserRow::new(ask.user(), &state, (since, &window)),
+        user: UserRow::new(ask.user(), &state, (since, &window), ask.positions()),
         window: window.text,
         at: reading.at,
-        position: position.get(),
+        position: ask.show(position),
         definition: DEFINITION,
     }))
 }

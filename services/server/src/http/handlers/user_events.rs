@@ -10,6 +10,7 @@ use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::params::value::{EventCursor, PageLimit};
 use crate::http::problem::Problem;
+use crate::keys::seal::ShownPosition;
 
 params! {
     /// A page of a user's events. The cursor is the position of the last event that was shown.
@@ -24,7 +25,7 @@ params! {
 pub(in crate::http) struct UserEvents {
     events: Vec<Box<RawValue>>,
     next_cursor: Option<String>,
-    position: u64,
+    position: ShownPosition,
     definition: u32,
 }
 
@@ -39,7 +40,10 @@ pub(in crate::http) async fn user_events(
     let reading = ask.reading(ask.params.min_position).await?;
     let limit = ask.params.limit.unwrap_or_default().0;
     let before = ask.params.cursor.map(|cursor| cursor.0);
-    let page = ask.questions()?.latest_events(&reading, ask.user(), before, limit).await?;
+    let page = ask
+        .questions()?
+        .latest_events(&reading, ask.user(), before, (limit, ask.positions().clone()))
+        .await?;
     let raw = |event: Vec<u8>| {
         let text = String::from_utf8(event).expect("an encoded event is UTF-8");
         RawValue::from_string(text).expect("an encoded event is JSON")
@@ -49,8 +53,8 @@ pub(in crate::http) async fn user_events(
     let version = Version::of(&reading, page.position);
     let body = UserEvents {
         events,
-        next_cursor: page.next.map(|position| position.get().to_string()),
-        position: page.position.get(),
+        next_cursor: page.next.map(|position| ask.show(position).to_string()),
+        position: ask.show(page.position),
         definition: DEFINITION,
     };
     Ok(Json::new(body).rows(rows).version(Some(version)))

@@ -15,6 +15,7 @@ use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
 use crate::http::params::value::{Conditions, ListFormat, Moment, PageLimit};
 use crate::http::problem::Problem;
+use crate::keys::seal::ShownPosition;
 use crate::questions::users::{Sort, UsersFilter, UsersQuestion};
 use crate::read_model::Reading;
 
@@ -40,7 +41,7 @@ pub(in crate::http) struct UsersAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     as_of: Option<UtcInstant>,
     at: UtcInstant,
-    position: u64,
+    position: ShownPosition,
     definition: u32,
 }
 
@@ -121,14 +122,16 @@ async fn page(ask: Ask<Query, UsersParams>) -> Result<Json<UsersAnswer>, Problem
     let (since, window) = (question.since(at), params.question.window());
     let next_cursor = page.next().map(|after| paged.next(tenant_id, page.now, after));
     let version = Version::of(&reading, page.position);
-    let row = |(user_id, state): &(Box<str>, _)| UserRow::new((tenant_id, user_id), state, (since, &window));
+    let row = |(user_id, state): &(Box<str>, _)| {
+        UserRow::new((tenant_id, user_id), state, (since, &window), ask.positions())
+    };
     let body = UsersAnswer {
         users: page.users.iter().map(row).collect(),
         next_cursor,
         window: window.text.clone(),
         as_of: question.as_of,
         at,
-        position: page.position.get(),
+        position: ask.show(page.position),
         definition: DEFINITION,
     };
     Ok(Json::new(body).rows(page.users.len()).version(params.is_fixed().then_some(version)))
@@ -147,7 +150,8 @@ async fn all(ask: Ask<Query, UsersParams>, dialect: Dialect) -> Result<Stream<Cs
     let permit = questions.download().await?;
     let export = questions.export(&reading, params.asked(tenant, (None, None), &reading)).await?;
     let tenant_id = ask.tenant_id().unwrap_or_default().to_owned();
-    let pieces = CsvUsers { export, tenant_id, window: params.question.window(), dialect, begun: false };
+    let (window, positions) = (params.question.window(), ask.positions().clone());
+    let pieces = CsvUsers { export, tenant_id, window, dialect, positions, begun: false };
     let stall_timeout = ask.app().stall_timeout;
     Ok(Stream { headers: pieces.headers(), pieces, permit, stall_timeout })
 }

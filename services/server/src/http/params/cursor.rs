@@ -36,13 +36,13 @@ impl Cursor {
     /// # Errors
     /// `invalid_parameter`.
     fn resume<P: Params>(&self, asked: &Query, tenant_id: &str) -> Result<P, Problem> {
-        let asked = asked.canonical(&PER_PAGE);
+        let (asked, positions) = (asked.canonical(&PER_PAGE), asked.positions());
         if self.tenant_id != tenant_id || !(asked.is_empty() || asked == self.query) {
             let detail =
                 "expected the list and the parameters that the cursor was given under, or the cursor alone";
             return Err(Problem::invalid_parameter("cursor", detail));
         }
-        P::take(&Query::parse::<P>(Some(&self.query))?)
+        P::take(&Query::parse::<P>(Some(&self.query), positions.clone())?)
     }
 
     fn encode(self) -> String {

@@ -14,6 +14,8 @@ use crate::questions::users::Sort;
 pub(in crate::http) trait Value: Sized {
     /// The form of the text, in words that go after "expected".
     const FORM: &'static str;
+    /// True if it is, or may be, a position. Keys that are bound to tenants see those sealed.
+    const IS_POSITION: bool = false;
 
     /// Reads the text. `None`: it has not the form.
     fn parse(text: &str) -> Option<Self>;
@@ -68,6 +70,7 @@ pub(in crate::http) enum KnownAt {
 impl Value for KnownAt {
     const FORM: &'static str =
         "a position (an integer), an RFC 3339 instant, a date or a time before now (90d)";
+    const IS_POSITION: bool = true;
 
     fn parse(text: &str) -> Option<Self> {
         let position = Position::parse(text).map(Self::Position);
@@ -93,6 +96,7 @@ impl Value for Window {
 
 impl Value for Position {
     const FORM: &'static str = "a position, an integer of at least 0";
+    const IS_POSITION: bool = true;
 
     fn parse(text: &str) -> Option<Self> {
         digits(text).map(Self::new)
@@ -119,6 +123,7 @@ pub(in crate::http) struct EventCursor(pub(in crate::http) Position);
 
 impl Value for EventCursor {
     const FORM: &'static str = "an integer of at least 1";
+    const IS_POSITION: bool = true;
 
     fn parse(text: &str) -> Option<Self> {
         digits(text).filter(|position| *position > 0).map(|position| Self(Position::new(position)))

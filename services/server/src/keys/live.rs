@@ -1,0 +1,315 @@
+//! The keys that the server goes by. It looks at the keys file every second: a key that was made or revoked counts from
+//! then on.
+//!
+//! A file that cannot be read, or that is gone, changes nothing: the keys before stay, and the log says so. So a server that
+//! had a keys file once never becomes open while it runs.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use lastseen_event::UtcInstant;
+use lastseen_store::{Clock, SystemClock, error_chain};
+use parking_lot::{Mutex, RwLock};
+
+use super::file::{KeyRecord, KeyState, KeysFile, KeysFileError};
+use super::scope::Scope;
+use super::seal::Seal;
+use super::secret::{Secret, SecretHash};
+use super::usage::{KeyUse, KeyUses};
+use crate::tasks;
+
+/// Time between two looks at the file.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks after which the uses are written.
+const LOOKS_A_WRITE: u32 = 60;
+
+/// The keys of a running server.
+pub(crate) struct LiveKeys {
+    path: PathBuf,
+    uses_path: PathBuf,
+    /// `None`: there was no file yet, and the server is open.
+    current: RwLock<Option<Arc<KeySet>>>,
+    /// The file as it was read last.
+    read: Mutex<Option<FileVersion>>,
+    /// The uses as they were written last.
+    written: Mutex<KeyUses>,
+}
+
+/// The keys of one version of the file.
+struct KeySet {
+    by_id: HashMap<String, Arc<LiveKey>>,
+}
+
+/// A key that the server knows.
+pub(crate) struct LiveKey {
+    record: KeyRecord,
+    /// Microseconds since 1970 of the last use; `i64::MIN`: none.
+    last_used_us: Arc<AtomicI64>,
+    /// Seals the positions that a bound key sees.
+    seal: Option<Arc<Seal>>,
+}
+
+/// Everything of a file that a change of it changes. It is replaced by renaming, so its number is another each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileVersion {
+    inode: u64,
+    modified: (i64, i64),
+    bytes: u64,
+}
+
+/// A key that is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum KeyFault {
+    /// No key has this text, or it was revoked.
+    #[error("no key in force has this text")]
+    Unknown,
+    /// Its time is over.
+    #[error("the key expired at {0}")]
+    Expired(UtcInstant),
+}
+
+impl LiveKeys {
+    /// Reads the keys file. Without one the server is open, unless a file was `asked` for.
+    ///
+    /// # Errors
+    /// [`KeysFileError`].
+    pub(crate) fn open(data: &Path, asked: Option<&Path>) -> Result<Self, KeysFileError> {
+        let path = asked.map_or_else(|| KeysFile::path_in(data), Path::to_owned);
+        let uses_path = KeyUses::path_in(data);
+        let written = KeyUses::read(&uses_path).unwrap_or_else(|error| {
+            tracing::warn!(path = %uses_path.display(), %error, "the last uses of keys cannot be read");
+            KeyUses::default()
+        });
+        let keys = Self {
+            path,
+            uses_path,
+            current: RwLock::default(),
+            read: Mutex::default(),
+            written: Mutex::new(written),
+        };
+        keys.read_file()?;
+        if asked.is_some() && keys.current.read().is_none() {
+            let source = io::ErrorKind::NotFound.into();
+            return Err(KeysFileError::Io { step: "read", path: keys.path, source });
+        }
+        Ok(keys)
+    }
+
+    /// True if there is no keys file: whoever reaches the server has every access.
+    pub(crate) fn is_open(&self) -> bool {
+        self.current.read().is_none()
+    }
+
+    /// The key in force with this text, which is noted as used.
+    ///
+    /// # Errors
+    /// [`KeyFault`].
+    pub(crate) fn find(&self, secret: &Secret) -> Result<Arc<LiveKey>, KeyFault> {
+        let found = self.current.read().as_ref().and_then(|keys| keys.by_id.get(secret.id()).cloned());
+        let hash = found.as_ref().map_or(SecretHash::NONE, |key| key.record.hash);
+        // Always compared: an unknown id takes as long as a known one.
+        let is_it = hash.is_of(secret);
+        let Some(key) = found.filter(|_| is_it) else { return Err(KeyFault::Unknown) };
+        let now = SystemClock.now();
+        match (key.record.state(now), key.record.expires_at) {
+            (KeyState::Active, _) => {
+                key.last_used_us.store(now.as_micros(), Ordering::Relaxed);
+                Ok(key)
+            }
+            (KeyState::Expired, Some(at)) => Err(KeyFault::Expired(at)),
+            (KeyState::Expired | KeyState::Revoked, _) => Err(KeyFault::Unknown),
+        }
+    }
+
+    /// Follows the file until these keys are gone.
+    pub(crate) async fn follow(keys: Weak<Self>) {
+        let mut looks = 0;
+        let mut failing = false;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let Some(keys) = keys.upgrade() else { return };
+            looks += 1;
+            let is_write_due = looks % LOOKS_A_WRITE == 0;
+            failing = tasks::blocking(move || {
+                if is_write_due {
+                    keys.write_uses();
+                }
+                keys.look(failing)
+            })
+            .await;
+        }
+    }
+
+    /// Reads the file again if it has changed. Returns true if that failed; tells of the first failure.
+    fn look(&self, failing: bool) -> bool {
+        match self.read_file() {
+            Ok(()) => false,
+            Err(error) => {
+                if !failing {
+                    let cause = error_chain(&error);
+                    tracing::error!(cause, "the keys file cannot be read; the keys before stay in force");
+                }
+                true
+            }
+        }
+    }
+
+    fn read_file(&self) -> Result<(), KeysFileError> {
+        let io = |source| KeysFileError::Io { step: "look at", path: self.path.clone(), source };
+        let version = match fs::metadata(&self.path) {
+            Ok(found) => Some(FileVersion {
+                inode: found.ino(),
+                modified: (found.mtime(), found.mtime_nsec()),
+                bytes: found.len(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(io(error)),
+        };
+        let mut read = self.read.lock();
+        if *read == version {
+            return Ok(());
+        }
+        let Some(file) = KeysFile::read(&self.path)? else { return Err(io(io::ErrorKind::NotFound.into())) };
+        let set = self.set(&file);
+        let keys = set.by_id.len();
+        let before = self.current.write().replace(Arc::new(set));
+        *read = version;
+        tracing::info!(keys, path = %self.path.display(), first = before.is_none(), "the keys file was read");
+        Ok(())
+    }
+
+    fn set(&self, file: &KeysFile) -> KeySet {
+        let seal = Arc::new(Seal::new(file.seal.0));
+        let (current, written) = (self.current.read().clone(), self.written.lock());
+        let live = |record: &KeyRecord| {
+            let before = current.as_ref().and_then(|before| before.by_id.get(&record.id));
+            let last_used_us = if let Some(before) = before {
+                before.last_used_us.clone()
+            } else {
+                let used = written.0.get(&record.id);
+                Arc::new(AtomicI64::new(used.map_or(i64::MIN, |used| used.last_used_at.as_micros())))
+            };
+            let seal = record.tenants.is_some().then(|| seal.clone());
+            let mut record = record.clone();
+            record.tenants.iter_mut().for_each(|tenants| tenants.sort_unstable());
+            (record.id.clone(), Arc::new(LiveKey { record, last_used_us, seal }))
+        };
+        KeySet { by_id: file.keys().iter().map(live).collect() }
+    }
+
+    /// Writes when each key was last used, if that has changed. Blocks.
+    pub(crate) fn write_uses(&self) {
+        let Some(keys) = self.current.read().clone() else { return };
+        let of_key = |key: &Arc<LiveKey>| {
+            let at = key.last_used_us.load(Ordering::Relaxed);
+            let last_used_at = UtcInstant::from_micros(at);
+            (at != i64::MIN).then(|| (key.record.id.clone(), KeyUse { last_used_at }))
+        };
+        let uses = KeyUses(keys.by_id.values().filter_map(of_key).collect());
+        let mut written = self.written.lock();
+        if *written == uses {
+            return;
+        }
+        match uses.write(&self.uses_path) {
+            Ok(()) => *written = uses,
+            Err(error) => {
+                let path = self.uses_path.display();
+                tracing::warn!(%path, %error, "the last uses of keys cannot be written");
+            }
+        }
+    }
+}
+
+impl LiveKey {
+    pub(crate) fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    pub(crate) fn has(&self, scope: Scope) -> bool {
+        self.record.scopes.contains(&scope)
+    }
+
+    /// The tenants that it is bound to, ascending. `None`: all.
+    pub(crate) fn tenants(&self) -> Option<&[String]> {
+        self.record.tenants.as_deref()
+    }
+
+    /// Seals what a bound key may not read. `None`: it may read everything.
+    pub(crate) fn seal(&self) -> Option<&Arc<Seal>> {
+        self.seal.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::NewKey;
+
+    fn create(path: &Path, name: &str) -> (KeyRecord, Secret) {
+        let new = NewKey {
+            name: name.to_owned(),
+            scopes: vec![Scope::Query],
+            tenants: vec!["acme".to_owned()],
+            expires_at: None,
+        };
+        KeysFile::create(path, new, SystemClock.now()).unwrap()
+    }
+
+    #[test]
+    fn keys_are_followed_and_the_server_never_becomes_open() {
+        let data = tempfile::tempdir().unwrap();
+        let path = KeysFile::path_in(data.path());
+        let keys = LiveKeys::open(data.path(), None).unwrap();
+        assert!(keys.is_open());
+        let (first, first_secret) = create(&path, "first");
+        assert!(!keys.look(false) && !keys.is_open());
+        assert_eq!(keys.find(&first_secret).unwrap().id(), first.id);
+        let (_, second_secret) = create(&path, "second");
+        assert_eq!(keys.find(&second_secret).err(), Some(KeyFault::Unknown), "not looked at yet");
+        assert!(!keys.look(false));
+        assert!(keys.find(&second_secret).is_ok());
+        KeysFile::revoke(&path, "first", SystemClock.now()).unwrap();
+        assert!(!keys.look(false));
+        assert_eq!(keys.find(&first_secret).err(), Some(KeyFault::Unknown));
+        // Damage and absence leave what was.
+        fs::write(&path, "{").unwrap();
+        assert!(keys.look(false) && keys.look(true));
+        fs::remove_file(&path).unwrap();
+        assert!(keys.look(true) && !keys.is_open());
+        assert!(keys.find(&second_secret).is_ok());
+    }
+
+    #[test]
+    fn last_uses_are_kept() {
+        let data = tempfile::tempdir().unwrap();
+        let (key, secret) = create(&KeysFile::path_in(data.path()), "api");
+        let uses = KeyUses::path_in(data.path());
+        let keys = LiveKeys::open(data.path(), None).unwrap();
+        keys.write_uses();
+        assert!(!uses.exists(), "nothing was used");
+        let before = SystemClock.now();
+        keys.find(&secret).unwrap();
+        keys.write_uses();
+        let first = KeyUses::read(&uses).unwrap().0[&key.id];
+        assert!(first.last_used_at >= before);
+        // Another server goes on with them.
+        let keys = LiveKeys::open(data.path(), None).unwrap();
+        create(&KeysFile::path_in(data.path()), "other");
+        assert!(!keys.look(false));
+        keys.write_uses();
+        assert_eq!(KeyUses::read(&uses).unwrap().0[&key.id], first);
+    }
+
+    #[test]
+    fn a_file_that_was_asked_for_must_be_there() {
+        let data = tempfile::tempdir().unwrap();
+        let asked = data.path().join("elsewhere.json");
+        assert!(matches!(LiveKeys::open(data.path(), Some(&asked)), Err(KeysFileError::Io { .. })));
+    }
+}

@@ -1,0 +1,239 @@
+//! API keys from `lastseen keys` to the server: made, listed, revoked and expired while it runs, kept as hashes, used by
+//! commands, told in the audit log.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use lastseen_tests::instant::now;
+use lastseen_tests::{Client, Ended, Events, Process, Server, eventually};
+use serde_json::Value;
+
+use crate::BINARY;
+use crate::answers::{empty_server, text, write};
+
+/// Far more than a server takes to look at its keys again.
+const WITHIN: Duration = Duration::from_mins(1);
+
+/// Runs a command to its end.
+fn lastseen(arguments: &[&str]) -> Ended {
+    let mut command = Command::new(BINARY);
+    command.args(arguments);
+    Process::start(command).wait(WITHIN)
+}
+
+/// Makes a key in a data directory; its text.
+pub(crate) fn create(data: &Path, arguments: &[&str]) -> String {
+    let ended = lastseen(&[&["keys", "create", "--data", text(data)], arguments].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let key = ended.stdout.trim().to_owned();
+    assert!(key.starts_with("ls_") && key.lines().count() == 1, "{}", ended.stdout);
+    assert!(!ended.stderr.contains(&key), "{}", ended.stderr);
+    key
+}
+
+/// Waits until the server answers a question of this client with `status`.
+pub(crate) fn until(client: &Client, status: u16) {
+    let reached = eventually(WITHIN, || (client.get("/v1/summary").status == status).then_some(()));
+    assert!(reached.is_some(), "no answer with {status}");
+}
+
+fn list(data: &Path) -> Vec<Value> {
+    let ended = lastseen(&["keys", "list", "--format", "json", "--data", text(data)]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    serde_json::from_str(&ended.stdout).unwrap()
+}
+
+/// The lines of the audit log with this action.
+fn audited(data: &Path, action: &str) -> Vec<Value> {
+    let text = fs::read_to_string(data.join("audit.ndjson")).unwrap_or_default();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["action"] == action).collect()
+}
+
+#[test]
+fn the_first_key_closes_a_server_that_runs_and_it_stays_closed() {
+    let (server, data) = empty_server();
+    let open = server.client().clone();
+    assert_eq!(open.get("/v1/summary").status, 200);
+    let key = create(data.path(), &["--name", "dashboard", "--scope", "query"]);
+    until(&open, 401);
+    let missing = open.get("/v1/summary");
+    missing.problem(401, "key_missing", "without a key");
+    assert_eq!(missing.header("www-authenticate"), "Bearer");
+    assert_eq!(open.with_key(&key).get("/v1/summary").status, 200);
+    // Health needs no key, and tells no numbers.
+    assert_eq!(open.get("/healthz").status, 200);
+    let ready = open.ask("/readyz");
+    assert_eq!(ready, serde_json::json!({"status": "ready"}));
+
+    // Neither a damaged file nor none opens it again.
+    let file = data.path().join("keys.json");
+    let kept = fs::read(&file).unwrap();
+    fs::write(&file, "{}").unwrap();
+    let told = eventually(WITHIN, || server.stderr().contains("the keys before stay in force").then_some(()));
+    assert!(told.is_some(), "{}", server.stderr());
+    fs::remove_file(&file).unwrap();
+    open.get("/v1/summary").problem(401, "key_missing", "without a keys file");
+    assert_eq!(open.with_key(&key).get("/v1/summary").status, 200);
+    fs::write(&file, kept).unwrap();
+
+    // A restart goes on with the keys, and so do last uses.
+    let server = server.restart();
+    assert_eq!(server.client().get("/v1/summary").status, 401);
+    assert_eq!(server.client().with_key(&key).get("/v1/summary").status, 200);
+    let listed = list(data.path());
+    assert_eq!((&listed[0]["name"], &listed[0]["state"]), (&"dashboard".into(), &"active".into()));
+    assert!(listed[0]["last_used_at"].is_string(), "{listed:?}");
+}
+
+#[test]
+fn keys_are_revoked_and_expire_while_the_server_runs() {
+    let (server, data) = empty_server();
+    let client = server.client();
+    let lasting = create(data.path(), &["--name", "lasting", "--scope", "query"]);
+    let revoked = create(data.path(), &["--name", "revoked", "--scope", "query"]);
+    let expiring = create(data.path(), &["--name", "expiring", "--scope", "query", "--expires", "3s"]);
+    until(&client.with_key(&expiring), 200);
+    let ended = lastseen(&["keys", "revoke", "revoked", "--data", text(data.path())]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    until(&client.with_key(&revoked), 401);
+    client.with_key(&revoked).get("/v1/summary").problem(401, "key_invalid", "revoked");
+    until(&client.with_key(&expiring), 401);
+    client.with_key(&expiring).get("/v1/summary").problem(401, "key_expired", "expired");
+    assert_eq!(client.with_key(&lasting).get("/v1/summary").status, 200);
+    let states: Vec<_> = list(data.path()).iter().map(|key| key["state"].clone()).collect();
+    assert_eq!(states, ["active", "revoked", "expired"]);
+    let again = lastseen(&["keys", "revoke", "revoked", "--data", text(data.path())]);
+    assert_eq!(again.code, Some(1), "{}", again.stderr);
+    assert!(again.stderr.contains("no key in force"), "{}", again.stderr);
+    // Its name is free again.
+    create(data.path(), &["--name", "revoked", "--scope", "query"]);
+    assert_eq!(audited(data.path(), "key_created").len(), 4);
+    assert_eq!(audited(data.path(), "key_revoked")[0]["key_name"], "revoked");
+}
+
+#[test]
+fn the_key_is_nowhere_but_with_its_holder() {
+    let (server, data) = empty_server();
+    let key = create(data.path(), &["--name", "api", "--scope", "query"]);
+    until(server.client(), 401);
+    let wrong = format!("{}{}", &key[..key.len() - 4], "0000");
+    for _ in 0..8 {
+        server.client().with_key(&wrong).get("/v1/summary").problem(401, "key_invalid", "a wrong key");
+    }
+    server.client().with_key(&key).get("/v1/events").problem(403, "scope_missing", "another scope");
+    let ended = server.terminate();
+    assert!(ended.stderr.contains("an access was refused"), "{}", ended.stderr);
+    for secret in [&key[14..], &wrong[14..], &key[14..40]] {
+        assert!(!ended.stderr.contains(secret), "{}", ended.stderr);
+        for entry in fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_file() {
+                let content = fs::read(&entry).unwrap();
+                let is_there = content.windows(secret.len()).any(|found| found == secret.as_bytes());
+                assert!(!is_there, "{}", entry.display());
+            }
+        }
+    }
+    let refused = audited(data.path(), "access_refused");
+    let count = |reason: &str| {
+        let of = refused.iter().filter(|line| line["reason"] == reason);
+        of.map(|line| line["count"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!((count("key_invalid"), count("scope_missing")), (8, 1), "{refused:?}");
+    assert!(
+        count("key_missing") >= 1 && refused.iter().all(|line| line["address"] == "127.0.0.1"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn commands_take_a_key_from_a_file_or_the_environment() {
+    let (server, data) = empty_server();
+    let key = create(data.path(), &["--name", "import", "--scope", "publish"]);
+    until(server.client(), 401);
+    let key_file = write(&data, "import.key", format!("{key}\n"));
+    let events =
+        write(&data, "events.ndjson", Events::seeded(4001).login(("acme", "ada"), now()).to_string());
+    let import = ["import", text(&events), "--server", server.url(), "--retry-for", "0s"];
+    let ended = lastseen(&import);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("key_missing"), "{}", ended.stderr);
+    let ended = lastseen(&[&import[..], &["--key-file", text(&key_file)]].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let ended = lastseen(&[&import[..], &["--key-file", text(&events)]].concat());
+    assert!(ended.code == Some(1) && ended.stderr.contains("has no API key"), "{}", ended.stderr);
+    // `Process` clears the environment, so the variable is set by a shell.
+    let mut shell = Command::new("/bin/sh");
+    shell.args([
+        "-c",
+        "LASTSEEN_KEY=$(cat \"$1\"); export LASTSEEN_KEY; shift; exec \"$@\"",
+        "sh",
+        text(&key_file),
+        BINARY,
+    ]);
+    let ended = Process::start({
+        shell.args(import);
+        shell
+    })
+    .wait(WITHIN);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn a_server_starts_with_keys_that_can_be_read_or_not_at_all() {
+    let data = tempfile::tempdir().unwrap();
+    let start = |arguments: &[&str]| {
+        let mut all = vec!["--data", text(data.path())];
+        all.extend(arguments);
+        let all: Vec<_> = all.into_iter().map(std::ffi::OsStr::new).collect();
+        Server::launch(BINARY, &all)
+    };
+    // Without keys, only this machine.
+    let ended = start(&["--listen", "0.0.0.0:0"]).wait(WITHIN);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("lastseen keys create"), "{}", ended.stderr);
+    let elsewhere = data.path().join("elsewhere.json");
+    let ended = start(&["--listen", "127.0.0.1:0", "--keys", text(&elsewhere)]).wait(WITHIN);
+    assert!(ended.code == Some(1) && ended.stderr.contains("elsewhere.json"), "{}", ended.stderr);
+    fs::write(&elsewhere, "[1]").unwrap();
+    let ended = start(&["--listen", "127.0.0.1:0", "--keys", text(&elsewhere)]).wait(WITHIN);
+    assert!(ended.code == Some(1) && ended.stderr.contains("is no keys file"), "{}", ended.stderr);
+    fs::remove_file(&elsewhere).unwrap();
+    // With keys, any address, and any name.
+    let key = create(data.path(), &["--name", "api", "--scope", "query", "--keys", text(&elsewhere)]);
+    let server = start(&["--listen", "0.0.0.0:0", "--keys", text(&elsewhere)]);
+    let url = eventually(WITHIN, || {
+        server.stdout().trim().rsplit(' ').next().map(str::to_owned).filter(|url| !url.is_empty())
+    });
+    let client = Client::new(&url.unwrap().replace("0.0.0.0", "127.0.0.1")).with_key(&key);
+    until(&client, 200);
+    for host in ["localhost", "activity.example", "10.0.0.1:8080"] {
+        assert_eq!(client.get_with("/v1/summary", &[("host", host)]).status, 200, "{host}");
+    }
+}
+
+#[test]
+fn keys_that_make_no_sense_are_bad_usage_or_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let create = ["keys", "create", "--data", text(data.path())];
+    for (arguments, code, told) in [
+        (&["--name", "a"][..], 2, "--scope"),
+        (&["--scope", "query"], 2, "--name"),
+        (&["--name", "a", "--scope", "write"], 2, "publish, query, replay, backfill, admin"),
+        (&["--name", "a", "--scope", "query", "--expires", "soon"], 2, "90d"),
+        (&["--name", "a", "--scope", "query", "--expires", "2020-01-01"], 1, "still to come"),
+        (&["--name", "", "--scope", "query"], 1, "name"),
+        (&["--name", "a", "--scope", "query,backfill", "--tenant", "acme"], 1, "span all tenants"),
+        (&["--name", "a", "--scope", "query", "--tenant", "null"], 1, "ids of tenants"),
+    ] {
+        let ended = lastseen(&[&create[..], arguments].concat());
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(told), "{arguments:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{arguments:?}");
+    }
+    assert!(!data.path().join("keys.json").exists());
+    let ended = lastseen(&["keys", "list", "--data", text(data.path())]);
+    assert!(ended.stdout.contains("no keys file"), "{}", ended.stdout);
+}
