@@ -215,6 +215,56 @@ fn a_server_starts_with_keys_that_can_be_read_or_not_at_all() {
 }
 
 #[test]
+fn behind_a_proxy_the_public_host_is_served_and_its_client_is_told() {
+    let data = tempfile::tempdir().unwrap();
+    let key = create(data.path(), &["--name", "api", "--scope", "query"]);
+    let options = ["--public-url", "https://activity.example", "--trusted-proxy", "127.0.0.0/8"];
+    let server = Server::start_with(BINARY, data.path(), &options);
+    let client = server.client().with_key(&key);
+    for host in ["activity.example", "ACTIVITY.example:443", "localhost", "127.0.0.1:1"] {
+        assert_eq!(client.get_with("/v1/summary", &[("host", host)]).status, 200, "{host}");
+    }
+    for host in ["evil.example", "activity.example.evil.example", "10.0.0.1"] {
+        client.get_with("/v1/summary", &[("host", host)]).problem(421, "foreign_host", host);
+        // A probe comes by the address of the machine.
+        assert_eq!(client.get_with("/healthz", &[("host", host)]).status, 200, "{host}");
+        assert_eq!(client.get_with("/readyz", &[("host", host)]).status, 200, "{host}");
+    }
+    let forwarded = [("x-forwarded-for", "203.0.113.1, 198.51.100.7")];
+    server.client().get_with("/v1/summary", &forwarded).problem(401, "key_missing", "through a proxy");
+    assert_eq!(server.terminate().code, Some(0));
+    let refused = audited(data.path(), "access_refused");
+    assert_eq!(refused[0]["address"], "198.51.100.7", "{refused:?}");
+
+    // Without keys too, if the operator says so; pages of its own may then ask.
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_with(BINARY, data.path(), &options[..2]);
+    let ask = |headers: &[(&str, &str)]| server.client().get_with("/v1/summary", headers).status;
+    assert_eq!(ask(&[("host", "activity.example")]), 200);
+    assert_eq!(ask(&[("host", "activity.example"), ("origin", "https://activity.example")]), 200);
+    assert_eq!(ask(&[("host", "activity.example"), ("origin", "https://evil.example")]), 403);
+    assert_eq!(ask(&[("host", "evil.example")]), 421);
+}
+
+#[test]
+fn a_server_listens_on_several_addresses_and_names() {
+    let data = tempfile::tempdir().unwrap();
+    let arguments =
+        ["--data", text(data.path()), "--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0,localhost:0"];
+    let server = Server::launch(BINARY, &arguments.map(std::ffi::OsStr::new));
+    let lines =
+        eventually(WITHIN, || Some(server.stdout()).filter(|lines| lines.lines().count() >= 3)).unwrap();
+    for line in lines.lines() {
+        let url = line.strip_prefix("lastseen listening on ").unwrap();
+        let healthy = eventually(WITHIN, || (Client::new(url).get("/healthz").status == 200).then_some(()));
+        assert!(healthy.is_some(), "{url}");
+    }
+    let arguments = ["--data", text(data.path()), "--listen", "localhost"];
+    let ended = Server::launch(BINARY, &arguments.map(std::ffi::OsStr::new)).wait(WITHIN);
+    assert!(ended.code == Some(2) && ended.stderr.contains("expected a host and a port"), "{}", ended.stderr);
+}
+
+#[test]
 fn keys_that_make_no_sense_are_bad_usage_or_refused() {
     let data = tempfile::tempdir().unwrap();
     let create = ["keys", "create", "--data", text(data.path())];

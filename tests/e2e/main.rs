@@ -39,6 +39,7 @@ mod simulate;
 mod slow_peers;
 mod snapshots;
 mod tenants;
+mod tls;
 mod upkeep;
 mod worlds;
 

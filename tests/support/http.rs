@@ -7,6 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{HeaderMap, Request};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// Talks to one server.
 #[derive(Clone, Debug)]
@@ -30,10 +31,21 @@ pub struct Answer {
 impl Client {
     /// A client of the server at `base`, such as `http://127.0.0.1:8080`.
     pub fn new(base: &str) -> Self {
+        Self::trusting(base, RootCerts::WebPki)
+    }
+
+    /// A client that trusts only this authority, as PEM.
+    pub fn with_authority(base: &str, authority: &str) -> Self {
+        let authority = Certificate::from_pem(authority.as_bytes()).expect("a certificate as PEM");
+        Self::trusting(base, [authority].into_iter().into())
+    }
+
+    fn trusting(base: &str, authorities: RootCerts) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
             .timeout_global(Some(Duration::from_mins(2)))
+            .tls_config(TlsConfig::builder().root_certs(authorities).build())
             .proxy(None);
         Self { agent: config.build().into(), base: base.to_owned(), authorization: None }
     }

@@ -6,6 +6,7 @@
 //! - [`Model`]: what the answers must be, counted naively from the same JSON;
 //! - [`Recount`]: the same for days, weeks, months and cohorts, in any time zone;
 //! - [`wait_until_sealed`] and [`python_with`]: segments, and other tools that read them;
+//! - [`Authority`]: an authority of our own, and certificates that it gives;
 //! - [`Postgres`]: a PostgreSQL server, where one is installed;
 //! - [`git_activity`]: real history with known answers.
 //!
@@ -16,6 +17,7 @@
     reason = "this crate supports tests: a panic is how it reports a failure"
 )]
 
+mod certificates;
 mod days;
 mod events;
 pub mod git_activity;
@@ -28,6 +30,7 @@ mod seeded;
 mod segments;
 mod server;
 
+pub use certificates::{Authority, Certified};
 pub use chrono::NaiveDate;
 pub use days::{Counted, Period, Recount, Span, today};
 pub use events::Events;

@@ -33,6 +33,8 @@ struct Launch {
     binary: PathBuf,
     data: PathBuf,
     options: Vec<String>,
+    /// The authority of its certificate, as PEM.
+    authority: Option<String>,
 }
 
 impl Server {
@@ -44,12 +46,21 @@ impl Server {
     /// The same, with further options.
     pub fn start_with(binary: impl AsRef<Path>, data: &Path, options: &[&str]) -> Self {
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        Launch { binary: binary.as_ref().to_owned(), data: data.to_owned(), options }.start("127.0.0.1:0")
+        Launch { binary: binary.as_ref().to_owned(), data: data.to_owned(), options, authority: None }
+            .start("127.0.0.1:0")
+    }
+
+    /// The same under TLS, with a certificate of this authority (PEM).
+    pub fn start_secured(binary: impl AsRef<Path>, data: &Path, options: &[&str], authority: &str) -> Self {
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        let authority = Some(authority.to_owned());
+        Launch { binary: binary.as_ref().to_owned(), data: data.to_owned(), options, authority }
+            .start("127.0.0.1:0")
     }
 
     /// Starts `lastseen serve` on `data` and waits until it listens: it may not be ready for a while.
     pub fn listening(binary: impl AsRef<Path>, data: &Path) -> Self {
-        Launch { binary: binary.as_ref().to_owned(), data: data.to_owned(), options: vec![] }
+        Launch { binary: binary.as_ref().to_owned(), data: data.to_owned(), options: vec![], authority: None }
             .listen("127.0.0.1:0")
     }
 
@@ -73,6 +84,11 @@ impl Server {
     /// Talks to it.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The same server, whose client brings this API key.
+    pub fn with_key(self, key: &str) -> Self {
+        Self { client: self.client.with_key(key), ..self }
     }
 
     /// Returns its log so far.
@@ -146,7 +162,10 @@ impl Launch {
             stdout.lines().next().map(|line| line.trim_start_matches(LISTENING).to_owned())
         });
         let Some(url) = url else { panic!("no address after {READY_WITHIN:?}: {}", process.stderr()) };
-        let client = Client::new(&url);
+        let client = match &self.authority {
+            Some(authority) => Client::with_authority(&url, authority),
+            None => Client::new(&url),
+        };
         Server { process, url, client, command: self }
     }
 }

@@ -1,11 +1,11 @@
-//! `lastseen serve`: runs the server until a signal comes. The line on stdout says that it listens, and where;
+//! `lastseen serve`: runs the server until a signal comes. The lines on stdout say that it listens, and where;
 //! everything else goes to stderr.
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use lastseen_server::{ConnectionLimits, Limits, ServeConfig};
+use lastseen_server::{ConnectionLimits, Limits, ServeConfig, TlsFiles};
 use tokio::sync::oneshot;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
@@ -38,6 +38,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<Outcome> {
         // An error means that the sender is gone: then there is nobody left to serve for.
         let _ = stopped.await;
     };
+    let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
+    let announce = move |addresses: &[SocketAddr]| announce(scheme, addresses);
     let serving = lastseen_server::serve(config(args), shutdown, announce);
     let stopping = async {
         signals.next().await;
@@ -59,6 +61,9 @@ fn config(args: ServeArgs) -> ServeConfig {
         data: args.data,
         keys: args.keys,
         listen: args.listen,
+        tls: args.tls_cert.zip(args.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
+        public_urls: args.public_urls,
+        trusted_proxies: args.trusted_proxies,
         persons,
         future_tolerance: args.future_tolerance,
         segment_events: args.segment_events,
@@ -91,8 +96,11 @@ fn limits(args: &LimitArgs) -> Limits {
     }
 }
 
-/// The one line on stdout. A closed stdout is no reason not to serve.
-fn announce(address: SocketAddr) {
+/// A line on stdout for each address. A closed stdout is no reason not to serve.
+fn announce(scheme: &str, addresses: &[SocketAddr]) {
     let mut stdout = io::stdout().lock();
-    let _ = writeln!(stdout, "lastseen listening on http://{address}").and_then(|()| stdout.flush());
+    for address in addresses {
+        let _ = writeln!(stdout, "lastseen listening on {scheme}://{address}");
+    }
+    let _ = stdout.flush();
 }

@@ -11,6 +11,7 @@ use lastseen_server::keys::Secret;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::http::{Response, StatusCode, header};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Error, RequestBuilder};
 
 use crate::args::ServerArgs;
@@ -123,7 +124,8 @@ impl Uploader {
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(REQUEST_TIMEOUT))
-            .user_agent(concat!("lastseen/", env!("CARGO_PKG_VERSION")));
+            .user_agent(concat!("lastseen/", env!("CARGO_PKG_VERSION")))
+            .tls_config(TlsConfig::builder().root_certs(authorities(&args.server)).build());
         let key = args.key_file.as_deref().map(read_key).transpose()?.or_else(|| args.key.clone());
         Ok(Self {
             agent: config.build().into(),
@@ -288,6 +290,18 @@ impl Uploader {
         }
         Ok(Attempt::Answered((status, text)))
     }
+}
+
+/// The authorities that this machine trusts, which `SSL_CERT_FILE` can name; those of Mozilla where there are none.
+fn authorities(server: &str) -> RootCerts {
+    if !server.starts_with("https:") {
+        return RootCerts::WebPki;
+    }
+    let found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() {
+        return RootCerts::WebPki;
+    }
+    found.iter().map(|found| Certificate::from_der(found).to_owned()).into()
 }
 
 /// Reads a key: the one line of a file.

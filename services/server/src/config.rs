@@ -1,12 +1,13 @@
 //! Settings of a server: every limit with its unit.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use lastseen_projections::Persons;
 
-use crate::origin::Origin;
+use crate::origin::{ListenAddress, Origin};
+use crate::tls::TlsFiles;
 
 /// Settings of a server.
 #[derive(Clone, Debug)]
@@ -15,8 +16,15 @@ pub struct ServeConfig {
     pub data: PathBuf,
     /// The file of the API keys, which must be there. `None`: `keys.json` in the data directory, if it is there.
     pub keys: Option<PathBuf>,
-    /// The address to listen on. Without API keys only a loopback address: nobody else may come in.
-    pub listen: SocketAddr,
+    /// The addresses to listen on, at least one. Without API keys only loopback addresses: nobody else may come in.
+    pub listen: Vec<ListenAddress>,
+    /// Certificate and key. `None`: connections are in clear text.
+    pub tls: Option<TlsFiles>,
+    /// The URLs under which others reach the server, such as that of a proxy in front of it. Where there are any, and API
+    /// keys, it answers under no other host but those of this machine.
+    pub public_urls: Vec<Origin>,
+    /// Networks of proxies whose `X-Forwarded-For` tells the address of a client.
+    pub trusted_proxies: Vec<IpNet>,
     /// The meaning of a `user_id` across tenants.
     pub persons: Persons,
     /// Greatest distance of `occurred_at` ahead of the server's clock.

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use lastseen_projections::Persons;
 use tokio::sync::Semaphore;
 
@@ -30,6 +31,7 @@ use crate::config::{Limits, ServeConfig};
 use crate::keys::attempts::Attempts;
 use crate::keys::live::LiveKeys;
 use crate::memory::Memory;
+use crate::origin::Origin;
 use crate::publishing::Publishing;
 use crate::questions::Questions;
 use crate::read_model::ReadModel;
@@ -46,6 +48,8 @@ pub(crate) struct App {
     memory: Memory,
     /// One permit a large body that is being decoded.
     decodes: Semaphore,
+    public_urls: Vec<Origin>,
+    trusted_proxies: Vec<IpNet>,
     keys: Arc<LiveKeys>,
     attempts: Attempts,
     audit: Arc<Audit>,
@@ -68,6 +72,8 @@ impl App {
             folded_events: AtomicU64::new(0),
             memory: Memory::new(limits.memory_bytes),
             decodes: Semaphore::new(limits.decodes.max(1)),
+            public_urls: config.public_urls.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
             keys,
             attempts: Attempts::default(),
             audit,

@@ -11,6 +11,7 @@
 
 mod audit;
 mod config;
+mod files;
 mod http;
 pub mod keys;
 mod memory;
@@ -22,12 +23,14 @@ mod serve;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod tls;
 
 pub use audit::{AuditAction, AuditLog};
 pub use config::{ConnectionLimits, Limits, ServeConfig};
 pub use http::routes::{RouteInfo, routes};
 pub use lastseen_projections::Persons;
-pub use origin::{InvalidOrigin, Origin};
+pub use origin::{InvalidListenAddress, InvalidOrigin, ListenAddress, Origin};
 pub use read_model::StartError;
 pub use read_model::snapshot::{Snapshot, SnapshotError};
 pub use serve::{ServeError, serve};
+pub use tls::{TlsError, TlsFiles};

@@ -1,4 +1,5 @@
-//! Hosts as they stand in a URL, and origins: the sites that a browser names as the source of a request (RFC 6454).
+//! Hosts as they stand in a URL, addresses to listen on, and origins: the sites that a browser names as the source of a
+//! request (RFC 6454).
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -16,6 +17,53 @@ pub struct Origin {
 enum Scheme {
     Http,
     Https,
+}
+
+/// An address to listen on: `host:port`, where the host is an address or a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenAddress {
+    host: String,
+    port: u16,
+}
+
+/// A text that is no address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected a host and a port such as 127.0.0.1:8080, [::1]:8080 or localhost:8080; port 0 takes a free one"
+)]
+pub struct InvalidListenAddress;
+
+impl ListenAddress {
+    /// An address or a name, an IPv6 address without brackets.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// 0 takes a free one.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = InvalidListenAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidListenAddress> {
+        let (host, port) = host_and_port(text).ok_or(InvalidListenAddress)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { host, port: port.ok_or(InvalidListenAddress)? })
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(formatter, "[{host}]:{port}")
+        } else {
+            write!(formatter, "{host}:{port}")
+        }
+    }
 }
 
 /// A text that is not an origin.
@@ -100,6 +148,17 @@ pub(crate) fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_to_listen_on_has_a_host_and_a_port() {
+        for good in ["127.0.0.1:8080", "[::1]:0", "localhost:80", "activity.example:443"] {
+            assert_eq!(good.parse::<ListenAddress>().map(|it| it.to_string()).as_deref(), Ok(good));
+        }
+        for bad in ["", "localhost", "127.0.0.1", ":80", "::1:80", "[::1]", "localhost:", "a:65536", "a b:1"]
+        {
+            assert_eq!(bad.parse::<ListenAddress>(), Err(InvalidListenAddress), "{bad}");
+        }
+    }
 
     #[test]
     fn an_origin_is_a_scheme_a_host_and_perhaps_a_port() {

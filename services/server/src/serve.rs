@@ -1,6 +1,7 @@
 //! Bringing the server up and down: lock the directory, listen, recover beside, stop in order.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use crate::http::routes::router;
 use crate::http::{App, connections};
 use crate::keys::KeysFileError;
 use crate::keys::live::LiveKeys;
+use crate::origin::ListenAddress;
 use crate::read_model::{ReadModel, ReadModelOptions, StartError};
+use crate::tls::{Tls, TlsError};
 use crate::{ServeConfig, tasks};
 
 /// A server that did not start or had to stop.
@@ -32,11 +35,14 @@ pub enum ServeError {
          `lastseen keys create` makes the first key"
     )]
     NotLoopback(SocketAddr),
-    /// The address cannot be listened on.
+    /// The certificate cannot be used.
+    #[error("cannot speak TLS")]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// The operating system's answer.
         #[source]
         source: StoreFault,
@@ -64,7 +70,7 @@ pub enum ServeError {
 }
 
 /// Serves until `shutdown` resolves, then finishes running requests, writes the appends that wait and ends the log.
-/// `on_listening` is called with the address once the directory is locked and connections are accepted; the store may
+/// `on_listening` is called with the addresses once the directory is locked and connections are accepted; the store may
 /// still be recovering, which `/readyz` tells.
 ///
 /// # Errors
@@ -72,22 +78,30 @@ pub enum ServeError {
 pub async fn serve(
     config: ServeConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
-    on_listening: impl FnOnce(SocketAddr) + Send + 'static,
+    on_listening: impl FnOnce(&[SocketAddr]) + Send + 'static,
 ) -> Result<(), ServeError> {
     let (data, keys_file) = (config.data.clone(), config.keys.clone());
     let keys = tasks::blocking(move || LiveKeys::open(&data, keys_file.as_deref())).await?;
     let keys = Arc::new(keys);
-    if keys.is_open() && !config.listen.ip().is_loopback() {
-        return Err(ServeError::NotLoopback(config.listen));
+    let tls = match config.tls.clone() {
+        Some(files) => Some(Arc::new(tasks::blocking(move || Tls::open(files)).await?)),
+        None => None,
+    };
+    let resolved = resolve(&config.listen).await?;
+    let outside = resolved.iter().map(|(address, _)| *address).find(|address| !address.ip().is_loopback());
+    if let Some(outside) = outside {
+        if keys.is_open() {
+            return Err(ServeError::NotLoopback(outside));
+        }
+        if tls.is_none() {
+            tracing::warn!(address = %outside, "no TLS: keys and answers are in clear text on the network");
+        }
     }
-    let listen_error =
-        |error: std::io::Error| ServeError::Listen { address: config.listen, source: error.into() };
     let path = config.data.clone();
     let disk = tasks::blocking(move || lock(path)).await?;
-    let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
-    let address = listener.local_addr().map_err(listen_error)?;
-    tracing::info!(%address, "listening");
-    on_listening(address);
+    let (listeners, addresses) = listen(resolved).await?;
+    tracing::info!(?addresses, tls = tls.is_some(), "listening");
+    on_listening(&addresses);
     if keys.is_open() {
         tracing::warn!("no API keys: everyone on this machine may publish and query");
     }
@@ -102,8 +116,12 @@ pub async fn serve(
         // The sender is dropped unused.
         let _ = stopping.await;
     };
-    let router = router(&app, config.cors_origins.clone().into());
-    let mut http = std::pin::pin!(connections::serve(listener, router, config.connections.clone(), stopped));
+    if let Some(tls) = &tls {
+        tasks::task(Tls::follow(Arc::downgrade(tls)));
+    }
+    let serving = (router(&app, config.cors_origins.clone().into()), tls);
+    let mut http =
+        std::pin::pin!(connections::serve(listeners, serving, config.connections.clone(), stopped));
     let mut running = std::pin::pin!(run_model(app.clone(), model.clone(), (config, disk)));
     let failed = tokio::select! {
         error = &mut running => Some(error),
@@ -131,6 +149,46 @@ pub async fn serve(
         Some(error) => Err(error),
         None => Ok(()),
     }
+}
+
+/// Finds the addresses of each host.
+async fn resolve(listen: &[ListenAddress]) -> Result<Vec<(SocketAddr, ListenAddress)>, ServeError> {
+    let mut resolved = Vec::new();
+    for address in listen {
+        let found = tokio::net::lookup_host((address.host(), address.port())).await;
+        let error =
+            |error: std::io::Error| ServeError::Listen { address: address.clone(), source: error.into() };
+        resolved.extend(found.map_err(error)?.map(|found| (found, address.clone())));
+    }
+    resolved.dedup_by_key(|(address, _)| *address);
+    Ok(resolved)
+}
+
+/// Listens on all of them. A name may have addresses that this machine has not, such as one of IPv6: one is enough.
+async fn listen(
+    resolved: Vec<(SocketAddr, ListenAddress)>,
+) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ServeError> {
+    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+    for of_one in resolved.chunk_by(|(_, one), (_, other)| one == other) {
+        let before = listeners.len();
+        for (number, (address, of)) in of_one.iter().enumerate() {
+            let listening = TcpListener::bind(address).await;
+            match listening.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+                Ok((address, listener)) => {
+                    listeners.push(listener);
+                    addresses.push(address);
+                }
+                Err(error)
+                    if error.kind() == ErrorKind::AddrNotAvailable
+                        && (number + 1 < of_one.len() || listeners.len() > before) =>
+                {
+                    tracing::warn!(%address, host = %of, "this machine has not this address of the host");
+                }
+                Err(error) => return Err(ServeError::Listen { address: of.clone(), source: error.into() }),
+            }
+        }
+    }
+    Ok((listeners, addresses))
 }
 
 /// Resolves when the writer of the log was closed, after some time in which appends are refused. Only a restart opens

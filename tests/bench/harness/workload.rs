@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::OnceLock;
 
 use lastseen::population::{Occurrence, Population as Simulated};
 use lastseen_event::{EventType, UtcInstant};
@@ -164,10 +165,18 @@ fn hex(out: &mut [u8], mut number: u64) {
     }
 }
 
+/// The API key that all requests bring. Set before the first one is made, if at all.
+pub(crate) static KEY: OnceLock<String> = OnceLock::new();
+
+fn authorization() -> String {
+    KEY.get().map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default()
+}
+
 /// A whole POST of events.
 pub(crate) fn post(content_type: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\n{}content-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
+        authorization(),
         body.len()
     );
     [head.as_bytes(), body].concat()
@@ -175,7 +184,7 @@ pub(crate) fn post(content_type: &str, body: &[u8]) -> Vec<u8> {
 
 /// A whole GET.
 pub(crate) fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes()
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{}\r\n", authorization()).into_bytes()
 }
 
 /// Streams of the phases of a run, each with room for its connections.

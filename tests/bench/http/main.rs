@@ -1,5 +1,5 @@
 //! The server under load, next to the limits of the machine, in one run:
-//! `cargo bench -p lastseen --bench http [-- --seconds N --members N --segment-events N --only batches|summary --binary P]`.
+//! `cargo bench -p lastseen --bench http [-- --seconds N --members N --segment-events N --only batches|singles|summary --binary P --keys yes]`.
 //!
 //! The real binary serves on loopback; the load generator shares its cores. Only ratios between figures of one
 //! run mean anything, so nothing here asserts anything about time.
@@ -21,6 +21,7 @@ mod postgres;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,16 +36,24 @@ use self::harness::dashboard::{Watched, watch};
 use self::harness::figures::{memory_bytes, mib, print_row, whole};
 use self::harness::latency::{Latencies, print_histogram};
 use self::harness::load::{Load, drive, lasting};
-use self::harness::workload::{BATCH_EVENTS, Population, Posts, Requests, Shape, batches, get, streams};
+use self::harness::workload::{
+    self, BATCH_EVENTS, Population, Posts, Requests, Shape, batches, get, streams,
+};
 use self::harness::{BINARY, arguments};
 
 const CONNECTIONS: usize = 64;
 
 fn main() {
-    let Options { span, members, segment_events, binary } = options();
+    let Options { span, members, segment_events, binary, keys } = options();
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo gives a directory");
     let data = directory.path().join("data");
-    let server = Server::start_with(&binary, &data, &["--log", "warn", "--segment-events", &segment_events]);
+    let key = keys.then(|| create_key(&binary, &data));
+    let mut server =
+        Server::start_with(&binary, &data, &["--log", "warn", "--segment-events", &segment_events]);
+    if let Some(key) = &key {
+        workload::KEY.get_or_init(|| key.clone());
+        server = server.with_key(key);
+    }
     let bench = Bench { address: server.url().trim_start_matches("http://").to_owned(), span };
     let population = population(members);
     fill(&server, &population);
@@ -52,15 +61,11 @@ fn main() {
         None => {}
         Some("batches") => return bench.batches_and_disk(&population, directory.path()),
         Some("summary") => return bench.summaries(&population),
-        Some(other) => panic!("--only takes batches or summary, not {other}"),
+        Some("singles") => return bench.bare_and_singles(&population),
+        Some(other) => panic!("--only takes batches, singles or summary, not {other}"),
     }
 
-    println!("{:<52} {:>13} {:>12} {:>12}", "", "per second", "p50", "p99");
-    let bare = bench.healthz();
-    row("(1) GET /healthz, 64 connections", bare.rate(), &bare.latencies);
-    let singles = bench.singles(&population);
-    row("(2) durable events one by one, 64 connections", singles.rate(), &singles.latencies);
-    println!("    (2) / (1) = {:.2}", singles.rate() / bare.rate());
+    bench.bare_and_singles(&population);
     bench.batches_and_disk(&population, directory.path());
     bench.summaries(&population);
     println!("memory of the server after that: {} MiB", mib(memory_bytes(server.id(), "VmRSS")));
@@ -77,6 +82,8 @@ struct Options {
     segment_events: String,
     /// The server that is measured: this build's, or another to compare it with.
     binary: String,
+    /// The server asks for API keys, and each request brings one.
+    keys: bool,
 }
 
 fn options() -> Options {
@@ -86,7 +93,19 @@ fn options() -> Options {
         members: number("--members").unwrap_or(1_000_000),
         segment_events: number("--segment-events").unwrap_or(1_000_000).to_string(),
         binary: arguments::value("--binary").unwrap_or_else(|| BINARY.to_owned()),
+        keys: arguments::value("--keys").is_some(),
     }
+}
+
+/// Makes an API key for everything that this benchmark does.
+fn create_key(binary: &str, data: &Path) -> String {
+    let mut command = Command::new(binary);
+    command
+        .args(["keys", "create", "--name", "bench", "--scope", "publish,query,replay", "--data"])
+        .arg(data);
+    let made = command.output().expect("the binary runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8_lossy(&made.stdout).trim().to_owned()
 }
 
 /// `users` in a thousandth as many tenants.
@@ -196,6 +215,16 @@ struct Bench {
 }
 
 impl Bench {
+    /// (2) against (1): requests that do something against requests that do nothing.
+    fn bare_and_singles(&self, population: &Population) {
+        println!("{:<52} {:>13} {:>12} {:>12}", "", "per second", "p50", "p99");
+        let bare = self.healthz();
+        row("(1) GET /healthz, 64 connections", bare.rate(), &bare.latencies);
+        let singles = self.singles(population);
+        row("(2) durable events one by one, 64 connections", singles.rate(), &singles.latencies);
+        println!("    (2) / (1) = {:.2}", singles.rate() / bare.rate());
+    }
+
     fn healthz(&self) -> Load {
         let requests = (0..CONNECTIONS).map(|_| Fixed(get("/healthz"))).collect();
         drive(&self.address, requests, lasting(self.span))

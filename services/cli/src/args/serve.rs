@@ -1,15 +1,15 @@
 //! The flags of `lastseen serve`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
-use lastseen_server::Origin;
+use ipnet::IpNet;
+use lastseen_server::{ListenAddress, Origin};
 use tracing_subscriber::filter::Targets;
 
-use super::values::{at_least_one, log_filter, segment_events, size, span, time_limit};
+use super::values::{at_least_one, log_filter, network, segment_events, size, span, time_limit};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
@@ -19,9 +19,31 @@ pub(crate) struct ServeArgs {
     /// The file of the API keys, which must be there; default: `keys.json` in the data directory, if it is there
     #[arg(long, value_name = "FILE", env = "LASTSEEN_KEYS")]
     pub(crate) keys: Option<PathBuf>,
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT", env = "LASTSEEN_LISTEN", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
+    /// Address to listen on, such as 127.0.0.1:8080, `[::1]:8080` or localhost:8080; port 0 takes a free one; may be given
+    /// several times
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "LASTSEEN_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_delimiter = ','
+    )]
+    pub(crate) listen: Vec<ListenAddress>,
+    /// The certificate of the server and those up to its authority, as PEM: then it speaks TLS. Read again when it changes
+    #[arg(long, value_name = "FILE", env = "LASTSEEN_TLS_CERT", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, as PEM. Read again when it changes
+    #[arg(long, value_name = "FILE", env = "LASTSEEN_TLS_KEY", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// A URL under which others reach the server, such as `https://activity.example`; may be given several times
+    ///
+    /// The server then answers under these hosts, and not under others, except for /healthz and /readyz. Behind a proxy that
+    /// passes on the host of a request, give its URL.
+    #[arg(long = "public-url", value_name = "URL", env = "LASTSEEN_PUBLIC_URL", value_delimiter = ',')]
+    pub(crate) public_urls: Vec<Origin>,
+    /// The network of a proxy whose `X-Forwarded-For` is believed, such as 10.0.0.0/8; may be given several times
+    #[arg(long = "trusted-proxy", value_name = "NETWORK", env = "LASTSEEN_TRUSTED_PROXY", value_delimiter = ',', value_parser = network)]
+    pub(crate) trusted_proxies: Vec<IpNet>,
     /// Rule for persons: is the same `user_id` in several tenants one person?
     #[arg(long, value_name = "RULE", env = "LASTSEEN_PERSONS", default_value = "user_id")]
     pub(crate) persons: Persons,

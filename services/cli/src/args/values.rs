@@ -1,8 +1,10 @@
 //! Values of flags: how each is written, and the words that refuse another.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
+use ipnet::IpNet;
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{BatchName, Position, UtcInstant};
 use lastseen_log::LogOptions;
@@ -98,6 +100,12 @@ pub(super) fn expiry(text: &str) -> Result<Expiry, &'static str> {
         .map(Expiry::In)
         .or_else(|_| at())
         .map_err(|_| "expected a time from now such as 90d, a date such as 2027-01-31 or an RFC 3339 instant")
+}
+
+/// A network, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| address()).map_err(|_| "expected a network such as 10.0.0.0/8, or an address")
 }
 
 /// A limit of time: a [`span`] that is neither nothing nor more than a day.

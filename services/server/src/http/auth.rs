@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use ipnet::IpNet;
 use lastseen_event::FaultCode;
 
 use super::App;
@@ -83,6 +84,30 @@ access! {
 /// The address at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClientAddress(pub(super) IpAddr);
+
+impl ClientAddress {
+    /// The address of the client of a request: that of the connection, or that which the nearest proxy tells that is not
+    /// trusted itself.
+    ///
+    /// Each proxy adds the address that it sees to the end of `X-Forwarded-For`, so everything before the last address that
+    /// is not of a trusted proxy may be invented.
+    pub(super) fn of(self, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+        if !is_trusted(self.0.to_canonical()) {
+            return self;
+        }
+        let lines = headers.get_all("x-forwarded-for").iter().rev().filter_map(|line| line.to_str().ok());
+        let mut nearest = self;
+        for told in lines.flat_map(|line| line.rsplit(',')) {
+            let Ok(address) = told.trim().parse::<IpAddr>() else { return nearest };
+            nearest = Self(address.to_canonical());
+            if !is_trusted(nearest.0) {
+                return nearest;
+            }
+        }
+        nearest
+    }
+}
 
 /// Whoever sent a request that has the access `A`.
 pub(super) struct Caller<A> {
@@ -225,5 +250,35 @@ impl<A: Access> Granted<A> {
     /// True if the caller has this scope as well.
     pub(super) fn has(&self, scope: Scope) -> bool {
         self.0.key.as_deref().is_none_or(|key| key.has(scope))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn proxies_that_are_trusted_tell_the_address_of_a_client() {
+        let trusted = ["10.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap());
+        for (peer, lines, expected) in [
+            ("192.0.2.1", &["198.51.100.7"][..], "192.0.2.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
+            ("::ffff:10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
+            ("10.0.0.1", &["1.2.3.4, 198.51.100.7"], "198.51.100.7"),
+            ("10.0.0.1", &["1.2.3.4", "198.51.100.7,10.0.0.2"], "198.51.100.7"),
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            ("10.0.0.1", &["198.51.100.7, nonsense"], "10.0.0.1"),
+            ("::1", &["2001:db8::7"], "2001:db8::7"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-for", HeaderValue::from_str(line).unwrap());
+            }
+            let ClientAddress(found) = ClientAddress(peer.parse().unwrap()).of(&headers, &trusted);
+            assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
+        }
     }
 }

@@ -3,13 +3,15 @@
 //! 1. `room` has the seats: at the cap the longest idle makes room, and a few spare seats are for health;
 //! 2. `connection` is the task of one: it watches hyper, the peer, the clock and what the room says;
 //! 3. `socket` is the transport, `words` keeps back the bare answers of hyper, `exchange` is their common state;
-//! 4. `descriptors` keeps the cap below the limit of the system, `refusals` counts who was not served.
+//! 4. `handshake` makes a TLS connection of it, where the server has a certificate;
+//! 5. `descriptors` keeps the cap below the limit of the system, `refusals` counts who was not served.
 //!
 //! HTTP/1 only. HTTP/2 would be a second builder beside [`Serving::http`], chosen when TLS has agreed on it.
 
 mod connection;
 mod descriptors;
 mod exchange;
+mod handshake;
 mod refusals;
 mod room;
 mod socket;
@@ -17,9 +19,11 @@ mod socket;
 mod tests;
 mod words;
 
+use std::future::poll_fn;
 use std::io::{Error, ErrorKind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -30,6 +34,7 @@ use tokio::time::Instant;
 use self::connection::Serving;
 use self::refusals::Refusals;
 use self::room::{Admission, Order, Room};
+use crate::tls::Tls;
 use crate::{ConnectionLimits, tasks};
 
 /// Bytes of a head, with the line of its request. About as much of a body is read at once.
@@ -41,13 +46,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Time for connections that were cut off to notice.
 const CUT_OFF_WITHIN: Duration = Duration::from_secs(1);
 
-/// Serves `router` on `listener` until `stop` resolves.
+/// Serves `router` on `listeners` until `stop` resolves.
 ///
 /// Then no connection is accepted, idle ones and those with half a head are closed at once, and requests
 /// under way have [`ConnectionLimits::drain_timeout`] to end. Returns how many connections had to be cut off.
 pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
+    listeners: Vec<TcpListener>,
+    (router, tls): (Router, Option<Arc<Tls>>),
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) -> usize {
@@ -56,9 +61,9 @@ pub(crate) async fn serve(
     let mut http = http1::Builder::new();
     // The limits of time are our own: hyper's does not tell an idle connection from half a head.
     http.max_buf_size(HEAD_BYTES_MAX).max_header_size(HEAD_BYTES_MAX).header_read_timeout(None);
-    let serving = Arc::new(Serving { router, http, limits });
-    accept_until(stop, &listener, &room, &serving).await;
-    drop(listener);
+    let serving = Arc::new(Serving { router, http, tls, limits });
+    accept_until(stop, &listeners, &room, &serving).await;
+    drop(listeners);
     room.tell(Order::Finish);
     if tokio::time::timeout(drain_timeout, room.empty()).await.is_ok() {
         return 0;
@@ -72,12 +77,13 @@ pub(crate) async fn serve(
 
 async fn accept_until(
     stop: impl Future<Output = ()>,
-    listener: &TcpListener,
+    listeners: &[TcpListener],
     room: &Arc<Room>,
     serving: &Arc<Serving>,
 ) {
     let mut stop = pin!(stop);
     let mut refusals = Refusals::default();
+    let mut turn = 0;
     loop {
         let due = refusals.due(Instant::now());
         let tell_at = async move {
@@ -93,10 +99,10 @@ async fn accept_until(
                 refusals.tell(Instant::now());
                 continue;
             }
-            accepted = listener.accept() => accepted,
+            accepted = accept(listeners, &mut turn) => accepted,
         };
         match accepted {
-            Ok((stream, _)) => receive(stream, room, serving, &mut refusals),
+            Ok(stream) => receive(stream, room, serving, &mut refusals),
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 refusals.not_accepted(error);
@@ -109,6 +115,20 @@ async fn accept_until(
             }
         }
     }
+}
+
+/// Accepts the next connection of any listener. They take turns, so that none waits for a busy one.
+async fn accept(listeners: &[TcpListener], turn: &mut usize) -> std::io::Result<TcpStream> {
+    poll_fn(|context| {
+        for at in (0..listeners.len()).map(|step| (*turn + step) % listeners.len()) {
+            if let Poll::Ready(accepted) = listeners[at].poll_accept(context) {
+                *turn = at + 1;
+                return Poll::Ready(accepted.map(|(stream, _)| stream));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn receive(stream: TcpStream, room: &Arc<Room>, serving: &Arc<Serving>, refusals: &mut Refusals) {

@@ -1,5 +1,6 @@
 //! Names under which the server answers, and sites whose pages may ask it. Everybody else is refused before a
-//! route is reached. With API keys all names are served: no browser has a key that it would send by itself.
+//! route is reached. With API keys all names are served, or those of the public URLs: no browser has a key that it
+//! would send by itself.
 //!
 //! Without API keys the server trusts this machine. A web page is not this machine though its reader's
 //! browser is: it may have made its own name point here (then `Host` is foreign), or send requests across
@@ -17,6 +18,9 @@ use axum::response::{IntoResponse, Response};
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::origin::{Host, Origin, host_and_port};
+
+/// Paths of health.
+const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 
 /// A fault of the host of a request (RFC 9112, section 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,14 +44,19 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response {
     let is_open = app.keys.is_open();
+    let is_public =
+        |host: Host<'_>| app.public_urls.iter().any(|url| url.host() == Host(&host.0.to_ascii_lowercase()));
+    // A probe of health comes by the address of this machine.
+    let is_checked = is_open || !(app.public_urls.is_empty() || HEALTH.contains(&request.uri().path()));
     match requested_host(request.version(), request.uri(), request.headers()) {
         Err(fault) => return Problem::invalid_host(fault).into_response(),
-        Ok(Some(host)) if is_open && !is_served(host) => {
+        Ok(Some(host)) if is_checked && !is_served(host) && !is_public(host) => {
             return Problem::foreign_host(host.0).into_response();
         }
         Ok(_) => {}
     }
-    if is_open && is_cross_site(request.headers(), &origins) {
+    let allowed = || origins.iter().chain(&app.public_urls);
+    if is_open && is_cross_site(request.headers(), allowed) {
         let detail = "without API keys, pages of other sites may not use this server through a browser; \
                       --cors-origin allows a site";
         return Problem::cross_site(detail).into_response();
@@ -104,7 +113,10 @@ pub(crate) fn is_served(Host(host): Host<'_>) -> bool {
 /// `Origin` decides if there is one. Sites of this machine may ask, on any port, and configured ones; an
 /// opaque one (`null`) is foreign. Without `Origin`, as with links and images, `Sec-Fetch-Site` decides;
 /// `same-site` is this machine. Programs send neither.
-pub(crate) fn is_cross_site(headers: &HeaderMap, allowed: &[Origin]) -> bool {
+pub(crate) fn is_cross_site<'a, A: Iterator<Item = &'a Origin>>(
+    headers: &HeaderMap,
+    allowed: impl Fn() -> A,
+) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter().peekable();
     if origins.peek().is_none() {
         let says = |value: &[u8]| value.eq_ignore_ascii_case(b"cross-site");
@@ -112,7 +124,7 @@ pub(crate) fn is_cross_site(headers: &HeaderMap, allowed: &[Origin]) -> bool {
     }
     !origins.all(|origin| {
         let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Origin>().ok());
-        origin.is_some_and(|origin| is_served(origin.host()) || allowed.contains(&origin))
+        origin.is_some_and(|origin| is_served(origin.host()) || allowed().any(|one| *one == origin))
     })
 }
 
@@ -241,7 +253,7 @@ mod tests {
             &[("origin", "https://app.example"), (site, "cross-site")],
             &[("origin", "HTTPS://APP.example:443")],
         ] {
-            assert!(!is_cross_site(&headers(lines), &allowed), "{lines:?}");
+            assert!(!is_cross_site(&headers(lines), || allowed.iter()), "{lines:?}");
         }
         for lines in [
             [(site, "cross-site")].as_slice(),
@@ -256,7 +268,7 @@ mod tests {
             &[("origin", "http://localhost.evil.example")],
             &[("origin", "https://app.example"), ("origin", "https://evil.example")],
         ] {
-            assert!(is_cross_site(&headers(lines), &allowed), "{lines:?}");
+            assert!(is_cross_site(&headers(lines), || allowed.iter()), "{lines:?}");
         }
     }
 }

@@ -120,7 +120,8 @@ impl Problem {
 
     pub(in crate::http) fn foreign_host(host: &str) -> Self {
         let detail = format_args!(
-            "this server runs without API keys and answers only as localhost or a loopback address, not as {host:?}; `lastseen keys create` makes a key"
+            "this server answers as localhost, as a loopback address and under its --public-url, not as {host:?}; \
+             with API keys and without --public-url it answers under any name"
         );
         Self::new(StatusCode::MISDIRECTED_REQUEST, "foreign_host", "Not served under this name", detail)
     }
@@ -392,6 +393,11 @@ impl Problem {
     pub(in crate::http) fn unsupported_version() -> Self {
         let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
         Self::new(status, "unsupported_version", "HTTP/1.1 only", "expected HTTP/1.1; found HTTP/2")
+    }
+
+    pub(in crate::http) fn tls_required() -> Self {
+        let detail = "this port speaks TLS: expected https:// in place of http://";
+        Self::new(StatusCode::BAD_REQUEST, "tls_required", "Not in clear text", detail)
     }
 
     pub(in crate::http) fn late_head(limit: Duration) -> Self {

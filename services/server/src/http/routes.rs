@@ -90,7 +90,8 @@ where
             let asked = parts.uri.path_and_query().map_or("", |asked| asked.as_str());
             let mut wants = Wants::of(&parts.headers, asked, app.memory.clone());
             let answered = async {
-                let address = parts.extensions.get::<ClientAddress>().copied();
+                let address = parts.extensions.get::<ClientAddress>();
+                let address = address.map(|address| address.of(&parts.headers, &app.trusted_proxies));
                 let caller = auth::authenticate::<A>(&app, &parts.headers, address).await?;
                 wants.is_sealed = caller.positions().are_sealed();
                 handler(Ask::read(app, caller, path, (parts, body))?).await

@@ -5,9 +5,7 @@
 //! had a keys file once never becomes open while it runs.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
@@ -22,6 +20,7 @@ use super::scope::Scope;
 use super::seal::Seal;
 use super::secret::{Secret, SecretHash};
 use super::usage::{KeyUse, KeyUses};
+use crate::files::FileVersion;
 use crate::tasks;
 
 /// Time between two looks at the file.
@@ -53,14 +52,6 @@ pub(crate) struct LiveKey {
     last_used_us: Arc<AtomicI64>,
     /// Seals the positions that a bound key sees.
     seal: Option<Arc<Seal>>,
-}
-
-/// Everything of a file that a change of it changes. It is replaced by renaming, so its number is another each time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileVersion {
-    inode: u64,
-    modified: (i64, i64),
-    bytes: u64,
 }
 
 /// A key that is not accepted.
@@ -162,15 +153,7 @@ impl LiveKeys {
 
     fn read_file(&self) -> Result<(), KeysFileError> {
         let io = |source| KeysFileError::Io { step: "look at", path: self.path.clone(), source };
-        let version = match fs::metadata(&self.path) {
-            Ok(found) => Some(FileVersion {
-                inode: found.ino(),
-                modified: (found.mtime(), found.mtime_nsec()),
-                bytes: found.len(),
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(io(error)),
-        };
+        let version = FileVersion::of(&self.path).map_err(io)?;
         let mut read = self.read.lock();
         if *read == version {
             return Ok(());
@@ -248,6 +231,8 @@ impl LiveKey {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::keys::NewKey;
 

@@ -16,16 +16,19 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::exchange::{Answer, Asked, Exchange};
 use super::room::{Guest, Order, Place, Seat};
+use super::socket::Socket;
 use super::words::Words;
-use super::{socket, words};
+use super::{handshake, socket, words};
 use crate::ConnectionLimits;
 use crate::http::auth::ClientAddress;
 use crate::http::problem::Problem;
+use crate::tls::Tls;
 
 /// Paths that are answered also while all seats are taken.
 const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -40,6 +43,8 @@ const FAREWELL_BYTES_MAX: usize = 1024 * 1024;
 pub(super) struct Serving {
     pub(super) router: Router,
     pub(super) http: http1::Builder,
+    /// `None`: connections are in clear text.
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) limits: ConnectionLimits,
 }
 
@@ -62,10 +67,38 @@ pub(super) async fn run(stream: TcpStream, place: Place, serving: Arc<Serving>) 
     socket::prepare(&stream);
     let stream = Arc::new(stream);
     let exchange = Arc::new(Exchange::default());
-    let end = drive(&stream, &place, (&serving, &exchange)).await;
+    let socket = Socket::new(stream.clone(), exchange.clone());
+    match &serving.tls {
+        None => serve((&stream, socket), place, (&serving, &exchange)).await,
+        Some(tls) => {
+            let shaking = handshake::shake_hands((&stream, socket), tls, serving.limits.head_timeout);
+            let mut shaking = pin!(shaking);
+            let secured = poll_fn(|context| {
+                // Nothing is owed yet: whoever is asked to leave, or to finish, goes.
+                if place.order(context) == Order::Stay {
+                    shaking.as_mut().poll(context)
+                } else {
+                    Poll::Ready(None)
+                }
+            })
+            .await;
+            if let Some(secured) = secured {
+                serve((&stream, secured), place, (&serving, &exchange)).await;
+            }
+        }
+    }
+}
+
+/// Serves what comes through `transport`, which is `stream` or has it below.
+async fn serve<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    (stream, transport): (&Arc<TcpStream>, T),
+    place: Place,
+    (serving, exchange): (&Serving, &Arc<Exchange>),
+) {
+    let (end, mut transport) = drive((stream, transport), &place, (serving, exchange)).await;
     let last_word = match end {
         End::Quiet => return,
-        End::Abandoned => return socket::abandon(&stream),
+        End::Abandoned => return socket::abandon(stream),
         End::Answered => None,
         End::Unreadable => {
             let bare = exchange.take_bare();
@@ -77,7 +110,8 @@ pub(super) async fn run(stream: TcpStream, place: Place, serving: Arc<Serving>) 
             Some(words::last_answer(problem.into_response(), &[]).await)
         }
     };
-    let mut farewell = pin!(tokio::time::timeout(FAREWELL, farewell(&stream, last_word)));
+    let farewell = farewell((stream, &mut transport), last_word);
+    let mut farewell = pin!(tokio::time::timeout(FAREWELL, farewell));
     place.idles();
     poll_fn(|context| {
         let polled = farewell.as_mut().poll(context).map(drop);
@@ -87,9 +121,14 @@ pub(super) async fn run(stream: TcpStream, place: Place, serving: Arc<Serving>) 
     .await;
 }
 
-async fn drive(stream: &Arc<TcpStream>, place: &Place, shared: (&Serving, &Arc<Exchange>)) -> End {
-    let (Serving { router, http, limits }, exchange) = shared;
-    let transport = Words::new(socket::Socket::new(stream.clone(), exchange.clone()), exchange.clone());
+/// Lets hyper speak until it ends, or has to. Returns the transport for a last word.
+async fn drive<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    (stream, transport): (&Arc<TcpStream>, T),
+    place: &Place,
+    shared: (&Serving, &Arc<Exchange>),
+) -> (End, T) {
+    let (Serving { router, http, limits, .. }, exchange) = shared;
+    let transport = Words::new(transport, exchange.clone());
     let service = Service {
         router: TowerToHyperService::new(router.clone()),
         exchange: exchange.clone(),
@@ -99,12 +138,12 @@ async fn drive(stream: &Arc<TcpStream>, place: &Place, shared: (&Serving, &Arc<E
     };
     let mut http = http.clone();
     http.keep_alive(place.seat() == Seat::Full);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(transport), service));
+    let mut connection = http.serve_connection(TokioIo::new(transport), service);
     let mut gone = pin!(socket::peer_gone(stream));
     let mut timing = Pace::new(limits);
     let mut alarm = pin!(sleep_until(timing.since + limits.head_timeout));
     let mut finishing = false;
-    poll_fn(|context| {
+    let end = poll_fn(|context| {
         let order = place.order(context);
         // Before hyper: who was asked to leave begins nothing.
         if order == Order::Leave {
@@ -113,12 +152,12 @@ async fn drive(stream: &Arc<TcpStream>, place: &Place, shared: (&Serving, &Arc<E
         if order == Order::Finish && !finishing {
             finishing = true;
             // What has come already may complete a request, whose answer is then owed.
-            if let Some(end) = hyper_end(connection.as_mut().poll(context)) {
+            if let Some(end) = hyper_end(Pin::new(&mut connection).poll(context)) {
                 return Poll::Ready(end);
             }
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
         }
-        if let Some(end) = hyper_end(connection.as_mut().poll(context)) {
+        if let Some(end) = hyper_end(Pin::new(&mut connection).poll(context)) {
             return Poll::Ready(end);
         }
         if finishing && !exchange.is_owed() {
@@ -132,7 +171,8 @@ async fn drive(stream: &Arc<TcpStream>, place: &Place, shared: (&Serving, &Arc<E
         }
         timing.poll(context, alarm.as_mut(), exchange)
     })
-    .await
+    .await;
+    (end, connection.into_parts().io.into_inner().into_inner())
 }
 
 /// Returns how hyper has ended; `None` while it goes on.
@@ -150,21 +190,15 @@ fn hyper_end(polled: Poll<hyper::Result<()>>) -> Option<End> {
 }
 
 /// Sends the last word, ends the writing side and reads until the peer ends its own.
-async fn farewell(stream: &TcpStream, last_word: Option<Vec<u8>>) {
-    let mut left = last_word.as_deref().unwrap_or_default();
-    while !left.is_empty() {
-        match stream.try_write(left) {
-            Ok(bytes) => left = &left[bytes..],
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                if stream.writable().await.is_err() {
-                    return;
-                }
-            }
-            Err(_) => return,
+async fn farewell<T: AsyncWrite + Unpin>(
+    (stream, transport): (&TcpStream, &mut T),
+    last_word: Option<Vec<u8>>,
+) {
+    if let Some(last_word) = last_word {
+        let said = transport.write_all(&last_word).await;
+        if said.is_err() || transport.shutdown().await.is_err() {
+            return;
         }
-    }
-    if last_word.is_some() && socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write).is_err() {
-        return;
     }
     let (mut bytes, mut buffer) = (0, [0; 4096]);
     while bytes < FAREWELL_BYTES_MAX && stream.readable().await.is_ok() {

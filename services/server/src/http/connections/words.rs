@@ -30,6 +30,11 @@ impl<T> Words<T> {
     pub(super) fn new(transport: T, exchange: Arc<Exchange>) -> Self {
         Self { transport, exchange }
     }
+
+    /// The transport below.
+    pub(super) fn into_inner(self) -> T {
+        self.transport
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Words<T> {
@@ -77,8 +82,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Words<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Under TLS, what was written may still be here.
+        ready!(Pin::new(&mut self.transport).poll_flush(context))?;
         self.exchange.flushed();
-        Pin::new(&mut self.transport).poll_flush(context)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
