@@ -14,7 +14,7 @@ use crate::answers::empty_server;
 use crate::slow_peers::{connect, rest};
 
 /// Number of routes: whoever adds one looks whether this module asks it everything.
-const ROUTES: usize = 18;
+const ROUTES: usize = 19;
 
 /// No value of any form but text.
 const WRONG: [&str; 18] = [
@@ -163,7 +163,7 @@ fn all_routes_are_asked_here_and_answer_a_plain_request() {
     let routes = routes();
     assert_eq!(routes.len(), ROUTES, "look whether a new route is asked for everything here: {routes:#?}");
     for route in &routes {
-        let accesses = ["open", "publish", "query", "replay", "backfill"];
+        let accesses = ["open", "publish", "query", "replay", "backfill", "admin"];
         assert!(accesses.contains(&route.access) && !route.answer.is_empty(), "{route:?}");
         let answer = ask(server.client(), route, &path(route));
         let (status, code) = plain_status(route);

@@ -22,6 +22,7 @@ mod import;
 mod keys;
 mod lists;
 mod lookup;
+mod metrics;
 mod naive_recount;
 mod overload;
 mod pages;

@@ -137,6 +137,7 @@ impl Log {
             payload: crate::wal::payload::PayloadBuffer::default(),
             numbering: crate::batches::Numbering::default(),
             failed: false,
+            synced: Duration::ZERO,
         };
         let spawned =
             |result: std::io::Result<_>| result.map_err(|error| OpenError::Thread(StoreFault::from(error)));
@@ -211,6 +212,11 @@ impl Log {
         let tail = *self.tail.borrow();
         let unsealed_events = tail.get().saturating_sub(sealed.get());
         Health { standstills: self.standstills.all(), unsealed_events }
+    }
+
+    /// Number of appends that wait for the writer. 0 once the log is closed.
+    pub fn waiting_appends(&self) -> usize {
+        self.requests.read().as_ref().map_or(0, |requests| requests.max_capacity() - requests.capacity())
     }
 
     /// The tail that opening cut off the last file, if a power cut had torn it.

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
+use std::time::{Duration, Instant};
+
 use lastseen_event::{BatchName, Event, EventBatch, Fact, MemberRef, Position, UtcInstant};
 use lastseen_store::{
     AppendError, Appended, Batches, Clock, OnRefused, ReadError, RetractOutcome, StoreFault,
@@ -95,6 +97,8 @@ pub struct Commit {
     pub retracted: bool,
     /// The last position that is durable.
     pub position: Position,
+    /// The time that its sync took; zero where nothing was new.
+    pub synced: Duration,
     answers: Vec<(Reply, Appended)>,
 }
 
@@ -172,6 +176,8 @@ pub(crate) struct Writer {
     pub(crate) numbering: Numbering,
     /// Set by a failed write or sync: what is on disk is not known any more.
     pub(crate) failed: bool,
+    /// The time that the last sync of a frame took.
+    pub(crate) synced: Duration,
 }
 
 /// Why a group was not written.
@@ -321,7 +327,8 @@ impl Writer {
         }
         let position = self.last_position();
         let answers = group.answers(position);
-        (self.on_commit)(Commit { facts, retracted: false, position, answers });
+        let synced = if facts.is_empty() { Duration::ZERO } else { self.synced };
+        (self.on_commit)(Commit { facts, retracted: false, position, synced, answers });
     }
 
     /// Shows readers everything up to a position: it is durable.
@@ -365,7 +372,8 @@ impl Writer {
             return Err(self.refusal(error));
         }
         self.committed(position);
-        (self.on_commit)(Commit { facts: Vec::new(), retracted: true, position, answers: Vec::new() });
+        let (synced, answers) = (self.synced, Vec::new());
+        (self.on_commit)(Commit { facts: Vec::new(), retracted: true, position, synced, answers });
         Ok(RetractOutcome::Retracted(position))
     }
 
@@ -451,7 +459,9 @@ impl Writer {
         };
         file.write_ahead(frame_len).map_err(WriteError::before)?;
         file.write(frame).map_err(WriteError::of_frame)?;
+        let syncing = Instant::now();
         file.sync(frame_len).map_err(WriteError::of_sync)?;
+        self.synced = syncing.elapsed();
         self.standstills.works(Part::Writer);
         self.last_recorded_at = recorded_at;
         self.undefined.clear();

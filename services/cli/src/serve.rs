@@ -61,6 +61,7 @@ fn config(args: ServeArgs) -> ServeConfig {
         data: args.data,
         keys: args.keys,
         listen: args.listen,
+        metrics_listen: args.metrics_listen,
         tls: args.tls_cert.zip(args.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
         public_urls: args.public_urls,
         trusted_proxies: args.trusted_proxies,

@@ -18,6 +18,8 @@ pub struct ServeConfig {
     pub keys: Option<PathBuf>,
     /// The addresses to listen on, at least one. Without API keys only loopback addresses: nobody else may come in.
     pub listen: Vec<ListenAddress>,
+    /// Addresses for health and metrics alone, in clear text and without keys: for whoever only operators reach.
+    pub metrics_listen: Vec<ListenAddress>,
     /// Certificate and key. `None`: connections are in clear text.
     pub tls: Option<TlsFiles>,
     /// The URLs under which others reach the server, such as that of a proxy in front of it. Where there are any, and API

@@ -17,7 +17,7 @@ mod params;
 pub(crate) mod problem;
 pub(crate) mod routes;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ use crate::config::{Limits, ServeConfig};
 use crate::keys::attempts::Attempts;
 use crate::keys::live::LiveKeys;
 use crate::memory::Memory;
+use crate::metrics::Metrics;
 use crate::origin::Origin;
 use crate::publishing::Publishing;
 use crate::questions::Questions;
@@ -50,6 +51,9 @@ pub(crate) struct App {
     decodes: Semaphore,
     public_urls: Vec<Origin>,
     trusted_proxies: Vec<IpNet>,
+    /// Connections that are open.
+    connections: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
     keys: Arc<LiveKeys>,
     attempts: Attempts,
     audit: Arc<Audit>,
@@ -74,6 +78,8 @@ impl App {
             decodes: Semaphore::new(limits.decodes.max(1)),
             public_urls: config.public_urls.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
+            connections: Arc::default(),
+            metrics: Arc::new(Metrics::new()),
             keys,
             attempts: Attempts::default(),
             audit,
@@ -87,6 +93,15 @@ impl App {
     /// Notes how many events were folded so far.
     pub(crate) fn folded(&self, events: u64) {
         self.folded_events.store(events, Ordering::Relaxed);
+    }
+
+    /// The number of connections, for whoever opens and closes them.
+    pub(crate) fn connections(&self) -> Arc<AtomicUsize> {
+        self.connections.clone()
+    }
+
+    pub(crate) fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
     }
 
     /// From now on requests are answered from this model.

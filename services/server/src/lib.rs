@@ -15,6 +15,7 @@ mod files;
 mod http;
 pub mod keys;
 mod memory;
+mod metrics;
 mod origin;
 mod publishing;
 mod questions;

@@ -15,6 +15,8 @@ const KIB: usize = 1024;
 pub(crate) struct Memory {
     all: Arc<Semaphore>,
     answers: Arc<Semaphore>,
+    /// The whole budget, in KiB.
+    all_kib: usize,
     /// The most that one answer can take, in KiB.
     answers_kib: usize,
 }
@@ -35,6 +37,7 @@ impl Memory {
         Self {
             all: Arc::new(Semaphore::new(all)),
             answers: Arc::new(Semaphore::new(answers_kib)),
+            all_kib: all,
             answers_kib,
         }
     }
@@ -64,8 +67,12 @@ impl Memory {
         Some(Reserved { budget: self.all.clone(), taken: Some(taken), of_answers: Some(of_answers) })
     }
 
+    /// Bytes of the whole budget.
+    pub(crate) fn budget_bytes(&self) -> usize {
+        self.all_kib * KIB
+    }
+
     /// Bytes that nobody has taken.
-    #[cfg(test)]
     pub(crate) fn free_bytes(&self) -> usize {
         self.all.available_permits() * KIB
     }

@@ -85,6 +85,11 @@ impl Questions {
         })
     }
 
+    /// Of each kind of costly question its name, its places, those that are taken, and the questions that wait.
+    pub(crate) fn places(&self) -> Vec<(&'static str, usize, usize, usize)> {
+        self.admission.places()
+    }
+
     /// A reading of the views, once they reflect the position that the asker wants.
     ///
     /// # Errors

@@ -41,6 +41,7 @@ pub(crate) use self::reading::Reading;
 use self::rebuild::Rebuilds;
 use self::snapshot::Snapshot;
 use self::snapshotting::Snapshotting;
+use crate::metrics::Metrics;
 use crate::tasks;
 
 /// A running store with its views.
@@ -51,6 +52,8 @@ pub(crate) struct ReadModel {
     folded: watch::Receiver<Position>,
     clock: Arc<dyn Clock>,
     health: Health,
+    /// When the last snapshot was taken, or the model was opened.
+    snapshot_at: Arc<Mutex<Instant>>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -62,13 +65,14 @@ struct Threads {
 }
 
 /// Settings of a read model.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ReadModelOptions {
     pub(crate) log: LogOptions,
     /// Events that make a snapshot due.
     pub(crate) snapshot_events: u64,
     /// The meaning of a `user_id` across tenants.
     pub(crate) persons: Persons,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Resolves when a thread ends that the views cannot follow the log without.
@@ -155,7 +159,9 @@ impl ReadModel {
             live: live.clone(),
             folded: folded_sender,
             folded_events: folded_events.clone(),
+            metrics: options.metrics,
         };
+        let snapshot_at = Arc::new(Mutex::new(Instant::now()));
         let thread_error = |error: std::io::Error| StartError::Thread(error.into());
         let (fold, fold_ended) = health.thread("fold", move || fold.run(&work)).map_err(thread_error)?;
         let snapshotting = Snapshotting {
@@ -165,6 +171,7 @@ impl ReadModel {
             folded: folded_events,
             every: options.snapshot_events,
             kept: 0,
+            taken_at: snapshot_at.clone(),
         };
         let (stop, stopped) = channel();
         let (snapshot, _) =
@@ -176,7 +183,10 @@ impl ReadModel {
         let (members, seconds) = (log.members().len(), started.elapsed().as_secs_f64());
         tracing::info!(events, members, seconds, "ready");
         let threads = Mutex::new(Some(Threads { fold, rebuild, snapshot: (stop, snapshot) }));
-        Ok((Self { log, live, folded, clock, health, threads }, Ended([fold_ended, rebuild_ended])))
+        Ok((
+            Self { log, live, folded, clock, health, snapshot_at, threads },
+            Ended([fold_ended, rebuild_ended]),
+        ))
     }
 
     /// The event store.
@@ -204,6 +214,11 @@ impl ReadModel {
         let mut folded = self.folded.clone();
         let reached = folded.wait_for(|folded| *folded >= position);
         matches!(tokio::time::timeout(patience, reached).await, Ok(Ok(_)))
+    }
+
+    /// Time since the last snapshot, or since the start.
+    pub(crate) fn snapshot_age(&self) -> Duration {
+        self.snapshot_at.lock().elapsed()
     }
 
     /// Every part that stands still, of the log and of the threads beside it; empty: all is well.

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::audit::{Audit, AuditLog};
-use crate::http::routes::router;
+use crate::http::routes::{operators_router, router};
 use crate::http::{App, connections};
 use crate::keys::KeysFileError;
 use crate::keys::live::LiveKeys;
@@ -88,18 +88,11 @@ pub async fn serve(
         None => None,
     };
     let resolved = resolve(&config.listen).await?;
-    let outside = resolved.iter().map(|(address, _)| *address).find(|address| !address.ip().is_loopback());
-    if let Some(outside) = outside {
-        if keys.is_open() {
-            return Err(ServeError::NotLoopback(outside));
-        }
-        if tls.is_none() {
-            tracing::warn!(address = %outside, "no TLS: keys and answers are in clear text on the network");
-        }
-    }
+    check_outside(&resolved, &keys, tls.is_some())?;
     let path = config.data.clone();
     let disk = tasks::blocking(move || lock(path)).await?;
     let (listeners, addresses) = listen(resolved).await?;
+    let (operators_listeners, _) = listen(resolve(&config.metrics_listen).await?).await?;
     tracing::info!(?addresses, tls = tls.is_some(), "listening");
     on_listening(&addresses);
     if keys.is_open() {
@@ -119,7 +112,8 @@ pub async fn serve(
     if let Some(tls) = &tls {
         tasks::task(Tls::follow(Arc::downgrade(tls)));
     }
-    let serving = (router(&app, config.cors_origins.clone().into()), tls);
+    serve_operators(&app, &config, operators_listeners);
+    let serving = (router(&app, config.cors_origins.clone().into()), tls, app.connections());
     let mut http =
         std::pin::pin!(connections::serve(listeners, serving, config.connections.clone(), stopped));
     let mut running = std::pin::pin!(run_model(app.clone(), model.clone(), (config, disk)));
@@ -149,6 +143,36 @@ pub async fn serve(
         Some(error) => Err(error),
         None => Ok(()),
     }
+}
+
+/// Serves health and metrics beside, as long as the process is there.
+fn serve_operators(app: &Arc<App>, config: &ServeConfig, listeners: Vec<TcpListener>) {
+    if listeners.is_empty() {
+        return;
+    }
+    let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    tracing::info!(?addresses, "health and metrics");
+    let (serving, limits) = ((operators_router(app), None, app.connections()), config.connections.clone());
+    tasks::task(async move {
+        connections::serve(listeners, serving, limits, std::future::pending()).await;
+    });
+}
+
+/// Refuses addresses that others reach while everybody has every access.
+fn check_outside(
+    resolved: &[(SocketAddr, ListenAddress)],
+    keys: &LiveKeys,
+    is_secured: bool,
+) -> Result<(), ServeError> {
+    let outside = resolved.iter().map(|(address, _)| *address).find(|address| !address.ip().is_loopback());
+    let Some(outside) = outside else { return Ok(()) };
+    if keys.is_open() {
+        return Err(ServeError::NotLoopback(outside));
+    }
+    if !is_secured {
+        tracing::warn!(address = %outside, "no TLS: keys and answers are in clear text on the network");
+    }
+    Ok(())
 }
 
 /// Finds the addresses of each host.
@@ -224,7 +248,8 @@ async fn run_model(
     let path = data.clone();
     let log = LogOptions { segment_events, segment_age, ..LogOptions::default() };
     let model = tasks::blocking(move || {
-        let options = ReadModelOptions { log, snapshot_events, persons };
+        let metrics = opening.metrics();
+        let options = ReadModelOptions { log, snapshot_events, persons, metrics };
         let progress = |events| opening.folded(events);
         ReadModel::open((disk, &path), options, Arc::new(SystemClock), progress)
     });

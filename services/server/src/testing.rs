@@ -10,6 +10,7 @@ use lastseen_projections::Persons;
 use lastseen_store::{AppendError, Appended, EventStore, ManualClock, OnRefused};
 use tempfile::TempDir;
 
+use crate::metrics::Metrics;
 use crate::read_model::{ReadModel, ReadModelOptions};
 
 /// "Now" of the tests.
@@ -34,6 +35,7 @@ impl Model {
             log: LogOptions::default(),
             snapshot_events: 1_000_000,
             persons: Persons::UserId,
+            metrics: Arc::new(Metrics::new()),
         };
         let locked = ReadModel::lock(Arc::new(disk.clone())).unwrap();
         let clock = Arc::new(ManualClock::new(instant(NOW)));

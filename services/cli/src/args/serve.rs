@@ -29,6 +29,10 @@ pub(crate) struct ServeArgs {
         value_delimiter = ','
     )]
     pub(crate) listen: Vec<ListenAddress>,
+    /// Address for /healthz, /readyz and /metrics alone, without keys and TLS: one that only operators reach; may be given
+    /// several times
+    #[arg(long, value_name = "HOST:PORT", env = "LASTSEEN_METRICS_LISTEN", value_delimiter = ',')]
+    pub(crate) metrics_listen: Vec<ListenAddress>,
     /// The certificate of the server and those up to its authority, as PEM: then it speaks TLS. Read again when it changes
     #[arg(long, value_name = "FILE", env = "LASTSEEN_TLS_CERT", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,

@@ -77,6 +77,8 @@ access! {
     Query: Some(Scope::Query), OneTenant, Asks;
     /// To read history.
     Replay: Some(Scope::Replay), OneTenant, Asks;
+    /// To see how the server is. It tells of all tenants at once.
+    Admin: Some(Scope::Admin), Nothing;
     /// To see and retract batches.
     Backfill: Some(Scope::Backfill), Nothing, Asks, Changes;
 }
@@ -144,6 +146,7 @@ pub(super) async fn authenticate<A: Access>(
             if problem.is_forbidden() {
                 return Err(problem);
             }
+            app.metrics.access_refused();
             let held_back = app.attempts.refused(address, problem.code()).await;
             Err(held_back.map_or_else(|_| Problem::too_many_attempts(), |()| problem))
         }

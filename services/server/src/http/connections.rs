@@ -23,6 +23,7 @@ use std::future::poll_fn;
 use std::io::{Error, ErrorKind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -49,10 +50,10 @@ const CUT_OFF_WITHIN: Duration = Duration::from_secs(1);
 /// Serves `router` on `listeners` until `stop` resolves.
 ///
 /// Then no connection is accepted, idle ones and those with half a head are closed at once, and requests
-/// under way have [`ConnectionLimits::drain_timeout`] to end. Returns how many connections had to be cut off.
+/// under way have [`ConnectionLimits::drain_timeout`] to end. `open` counts connections. Returns how many connections had to be cut off.
 pub(crate) async fn serve(
     listeners: Vec<TcpListener>,
-    (router, tls): (Router, Option<Arc<Tls>>),
+    (router, tls, open): (Router, Option<Arc<Tls>>, Arc<AtomicUsize>),
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) -> usize {
@@ -61,7 +62,7 @@ pub(crate) async fn serve(
     let mut http = http1::Builder::new();
     // The limits of time are our own: hyper's does not tell an idle connection from half a head.
     http.max_buf_size(HEAD_BYTES_MAX).max_header_size(HEAD_BYTES_MAX).header_read_timeout(None);
-    let serving = Arc::new(Serving { router, http, tls, limits });
+    let serving = Arc::new(Serving { router, http, tls, limits, open });
     accept_until(stop, &listeners, &room, &serving).await;
     drop(listeners);
     room.tell(Order::Finish);

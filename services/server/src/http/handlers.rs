@@ -5,6 +5,7 @@ pub(super) mod backfills;
 pub(super) mod events;
 pub(super) mod health;
 pub(super) mod lookup;
+pub(super) mod metrics;
 pub(super) mod replay;
 pub(super) mod retention;
 pub(super) mod summary;

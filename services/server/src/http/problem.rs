@@ -18,6 +18,10 @@ use crate::publishing::RetractError;
 use crate::questions::QuestionError;
 use crate::read_model::health::Standstill;
 
+/// The code of the problem that an answer is, for whoever counts them.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct ProblemCode(pub(in crate::http) &'static str);
+
 /// Most faults that an answer lists.
 pub(in crate::http) const FAULTS_LISTED_MAX: usize = 100;
 
@@ -487,6 +491,7 @@ impl IntoResponse for Problem {
         tracing::debug!(%request_id, status = status.as_u16(), code, "answered with a problem");
         let body = serde_json::to_vec(&self.0).expect("a problem is serializable");
         let mut response = (self.0.status, body).into_response();
+        response.extensions_mut().insert(ProblemCode(code));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

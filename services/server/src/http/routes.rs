@@ -5,29 +5,31 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_LENGTH};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
 use super::App;
 use super::answer::{Reply, Wants};
 use super::ask::Ask;
-use super::auth::{self, Access, Backfill, ClientAddress, Open, Publish, Query, Replay};
+use super::auth::{self, Access, Admin, Backfill, ClientAddress, Open, Publish, Query, Replay};
 use super::body::unread;
 use super::handlers::{
-    active_users, backfills, events, health, lookup, replay, retention, summary, tenants, user, user_events,
-    users,
+    active_users, backfills, events, health, lookup, metrics, replay, retention, summary, tenants, user,
+    user_events, users,
 };
 use super::params::{ParamSpec, Params};
-use super::problem::Problem;
+use super::problem::{Problem, ProblemCode};
 use super::{cors, hosts};
 use crate::keys::Scope;
+use crate::metrics as counted;
 use crate::origin::Origin;
 
 type Handler = Arc<dyn Fn(Arc<App>, Request) -> Pin<Box<dyn Future<Output = Response> + Send>> + Send + Sync>;
@@ -69,7 +71,30 @@ fn table() -> Vec<Route> {
         route(DELETE, "/v1/backfills/{batch}", Backfill, backfills::retract),
         route(GET, "/healthz", Open, health::alive),
         route(GET, "/readyz", Open, health::ready),
+        route(GET, "/metrics", Admin, metrics::metrics),
     ]
+}
+
+/// The methods of routes.
+const METHODS: [&str; 3] = ["GET", "POST", "DELETE"];
+
+/// The class of a status.
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        ..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        500.. => "5xx",
+    }
+}
+
+/// Counts answers that are problems, those that were made before a route was found as well.
+async fn count_problems(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(ProblemCode(code)) = response.extensions().get::<ProblemCode>() {
+        app.metrics.problem(code);
+    }
+    response
 }
 
 /// Makes a route; parameters and answer are those of its handler, which must ask for the same access.
@@ -83,9 +108,11 @@ where
 {
     let mut params = Vec::new();
     P::specs(&mut params);
+    let name = METHODS.into_iter().find(|name| *name == method.as_str()).unwrap_or("OTHER");
     let handle = move |app: Arc<App>, request: Request| -> Pin<Box<dyn Future<Output = Response> + Send>> {
         let handler = handler.clone();
         Box::pin(async move {
+            let (began, metrics) = (Instant::now(), app.metrics.clone());
             let (parts, body) = request.into_parts();
             let asked = parts.uri.path_and_query().map_or("", |asked| asked.as_str());
             let mut wants = Wants::of(&parts.headers, asked, app.memory.clone());
@@ -96,14 +123,27 @@ where
                 wants.is_sealed = caller.positions().are_sealed();
                 handler(Ask::read(app, caller, path, (parts, body))?).await
             };
-            match answered.await {
+            let response = match answered.await {
                 Ok(reply) => reply.respond(wants).await,
                 Err(problem) => problem.into_response(),
-            }
+            };
+            let request = counted::Request { method: name, route: path, status: class(response.status()) };
+            metrics.request(&request, began.elapsed());
+            response
         })
     };
     let scope = A::SCOPE.map_or("open", Scope::as_str);
     Route { method, path, scope, params, answer: R::NAME, handler: Arc::new(handle) }
+}
+
+/// The routes of the listener that only operators reach: no key is asked for.
+fn operators_table() -> Vec<Route> {
+    const GET: Method = Method::GET;
+    vec![
+        route(GET, "/healthz", Open, health::alive),
+        route(GET, "/readyz", Open, health::ready),
+        route(GET, "/metrics", Open, metrics::metrics),
+    ]
 }
 
 /// A route as others see it.
@@ -193,9 +233,21 @@ fn covers(pattern: &str, path: &str) -> bool {
 
 /// The router of all routes. Pages of `origins` may use them through a browser.
 pub(crate) fn router(app: &Arc<App>, origins: Arc<[Origin]>) -> Router {
-    let table = table();
+    serving(app, &table())
+        .layer(from_fn_with_state(origins.clone(), cors::share))
+        .layer(from_fn_with_state((app.clone(), origins), hosts::guard))
+        .layer(from_fn(unread::discard))
+        .layer(from_fn_with_state(app.clone(), count_problems))
+}
+
+/// The router of health and metrics, for a listener that only operators reach.
+pub(crate) fn operators_router(app: &Arc<App>) -> Router {
+    serving(app, &operators_table()).layer(from_fn(unread::discard))
+}
+
+fn serving(app: &Arc<App>, table: &[Route]) -> Router {
     let mut by_path: BTreeMap<&'static str, Vec<(Method, Handler)>> = BTreeMap::new();
-    for route in &table {
+    for route in table {
         by_path.entry(route.path).or_default().push((route.method.clone(), route.handler.clone()));
     }
     // A literal path hides a name: a user called `lookup` is asked for under the path of look-ups.
@@ -211,11 +263,7 @@ pub(crate) fn router(app: &Arc<App>, origins: Arc<[Origin]>) -> Router {
         let (methods, app) = (PathMethods(Arc::new(methods)), app.clone());
         router = router.route(path, any(move |request: Request| methods.answer(app, request)));
     }
-    router
-        .fallback(async |uri: Uri| Problem::unknown_route(uri.path()))
-        .layer(from_fn_with_state(origins.clone(), cors::share))
-        .layer(from_fn_with_state((app.clone(), origins), hosts::guard))
-        .layer(from_fn(unread::discard))
+    router.fallback(async |uri: Uri| Problem::unknown_route(uri.path()))
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 struct Pool {
     places: Arc<Semaphore>,
+    places_max: usize,
     waiting: AtomicUsize,
 }
 
@@ -99,11 +100,33 @@ impl Drop for Waiting<'_> {
     }
 }
 
+impl Kind {
+    /// In the order of the pools.
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Scan, "scan"),
+        (Self::Cohorts, "cohorts"),
+        (Self::Count, "count"),
+        (Self::List, "list"),
+        (Self::Download, "download"),
+    ];
+}
+
 impl Admission {
+    /// Of each kind its name, its places, those that are taken, and the questions that wait.
+    pub(crate) fn places(&self) -> Vec<(&'static str, usize, usize, usize)> {
+        let of = |(kind, name): (Kind, &'static str)| {
+            let Pool { places, places_max, waiting } = &self.pools[kind as usize];
+            let running = places_max.saturating_sub(places.available_permits());
+            (name, *places_max, running, waiting.load(Ordering::Relaxed))
+        };
+        Kind::ALL.into_iter().map(of).collect()
+    }
+
     pub(crate) fn new(limits: Limits, memory: Memory) -> Self {
         let Limits { scans, counts, lists, downloads, .. } = limits;
         let pools = [scans, counts.div_ceil(2), counts, lists, downloads].map(|places| Pool {
             places: Arc::new(Semaphore::new(places.max(1))),
+            places_max: places.max(1),
             waiting: AtomicUsize::new(0),
         });
         Self { pools, memory, limits }
@@ -114,7 +137,7 @@ impl Admission {
     /// # Errors
     /// [`QuestionError::Overloaded`]; nothing was begun.
     pub(crate) async fn enter(&self, Cost { kind, bytes }: Cost) -> Result<Permit, QuestionError> {
-        let Pool { places, waiting } = &self.pools[kind as usize];
+        let Pool { places, waiting, .. } = &self.pools[kind as usize];
         let started = Instant::now();
         let waits = Waiting(waiting);
         if waiting.fetch_add(1, Ordering::AcqRel) >= self.limits.waiting {

@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::live::{self, Live};
+use crate::metrics::Metrics;
 
 /// Groups that may wait for the fold thread; then the writer waits.
 pub(super) const QUEUE_GROUPS: usize = 4;
@@ -39,6 +40,7 @@ pub(super) struct Fold {
     pub(super) live: Arc<Live>,
     pub(super) folded: watch::Sender<Position>,
     pub(super) folded_events: Arc<AtomicU64>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Fold {
@@ -56,6 +58,7 @@ impl Fold {
     }
 
     fn commit(&self, commit: Commit) {
+        self.metrics.group(&commit.facts, commit.synced);
         if commit.retracted {
             // A retraction has no fact to fold; the views hold its batch until they are rebuilt.
             self.live.get().write().reach(commit.position);

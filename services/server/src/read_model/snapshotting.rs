@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lastseen_log::Log;
 use lastseen_projections::Views;
 use lastseen_store::EventStore;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::live::Live;
 use super::snapshot;
@@ -32,6 +32,7 @@ pub(super) struct Snapshotting {
     pub(super) every: u64,
     /// Events folded since the start that the last snapshot holds.
     pub(super) kept: u64,
+    pub(super) taken_at: Arc<Mutex<Instant>>,
 }
 
 impl Snapshotting {
@@ -69,6 +70,7 @@ impl Snapshotting {
         match snapshot::write(&self.data, views, |scan| self.log.scan(scan)) {
             Ok(Some(checkpoint)) => {
                 self.kept = folded;
+                *self.taken_at.lock() = Instant::now();
                 let seconds = start.elapsed().as_secs_f64();
                 tracing::info!(checkpoint = checkpoint.get(), seconds, "snapshot of the views");
                 true

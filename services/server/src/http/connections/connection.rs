@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -46,6 +47,24 @@ pub(super) struct Serving {
     /// `None`: connections are in clear text.
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) limits: ConnectionLimits,
+    /// The number of connections that are open.
+    pub(super) open: Arc<AtomicUsize>,
+}
+
+/// A connection that is counted until it is dropped.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(count: Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Why a connection ends.
@@ -64,6 +83,7 @@ enum End {
 
 /// Serves `stream` to its end.
 pub(super) async fn run(stream: TcpStream, place: Place, serving: Arc<Serving>) {
+    let _open = Open::new(serving.open.clone());
     socket::prepare(&stream);
     let stream = Arc::new(stream);
     let exchange = Arc::new(Exchange::default());

@@ -43,7 +43,7 @@ async fn start(router: Router, limits: ConnectionLimits) -> Running {
         let stopped = async {
             let _ = stopped.await;
         };
-        let _ = ending.send(serve(vec![listener], (router, None), limits, stopped).await);
+        let _ = ending.send(serve(vec![listener], (router, None, Arc::default()), limits, stopped).await);
     });
     Running { address, stop: Some(stop), ended: Some(ended) }
 }

@@ -68,6 +68,7 @@ pub(in crate::http) async fn publish(ask: Ask<Publish, PublishParams>) -> Result
     let Outcome { stored, duplicates, refused, position } =
         append(ask.publishing()?, decoded, on_invalid).await?;
     let rows = refused.len();
+    ask.app().metrics.not_stored(duplicates, rows);
     Ok(Json::new(Published { stored, duplicates, refused, position: ask.show(position) }).rows(rows))
 }
 
