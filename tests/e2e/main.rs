@@ -11,6 +11,7 @@ mod backfill;
 mod bad_input;
 mod bodies;
 mod browsers;
+mod commands;
 mod connections;
 mod crash;
 mod days;

@@ -1,6 +1,9 @@
 //! `/metrics`: numbers that agree with what was done, in a form that Prometheus takes, for operators only.
 
+#![expect(clippy::float_cmp, reason = "whole numbers of this size are exact")]
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -122,11 +125,11 @@ fn promtool(arguments: &[&str], input: &str) -> Option<(bool, String)> {
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            println!("skipped: promtool does not run here ({error})");
+            writeln!(std::io::stderr(), "skipped: no promtool ({error})").unwrap();
             return None;
         }
     };
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let told = [output.stdout, output.stderr].concat();
     Some((output.status.success(), String::from_utf8_lossy(&told).into_owned()))

@@ -8,7 +8,7 @@ use crate::{
 /// A fact about one member, in the past tense, as its publisher sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// The idempotency key.
+    /// The idempotency key, within the tenant.
     pub id: EventId,
     /// The kind of the event.
     pub event_type: EventType,

@@ -1,4 +1,4 @@
-//! The event id: the idempotency key of everything that is appended.
+//! The event id: the idempotency key of everything that is appended, within its tenant.
 
 use std::fmt;
 

@@ -31,7 +31,7 @@ pub(crate) const NAMES: usize = 5;
 /// An event as it lies in a store that keeps its columns apart.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordedEvent<'a> {
-    /// The idempotency key.
+    /// The idempotency key, within the tenant.
     pub id: EventId,
     /// The kind of the event.
     pub event_type: EventType,

@@ -17,7 +17,7 @@ use lastseen_projections::{TypeSet, Window};
 pub(crate) use self::keys::{
     CreateKeyArgs, KeysArgs, KeysCommand, KeysFileArgs, ListKeysArgs, RevokeKeyArgs,
 };
-pub(crate) use self::serve::{LimitArgs, Persons, ServeArgs};
+pub(crate) use self::serve::{LimitArgs, LogFormat, Persons, ServeArgs};
 use self::values::{batch_events, batch_name, column_name, delimiter, position, server_url, span};
 
 /// Who was last seen when, and how many users are active.
@@ -27,6 +27,9 @@ use self::values::{batch_events, batch_name, column_name, delimiter, position, s
     after_help = "Exit codes: 0 done, 1 failed, 2 bad usage, 3 findings or refused rows, 130 stopped by a signal."
 )]
 pub(crate) struct Args {
+    /// No progress and no notices; results and errors only
+    #[arg(long, short, global = true, env = "LASTSEEN_QUIET")]
+    pub(crate) quiet: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -88,6 +91,20 @@ pub(crate) enum Command {
     /// durable in the original. `lastseen serve --data DIR` opens it. Sealed segments never change: on the same file system
     /// they become hard links and take no space.
     Backup(BackupArgs),
+    /// Make a data directory of a backup
+    ///
+    /// Checks every byte of the backup first; of a damaged one nothing is restored (exit code 3). The keys of API and the audit
+    /// log are not in a backup.
+    Restore(RestoreArgs),
+    /// Ask a server how it is: health, lag, sizes, rates
+    ///
+    /// Exit code 0 means that the server is ready, 1 that it is not, or is not there. Without a key, or with one that has not the
+    /// scope admin, only the health is told. With --quiet nothing is told but what is wrong.
+    Status(StatusArgs),
+    /// Print completions for a shell: `lastseen completions bash > /etc/bash_completion.d/lastseen`
+    Completions(CompletionsArgs),
+    /// Write a manual page for each command
+    Man(ManArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -337,6 +354,36 @@ pub(crate) struct BackupArgs {
     /// Directory of the event log
     #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
     pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "BACKUP")]
+    pub(crate) from: PathBuf,
+    /// Directory to restore to; created if it does not exist, refused if it holds a log
+    #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ManArgs {
+    /// Directory for the pages; created if it does not exist
+    #[arg(value_name = "DIR")]
+    pub(crate) to: PathBuf,
 }
 
 /// Ends the process as any other bad usage of `command` does: for arguments that only together make no sense.

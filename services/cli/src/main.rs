@@ -6,15 +6,19 @@ mod ahead;
 mod args;
 mod backfill;
 mod backup;
+mod config;
 mod import;
 mod input;
 mod keys;
 mod lines;
 mod progress;
 mod replay;
+mod restore;
 mod serve;
+mod shell;
 mod signals;
 mod simulate;
+mod status;
 mod stdout;
 mod tally;
 mod upload;
@@ -22,9 +26,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::args::{Args, Command};
+use crate::args::Command;
 
 /// Gives memory back after large requests. The system's allocator keeps it.
 #[global_allocator]
@@ -40,7 +42,10 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = config::parse();
+    if args.quiet {
+        progress::silence();
+    }
     let outcome = match args.command {
         Command::Serve(serve) => serve::run(*serve),
         Command::Import(import) => import::run(import),
@@ -50,6 +55,10 @@ fn main() -> ExitCode {
         Command::Replay(replay) => replay::run(&replay),
         Command::Keys(keys) => keys::run(keys),
         Command::Backup(backup) => backup::run(&backup),
+        Command::Restore(restore) => restore::run(&restore),
+        Command::Status(status) => status::run(&status),
+        Command::Completions(shell) => Ok(shell::completions(&shell)),
+        Command::Man(man) => shell::man(&man),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

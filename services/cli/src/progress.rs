@@ -1,6 +1,7 @@
 //! Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,6 +11,19 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// The same where there is no end to wait for.
 const PLAIN_EVERY_ENDLESS: Duration = Duration::from_mins(1);
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
+
+/// Set once, by `--quiet`: nothing here is told.
+static SILENCED: AtomicBool = AtomicBool::new(false);
+
+/// From now on neither progress nor notices are told.
+pub(crate) fn silence() {
+    SILENCED.store(true, Ordering::Relaxed);
+}
+
+/// True if neither progress nor notices are told.
+pub(crate) fn is_silenced() -> bool {
+    SILENCED.load(Ordering::Relaxed)
+}
 
 /// The progress of a command, told to its user.
 pub(crate) struct Progress {
@@ -65,7 +79,7 @@ impl Progress {
     }
 
     fn new(unit: &'static str, template: &str) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = (std::io::stderr().is_terminal() && !is_silenced()).then(|| {
             let style = ProgressStyle::with_template(template).expect("the template is well formed");
             ProgressBar::new(0).with_style(style)
         });
@@ -100,7 +114,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
             bar.set_message(message());
-        } else if self.told.elapsed() >= self.plain_every {
+        } else if self.told.elapsed() >= self.plain_every && !is_silenced() {
             self.told = Instant::now();
             eprintln!("{}", plain());
         }
@@ -110,6 +124,7 @@ impl Progress {
     pub(crate) fn notice(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None if is_silenced() => {}
             None => eprintln!("{text}"),
         }
     }

@@ -12,14 +12,17 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::Outcome;
-use crate::args::{self, LimitArgs, ServeArgs};
+use crate::args::{self, LimitArgs, LogFormat, ServeArgs};
 use crate::signals::Signals;
 
 /// Serves until the first SIGINT or SIGTERM, then ends in order: open requests are answered, the log is closed.
 /// A second signal ends at once; the log survives that too.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Outcome> {
-    let layer =
-        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let layer = match args.log_format {
+        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
     tracing_subscriber::registry().with(layer.with_filter(args.log.clone())).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

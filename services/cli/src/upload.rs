@@ -99,6 +99,12 @@ pub(crate) enum Deleted {
     Interrupted,
 }
 
+/// An answer as it came.
+pub(crate) struct Seen {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
 /// A connection to one server.
 pub(crate) struct Uploader {
     agent: Agent,
@@ -134,6 +140,21 @@ impl Uploader {
             authorization: key.map(|key| format!("Bearer {key}")),
             retry_for: args.retry_for,
             interrupt,
+        })
+    }
+
+    /// Asks once, whatever the answer.
+    ///
+    /// # Errors
+    /// If no answer comes.
+    pub(crate) fn look(&self, path: &str) -> anyhow::Result<Seen> {
+        let url = format!("{}{path}", self.server);
+        let mut response =
+            self.authorized(self.agent.get(&url)).call().with_context(|| format!("no answer from {url}"))?;
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        Ok(Seen {
+            status: response.status().as_u16(),
+            body: body.with_context(|| format!("no answer from {url}"))?,
         })
     }
 

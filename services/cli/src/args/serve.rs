@@ -72,6 +72,16 @@ pub(crate) struct ServeArgs {
     /// Pages of other sites are refused, because any page on the web could otherwise ask through its reader's browser.
     #[arg(long = "cors-origin", value_name = "ORIGIN", env = "LASTSEEN_CORS_ORIGIN", value_delimiter = ',')]
     pub(crate) cors_origins: Vec<Origin>,
+    /// A TOML file with settings: the names of these flags with _ in place of -, such as `segment_events = 1000000`. A flag
+    /// beats its variable, a variable beats the file
+    #[arg(long, value_name = "FILE", env = "LASTSEEN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the settings as a configuration file, with their sources, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Form of the log: lines for people, or a JSON object a line
+    #[arg(long, value_name = "FORMAT", env = "LASTSEEN_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
     /// Log to stderr from this level on: error, warn, info, debug, trace or off, also per module: `info,lastseen_log=debug`
     #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info", value_parser = log_filter)]
     pub(crate) log: Targets,
@@ -127,6 +137,15 @@ pub(crate) struct ConnectionArgs {
     /// Longest time for which a client may take nothing of its answer; slow ones that take something are served
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_STALL_TIMEOUT", default_value = "60s", value_parser = time_limit)]
     pub(crate) stall_timeout: Duration,
+}
+
+/// The values of `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// A JSON object a line
+    Json,
 }
 
 /// The values of `--persons`.
