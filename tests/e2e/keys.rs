@@ -94,7 +94,8 @@ fn keys_are_revoked_and_expire_while_the_server_runs() {
     let client = server.client();
     let lasting = create(data.path(), &["--name", "lasting", "--scope", "query"]);
     let revoked = create(data.path(), &["--name", "revoked", "--scope", "query"]);
-    let expiring = create(data.path(), &["--name", "expiring", "--scope", "query", "--expires", "3s"]);
+    let expiring = create(data.path(), &["--name", "expiring", "--scope", "query", "--expires", "10s"]);
+    until(client, 401);
     until(&client.with_key(&expiring), 200);
     let ended = lastseen(&["keys", "revoke", "revoked", "--data", text(data.path())]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -262,6 +263,60 @@ fn a_server_listens_on_several_addresses_and_names() {
     let arguments = ["--data", text(data.path()), "--listen", "localhost"];
     let ended = Server::launch(BINARY, &arguments.map(std::ffi::OsStr::new)).wait(WITHIN);
     assert!(ended.code == Some(2) && ended.stderr.contains("expected a host and a port"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_key_has_its_limits_and_others_have_their_own() {
+    let (server, data) = empty_server();
+    let limited =
+        create(data.path(), &["--name", "limited", "--scope", "query", "--requests-per-second", "5"]);
+    let publisher =
+        create(data.path(), &["--name", "publisher", "--scope", "publish", "--events-per-second", "1000"]);
+    let key = write(&data, "publisher.key", &publisher);
+    let free = create(data.path(), &["--name", "free", "--scope", "query"]);
+    until(server.client(), 401);
+    until(&server.client().with_key(&free), 200);
+    let [limited, publisher, free] = [limited, publisher, free].map(|key| server.client().with_key(&key));
+    let answers: Vec<_> = (0..50).map(|_| limited.get("/v1/summary")).collect();
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
+    assert!((20..50).contains(&refused.len()), "{} of 50 were refused", refused.len());
+    for answer in refused {
+        answer.problem(429, "rate_limited", "too many requests");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    assert!((0..50).all(|_| free.get("/v1/summary").status == 200), "another key has no limit");
+    until(&limited, 200);
+
+    // A batch of two seconds passes, and is paid back.
+    let mut events = Events::seeded(4005);
+    let mut batch =
+        || Value::from((0..2_000).map(|_| events.login(("acme", "ada"), now())).collect::<Vec<_>>());
+    publisher.post_json("/v1/events", &batch()).ok("the first batch");
+    let next = batch();
+    let refused = publisher.post_json("/v1/events", &next);
+    refused.problem(429, "rate_limited", "events of three seconds");
+    assert_eq!(free.ask("/v1/summary")["position"], 2_000, "nothing is stored");
+    let stored =
+        eventually(WITHIN, || (publisher.post_json("/v1/events", &next).status == 200).then_some(()));
+    assert!(stored.is_some());
+    // A command waits as long as it is told to.
+    let file = write(&data, "many.ndjson", {
+        let lines = batch();
+        lines.as_array().unwrap().iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
+    });
+    let ended = lastseen(&[
+        "import",
+        text(&file),
+        "--server",
+        server.url(),
+        "--batch-events",
+        "500",
+        "--key-file",
+        text(&key),
+    ]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let listed = list(data.path());
+    assert_eq!(listed[0]["limits"]["requests_per_second"], 5, "{listed:?}");
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn promtool(arguments: &[&str], input: &str) -> Option<(bool, String)> {
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            writeln!(std::io::stderr(), "skipped: no promtool ({error})").unwrap();
+            std::io::stderr().write_all(format!("skipped: no promtool ({error})\n").as_bytes()).unwrap();
             return None;
         }
     };

@@ -26,6 +26,8 @@ pub struct Decoded {
     pub faults: Vec<EventFault>,
     /// The number of all faults.
     pub faults_total: usize,
+    /// Events of the body, good and bad.
+    pub count: usize,
 }
 
 /// The faults that a decoded body lists.

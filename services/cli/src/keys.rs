@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use lastseen_event::UtcInstant;
-use lastseen_server::keys::{KeyRecord, KeyState, KeyUses, KeysFile, NewKey};
+use lastseen_server::keys::{KeyLimits, KeyRecord, KeyState, KeyUses, KeysFile, NewKey};
 use lastseen_server::{AuditAction, AuditLog};
 use lastseen_store::{Clock, SystemClock};
 use serde::Serialize;
@@ -22,11 +22,13 @@ pub(crate) fn run(args: KeysArgs) -> anyhow::Result<Outcome> {
 }
 
 fn create(args: CreateKeyArgs) -> anyhow::Result<Outcome> {
-    let CreateKeyArgs { name, scopes, tenants, expires, file } = args;
+    let CreateKeyArgs { name, scopes, tenants, requests_per_second, events_per_second, expires, file } = args;
+    let limits = KeyLimits { requests_per_second, events_per_second };
     let now = SystemClock.now();
     let is_first = KeysFile::read(&path(&file))?.is_none();
     let expires_at = expires.map(|expires| expires.at(now));
-    let (key, secret) = KeysFile::create(&path(&file), NewKey { name, scopes, tenants, expires_at }, now)?;
+    let (key, secret) =
+        KeysFile::create(&path(&file), NewKey { name, scopes, tenants, limits, expires_at }, now)?;
     audit(&file, AuditAction::created(&key))?;
     outln!("{}", secret.as_str());
     let (id, name, scopes) = (&key.id, &key.name, names(&key));
@@ -53,6 +55,7 @@ struct Listed<'a> {
     state: &'static str,
     scopes: String,
     tenants: &'a Option<Vec<String>>,
+    limits: KeyLimits,
     created_at: UtcInstant,
     expires_at: Option<UtcInstant>,
     revoked_at: Option<UtcInstant>,
@@ -77,6 +80,7 @@ fn list(args: &ListKeysArgs) -> anyhow::Result<Outcome> {
             },
             scopes: names(key),
             tenants: &key.tenants,
+            limits: key.limits,
             created_at: key.created_at,
             expires_at: key.expires_at,
             revoked_at: key.revoked_at,
@@ -97,7 +101,8 @@ fn list(args: &ListKeysArgs) -> anyhow::Result<Outcome> {
 fn print(listed: &[Listed<'_>]) {
     let at = |at: Option<UtcInstant>| at.map_or("-".to_owned(), |at| at.to_string()[..10].to_owned());
     let mut rows = vec![
-        ["ID", "NAME", "STATE", "SCOPES", "TENANTS", "CREATED", "EXPIRES", "LAST USED"].map(str::to_owned),
+        ["ID", "NAME", "STATE", "SCOPES", "TENANTS", "LIMITS", "CREATED", "EXPIRES", "LAST USED"]
+            .map(str::to_owned),
     ];
     for key in listed {
         rows.push([
@@ -106,12 +111,13 @@ fn print(listed: &[Listed<'_>]) {
             key.state.to_owned(),
             key.scopes.clone(),
             key.tenants.as_ref().map_or("all".to_owned(), |tenants| tenants.join(",")),
+            limits(key.limits),
             at(Some(key.created_at)),
             at(key.expires_at),
             key.last_used_at.map_or("-".to_owned(), |at| format!("{}Z", &at.to_string()[..19])),
         ]);
     }
-    let mut widths = [0; 8];
+    let mut widths = [0; 9];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -121,6 +127,14 @@ fn print(listed: &[Listed<'_>]) {
         let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         outln!("{}", cells.join("  ").trim_end());
     }
+}
+
+/// The limits in short: requests and events a second.
+fn limits(limits: KeyLimits) -> String {
+    let requests = limits.requests_per_second.map(|rate| format!("{rate} requests/s"));
+    let events = limits.events_per_second.map(|rate| format!("{rate} events/s"));
+    let limits: Vec<_> = requests.into_iter().chain(events).collect();
+    if limits.is_empty() { "-".to_owned() } else { limits.join(", ") }
 }
 
 fn names(key: &KeyRecord) -> String {

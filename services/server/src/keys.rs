@@ -8,6 +8,7 @@
 
 pub(crate) mod attempts;
 mod file;
+pub(crate) mod limits;
 pub(crate) mod live;
 mod scope;
 pub(crate) mod seal;
@@ -15,6 +16,7 @@ mod secret;
 mod usage;
 
 pub use self::file::{KeyRecord, KeyState, KeysFile, KeysFileError, NewKey, RevokeError};
+pub use self::limits::KeyLimits;
 pub use self::scope::{InvalidScope, Scope};
 pub use self::secret::Secret;
 pub use self::usage::{KeyUse, KeyUses};

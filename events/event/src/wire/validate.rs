@@ -28,7 +28,7 @@ pub(super) struct Validator<'a> {
 impl<'a> Validator<'a> {
     pub(super) fn new(capacity: usize, accept: Accept<'a>) -> Self {
         let batch = EventBatch::with_capacity(capacity);
-        let decoded = Decoded { batch, faults: Vec::new(), faults_total: 0 };
+        let decoded = Decoded { batch, faults: Vec::new(), faults_total: 0, count: 0 };
         Self { accept, count: 0, decoded }
     }
 
@@ -38,7 +38,7 @@ impl<'a> Validator<'a> {
     }
 
     pub(super) fn finish(self) -> Decoded {
-        self.decoded
+        Decoded { count: self.count, ..self.decoded }
     }
 
     /// Reads and judges the JSON of one event.

@@ -148,6 +148,14 @@ impl<A: Changes, P> Ask<A, P> {
         self.app.audit.note(action).await;
     }
 
+    /// Counts events that the caller publishes, good and bad.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(super) fn count_events(&self, events: usize) -> Result<(), Problem> {
+        self.granted.count_events(events)
+    }
+
     /// Notes in the audit log that events of other tenants than those of the caller were refused.
     pub(super) fn note_foreign_events(&self, faults: &[EventFault]) {
         if faults.iter().any(|fault| fault.code == FaultCode::TenantNotAllowed) {

@@ -126,7 +126,7 @@ pub(super) struct Granted<A>(Caller<A>);
 /// Finds the key of a request and checks its scope.
 ///
 /// # Errors
-/// `key_missing`, `key_invalid`, `key_expired`, `scope_missing`, `too_many_attempts`.
+/// `key_missing`, `key_invalid`, `key_expired`, `scope_missing`, `rate_limited`, `too_many_attempts`.
 pub(super) async fn authenticate<A: Access>(
     app: &App,
     headers: &HeaderMap,
@@ -142,6 +142,9 @@ pub(super) async fn authenticate<A: Access>(
         }
         Err((problem, key_id)) => {
             let address = address.map(|ClientAddress(address)| address);
+            if problem.is_limit() {
+                return Err(problem);
+            }
             app.audit.refused(problem.code(), key_id.as_deref(), address);
             if problem.is_forbidden() {
                 return Err(problem);
@@ -161,7 +164,11 @@ fn find(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Arc<LiveKey>, (P
         KeyFault::Unknown => of_key(Problem::key_invalid(fault)),
         KeyFault::Expired(_) => of_key(Problem::key_expired(fault)),
     })?;
-    if key.has(scope) { Ok(key) } else { Err(of_key(Problem::scope_missing(scope))) }
+    if !key.has(scope) {
+        return Err(of_key(Problem::scope_missing(scope)));
+    }
+    key.count_request().map_err(|reached| of_key(Problem::rate_limited("requests", reached)))?;
+    Ok(key)
 }
 
 /// The text of the key that a request brings.
@@ -248,6 +255,16 @@ impl<A: Access> Granted<A> {
 
     pub(super) fn address(&self) -> Option<IpAddr> {
         self.0.address()
+    }
+
+    /// Counts events that the caller publishes.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(super) fn count_events(&self, events: usize) -> Result<(), Problem> {
+        let Some(key) = &self.0.key else { return Ok(()) };
+        let events = u32::try_from(events).unwrap_or(u32::MAX);
+        key.count_events(events).map_err(|reached| Problem::rate_limited("events", reached))
     }
 
     /// True if the caller has this scope as well.

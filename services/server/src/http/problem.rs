@@ -14,6 +14,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::keys::Scope;
+use crate::keys::limits::LimitReached;
 use crate::publishing::RetractError;
 use crate::questions::QuestionError;
 use crate::read_model::health::Standstill;
@@ -140,6 +141,11 @@ impl Problem {
         self.0.status == StatusCode::FORBIDDEN
     }
 
+    /// True if the caller may do this, and asks too often.
+    pub(in crate::http) fn is_limit(&self) -> bool {
+        self.0.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
     fn unauthenticated(code: &'static str, title: &'static str, detail: impl fmt::Display) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, code, title, detail)
     }
@@ -170,6 +176,13 @@ impl Problem {
     pub(in crate::http) fn tenant_required() -> Self {
         let detail = "the key is bound to tenants: expected a request about one of them";
         Self::new(StatusCode::FORBIDDEN, "tenant_required", "Not with this API key", detail)
+    }
+
+    pub(in crate::http) fn rate_limited(of: &str, LimitReached(wait): LimitReached) -> Self {
+        let detail = format_args!("the key has used up its {of} a second; nothing of the request was stored");
+        let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too much for this API key", detail)
+            .retry_after(seconds)
     }
 
     pub(in crate::http) fn too_many_attempts() -> Self {

@@ -12,6 +12,7 @@ use lastseen_event::{TenantId, UtcInstant};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::limits::KeyLimits;
 use super::scope::Scope;
 use super::secret::{ID_CHARS, Secret, SecretHash, bytes_of_hex, hex};
 
@@ -50,6 +51,9 @@ pub struct KeyRecord {
     /// The tenants that the key is bound to. `None`: it is for all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenants: Option<Vec<String>>,
+    /// Its limits.
+    #[serde(default, skip_serializing_if = "KeyLimits::is_none")]
+    pub limits: KeyLimits,
     /// When it was made.
     pub created_at: UtcInstant,
     /// From this instant on it is not accepted.
@@ -80,6 +84,8 @@ pub struct NewKey {
     pub scopes: Vec<Scope>,
     /// The tenants that it is bound to; empty: all.
     pub tenants: Vec<String>,
+    /// Its limits.
+    pub limits: KeyLimits,
     /// From this instant on it is not accepted.
     pub expires_at: Option<UtcInstant>,
 }
@@ -152,6 +158,9 @@ impl KeyRecord {
         if self.scopes.is_empty() {
             return Err("expected at least one scope");
         }
+        if self.limits.is_zero() {
+            return Err("expected limits of at least 1 a second");
+        }
         let Some(tenants) = &self.tenants else { return Ok(()) };
         if tenants.is_empty() || tenants.len() > TENANTS_MAX {
             return Err("expected 1 to 1000 tenants that a key is bound to");
@@ -206,7 +215,7 @@ impl KeysFile {
     /// # Errors
     /// [`KeysFileError`]; then there is no new key.
     pub fn create(path: &Path, new: NewKey, now: UtcInstant) -> Result<(KeyRecord, Secret), KeysFileError> {
-        let NewKey { name, mut scopes, tenants, expires_at } = new;
+        let NewKey { name, mut scopes, tenants, limits, expires_at } = new;
         scopes.sort_unstable();
         scopes.dedup();
         let secret = Secret::generate().ok_or(KeysFileError::NoRandomness)?;
@@ -216,6 +225,7 @@ impl KeysFile {
             hash: secret.hash(),
             scopes,
             tenants: (!tenants.is_empty()).then_some(tenants),
+            limits,
             created_at: now,
             expires_at,
             revoked_at: None,
@@ -360,7 +370,8 @@ mod tests {
 
     fn new(name: &str, scopes: &[Scope], tenants: &[&str]) -> NewKey {
         let tenants = tenants.iter().map(|&tenant| tenant.to_owned()).collect();
-        NewKey { name: name.to_owned(), scopes: scopes.to_vec(), tenants, expires_at: None }
+        let limits = KeyLimits::default();
+        NewKey { name: name.to_owned(), scopes: scopes.to_vec(), tenants, limits, expires_at: None }
     }
 
     #[test]
@@ -410,6 +421,10 @@ mod tests {
             new("bound", &[Scope::Query, Scope::Backfill], &["acme"]),
             new("bound", &[Scope::Admin], &["acme"]),
             new("nobody", &[Scope::Query], &["null"]),
+            NewKey {
+                limits: KeyLimits { events_per_second: Some(0), ..KeyLimits::default() },
+                ..new("zero", &[Scope::Query], &[])
+            },
             NewKey { expires_at: Some(at(0)), ..new("late", &[Scope::Query], &[]) },
         ] {
             let refused = KeysFile::create(&path, bad, at(0));

@@ -16,6 +16,7 @@ use lastseen_store::{Clock, SystemClock, error_chain};
 use parking_lot::{Mutex, RwLock};
 
 use super::file::{KeyRecord, KeyState, KeysFile, KeysFileError};
+use super::limits::{Counters, LimitReached};
 use super::scope::Scope;
 use super::seal::Seal;
 use super::secret::{Secret, SecretHash};
@@ -50,6 +51,7 @@ pub(crate) struct LiveKey {
     record: KeyRecord,
     /// Microseconds since 1970 of the last use; `i64::MIN`: none.
     last_used_us: Arc<AtomicI64>,
+    counters: Arc<Counters>,
     /// Seals the positions that a bound key sees.
     seal: Option<Arc<Seal>>,
 }
@@ -179,9 +181,12 @@ impl LiveKeys {
                 Arc::new(AtomicI64::new(used.map_or(i64::MIN, |used| used.last_used_at.as_micros())))
             };
             let seal = record.tenants.is_some().then(|| seal.clone());
+            let same = before.filter(|before| before.record.limits == record.limits);
+            let counters = same.map(|before| before.counters.clone());
+            let counters = counters.unwrap_or_else(|| Arc::new(Counters::new(record.limits)));
             let mut record = record.clone();
             record.tenants.iter_mut().for_each(|tenants| tenants.sort_unstable());
-            (record.id.clone(), Arc::new(LiveKey { record, last_used_us, seal }))
+            (record.id.clone(), Arc::new(LiveKey { record, last_used_us, counters, seal }))
         };
         KeySet { by_id: file.keys().iter().map(live).collect() }
     }
@@ -214,6 +219,22 @@ impl LiveKey {
         &self.record.id
     }
 
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// [`LimitReached`].
+    pub(crate) fn count_request(&self) -> Result<(), LimitReached> {
+        self.counters.requests.as_ref().map_or(Ok(()), |requests| requests.take(1))
+    }
+
+    /// Counts events of a request.
+    ///
+    /// # Errors
+    /// [`LimitReached`]; they do not count.
+    pub(crate) fn count_events(&self, events: u32) -> Result<(), LimitReached> {
+        self.counters.events.as_ref().map_or(Ok(()), |counted| counted.take(events))
+    }
+
     pub(crate) fn has(&self, scope: Scope) -> bool {
         self.record.scopes.contains(&scope)
     }
@@ -241,6 +262,7 @@ mod tests {
             name: name.to_owned(),
             scopes: vec![Scope::Query],
             tenants: vec!["acme".to_owned()],
+            limits: crate::keys::KeyLimits::default(),
             expires_at: None,
         };
         KeysFile::create(path, new, SystemClock.now()).unwrap()

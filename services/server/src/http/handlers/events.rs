@@ -64,6 +64,7 @@ pub(in crate::http) async fn publish(ask: Ask<Publish, PublishParams>) -> Result
     let body = body::read(body, REQUEST_BYTES_MAX, ask.app()).await?;
     // Until the events are stored, they take about as much memory as their text.
     let (decoded, _memory) = decode(&ask, body, encoding, (format, on_invalid)).await?;
+    ask.count_events(decoded.count)?;
     ask.note_foreign_events(&decoded.faults);
     let Outcome { stored, duplicates, refused, position } =
         append(ask.publishing()?, decoded, on_invalid).await?;
@@ -119,7 +120,7 @@ async fn append(
     decoded: Decoded,
     on_invalid: OnInvalid,
 ) -> Result<Outcome, Problem> {
-    let Decoded { batch, faults, faults_total } = decoded;
+    let Decoded { batch, faults, faults_total, .. } = decoded;
     let on_refused = match (on_invalid, faults.is_empty()) {
         (OnInvalid::Skip, _) => OnRefused::Skip,
         (OnInvalid::Refuse, true) => OnRefused::RefuseBatch,
