@@ -320,6 +320,28 @@ fn a_key_has_its_limits_and_others_have_their_own() {
 }
 
 #[test]
+fn scripts_make_a_key_once_and_get_it_in_a_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let data = tempfile::tempdir().unwrap();
+    let out = data.path().join("job.key");
+    let create = ["keys", "create", "--data", text(data.path()), "--name", "job", "--scope", "publish"];
+    let create = |more: &[&str]| lastseen(&[&create[..], more].concat());
+    let first = create(&["--out", text(&out), "--if-absent"]);
+    assert_eq!((first.code, first.stdout.as_str()), (Some(0), ""), "{}", first.stderr);
+    let key = fs::read_to_string(&out).unwrap();
+    assert!(key.starts_with("ls_") && key.ends_with('\n'), "{key}");
+    assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
+    // Again: nothing is made, and the file stays.
+    assert_eq!(create(&["--out", text(&out), "--if-absent"]).code, Some(0));
+    assert_eq!((fs::read_to_string(&out).unwrap(), list(data.path()).len()), (key, 1));
+    // A file that is there is not written over, and then no key is made.
+    let other = ["keys", "create", "--data", text(data.path()), "--name", "other", "--scope", "publish"];
+    let refused = lastseen(&[&other[..], &["--out", text(&out)]].concat());
+    assert!(refused.code == Some(1) && refused.stderr.contains("job.key"), "{}", refused.stderr);
+    assert_eq!(list(data.path()).len(), 1);
+}
+
+#[test]
 fn keys_that_make_no_sense_are_bad_usage_or_refused() {
     let data = tempfile::tempdir().unwrap();
     let create = ["keys", "create", "--data", text(data.path())];

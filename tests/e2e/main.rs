@@ -15,6 +15,7 @@ mod commands;
 mod connections;
 mod crash;
 mod days;
+mod demo;
 mod every_route;
 mod git_history;
 mod history;

@@ -167,7 +167,7 @@ fn rules_and_the_dashboard_name_metrics_that_are_there() {
         // It is there while a part stands still.
         .chain(["lastseen_part_standing_still".to_owned()])
         .collect();
-    for file in ["alerts.yaml", "grafana.json"] {
+    for file in ["alerts.yaml", "grafana/dashboards/lastseen.json"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/monitoring").join(file);
         let content = std::fs::read_to_string(path).unwrap();
         let is_of_a_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';

@@ -68,6 +68,8 @@ pub(crate) enum Command {
     /// they do it, until ^C. The same seed, numbers and --until give the same events with the same ids: run again, the
     /// command adds only what has happened since.
     Simulate(SimulateArgs),
+    /// Look at it: a server with made-up users, past and present, until ^C; nothing is left of it
+    Demo(DemoArgs),
     /// Check every byte of a log and change nothing
     ///
     /// Segments, frames, checksums, the order of positions, and ids that stand twice within the recent window. Everything
@@ -297,6 +299,16 @@ pub(crate) struct SimulateArgs {
     pub(crate) no_live: bool,
     #[command(flatten)]
     pub(crate) send: SendArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Number of people; those who are in several tenants count as a user in each of them
+    #[arg(long, value_name = "N", default_value = "2000")]
+    pub(crate) users: u32,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: String,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,8 @@
 //! `lastseen keys`: makes, lists and revokes API keys. It changes the keys file, also of a server that runs.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -22,15 +25,29 @@ pub(crate) fn run(args: KeysArgs) -> anyhow::Result<Outcome> {
 }
 
 fn create(args: CreateKeyArgs) -> anyhow::Result<Outcome> {
-    let CreateKeyArgs { name, scopes, tenants, requests_per_second, events_per_second, expires, file } = args;
+    let CreateKeyArgs { name, scopes, tenants, requests_per_second, events_per_second, .. } = args;
+    let CreateKeyArgs { expires, out, if_absent, file, .. } = args;
     let limits = KeyLimits { requests_per_second, events_per_second };
     let now = SystemClock.now();
-    let is_first = KeysFile::read(&path(&file))?.is_none();
+    let keys = KeysFile::read(&path(&file))?;
+    let is_first = keys.is_none();
+    let is_it = |key: &KeyRecord| key.name == name && key.state(now) == KeyState::Active;
+    if if_absent && keys.is_some_and(|keys| keys.keys().iter().any(is_it)) {
+        eprintln!("there is a key with the name {name:?}");
+        return Ok(Outcome::Done);
+    }
+    // Before the key is made: a key that nobody is shown is of no use.
+    let mut out = out.as_deref().map(new_file).transpose()?;
     let expires_at = expires.map(|expires| expires.at(now));
     let (key, secret) =
         KeysFile::create(&path(&file), NewKey { name, scopes, tenants, limits, expires_at }, now)?;
     audit(&file, AuditAction::created(&key))?;
-    outln!("{}", secret.as_str());
+    match &mut out {
+        Some(out) => writeln!(out, "{}", secret.as_str())
+            .and_then(|()| out.sync_all())
+            .context("cannot write the key")?,
+        None => outln!("{}", secret.as_str()),
+    }
     let (id, name, scopes) = (&key.id, &key.name, names(&key));
     let tenants = key.tenants.as_ref().map_or("all tenants".to_owned(), |tenants| tenants.join(", "));
     eprintln!("made key {id} {name:?} with {scopes} for {tenants}; it is not shown again");
@@ -135,6 +152,12 @@ fn limits(limits: KeyLimits) -> String {
     let events = limits.events_per_second.map(|rate| format!("{rate} events/s"));
     let limits: Vec<_> = requests.into_iter().chain(events).collect();
     if limits.is_empty() { "-".to_owned() } else { limits.join(", ") }
+}
+
+/// A file that is not there yet, and that only its owner may read.
+fn new_file(path: &Path) -> anyhow::Result<File> {
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path);
+    file.with_context(|| format!("cannot make {}", path.display()))
 }
 
 fn names(key: &KeyRecord) -> String {

@@ -7,6 +7,7 @@ mod args;
 mod backfill;
 mod backup;
 mod config;
+mod demo;
 mod import;
 mod input;
 mod keys;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Import(import) => import::run(import),
         Command::Backfill(backfill) => backfill::run(*backfill),
         Command::Simulate(simulate) => simulate::run(&simulate),
+        Command::Demo(demo) => demo::run(&demo),
         Command::Verify(verify) => verify::run(&verify),
         Command::Replay(replay) => replay::run(&replay),
         Command::Keys(keys) => keys::run(keys),

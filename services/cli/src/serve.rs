@@ -55,7 +55,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<Outcome> {
     }
 }
 
-fn config(args: ServeArgs) -> ServeConfig {
+/// The settings that the arguments say.
+pub(crate) fn config(args: ServeArgs) -> ServeConfig {
     let persons = match args.persons {
         args::Persons::UserId => lastseen_server::Persons::UserId,
         args::Persons::Off => lastseen_server::Persons::Off,

@@ -28,18 +28,29 @@ const LIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Publishes the past, and then the present until a signal comes.
 pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Outcome> {
+    let interrupt = Interrupt::listen().context("cannot listen for signals")?;
+    simulate(args, &interrupt, || ())
+}
+
+/// The same; `on_live` is called once the past is in.
+pub(crate) fn simulate(
+    args: &SimulateArgs,
+    interrupt: &Interrupt,
+    on_live: impl FnOnce(),
+) -> anyhow::Result<Outcome> {
     let now = SystemClock.now();
     let plan = plan(args, now);
     let population = Population::new(plan).unwrap_or_else(|invalid| args::refuse("simulate", invalid));
-    let interrupt = Interrupt::listen().context("cannot listen for signals")?;
     let bulk_until = if args.no_live { plan.until } else { now };
     let mut simulation = Simulation {
         uploader: Uploader::new(&args.send.to, interrupt.clone())?,
-        interrupt,
+        interrupt: interrupt.clone(),
         batch_events: args.send.batch_events,
         report: Report::new(plan, bulk_until),
     };
-    let ended = simulation.run(Timeline::new(Arc::new(population)), bulk_until, args.no_live);
+    let timeline = Timeline::new(Arc::new(population));
+    let on_live = (!args.no_live).then_some(on_live);
+    let ended = simulation.run(timeline, bulk_until, on_live);
     simulation.report.finish(&ended);
     Ok(ended?.outcome(simulation.report.tally().refused))
 }
@@ -68,15 +79,20 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn run(&mut self, timeline: Timeline, bulk_until: UtcInstant, no_live: bool) -> anyhow::Result<Ended> {
+    /// `None`: only the past.
+    fn run(
+        &mut self,
+        timeline: Timeline,
+        bulk_until: UtcInstant,
+        on_live: Option<impl FnOnce()>,
+    ) -> anyhow::Result<Ended> {
         let bulk = Bulk::start(timeline, bulk_until, self.batch_events).context("cannot start a thread")?;
         if let Ended::Interrupted = self.send_bulk(&bulk)? {
             return Ok(Ended::Interrupted);
         }
-        if no_live {
-            return Ok(Ended::AtTheEnd);
-        }
+        let Some(on_live) = on_live else { return Ok(Ended::AtTheEnd) };
         self.report.live();
+        on_live();
         self.live(bulk.finish())
     }
 

@@ -59,6 +59,12 @@ pub(crate) struct CreateKeyArgs {
     /// End of the key: a time from now such as 90d, a date such as 2027-01-31, or an instant. Default: none
     #[arg(long, value_name = "WHEN", value_parser = expiry)]
     pub(crate) expires: Option<Expiry>,
+    /// Write the key to this new file, which only its owner may read, and not to stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Where a key in force has the name, make none, and succeed
+    #[arg(long)]
+    pub(crate) if_absent: bool,
     #[command(flatten)]
     pub(crate) file: KeysFileArgs,
 }
