@@ -7,7 +7,7 @@ use lastseen_event::wire::{Accept, Decoded, FaultsKept, decode_json, decode_ndjs
 libfuzzer_sys::fuzz_target!(|body: &[u8]| {
     let latest = UtcInstant::from_micros(1_800_000_000_000_000);
     let Ok(decoded) = decode_ndjson(body, Accept::all(latest, FaultsKept::All), || ()) else { return };
-    let Decoded { batch, faults, faults_total } = decoded;
+    let Decoded { batch, faults, faults_total, .. } = decoded;
     assert!(faults.is_sorted_by_key(|fault| fault.index));
     assert_eq!(faults.len(), faults_total);
     let first =
