@@ -22,7 +22,7 @@ use lastseen_event::FaultCode;
 
 use super::App;
 use super::problem::Problem;
-use crate::keys::live::{KeyFault, LiveKey};
+use crate::keys::live::{KeyFault, LiveKey, Remembered};
 use crate::keys::seal::Positions;
 use crate::keys::{Scope, Secret};
 
@@ -111,6 +111,13 @@ impl ClientAddress {
     }
 }
 
+/// The other end of a connection, which each of its requests brings along.
+#[derive(Clone, Default)]
+pub(super) struct Peer {
+    pub(super) address: Option<ClientAddress>,
+    pub(super) key: Remembered,
+}
+
 /// Whoever sent a request that has the access `A`.
 pub(super) struct Caller<A> {
     /// `None`: the server is open, or the route is.
@@ -130,12 +137,13 @@ pub(super) struct Granted<A>(Caller<A>);
 pub(super) async fn authenticate<A: Access>(
     app: &App,
     headers: &HeaderMap,
-    address: Option<ClientAddress>,
+    peer: &Peer,
 ) -> Result<Caller<A>, Problem> {
+    let address = peer.address.map(|address| address.of(headers, &app.trusted_proxies));
     let Some(scope) = A::SCOPE.filter(|_| !app.keys.is_open()) else {
         return Ok(Caller { key: None, address, positions: Positions::default(), access: PhantomData });
     };
-    match find(app, headers, scope) {
+    match find(app, headers, (scope, &peer.key)) {
         Ok(key) => {
             let positions = Positions::sealed_with(key.seal());
             Ok(Caller { key: Some(key), address, positions, access: PhantomData })
@@ -157,10 +165,14 @@ pub(super) async fn authenticate<A: Access>(
 }
 
 /// The key of a request, if it has the scope; else the problem, and the id of the key as far as there is one.
-fn find(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Arc<LiveKey>, (Problem, Option<String>)> {
-    let secret = secret(headers).map_err(|problem| (problem, None))?;
-    let of_key = |problem| (problem, Some(secret.id().to_owned()));
-    let key = app.keys.find(&secret).map_err(|fault| match fault {
+fn find(
+    app: &App,
+    headers: &HeaderMap,
+    (scope, remembered): (Scope, &Remembered),
+) -> Result<Arc<LiveKey>, (Problem, Option<String>)> {
+    let text = bearer(headers).map_err(|problem| (problem, None))?;
+    let of_key = |problem| (problem, Secret::parse(text).map(|secret| secret.id().to_owned()));
+    let key = app.keys.find_again(text, remembered).map_err(|fault| match fault {
         KeyFault::Unknown => of_key(Problem::key_invalid(fault)),
         KeyFault::Expired(_) => of_key(Problem::key_expired(fault)),
     })?;
@@ -172,7 +184,7 @@ fn find(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Arc<LiveKey>, (P
 }
 
 /// The text of the key that a request brings.
-fn secret(headers: &HeaderMap) -> Result<Secret, Problem> {
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let line = match (lines.next(), lines.next()) {
         (None, _) => return Err(Problem::key_missing()),
@@ -183,7 +195,7 @@ fn secret(headers: &HeaderMap) -> Result<Secret, Problem> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Problem::key_malformed());
     }
-    Secret::parse(text.trim()).ok_or_else(Problem::key_malformed)
+    Ok(text.trim())
 }
 
 impl<A: Access> Caller<A> {

@@ -19,7 +19,7 @@ use axum::routing::any;
 use super::App;
 use super::answer::{Reply, Wants};
 use super::ask::Ask;
-use super::auth::{self, Access, Admin, Backfill, ClientAddress, Open, Publish, Query, Replay};
+use super::auth::{self, Access, Admin, Backfill, Open, Peer, Publish, Query, Replay};
 use super::body::unread;
 use super::handlers::{
     active_users, backfills, events, health, lookup, metrics, replay, retention, summary, tenants, user,
@@ -117,9 +117,8 @@ where
             let asked = parts.uri.path_and_query().map_or("", |asked| asked.as_str());
             let mut wants = Wants::of(&parts.headers, asked, app.memory.clone());
             let answered = async {
-                let address = parts.extensions.get::<ClientAddress>();
-                let address = address.map(|address| address.of(&parts.headers, &app.trusted_proxies));
-                let caller = auth::authenticate::<A>(&app, &parts.headers, address).await?;
+                let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
+                let caller = auth::authenticate::<A>(&app, &parts.headers, &peer).await?;
                 wants.is_sealed = caller.positions().are_sealed();
                 handler(Ask::read(app, caller, path, (parts, body))?).await
             };

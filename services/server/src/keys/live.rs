@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -35,10 +35,23 @@ pub(crate) struct LiveKeys {
     uses_path: PathBuf,
     /// `None`: there was no file yet, and the server is open.
     current: RwLock<Option<Arc<KeySet>>>,
+    /// Grows with each change of `current`.
+    generation: AtomicU64,
     /// The file as it was read last.
     read: Mutex<Option<FileVersion>>,
     /// The uses as they were written last.
     written: Mutex<KeyUses>,
+}
+
+/// The key that a connection brought last, found again without a hash or a lock that others want.
+#[derive(Clone, Default)]
+pub(crate) struct Remembered(Arc<Mutex<Option<Known>>>);
+
+struct Known {
+    secret: Secret,
+    key: Arc<LiveKey>,
+    /// The generation of the keys that it was found in.
+    generation: u64,
 }
 
 /// The keys of one version of the file.
@@ -83,6 +96,7 @@ impl LiveKeys {
             path,
             uses_path,
             current: RwLock::default(),
+            generation: AtomicU64::new(0),
             read: Mutex::default(),
             written: Mutex::new(written),
         };
@@ -99,25 +113,36 @@ impl LiveKeys {
         self.current.read().is_none()
     }
 
+    /// The key in force with this text, which is noted as used. The text may be that which its connection brought last.
+    ///
+    /// # Errors
+    /// [`KeyFault`]; `Unknown` for a text that cannot be a key.
+    pub(crate) fn find_again(&self, text: &str, remembered: &Remembered) -> Result<Arc<LiveKey>, KeyFault> {
+        // Before the look: a change meanwhile makes what is found here old.
+        let generation = self.generation.load(Ordering::Acquire);
+        let mut known = remembered.0.lock();
+        if let Some(Known { secret, key, .. }) = known.as_ref().filter(|known| known.generation == generation)
+            && secret.is(text)
+        {
+            return key.clone().used();
+        }
+        let secret = Secret::parse(text).ok_or(KeyFault::Unknown)?;
+        let key = self.find(&secret)?;
+        *known = Some(Known { secret, key: key.clone(), generation });
+        Ok(key)
+    }
+
     /// The key in force with this text, which is noted as used.
     ///
     /// # Errors
     /// [`KeyFault`].
-    pub(crate) fn find(&self, secret: &Secret) -> Result<Arc<LiveKey>, KeyFault> {
+    fn find(&self, secret: &Secret) -> Result<Arc<LiveKey>, KeyFault> {
         let found = self.current.read().as_ref().and_then(|keys| keys.by_id.get(secret.id()).cloned());
         let hash = found.as_ref().map_or(SecretHash::NONE, |key| key.record.hash);
         // Always compared: an unknown id takes as long as a known one.
         let is_it = hash.is_of(secret);
         let Some(key) = found.filter(|_| is_it) else { return Err(KeyFault::Unknown) };
-        let now = SystemClock.now();
-        match (key.record.state(now), key.record.expires_at) {
-            (KeyState::Active, _) => {
-                key.last_used_us.store(now.as_micros(), Ordering::Relaxed);
-                Ok(key)
-            }
-            (KeyState::Expired, Some(at)) => Err(KeyFault::Expired(at)),
-            (KeyState::Expired | KeyState::Revoked, _) => Err(KeyFault::Unknown),
-        }
+        key.used()
     }
 
     /// Follows the file until these keys are gone.
@@ -164,6 +189,7 @@ impl LiveKeys {
         let set = self.set(&file);
         let keys = set.by_id.len();
         let before = self.current.write().replace(Arc::new(set));
+        self.generation.fetch_add(1, Ordering::Release);
         *read = version;
         tracing::info!(keys, path = %self.path.display(), first = before.is_none(), "the keys file was read");
         Ok(())
@@ -215,6 +241,24 @@ impl LiveKeys {
 }
 
 impl LiveKey {
+    /// Notes a use, if the key is in force.
+    fn used(self: Arc<Self>) -> Result<Arc<Self>, KeyFault> {
+        /// A use is noted so long after the one before: all threads read the instant, and few write it.
+        const NOTED_EVERY_US: i64 = 1_000_000;
+        let now = SystemClock.now();
+        match (self.record.state(now), self.record.expires_at) {
+            (KeyState::Active, _) => {
+                let noted = self.last_used_us.load(Ordering::Relaxed);
+                if now.as_micros().saturating_sub(noted) >= NOTED_EVERY_US {
+                    self.last_used_us.store(now.as_micros(), Ordering::Relaxed);
+                }
+                Ok(self)
+            }
+            (KeyState::Expired, Some(at)) => Err(KeyFault::Expired(at)),
+            (KeyState::Expired | KeyState::Revoked, _) => Err(KeyFault::Unknown),
+        }
+    }
+
     pub(crate) fn id(&self) -> &str {
         &self.record.id
     }
@@ -290,6 +334,28 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(keys.look(true) && !keys.is_open());
         assert!(keys.find(&second_secret).is_ok());
+    }
+
+    #[test]
+    fn a_connection_that_is_known_sees_each_change() {
+        let data = tempfile::tempdir().unwrap();
+        let path = KeysFile::path_in(data.path());
+        let (_, secret) = create(&path, "first");
+        let (_, other) = create(&path, "other");
+        let keys = LiveKeys::open(data.path(), None).unwrap();
+        let connection = Remembered::default();
+        let find =
+            |secret: &Secret| keys.find_again(secret.as_str(), &connection).map(|key| key.id().to_owned());
+        for _ in 0..3 {
+            assert_eq!(find(&secret), Ok(secret.id().to_owned()));
+        }
+        assert_eq!(find(&other), Ok(other.id().to_owned()), "another key on the same connection");
+        assert_eq!(find(&secret), Ok(secret.id().to_owned()));
+        assert_eq!(keys.find_again("nonsense", &connection).err(), Some(KeyFault::Unknown));
+        KeysFile::revoke(&path, "first", SystemClock.now()).unwrap();
+        assert!(!keys.look(false));
+        assert_eq!(find(&secret), Err(KeyFault::Unknown));
+        assert_eq!(find(&other), Ok(other.id().to_owned()));
     }
 
     #[test]

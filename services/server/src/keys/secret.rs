@@ -50,6 +50,11 @@ impl Secret {
         &self.0
     }
 
+    /// Compares with a text, in a time that depends on its length alone.
+    pub(super) fn is(&self, text: &str) -> bool {
+        self.0.as_bytes().ct_eq(text.as_bytes()).into()
+    }
+
     pub(super) fn hash(&self) -> SecretHash {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, self.0.as_bytes()).as_ref());

@@ -27,7 +27,7 @@ use super::socket::Socket;
 use super::words::Words;
 use super::{handshake, socket, words};
 use crate::ConnectionLimits;
-use crate::http::auth::ClientAddress;
+use crate::http::auth::{ClientAddress, Peer};
 use crate::http::problem::Problem;
 use crate::tls::Tls;
 
@@ -154,7 +154,10 @@ async fn drive<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         exchange: exchange.clone(),
         guest: place.guest().clone(),
         seat: place.seat(),
-        address: stream.peer_addr().ok().map(|address| ClientAddress(address.ip())),
+        peer: Peer {
+            address: stream.peer_addr().ok().map(|address| ClientAddress(address.ip())),
+            ..Peer::default()
+        },
     };
     let mut http = http.clone();
     http.keep_alive(place.seat() == Seat::Full);
@@ -300,7 +303,7 @@ struct Service {
     exchange: Arc<Exchange>,
     guest: Arc<Guest>,
     seat: Seat,
-    address: Option<ClientAddress>,
+    peer: Peer,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {
@@ -326,9 +329,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 Body::new(Asked::new(Body::new(body), exchange.clone()))
             }
         });
-        if let Some(address) = self.address {
-            request.extensions_mut().insert(address);
-        }
+        request.extensions_mut().insert(self.peer.clone());
         let answer = self.router.call(request);
         Box::pin(async move { answer.await.map(|response| finished(response, exchange, &guest)) })
     }
