@@ -311,6 +311,27 @@ fn a_bound_key_sees_the_same_whatever_others_do() {
 }
 
 #[test]
+fn own_events_name_no_other_tenant_and_no_batch() {
+    let (server, all, data) = closed_server();
+    let keys = [("bound", "query,replay", Some("acme"))];
+    let bound = clients(&server, data.path(), &keys).remove(0);
+    let (mut events, now) = (Events::seeded(4105), now());
+    let mut from_other = events.of("tenant_switch", ("acme", "zoe"), now);
+    from_other["from_tenant_id"] = "beta".into();
+    let mut from_own = events.of("tenant_switch", ("acme", "zoe"), now);
+    from_own["from_tenant_id"] = "acme".into();
+    let mut of_batch = events.login(("acme", "zoe"), now - DAY);
+    of_batch["batch"] = "merge-acme-beta".into();
+    all.publish(&[from_other, from_own, of_batch]);
+    for path in ["/v1/tenants/acme/users/zoe/events", "/v1/events?tenant_id=acme&user_id=zoe"] {
+        assert!(["beta", "merge"].iter().all(|name| all.get(path).text().contains(name)), "{path}");
+        let text = bound.get(path).text();
+        assert!(["beta", "merge", "batch"].iter().all(|name| !text.contains(name)), "{path}: {text}");
+        assert_eq!(text.matches("\"from_tenant_id\":\"acme\"").count(), 1, "{path}: {text}");
+    }
+}
+
+#[test]
 fn sealed_positions_are_given_back_and_nothing_else_is_taken() {
     let (server, all, data) = closed_server();
     let keys = [("bound", "publish,query,replay", Some("acme"))];

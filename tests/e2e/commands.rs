@@ -65,6 +65,9 @@ fn a_flag_beats_its_variable_that_beats_the_file_that_beats_the_default() {
         settings
     };
     assert_eq!(settings(&printed_again), settings(&printed));
+    // A flag of all commands may come first.
+    let first = lastseen(&["--quiet", "serve", "--config", text(&file), "--print-config"]);
+    assert!(first.stdout.contains("scans = 3"), "{}", first.stdout);
     // The variable names the file too.
     let named = with_variables(&format!("LASTSEEN_CONFIG={}", text(&file)), &["serve", "--print-config"]);
     assert!(named.stdout.contains("scans = 3"), "{}", named.stderr);

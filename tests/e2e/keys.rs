@@ -47,7 +47,8 @@ fn list(data: &Path) -> Vec<Value> {
 
 /// The lines of the audit log with this action.
 fn audited(data: &Path, action: &str) -> Vec<Value> {
-    let text = fs::read_to_string(data.join("audit.ndjson")).unwrap_or_default();
+    let file = if action == "access_refused" { "refused.ndjson" } else { "audit.ndjson" };
+    let text = fs::read_to_string(data.join(file)).unwrap_or_default();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines.filter(|line| line["action"] == action).collect()
 }
@@ -319,6 +320,24 @@ fn a_key_has_its_limits_and_others_have_their_own() {
     assert_eq!(listed[0]["limits"]["requests_per_second"], 5, "{listed:?}");
 }
 
+/// What root writes, the server of another user must be able to read.
+#[test]
+fn keys_stay_readable_for_the_server_where_root_changes_them() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    const SERVER: u32 = 12_345;
+    let data = tempfile::tempdir().unwrap();
+    if chown(data.path(), Some(SERVER), Some(SERVER)).is_err() {
+        // Only root gives files away, and only root can come into this.
+        return;
+    }
+    create(data.path(), &["--name", "one", "--scope", "query"]);
+    create(data.path(), &["--name", "two", "--scope", "query"]);
+    for name in ["keys.json", "keys.json.lock", "audit.ndjson", "audit.lock"] {
+        let found = fs::metadata(data.path().join(name)).unwrap();
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (SERVER, SERVER, 0o600), "{name}");
+    }
+}
+
 #[test]
 fn scripts_make_a_key_once_and_get_it_in_a_file() {
     use std::os::unix::fs::PermissionsExt;
@@ -334,6 +353,10 @@ fn scripts_make_a_key_once_and_get_it_in_a_file() {
     // Again: nothing is made, and the file stays.
     assert_eq!(create(&["--out", text(&out), "--if-absent"]).code, Some(0));
     assert_eq!((fs::read_to_string(&out).unwrap(), list(data.path()).len()), (key, 1));
+    // A key without its file is no success.
+    fs::write(&out, "").unwrap();
+    let lost = create(&["--out", text(&out), "--if-absent"]);
+    assert!(lost.code == Some(1) && lost.stderr.contains("revoke it first"), "{}", lost.stderr);
     // A file that is there is not written over, and then no key is made.
     let other = ["keys", "create", "--data", text(data.path()), "--name", "other", "--scope", "publish"];
     let refused = lastseen(&[&other[..], &["--out", text(&out)]].concat());

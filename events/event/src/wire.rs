@@ -28,6 +28,8 @@ pub struct Decoded {
     pub faults_total: usize,
     /// Events of the body, good and bad.
     pub count: usize,
+    /// Events of tenants that are not accepted.
+    pub foreign: usize,
 }
 
 /// The faults that a decoded body lists.

@@ -13,6 +13,7 @@ use parquet::bloom_filter::Sbbf;
 
 use crate::disk::Disk;
 use crate::manifest::{Entry, Manifest};
+use crate::recent::{TenantEventId, TenantSeed};
 use crate::segment::file::{GroupBounds, SegmentFile};
 use crate::segment::rows::{Checked, Rows, ids};
 use crate::segment::schema::Column;
@@ -21,6 +22,7 @@ use crate::segment::schema::Column;
 /// if events come in their time.
 #[derive(Default)]
 pub(crate) struct Known {
+    tenants: TenantSeed,
     bounds: Mutex<Vec<(Position, Arc<Vec<GroupBounds>>)>>,
     /// About 260 KB each.
     filters: Mutex<Vec<(Place, Arc<Sbbf>)>>,
@@ -38,9 +40,8 @@ const IDENTITIES_MAX: usize = 8;
 /// A row group by its segment's first position and its number.
 type Place = (Position, usize);
 
-/// Id and fingerprint of an event; the id as a number, which is compared faster than its bytes. The tenant is content, so
-/// another tenant's event with the same id is another identity.
-type Identity = (u128, u64);
+/// Id within its tenant, and fingerprint, of an event.
+type Identity = (TenantEventId, u64);
 
 /// An event that may be in a segment.
 #[derive(Clone, Copy)]
@@ -133,11 +134,13 @@ impl Known {
         if rows.peek().is_none() {
             return Ok(());
         }
-        let identities =
-            cached(&self.identities, IDENTITIES_MAX, place, || identities(segment.open()?, group))?;
+        let identities = cached(&self.identities, IDENTITIES_MAX, place, || {
+            identities(segment.open()?, group, &self.tenants)
+        })?;
         for row in rows {
             let (id, fingerprint) = batch.identity(row);
-            found[row] |= identities.binary_search(&(id.as_uuid().as_u128(), fingerprint)).is_ok();
+            let own = self.tenants.within(batch.names(row).0.as_str(), id);
+            found[row] |= identities.binary_search(&(own, fingerprint)).is_ok();
         }
         Ok(())
     }
@@ -242,10 +245,10 @@ impl IdTags {
 const BATCH_ROWS: usize = 8_192;
 
 /// The ids of a row group with the fingerprints that its rows give, ascending.
-fn identities(file: &SegmentFile, group: usize) -> Result<Vec<Identity>, ReadError> {
+fn identities(file: &SegmentFile, group: usize, tenants: &TenantSeed) -> Result<Vec<Identity>, ReadError> {
     let mut identities = Vec::with_capacity(file.rows_of(group));
     each_event(file, group, 0, |event| {
-        identities.push((event.id.as_uuid().as_u128(), event.fingerprint()));
+        identities.push((tenants.within(event.names[0], event.id), event.fingerprint()));
     })?;
     identities.sort_unstable();
     Ok(identities)

@@ -23,8 +23,22 @@ pub(crate) enum Standing {
 ///
 /// It is the id with a hash of the tenant laid over it. The hash has a seed of this process: nobody can choose an id that meets
 /// one of another tenant, and so learn of it or take it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TenantEventId(u128);
+
+/// The seed of these hashes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TenantSeed(DefaultHashBuilder);
+
+impl TenantSeed {
+    /// The id of an event within its tenant. Records of the log itself have the empty tenant, which no event has.
+    pub(crate) fn within(&self, tenant_id: &str, id: EventId) -> TenantEventId {
+        /// Odd, so that no bit of the hash is lost, and all bits of the id are covered.
+        const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let tenant = u128::from(self.0.hash_one(tenant_id)).wrapping_mul(SPREAD);
+        TenantEventId(id.as_uuid().as_u128() ^ tenant)
+    }
+}
 
 /// Ids of consecutive positions, findable. About 45 bytes an id.
 ///
@@ -32,6 +46,7 @@ pub(crate) struct TenantEventId(u128);
 /// once. A slot holds a position; one below the window is free, so ids leave without being touched.
 pub(crate) struct RecentIds {
     hasher: DefaultHashBuilder,
+    tenants: TenantSeed,
     /// Among this many latest ids another content is a conflict.
     window: u64,
     /// The position of the first of `ids`; slots that point below it are free.
@@ -63,6 +78,7 @@ impl RecentIds {
     pub(crate) fn new(window: usize, next: Position) -> Self {
         let mut recent = Self {
             hasher: DefaultHashBuilder::default(),
+            tenants: TenantSeed::default(),
             window: window.max(1) as u64,
             first: next.get(),
             ids: VecDeque::new(),
@@ -76,12 +92,9 @@ impl RecentIds {
         recent
     }
 
-    /// The id of an event within its tenant. Records of the log itself have the empty tenant, which no event has.
+    /// The id of an event within its tenant; see [`TenantSeed::within`].
     pub(crate) fn within(&self, tenant_id: &str, id: EventId) -> TenantEventId {
-        /// Odd, so that no bit of the hash is lost, and all bits of the id are covered.
-        const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-        let tenant = u128::from(self.hasher.hash_one(tenant_id)).wrapping_mul(SPREAD);
-        TenantEventId(id.as_uuid().as_u128() ^ tenant)
+        self.tenants.within(tenant_id, id)
     }
 
     /// The position behind the last id, staged ones included.

@@ -49,7 +49,8 @@ pub(crate) fn parse() -> Args {
 /// The file that `--config` or `LASTSEEN_CONFIG` names, if the command is `serve`.
 fn asked_file() -> Option<PathBuf> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next()? != SERVE {
+    // Flags of all commands may come first; none of them has a value.
+    if arguments.find(|argument| !argument.to_string_lossy().starts_with('-'))? != SERVE {
         return None;
     }
     let mut asked = std::env::var_os("LASTSEEN_CONFIG");

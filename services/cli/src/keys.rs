@@ -1,13 +1,13 @@
 //! `lastseen keys`: makes, lists and revokes API keys. It changes the keys file, also of a server that runs.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use lastseen_event::UtcInstant;
-use lastseen_server::keys::{KeyLimits, KeyRecord, KeyState, KeyUses, KeysFile, NewKey};
+use lastseen_server::keys::{KeyLimits, KeyRecord, KeyState, KeyUses, KeysFile, NewKey, Secret};
 use lastseen_server::{AuditAction, AuditLog};
 use lastseen_store::{Clock, SystemClock};
 use serde::Serialize;
@@ -33,21 +33,30 @@ fn create(args: CreateKeyArgs) -> anyhow::Result<Outcome> {
     let is_first = keys.is_none();
     let is_it = |key: &KeyRecord| key.name == name && key.state(now) == KeyState::Active;
     if if_absent && keys.is_some_and(|keys| keys.keys().iter().any(is_it)) {
+        if let Some(out) = out.as_deref().filter(|out| !is_key(out)) {
+            bail!("there is a key with the name {name:?}, and {} has none: revoke it first", out.display());
+        }
         eprintln!("there is a key with the name {name:?}");
         return Ok(Outcome::Done);
     }
     // Before the key is made: a key that nobody is shown is of no use.
-    let mut out = out.as_deref().map(new_file).transpose()?;
+    let mut out = out.map(|out| new_file(&out).map(|file| (out, file))).transpose()?;
     let expires_at = expires.map(|expires| expires.at(now));
-    let (key, secret) =
-        KeysFile::create(&path(&file), NewKey { name, scopes, tenants, limits, expires_at }, now)?;
-    audit(&file, AuditAction::created(&key))?;
+    let created = KeysFile::create(&path(&file), NewKey { name, scopes, tenants, limits, expires_at }, now);
+    if let (Err(_), Some((out, _))) = (&created, &out) {
+        // It is empty, and in the way of the next attempt.
+        let _ = fs::remove_file(out);
+    }
+    let (key, secret) = created?;
     match &mut out {
-        Some(out) => writeln!(out, "{}", secret.as_str())
-            .and_then(|()| out.sync_all())
-            .context("cannot write the key")?,
+        Some((_, out)) => {
+            writeln!(out, "{}", secret.as_str())
+                .and_then(|()| out.sync_all())
+                .context("cannot write the key")?;
+        }
         None => outln!("{}", secret.as_str()),
     }
+    audit(&file, AuditAction::created(&key))?;
     let (id, name, scopes) = (&key.id, &key.name, names(&key));
     let tenants = key.tenants.as_ref().map_or("all tenants".to_owned(), |tenants| tenants.join(", "));
     eprintln!("made key {id} {name:?} with {scopes} for {tenants}; it is not shown again");
@@ -152,6 +161,11 @@ fn limits(limits: KeyLimits) -> String {
     let events = limits.events_per_second.map(|rate| format!("{rate} events/s"));
     let limits: Vec<_> = requests.into_iter().chain(events).collect();
     if limits.is_empty() { "-".to_owned() } else { limits.join(", ") }
+}
+
+/// True if the file has a key.
+fn is_key(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| Secret::parse(text.trim()).is_some())
 }
 
 /// A file that is not there yet, and that only its owner may read.

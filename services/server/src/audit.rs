@@ -1,8 +1,8 @@
 //! The audit log: key changes, retractions, refused accesses. `audit.ndjson` in the data directory, one JSON object a line.
 //!
 //! The server and `lastseen keys` write it, one at a time, which a lock file beside it sees to. It is rotated by size, so
-//! its disk space is bounded. Refused accesses come from outside and are counted together, a line for each address, reason and
-//! key every few seconds: nobody can push the other lines out of it quickly.
+//! its disk space is bounded. Refused accesses come from outside: they have files of their own, `refused.ndjson`, so that nobody
+//! can push the other lines out, and are counted together, a line for each address, reason and key every few seconds.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -18,6 +18,7 @@ use lastseen_store::{Clock, SystemClock};
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use crate::files::make_private;
 use crate::keys::{KeyRecord, Scope};
 use crate::tasks;
 
@@ -113,13 +114,20 @@ struct Line<'a> {
 #[derive(Clone, Debug)]
 pub struct AuditLog {
     data: PathBuf,
+    /// The beginning of the names of its files.
+    name: &'static str,
     file_bytes_max: u64,
 }
 
 impl AuditLog {
     /// The audit log of the directory `data`, which must be there when it is written.
     pub fn of(data: &Path) -> Self {
-        Self { data: data.to_owned(), file_bytes_max: FILE_BYTES_MAX }
+        Self { data: data.to_owned(), name: "audit", file_bytes_max: FILE_BYTES_MAX }
+    }
+
+    /// The same directory's log of refused accesses.
+    fn of_refused(&self) -> Self {
+        Self { name: "refused", ..self.clone() }
     }
 
     /// Adds lines, and makes them durable. Blocks.
@@ -136,12 +144,15 @@ impl AuditLog {
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(0o600);
         let lock = options.open(self.data.join("audit.lock"))?;
+        // A file of root that the server cannot open would be worse than one of another owner.
+        let _ = make_private(&lock, &self.data);
         lock.lock()?;
         let path = self.path(0);
         if fs::metadata(&path).is_ok_and(|found| found.len() >= self.file_bytes_max) {
             self.rotate()?;
         }
         let mut file: File = options.open(&path)?;
+        let _ = make_private(&file, &self.data);
         file.write_all(&text)?;
         file.sync_data()
     }
@@ -158,8 +169,8 @@ impl AuditLog {
 
     fn path(&self, number: usize) -> PathBuf {
         match number {
-            0 => self.data.join("audit.ndjson"),
-            number => self.data.join(format!("audit.{number}.ndjson")),
+            0 => self.data.join(format!("{}.ndjson", self.name)),
+            number => self.data.join(format!("{}.{number}.ndjson", self.name)),
         }
     }
 }
@@ -185,7 +196,7 @@ impl Audit {
     /// Adds a line, and makes it durable.
     pub(crate) async fn note(self: &Arc<Self>, action: AuditAction) {
         let audit = self.clone();
-        tasks::blocking(move || audit.write(&[action])).await;
+        tasks::blocking(move || write(&audit.log, &[action])).await;
     }
 
     /// Counts a refused access.
@@ -218,14 +229,14 @@ impl Audit {
         };
         let actions: Vec<_> = refusals.into_iter().map(action).collect();
         if !actions.is_empty() {
-            self.write(&actions);
+            write(&self.log.of_refused(), &actions);
         }
     }
+}
 
-    fn write(&self, actions: &[AuditAction]) {
-        if let Err(error) = self.log.write(actions) {
-            tracing::error!(%error, ?actions, "the audit log cannot be written");
-        }
+fn write(log: &AuditLog, actions: &[AuditAction]) {
+    if let Err(error) = log.write(actions) {
+        tracing::error!(%error, ?actions, "the audit log cannot be written");
     }
 }
 
@@ -263,7 +274,7 @@ mod tests {
             audit.refused("scope_missing", Some("0123456789"), Some([192, 0, 2, 1].into()));
         }
         audit.write_refusals();
-        let text = fs::read_to_string(data.path().join("audit.ndjson")).unwrap();
+        let text = fs::read_to_string(data.path().join("refused.ndjson")).unwrap();
         assert!(text.lines().count() <= REFUSALS_MAX + 2, "{}", text.lines().count());
         let counts = text.lines().map(|line| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -271,6 +282,6 @@ mod tests {
         });
         assert_eq!(counts.sum::<u64>(), 4_000);
         audit.write_refusals();
-        assert_eq!(fs::read_to_string(data.path().join("audit.ndjson")).unwrap(), text, "nothing new");
+        assert_eq!(fs::read_to_string(data.path().join("refused.ndjson")).unwrap(), text, "nothing new");
     }
 }

@@ -1,9 +1,25 @@
-//! Files that are followed: read again once they have changed.
+//! Files that are followed, read again once they have changed; and files that only their owner may read, whoever writes them.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
+
+/// Makes a file one that only its owner may read, and gives it to the owner of `like`, or of its folder where there is no
+/// such file: what root writes, the server must be able to read.
+///
+/// # Errors
+/// The operating system's error: only root gives files away.
+pub(crate) fn make_private(file: &File, like: &Path) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    let folder = like.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let owner = fs::metadata(like).or_else(|_| fs::metadata(folder))?;
+    let found = file.metadata()?;
+    if (found.uid(), found.gid()) == (owner.uid(), owner.gid()) {
+        return Ok(());
+    }
+    fchown(file, Some(owner.uid()), Some(owner.gid()))
+}
 
 /// Everything of a file that a change of it changes. A file that is replaced by renaming has another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use crate::keys::live::LiveKeys;
 use crate::origin::ListenAddress;
 use crate::read_model::{ReadModel, ReadModelOptions, StartError};
 use crate::tls::{Tls, TlsError};
-use crate::{ServeConfig, tasks};
+use crate::{ConnectionLimits, ServeConfig, tasks};
 
 /// A server that did not start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +145,9 @@ pub async fn serve(
     }
 }
 
+/// Connections to health and metrics alone.
+const OPERATORS_MAX: usize = 32;
+
 /// Serves health and metrics beside, as long as the process is there.
 fn serve_operators(app: &Arc<App>, config: &ServeConfig, listeners: Vec<TcpListener>) {
     if listeners.is_empty() {
@@ -152,7 +155,9 @@ fn serve_operators(app: &Arc<App>, config: &ServeConfig, listeners: Vec<TcpListe
     }
     let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     tracing::info!(?addresses, "health and metrics");
-    let (serving, limits) = ((operators_router(app), None, app.connections()), config.connections.clone());
+    let is_loopback = addresses.iter().all(|address| address.ip().is_loopback());
+    let serving = (operators_router(app, is_loopback), None, app.connections());
+    let limits = ConnectionLimits { connections_max: OPERATORS_MAX, ..config.connections.clone() };
     tasks::task(async move {
         connections::serve(listeners, serving, limits, std::future::pending()).await;
     });

@@ -28,7 +28,7 @@ pub(super) struct Validator<'a> {
 impl<'a> Validator<'a> {
     pub(super) fn new(capacity: usize, accept: Accept<'a>) -> Self {
         let batch = EventBatch::with_capacity(capacity);
-        let decoded = Decoded { batch, faults: Vec::new(), faults_total: 0, count: 0 };
+        let decoded = Decoded { batch, faults: Vec::new(), faults_total: 0, count: 0, foreign: 0 };
         Self { accept, count: 0, decoded }
     }
 
@@ -49,8 +49,9 @@ impl<'a> Validator<'a> {
             FaultsKept::First(kept) => kept,
             FaultsKept::All => usize::MAX,
         };
-        let Decoded { faults, faults_total, .. } = &mut self.decoded;
-        let mut faults = Faults { index, id: None, list: faults, kept, of_event: 0, total: faults_total };
+        let Decoded { faults, faults_total, foreign, .. } = &mut self.decoded;
+        let mut faults =
+            Faults { index, id: None, list: faults, kept, of_event: 0, total: faults_total, foreign };
         if json.len() > EVENT_BYTES_MAX {
             let detail = format_args!("expected at most {EVENT_BYTES_MAX} bytes, found {}", json.len());
             return faults.add(None, Refusal::new(FaultCode::TooLong, detail));
@@ -113,6 +114,7 @@ fn validate<'a>(raw: &'a RawEvent<'_>, accept: &Accept<'_>, faults: &mut Faults<
     };
     event.check_fields(|field, refusal| faults.add(Some(field), refusal));
     if accept.tenants.is_some_and(|tenants| !has(tenants, event.tenant_id)) {
+        *faults.foreign += 1;
         let detail = "expected a tenant that the key is for";
         faults.add(Some(field::TENANT_ID), Refusal::new(FaultCode::TenantNotAllowed, detail));
     }
@@ -208,6 +210,8 @@ struct Faults<'a> {
     /// Faults of this event so far.
     of_event: usize,
     total: &'a mut usize,
+    /// Events of tenants that are not accepted.
+    foreign: &'a mut usize,
 }
 
 impl Faults<'_> {

@@ -7,9 +7,11 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use lastseen_event::wire::{Accept, FaultsKept};
-use lastseen_event::{EventFault, FaultCode, Position};
+use lastseen_event::{FaultCode, Position};
+use lastseen_store::AppendError;
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
+use tokio::sync::oneshot;
 
 use super::App;
 use super::auth::{Access, Asks, Caller, Changes, Granted};
@@ -18,9 +20,10 @@ use super::problem::Problem;
 use crate::audit::AuditAction;
 use crate::keys::Scope;
 use crate::keys::seal::{Positions, ShownPosition};
-use crate::publishing::Publishing;
+use crate::publishing::{Publishing, RetractError};
 use crate::questions::Questions;
 use crate::read_model::{ReadModel, Reading};
+use crate::tasks;
 
 /// A request that has the access `A` and the parameters `P`.
 pub(super) struct Ask<A, P> {
@@ -141,11 +144,30 @@ impl<A: Asks, P> Ask<A, P> {
 }
 
 impl<A: Changes, P> Ask<A, P> {
-    /// Notes a retraction in the audit log.
-    pub(super) async fn note_retraction(&self, batch: &str, events: u64) {
+    /// Retracts the batch that the path names, if it has so many events, and notes that in the audit log. Both are done to
+    /// their end, also where the caller leaves.
+    ///
+    /// # Errors
+    /// Those of a retraction; `not_ready`.
+    pub(super) async fn retract(&self, events: u64) -> Result<(), Problem> {
+        let (app, batch) = (self.app.clone(), self.batch().to_owned());
         let (key_id, address) = (self.granted.key_id().map(str::to_owned), self.granted.address());
-        let action = AuditAction::BatchRetracted { batch: batch.to_owned(), events, key_id, address };
-        self.app.audit.note(action).await;
+        let (sender, done) = oneshot::channel();
+        tasks::task(async move {
+            let retracted = match app.service() {
+                Ok(service) => service.publishing.retract(&batch, events).await.map_err(|error| {
+                    let is_in_doubt = matches!(error, RetractError::Append(AppendError::Indeterminate(_)));
+                    (Problem::from(error), is_in_doubt)
+                }),
+                Err(problem) => Err((problem, false)),
+            };
+            if matches!(retracted, Ok(()) | Err((_, true))) {
+                app.audit.note(AuditAction::BatchRetracted { batch, events, key_id, address }).await;
+            }
+            // The caller may have gone.
+            let _ = sender.send(retracted.map_err(|(problem, _)| problem));
+        });
+        done.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
     }
 
     /// Counts events that the caller publishes, good and bad.
@@ -157,8 +179,8 @@ impl<A: Changes, P> Ask<A, P> {
     }
 
     /// Notes in the audit log that events of other tenants than those of the caller were refused.
-    pub(super) fn note_foreign_events(&self, faults: &[EventFault]) {
-        if faults.iter().any(|fault| fault.code == FaultCode::TenantNotAllowed) {
+    pub(super) fn note_foreign_events(&self, events: usize) {
+        if events > 0 {
             self.granted.note_refused(&self.app, FaultCode::TenantNotAllowed.as_str());
         }
     }

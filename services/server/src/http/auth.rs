@@ -98,13 +98,15 @@ impl ClientAddress {
         if !is_trusted(self.0.to_canonical()) {
             return self;
         }
-        let lines = headers.get_all("x-forwarded-for").iter().rev().filter_map(|line| line.to_str().ok());
         let mut nearest = self;
-        for told in lines.flat_map(|line| line.rsplit(',')) {
-            let Ok(address) = told.trim().parse::<IpAddr>() else { return nearest };
-            nearest = Self(address.to_canonical());
-            if !is_trusted(nearest.0) {
-                return nearest;
+        for line in headers.get_all("x-forwarded-for").iter().rev() {
+            let Ok(line) = line.to_str() else { return nearest };
+            for told in line.rsplit(',') {
+                let Ok(address) = told.trim().parse::<IpAddr>() else { return nearest };
+                nearest = Self(address.to_canonical());
+                if !is_trusted(nearest.0) {
+                    return nearest;
+                }
             }
         }
         nearest
@@ -145,7 +147,7 @@ pub(super) async fn authenticate<A: Access>(
     };
     match find(app, headers, (scope, &peer.key)) {
         Ok(key) => {
-            let positions = Positions::sealed_with(key.seal());
+            let positions = Positions::of(key.seal().zip(key.tenants()));
             Ok(Caller { key: Some(key), address, positions, access: PhantomData })
         }
         Err((problem, key_id)) => {
@@ -171,9 +173,11 @@ fn find(
     (scope, remembered): (Scope, &Remembered),
 ) -> Result<Arc<LiveKey>, (Problem, Option<String>)> {
     let text = bearer(headers).map_err(|problem| (problem, None))?;
+    // Only of a key whose secret was right: anybody can write an id.
     let of_key = |problem| (problem, Secret::parse(text).map(|secret| secret.id().to_owned()));
     let key = app.keys.find_again(text, remembered).map_err(|fault| match fault {
-        KeyFault::Unknown => of_key(Problem::key_invalid(fault)),
+        KeyFault::Unknown => (Problem::key_invalid(fault), None),
+        KeyFault::Revoked => of_key(Problem::key_invalid(fault)),
         KeyFault::Expired(_) => of_key(Problem::key_expired(fault)),
     })?;
     if !key.has(scope) {
@@ -303,6 +307,7 @@ mod tests {
             ("10.0.0.1", &["1.2.3.4", "198.51.100.7,10.0.0.2"], "198.51.100.7"),
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
             ("10.0.0.1", &["198.51.100.7, nonsense"], "10.0.0.1"),
+            ("10.0.0.1", &["203.0.113.9", "\u{e9}"], "10.0.0.1"),
             ("::1", &["2001:db8::7"], "2001:db8::7"),
         ] {
             let mut headers = HeaderMap::new();

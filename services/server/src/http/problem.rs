@@ -68,6 +68,11 @@ pub(in crate::http) struct PartFault {
 
 impl PartFault {
     /// The stable name of the part.
+    /// The same without its cause, which may name files.
+    pub(in crate::http) fn without_cause(self) -> Self {
+        Self { cause: "the log of the server says more".to_owned(), ..self }
+    }
+
     pub(in crate::http) fn part(&self) -> &'static str {
         self.part
     }

@@ -240,8 +240,16 @@ pub(crate) fn router(app: &Arc<App>, origins: Arc<[Origin]>) -> Router {
 }
 
 /// The router of health and metrics, for a listener that only operators reach.
-pub(crate) fn operators_router(app: &Arc<App>) -> Router {
-    serving(app, &operators_table()).layer(from_fn(unread::discard))
+pub(crate) fn operators_router(app: &Arc<App>, is_loopback: bool) -> Router {
+    let router = serving(app, &operators_table());
+    // A web page may have made its own name point to this machine, and to no other.
+    let router = if is_loopback {
+        let origins: Arc<[Origin]> = Arc::default();
+        router.layer(from_fn_with_state((app.clone(), origins), hosts::guard))
+    } else {
+        router
+    };
+    router.layer(from_fn(unread::discard))
 }
 
 fn serving(app: &Arc<App>, table: &[Route]) -> Router {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::limits::KeyLimits;
 use super::scope::Scope;
 use super::secret::{ID_CHARS, Secret, SecretHash, bytes_of_hex, hex};
+use crate::files::make_private;
 
 /// The one version of the form.
 const VERSION: u32 = 1;
@@ -300,6 +301,7 @@ fn change<T, E: From<KeysFileError>>(
     fs::create_dir_all(folder).map_err(io("make", folder))?;
     let lock = path.with_extension("json.lock");
     let held = private().create(true).truncate(false).open(&lock).map_err(io("open", &lock))?;
+    make_private(&held, path).map_err(io("open", &lock))?;
     held.lock().map_err(io("lock", &lock))?;
     let mut keys = match KeysFile::read(path)? {
         Some(keys) => keys,
@@ -309,6 +311,7 @@ fn change<T, E: From<KeysFileError>>(
     let aside = path.with_extension("json.part");
     let write = || {
         let mut file = private().create(true).truncate(true).open(&aside)?;
+        make_private(&file, path)?;
         serde_json::to_writer_pretty(&mut file, &keys)?;
         file.write_all(b"\n")?;
         file.sync_all()?;

@@ -72,9 +72,12 @@ pub(crate) struct LiveKey {
 /// A key that is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeyFault {
-    /// No key has this text, or it was revoked.
-    #[error("no key in force has this text")]
+    /// No key has this text.
+    #[error("no key has this text")]
     Unknown,
+    /// It was taken back.
+    #[error("the key was revoked")]
+    Revoked,
     /// Its time is over.
     #[error("the key expired at {0}")]
     Expired(UtcInstant),
@@ -255,7 +258,7 @@ impl LiveKey {
                 Ok(self)
             }
             (KeyState::Expired, Some(at)) => Err(KeyFault::Expired(at)),
-            (KeyState::Expired | KeyState::Revoked, _) => Err(KeyFault::Unknown),
+            (KeyState::Expired | KeyState::Revoked, _) => Err(KeyFault::Revoked),
         }
     }
 
@@ -327,7 +330,7 @@ mod tests {
         assert!(keys.find(&second_secret).is_ok());
         KeysFile::revoke(&path, "first", SystemClock.now()).unwrap();
         assert!(!keys.look(false));
-        assert_eq!(keys.find(&first_secret).err(), Some(KeyFault::Unknown));
+        assert_eq!(keys.find(&first_secret).err(), Some(KeyFault::Revoked));
         // Damage and absence leave what was.
         fs::write(&path, "{").unwrap();
         assert!(keys.look(false) && keys.look(true));
@@ -354,7 +357,7 @@ mod tests {
         assert_eq!(keys.find_again("nonsense", &connection).err(), Some(KeyFault::Unknown));
         KeysFile::revoke(&path, "first", SystemClock.now()).unwrap();
         assert!(!keys.look(false));
-        assert_eq!(find(&secret), Err(KeyFault::Unknown));
+        assert_eq!(find(&secret), Err(KeyFault::Revoked));
         assert_eq!(find(&other), Ok(other.id().to_owned()));
     }
 

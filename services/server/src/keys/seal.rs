@@ -57,7 +57,7 @@ impl Seal {
 
 /// The form in which one caller reads and writes positions.
 #[derive(Clone, Default)]
-pub(crate) struct Positions(Option<Arc<Seal>>);
+pub(crate) struct Positions(Option<(Arc<Seal>, Arc<[String]>)>);
 
 /// A position as its caller sees it: a number, or a text.
 #[derive(Clone, Debug, Serialize)]
@@ -68,9 +68,9 @@ pub(crate) enum ShownPosition {
 }
 
 impl Positions {
-    /// Positions sealed with `seal`, or plain ones.
-    pub(crate) fn sealed_with(seal: Option<&Arc<Seal>>) -> Self {
-        Self(seal.cloned())
+    /// Positions for whoever sees all tenants, or only these, ascending.
+    pub(crate) fn of(bound: Option<(&Arc<Seal>, &[String])>) -> Self {
+        Self(bound.map(|(seal, tenants)| (seal.clone(), tenants.into())))
     }
 
     pub(crate) fn are_sealed(&self) -> bool {
@@ -80,16 +80,17 @@ impl Positions {
     pub(crate) fn show(&self, position: Position) -> ShownPosition {
         match &self.0 {
             None => ShownPosition::Plain(position.get()),
-            Some(seal) => ShownPosition::Sealed(seal.seal(position)),
+            Some((seal, _)) => ShownPosition::Sealed(seal.seal(position)),
         }
     }
 
     /// The position that a caller gives back. `None`: it is not one that was sealed for it.
     pub(crate) fn open(&self, text: &str) -> Option<Position> {
-        self.0.as_ref()?.open(text)
+        self.0.as_ref()?.0.open(text)
     }
 
-    /// Adds an event as a line.
+    /// Adds an event as a line. Whoever sees only some tenants is told neither another one, from which a user has come, nor
+    /// a batch, which spans all tenants.
     pub(crate) fn encode(
         &self,
         event: &Event<'_>,
@@ -98,7 +99,13 @@ impl Positions {
     ) {
         match &self.0 {
             None => encode_ndjson(event, LinePosition::Plain(position), recorded_at, out),
-            Some(seal) => encode_ndjson(event, LinePosition::Sealed(&seal.seal(position)), recorded_at, out),
+            Some((seal, tenants)) => {
+                let mut event = *event;
+                let is_own = |tenant: &str| tenants.binary_search_by(|own| own.as_str().cmp(tenant)).is_ok();
+                event.from_tenant_id = event.from_tenant_id.filter(|tenant| is_own(tenant.as_str()));
+                event.batch = None;
+                encode_ndjson(&event, LinePosition::Sealed(&seal.seal(position)), recorded_at, out);
+            }
         }
     }
 }

@@ -119,13 +119,11 @@ pub(in crate::http) async fn backfill(
 pub(in crate::http) async fn retract(
     ask: Ask<auth::Backfill, RetractParams>,
 ) -> Result<Json<OneBackfill>, Problem> {
-    let publishing = ask.publishing()?;
     let Some(events) = ask.params.events else {
         let detail = "expected the number of events that are to go, as GET of the batch tells it";
         return Err(Problem::invalid_parameter("events", detail));
     };
-    publishing.retract(ask.batch(), events).await?;
-    ask.note_retraction(ask.batch(), events).await;
+    ask.retract(events).await?;
     Ok(one(&ask, None).await?.version(None).status(StatusCode::ACCEPTED))
 }
 

@@ -64,8 +64,8 @@ pub(in crate::http) async fn publish(ask: Ask<Publish, PublishParams>) -> Result
     let body = body::read(body, REQUEST_BYTES_MAX, ask.app()).await?;
     // Until the events are stored, they take about as much memory as their text.
     let (decoded, _memory) = decode(&ask, body, encoding, (format, on_invalid)).await?;
+    ask.note_foreign_events(decoded.foreign);
     ask.count_events(decoded.count)?;
-    ask.note_foreign_events(&decoded.faults);
     let Outcome { stored, duplicates, refused, position } =
         append(ask.publishing()?, decoded, on_invalid).await?;
     let rows = refused.len();

@@ -42,10 +42,12 @@ pub(in crate::http) async fn ready(ask: Ask<Open, NoParams>) -> Result<Json<Read
     let model = ask.model()?;
     let standstills = model.standstills();
     let is_ready = standstills.iter().all(|standstill| !standstill.is_final);
-    let parts: Vec<_> = standstills.into_iter().map(PartFault::from).collect();
+    let is_open = ask.app().keys.is_open();
+    let told = |fault: PartFault| if is_open { fault } else { fault.without_cause() };
+    let parts: Vec<_> = standstills.into_iter().map(PartFault::from).map(told).collect();
     if !is_ready {
         return Err(Problem::standstill(parts));
     }
-    let position = ask.app().keys.is_open().then(|| model.position().get());
+    let position = is_open.then(|| model.position().get());
     Ok(Json::new(Ready { status: "ready", position, parts }))
 }
