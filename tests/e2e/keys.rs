@@ -320,7 +320,7 @@ fn a_key_has_its_limits_and_others_have_their_own() {
     assert_eq!(listed[0]["limits"]["requests_per_second"], 5, "{listed:?}");
 }
 
-/// What root writes, the server of another user must be able to read.
+/// The server of another user must be able to read files that root writes.
 #[test]
 fn keys_stay_readable_for_the_server_where_root_changes_them() {
     use std::os::unix::fs::{MetadataExt, chown};

@@ -62,7 +62,7 @@ pub(crate) struct CreateKeyArgs {
     /// Write the key to this new file, which only its owner may read, and not to stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Where a key in force has the name, make none, and succeed
+    /// Make none, and succeed, if a key in force has the name
     #[arg(long)]
     pub(crate) if_absent: bool,
     #[command(flatten)]
