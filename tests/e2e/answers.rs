@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
-use lastseen_tests::{Client, Server, instant};
+use lastseen_tests::{Client, Ended, Process, Server, instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -19,6 +21,14 @@ pub(crate) fn empty_server() -> (Server, TempDir) {
 pub(crate) fn sealing_server(segment_events: &str) -> (Server, TempDir) {
     let data = tempfile::tempdir().unwrap();
     (Server::start_with(BINARY, data.path(), &["--segment-events", segment_events]), data)
+}
+
+/// Runs a command to its end.
+pub(crate) fn lastseen(arguments: &[&str]) -> Ended {
+    const ENDED_WITHIN: Duration = Duration::from_mins(1);
+    let mut command = Command::new(BINARY);
+    command.args(arguments);
+    Process::start(command).wait(ENDED_WITHIN)
 }
 
 /// A file of this name in the directory.

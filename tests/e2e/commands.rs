@@ -9,16 +9,10 @@ use lastseen_tests::{Client, Ended, Events, Process, Server, eventually};
 use serde_json::Value;
 
 use crate::BINARY;
-use crate::answers::{empty_server, text, write};
+use crate::answers::{empty_server, lastseen, text, write};
 use crate::keys::{create, until};
 
 const WITHIN: Duration = Duration::from_mins(1);
-
-fn lastseen(arguments: &[&str]) -> Ended {
-    let mut command = Command::new(BINARY);
-    command.args(arguments);
-    Process::start(command).wait(WITHIN)
-}
 
 /// The same with these variables, which a shell sets.
 fn with_variables(variables: &str, arguments: &[&str]) -> Ended {

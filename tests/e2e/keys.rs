@@ -7,21 +7,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use lastseen_tests::instant::now;
-use lastseen_tests::{Client, Ended, Events, Process, Server, eventually};
+use lastseen_tests::{Client, Events, Process, Server, eventually};
 use serde_json::Value;
 
 use crate::BINARY;
-use crate::answers::{empty_server, text, write};
+use crate::answers::{empty_server, lastseen, text, write};
 
 /// Far more than a server takes to look at its keys again.
 const WITHIN: Duration = Duration::from_mins(1);
-
-/// Runs a command to its end.
-fn lastseen(arguments: &[&str]) -> Ended {
-    let mut command = Command::new(BINARY);
-    command.args(arguments);
-    Process::start(command).wait(WITHIN)
-}
 
 /// Makes a key in a data directory; its text.
 pub(crate) fn create(data: &Path, arguments: &[&str]) -> String {

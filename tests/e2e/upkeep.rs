@@ -4,25 +4,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use lastseen_tests::instant::now;
-use lastseen_tests::{Client, Ended, Events, Process, Server, git_activity, wait_until_sealed};
+use lastseen_tests::{Client, Events, Server, git_activity, wait_until_sealed};
 use serde_json::Value;
 
 use crate::BINARY;
-use crate::answers::{array, empty_server, numbers, position, sealing_server};
+use crate::answers::{array, empty_server, lastseen, numbers, position, sealing_server};
 
 const ENDED_WITHIN: Duration = Duration::from_mins(1);
-
-fn lastseen(arguments: &[&str]) -> Ended {
-    let mut command = Command::new(BINARY);
-    command.args(arguments);
-    Process::start(command).wait(ENDED_WITHIN)
-}
 
 fn verify(data: &Path) -> (Option<i32>, Value) {
     let ended = lastseen(&["verify", "--format", "json", "--data", data.to_str().unwrap()]);

@@ -1,9 +1,16 @@
 //! Files that are followed, read again once they have changed; and files that only their owner may read, whoever writes them.
 
+use std::error::Error;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
+use std::sync::Weak;
+use std::time::Duration;
+
+use lastseen_store::error_chain;
+
+use crate::tasks;
 
 /// Makes a file one that only its owner may read, and gives it to the owner of `like`, or of its folder where there is no
 /// such file: what root writes, the server must be able to read.
@@ -19,6 +26,31 @@ pub(crate) fn make_private(file: &File, like: &Path) -> io::Result<()> {
         return Ok(());
     }
     fchown(file, Some(owner.uid()), Some(owner.gid()))
+}
+
+/// Time between two looks at a file that is followed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Lets `read` look at the files of `followed`, away from the workers, every second until nobody else has it. Of failures in a
+/// row the first is told, with `kept`: the words for the state that stays.
+pub(crate) async fn follow<T: Send + Sync + 'static, E: Error + 'static>(
+    followed: Weak<T>,
+    kept: &'static str,
+    read: impl Fn(&T) -> Result<(), E> + Copy + Send + 'static,
+) {
+    let mut failing = false;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(followed) = followed.upgrade() else { return };
+        failing = tasks::blocking(move || {
+            let Err(error) = read(&followed) else { return false };
+            if !failing {
+                tracing::error!(cause = error_chain(&error), "{kept}");
+            }
+            true
+        })
+        .await;
+    }
 }
 
 /// Everything of a file that a change of it changes. A file that is replaced by renaming has another number.

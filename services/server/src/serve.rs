@@ -99,6 +99,7 @@ pub async fn serve(
         tracing::warn!("no API keys: everyone on this machine may publish and query");
     }
     tasks::task(LiveKeys::follow(Arc::downgrade(&keys)));
+    tasks::task(LiveKeys::keep_uses(Arc::downgrade(&keys)));
 
     let audit = Arc::new(Audit::new(AuditLog::of(&config.data)));
     tasks::task(Audit::follow(Arc::downgrade(&audit)));

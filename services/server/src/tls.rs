@@ -4,9 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-use lastseen_store::error_chain;
 use parking_lot::{Mutex, RwLock};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
@@ -14,11 +12,7 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-use crate::files::FileVersion;
-use crate::tasks;
-
-/// Time between two looks at the files.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+use crate::files::{self, FileVersion};
 
 /// The files of a certificate, as PEM.
 #[derive(Clone, Debug)]
@@ -93,28 +87,11 @@ impl Tls {
 
     /// Follows the files until nobody needs them any more.
     pub(crate) async fn follow(tls: Weak<Self>) {
-        let mut failing = false;
-        loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let Some(tls) = tls.upgrade() else { return };
-            failing = tasks::blocking(move || tls.look(failing)).await;
-        }
+        let kept = "the certificate cannot be read; the one before stays in use";
+        files::follow(tls, kept, Self::read_files).await;
     }
 
-    /// Reads the files again if they have changed. Returns true if that failed; tells of the first failure.
-    fn look(&self, failing: bool) -> bool {
-        match self.read_files() {
-            Ok(()) => false,
-            Err(error) => {
-                if !failing {
-                    let cause = error_chain(&error);
-                    tracing::error!(cause, "the certificate cannot be read; the one before stays in use");
-                }
-                true
-            }
-        }
-    }
-
+    /// Reads the files again if they have changed.
     fn read_files(&self) -> Result<(), TlsError> {
         let now = versions(&self.files)?;
         let mut read = self.read.lock();

@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use lastseen_event::UtcInstant;
-use lastseen_store::{Clock, SystemClock, error_chain};
+use lastseen_store::{Clock, SystemClock};
 use parking_lot::{Mutex, RwLock};
 
 use super::file::{KeyRecord, KeyState, KeysFile, KeysFileError};
@@ -21,13 +21,11 @@ use super::scope::Scope;
 use super::seal::Seal;
 use super::secret::{Secret, SecretHash};
 use super::usage::{KeyUse, KeyUses};
-use crate::files::FileVersion;
+use crate::files::{self, FileVersion};
 use crate::tasks;
 
-/// Time between two looks at the file.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Looks after which the uses are written.
-const LOOKS_A_WRITE: u32 = 60;
+/// Time between two writes of the uses.
+const WRITE_EVERY: Duration = Duration::from_mins(1);
 
 /// The keys of a running server.
 pub(crate) struct LiveKeys {
@@ -150,37 +148,20 @@ impl LiveKeys {
 
     /// Follows the file until these keys are gone.
     pub(crate) async fn follow(keys: Weak<Self>) {
-        let mut looks = 0;
-        let mut failing = false;
+        let kept = "the keys file cannot be read; the keys before stay in force";
+        files::follow(keys, kept, Self::read_file).await;
+    }
+
+    /// Writes the uses every minute until these keys are gone.
+    pub(crate) async fn keep_uses(keys: Weak<Self>) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(WRITE_EVERY).await;
             let Some(keys) = keys.upgrade() else { return };
-            looks += 1;
-            let is_write_due = looks % LOOKS_A_WRITE == 0;
-            failing = tasks::blocking(move || {
-                if is_write_due {
-                    keys.write_uses();
-                }
-                keys.look(failing)
-            })
-            .await;
+            tasks::blocking(move || keys.write_uses()).await;
         }
     }
 
-    /// Reads the file again if it has changed. Returns true if that failed; tells of the first failure.
-    fn look(&self, failing: bool) -> bool {
-        match self.read_file() {
-            Ok(()) => false,
-            Err(error) => {
-                if !failing {
-                    let cause = error_chain(&error);
-                    tracing::error!(cause, "the keys file cannot be read; the keys before stay in force");
-                }
-                true
-            }
-        }
-    }
-
+    /// Reads the file again if it has changed.
     fn read_file(&self) -> Result<(), KeysFileError> {
         let io = |source| KeysFileError::Io { step: "look at", path: self.path.clone(), source };
         let version = FileVersion::of(&self.path).map_err(io)?;
@@ -322,20 +303,20 @@ mod tests {
         let keys = LiveKeys::open(data.path(), None).unwrap();
         assert!(keys.is_open());
         let (first, first_secret) = create(&path, "first");
-        assert!(!keys.look(false) && !keys.is_open());
+        assert!(keys.read_file().is_ok() && !keys.is_open());
         assert_eq!(keys.find(&first_secret).unwrap().id(), first.id);
         let (_, second_secret) = create(&path, "second");
         assert_eq!(keys.find(&second_secret).err(), Some(KeyFault::Unknown), "not looked at yet");
-        assert!(!keys.look(false));
+        assert!(keys.read_file().is_ok());
         assert!(keys.find(&second_secret).is_ok());
         KeysFile::revoke(&path, "first", SystemClock.now()).unwrap();
-        assert!(!keys.look(false));
+        assert!(keys.read_file().is_ok());
         assert_eq!(keys.find(&first_secret).err(), Some(KeyFault::Revoked));
         // Damage and absence leave what was.
         fs::write(&path, "{").unwrap();
-        assert!(keys.look(false) && keys.look(true));
+        assert!(keys.read_file().is_err() && keys.read_file().is_err());
         fs::remove_file(&path).unwrap();
-        assert!(keys.look(true) && !keys.is_open());
+        assert!(keys.read_file().is_err() && !keys.is_open());
         assert!(keys.find(&second_secret).is_ok());
     }
 
@@ -356,7 +337,7 @@ mod tests {
         assert_eq!(find(&secret), Ok(secret.id().to_owned()));
         assert_eq!(keys.find_again("nonsense", &connection).err(), Some(KeyFault::Unknown));
         KeysFile::revoke(&path, "first", SystemClock.now()).unwrap();
-        assert!(!keys.look(false));
+        assert!(keys.read_file().is_ok());
         assert_eq!(find(&secret), Err(KeyFault::Revoked));
         assert_eq!(find(&other), Ok(other.id().to_owned()));
     }
@@ -377,7 +358,7 @@ mod tests {
         // Another server goes on with them.
         let keys = LiveKeys::open(data.path(), None).unwrap();
         create(&KeysFile::path_in(data.path()), "other");
-        assert!(!keys.look(false));
+        assert!(keys.read_file().is_ok());
         keys.write_uses();
         assert_eq!(KeyUses::read(&uses).unwrap().0[&key.id], first);
     }
