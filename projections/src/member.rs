@@ -56,6 +56,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every status.
+    pub const ALL: [Self; 5] = [Self::Active, Self::Inactive, Self::Pending, Self::NeverSeen, Self::Deleted];
+
     /// The word used on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

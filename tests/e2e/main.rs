@@ -11,6 +11,7 @@ mod backfill;
 mod bad_input;
 mod bodies;
 mod browsers;
+mod clients;
 mod commands;
 mod connections;
 mod crash;

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lastseen_tests::instant::{DAY, now};
-use lastseen_tests::{Answer, Client, Events, Server, eventually};
+use lastseen_tests::{Answer, Client, Events, Server, eventually, skip};
 
 use crate::BINARY;
 use crate::answers::{empty_server, text};
@@ -125,7 +125,7 @@ fn promtool(arguments: &[&str], input: &str) -> Option<(bool, String)> {
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            std::io::stderr().write_all(format!("skipped: no promtool ({error})\n").as_bytes()).unwrap();
+            skip(&format!("promtool ({error})"));
             return None;
         }
     };

@@ -5,7 +5,8 @@
 //! - [`Events`]: the JSON of events, with ids that are the same in every run;
 //! - [`Model`]: what the answers must be, counted naively from the same JSON;
 //! - [`Recount`]: the same for days, weeks, months and cohorts, in any time zone;
-//! - [`wait_until_sealed`] and [`python_with`]: segments, and other tools that read them;
+//! - [`wait_until_sealed`] waits for segments;
+//! - [`python_with`] and [`node_packages`] find tools of others, where they are installed;
 //! - [`Authority`]: an authority of our own, and certificates that it gives;
 //! - [`Postgres`]: a PostgreSQL server, where one is installed;
 //! - [`git_activity`]: real history with known answers.
@@ -29,6 +30,7 @@ mod process;
 mod seeded;
 mod segments;
 mod server;
+mod tools;
 
 pub use certificates::{Authority, Certified};
 pub use chrono::NaiveDate;
@@ -39,5 +41,6 @@ pub use model::{Model, Question};
 pub use postgres::Postgres;
 pub use process::{Ended, Process, Signal, eventually};
 pub use seeded::Seeded;
-pub use segments::{python_with, wait_until_sealed};
+pub use segments::wait_until_sealed;
 pub use server::{READY_WITHIN, Server};
+pub use tools::{node_packages, python_with, skip};

@@ -4,69 +4,64 @@ use std::fmt;
 
 use crate::{InvalidEventId, InvalidInstant, NameError};
 
-/// Stable code of a bad event. Part of the API: never renamed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum FaultCode {
-    /// A required field is absent or null.
-    MissingField,
-    /// A field that no event has, or that this type does not have.
-    UnknownField,
-    /// No such event type.
-    UnknownType,
-    /// An event type that only Lastseen itself writes.
-    TypeNotPublishable,
-    /// The id is not a UUID of its own.
-    InvalidId,
-    /// Not an RFC 3339 instant.
-    InvalidInstant,
-    /// Further ahead of the store's clock than is tolerated.
-    InFuture,
-    /// Before 1990.
-    TooOld,
-    /// Longer than its limit.
-    TooLong,
-    /// An empty string where a name belongs.
-    Empty,
-    /// A control or format character in a name.
-    NotPrintable,
-    /// A name such as `null` or `undefined`.
-    Placeholder,
-    /// Not JSON, not an object, a repeated key, or a value of the wrong JSON type.
-    InvalidJson,
-    /// The id is stored already, with other content.
-    IdConflict,
-    /// The batch was taken back: its name is dead.
-    BatchRetracted,
-    /// A tenant that the publisher's key is not for.
-    TenantNotAllowed,
-    /// A batch, which the publisher's key may not name.
-    BatchNotAllowed,
+macro_rules! fault_codes {
+    ($($(#[$doc:meta])* $name:ident: $code:literal;)+) => {
+        /// Stable code of a bad event. Part of the API: never renamed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum FaultCode {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl FaultCode {
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The code on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)+
+                }
+            }
+        }
+    };
 }
 
-impl FaultCode {
-    /// The code on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::MissingField => "missing_field",
-            Self::UnknownField => "unknown_field",
-            Self::UnknownType => "unknown_type",
-            Self::TypeNotPublishable => "type_not_publishable",
-            Self::InvalidId => "invalid_id",
-            Self::InvalidInstant => "invalid_instant",
-            Self::InFuture => "in_future",
-            Self::TooOld => "too_old",
-            Self::TooLong => "too_long",
-            Self::Empty => "empty",
-            Self::NotPrintable => "not_printable",
-            Self::Placeholder => "placeholder",
-            Self::InvalidJson => "invalid_json",
-            Self::IdConflict => "id_conflict",
-            Self::BatchRetracted => "batch_retracted",
-            Self::TenantNotAllowed => "tenant_not_allowed",
-            Self::BatchNotAllowed => "batch_not_allowed",
-        }
-    }
+fault_codes! {
+    /// A required field is absent or null.
+    MissingField: "missing_field";
+    /// A field that no event has, or that this type does not have.
+    UnknownField: "unknown_field";
+    /// No such event type.
+    UnknownType: "unknown_type";
+    /// An event type that only Lastseen itself writes.
+    TypeNotPublishable: "type_not_publishable";
+    /// The id is not a UUID of its own.
+    InvalidId: "invalid_id";
+    /// Not an RFC 3339 instant.
+    InvalidInstant: "invalid_instant";
+    /// Further ahead of the store's clock than is tolerated.
+    InFuture: "in_future";
+    /// Before 1990.
+    TooOld: "too_old";
+    /// Longer than its limit.
+    TooLong: "too_long";
+    /// An empty string where a name belongs.
+    Empty: "empty";
+    /// A control or format character in a name.
+    NotPrintable: "not_printable";
+    /// A name such as `null` or `undefined`.
+    Placeholder: "placeholder";
+    /// Not JSON, not an object, a repeated key, or a value of the wrong JSON type.
+    InvalidJson: "invalid_json";
+    /// The id is stored already, with other content.
+    IdConflict: "id_conflict";
+    /// The batch was taken back: its name is dead.
+    BatchRetracted: "batch_retracted";
+    /// A tenant that the publisher's key is not for.
+    TenantNotAllowed: "tenant_not_allowed";
+    /// A batch, which the publisher's key may not name.
+    BatchNotAllowed: "batch_not_allowed";
 }
 
 impl fmt::Display for FaultCode {

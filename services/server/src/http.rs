@@ -11,11 +11,13 @@ mod body;
 mod body_fault;
 pub(crate) mod connections;
 mod cors;
+mod description;
 mod handlers;
 mod hosts;
 mod params;
 pub(crate) mod problem;
 pub(crate) mod routes;
+mod schema;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,6 +27,7 @@ use ipnet::IpNet;
 use lastseen_projections::Persons;
 use tokio::sync::Semaphore;
 
+use self::description::Description;
 use self::problem::Problem;
 use crate::audit::Audit;
 use crate::config::{Limits, ServeConfig};
@@ -59,6 +62,8 @@ pub(crate) struct App {
     audit: Arc<Audit>,
     persons: Persons,
     future_tolerance: Duration,
+    /// Set once the routes are known.
+    description: OnceLock<Description>,
 }
 
 /// Everything that a running server answers from.
@@ -87,7 +92,13 @@ impl App {
             stall_timeout: config.connections.stall_timeout,
             persons,
             future_tolerance,
+            description: OnceLock::new(),
         }
+    }
+
+    /// The description of the API.
+    fn description(&self) -> &Description {
+        self.description.get().expect("set with the routes, before there are requests")
     }
 
     /// Notes how many events were folded so far.

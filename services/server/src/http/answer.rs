@@ -16,10 +16,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lastseen_event::Position;
 use lastseen_log::LogId;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
 pub(super) use self::compress::Encoding;
 pub(super) use self::stream::{Pieces, Stream};
+use super::description::{Content, Success};
 use super::problem::Problem;
 use crate::keys::seal::ShownPosition;
 use crate::memory::{Memory, Reserved};
@@ -60,6 +62,11 @@ impl Wants {
             memory,
         }
     }
+
+    /// The encoding that the answer is to have.
+    pub(super) fn encoding(&self) -> Option<Encoding> {
+        self.encoding
+    }
 }
 
 /// An answer of a handler.
@@ -67,14 +74,21 @@ pub(super) trait Reply: Send {
     /// The name of the answer, for the list of routes.
     const NAME: &'static str;
 
+    /// Describes the answer for readers of the API.
+    fn describe(generator: &mut SchemaGenerator) -> Success;
+
     /// Renders the answer as the request wants it.
     fn respond(self, wants: Wants) -> impl Future<Output = Response> + Send;
 }
 
 /// The type of a JSON body.
-pub(super) trait Answer: Serialize + Send + 'static {
+pub(super) trait Answer: JsonSchema + Serialize + Send + 'static {
     /// Its name, for the list of routes.
     const NAME: &'static str;
+    /// An answer as docs/API.md shows it, in JSON.
+    const EXAMPLE: &'static str;
+    /// True if some of the answers have a tag.
+    const HAS_ETAG: bool = false;
 }
 
 /// Everything but the query that fixes an answer: the same version of the same log gives the same answer.
@@ -96,20 +110,15 @@ impl Version {
 /// A JSON answer.
 #[derive(Debug)]
 pub(super) struct Json<A> {
-    status: StatusCode,
     body: A,
     rows: usize,
     version: Option<Version>,
 }
 
 impl<A: Answer> Json<A> {
-    /// A 200 that holds for now.
+    /// An answer that holds for now.
     pub(super) fn new(body: A) -> Self {
-        Self { status: StatusCode::OK, body, rows: 0, version: None }
-    }
-
-    pub(super) fn status(self, status: StatusCode) -> Self {
-        Self { status, ..self }
+        Self { body, rows: 0, version: None }
     }
 
     /// Tells how many rows the body has: many are turned into text away from the workers.
@@ -126,8 +135,17 @@ impl<A: Answer> Json<A> {
 impl<A: Answer> Reply for Json<A> {
     const NAME: &'static str = A::NAME;
 
+    fn describe(generator: &mut SchemaGenerator) -> Success {
+        Success {
+            status: StatusCode::OK.as_u16(),
+            content: vec![Content::json::<A>(generator, A::EXAMPLE)],
+            headers: Vec::new(),
+            has_etag: A::HAS_ETAG,
+        }
+    }
+
     async fn respond(self, wants: Wants) -> Response {
-        let Self { status, body, rows, version } = self;
+        let Self { body, rows, version } = self;
         let etag = version.filter(|_| !wants.is_sealed).map(|version| etag(version, wants.question));
         if let Some(etag) = etag.as_ref().filter(|etag| matches(wants.if_none_match.as_ref(), etag)) {
             let mut unchanged = StatusCode::NOT_MODIFIED.into_response();
@@ -147,11 +165,31 @@ impl<A: Answer> Reply for Json<A> {
         let Some(bytes) = counted(text, &wants.memory) else {
             return Problem::no_memory().into_response();
         };
-        let mut response = (status, Body::from(bytes)).into_response();
+        let mut response = Body::from(bytes).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         encoded(headers, encoding);
         with_validator(response, etag)
+    }
+}
+
+/// An answer about what was accepted and goes on: 202.
+pub(super) struct Accepted<A>(pub(super) Json<A>);
+
+impl<A: Answer> Reply for Accepted<A> {
+    const NAME: &'static str = A::NAME;
+
+    fn describe(generator: &mut SchemaGenerator) -> Success {
+        let status = StatusCode::ACCEPTED.as_u16();
+        Success { status, has_etag: false, ..Json::<A>::describe(generator) }
+    }
+
+    async fn respond(self, wants: Wants) -> Response {
+        let mut response = self.0.respond(wants).await;
+        if response.status() == StatusCode::OK {
+            *response.status_mut() = StatusCode::ACCEPTED;
+        }
+        response
     }
 }
 
@@ -177,7 +215,7 @@ fn counted(bytes: Vec<u8>, memory: &Memory) -> Option<Bytes> {
 }
 
 /// Names the encoding of a body, and that it depends on the request.
-fn encoded(headers: &mut HeaderMap, encoding: Option<Encoding>) {
+pub(super) fn encoded(headers: &mut HeaderMap, encoding: Option<Encoding>) {
     if let Some(encoding) = encoding {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.as_str()));
     }
@@ -185,7 +223,7 @@ fn encoded(headers: &mut HeaderMap, encoding: Option<Encoding>) {
 }
 
 /// Says how long the answer may be kept: asked about again each time with its tag, or not at all.
-fn with_validator(mut response: Response, etag: Option<HeaderValue>) -> Response {
+pub(super) fn with_validator(mut response: Response, etag: Option<HeaderValue>) -> Response {
     let headers = response.headers_mut();
     let cached = if etag.is_some() { "no-cache" } else { "no-store" };
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(cached));

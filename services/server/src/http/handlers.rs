@@ -2,6 +2,7 @@
 
 pub(super) mod active_users;
 pub(super) mod backfills;
+pub(super) mod description;
 pub(super) mod events;
 pub(super) mod health;
 pub(super) mod lookup;

@@ -1,23 +1,43 @@
 //! Query parameters, read strictly: unknown, repeated and malformed ones are refused by name.
 //!
 //! `params!` makes a struct of parameters. Its field names are the names on the wire, and each type says its own
-//! form, which errors and the list of routes repeat.
+//! form, which errors and the list of routes repeat. The text of a field and its default are those of the API's description.
 
 pub(super) mod cursor;
 pub(super) mod question;
 pub(super) mod span;
 pub(super) mod value;
 
+use schemars::Schema;
+
 pub(super) use self::value::Value;
 use super::problem::Problem;
 use crate::keys::seal::Positions;
 
 /// A parameter of a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct ParamSpec {
     pub(super) name: &'static str,
     /// The form of its value, in words that go after "expected".
     pub(super) form: &'static str,
+    /// Its meaning, for readers of the API.
+    pub(super) about: &'static str,
+    /// The default: a value in backticks, or words. `required`: there is none.
+    pub(super) default: &'static str,
+    /// The schema of its value.
+    pub(super) schema: fn() -> Schema,
+}
+
+impl ParamSpec {
+    /// True if a request without it is refused.
+    pub(super) fn is_required(&self) -> bool {
+        self.default == "required"
+    }
+
+    /// The value that stands for its absence, where there is one.
+    pub(super) fn default_value(&self) -> Option<&'static str> {
+        self.default.strip_prefix('`')?.strip_suffix('`')
+    }
 }
 
 /// A struct of parameters.
@@ -38,14 +58,14 @@ macro_rules! params {
         $(#[$meta:meta])*
         $name:ident {
             $(..$group:ident: $group_type:ty,)*
-            $($(#[$field_meta:meta])* $field:ident: $type:ty,)*
+            $(#[doc = $about:literal] $field:ident: $type:ty = $default:literal,)*
         }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default)]
         pub(in crate::http) struct $name {
             $(pub(in crate::http) $group: $group_type,)*
-            $($(#[$field_meta])* pub(in crate::http) $field: Option<$type>,)*
+            $(#[doc = $about] pub(in crate::http) $field: Option<$type>,)*
         }
 
         impl $crate::http::params::Params for $name {
@@ -54,6 +74,9 @@ macro_rules! params {
                 $(_into.push($crate::http::params::ParamSpec {
                     name: stringify!($field),
                     form: <$type as $crate::http::params::Value>::FORM,
+                    about: $about.trim_ascii_start(),
+                    default: $default,
+                    schema: <$type as $crate::http::params::Value>::schema,
                 });)*
             }
 
@@ -163,7 +186,8 @@ mod tests {
     params! {
         /// A group.
         Group {
-            a: String,
+            /// The first
+            a: String = "none",
         }
     }
 
@@ -171,8 +195,10 @@ mod tests {
         /// A group and two of its own.
         Some {
             ..group: Group,
-            b: Window,
-            c: Window,
+            /// The second
+            b: Window = "`30d`",
+            /// The third
+            c: Window = "required",
         }
     }
 

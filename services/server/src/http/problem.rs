@@ -1,5 +1,7 @@
 //! Every error as the caller sees it: RFC 9457 `application/problem+json` with a stable code. The only place that maps
-//! errors to a status. Details of 5xx are fixed text; their causes go to the log.
+//! errors to a code. Details of 5xx are fixed text; their causes go to the log.
+
+mod code;
 
 use std::fmt;
 use std::time::Duration;
@@ -10,9 +12,12 @@ use axum::response::{IntoResponse, Response};
 use lastseen_event::wire::{BodyError, describe_json_error};
 use lastseen_event::{EventFault, FaultCode, UtcInstant};
 use lastseen_store::{AppendError, ReadError, RefusedRows, error_chain};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
+pub(in crate::http) use self::code::{Code, Possible};
+use super::schema;
 use crate::keys::Scope;
 use crate::keys::limits::LimitReached;
 use crate::publishing::RetractError;
@@ -28,20 +33,32 @@ pub(in crate::http) const FAULTS_LISTED_MAX: usize = 100;
 
 /// An error on its way to the caller.
 #[derive(Debug)]
-pub(crate) struct Problem(Box<Body>);
+pub(crate) struct Problem(Box<ProblemBody>);
 
-#[derive(Debug, Serialize)]
-struct Body {
+/// An error, as RFC 9457 defines it.
+#[derive(Debug, JsonSchema, Serialize)]
+#[schemars(rename = "Problem")]
+pub(in crate::http) struct ProblemBody {
+    /// `urn:lastseen:problem:` and the code.
     r#type: String,
+    /// The code in words.
     title: &'static str,
     #[serde(serialize_with = "status_number")]
+    #[schemars(with = "u16")]
     status: StatusCode,
+    /// Stable: programs decide by it.
+    #[schemars(with = "Code")]
     code: &'static str,
+    /// For people; it may change.
     detail: String,
+    /// The id under which the server's log knows this error.
     request_id: Uuid,
+    /// The parameter, the field or the name at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
+    /// The first faults of events.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<schema::Fault>")]
     errors: Vec<EventFault>,
     /// All faults, listed or not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,21 +75,22 @@ fn status_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Re
     serializer.serialize_u16(status.as_u16())
 }
 
-/// A part that stands still, as a problem tells it.
-#[derive(Clone, Debug, Serialize)]
+/// A part of the server that stands still.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub(in crate::http) struct PartFault {
     part: &'static str,
+    #[schemars(with = "schema::Instant")]
     since: UtcInstant,
     cause: String,
 }
 
 impl PartFault {
-    /// The stable name of the part.
     /// The same without its cause, which may name files.
     pub(in crate::http) fn without_cause(self) -> Self {
         Self { cause: "the log of the server says more".to_owned(), ..self }
     }
 
+    /// The stable name of the part.
     pub(in crate::http) fn part(&self) -> &'static str {
         self.part
     }
@@ -85,12 +103,12 @@ impl From<Standstill> for PartFault {
 }
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl fmt::Display) -> Self {
-        Self(Box::new(Body {
-            r#type: format!("urn:lastseen:problem:{code}"),
-            title,
-            status,
-            code,
+    fn new(code: Code, detail: impl fmt::Display) -> Self {
+        Self(Box::new(ProblemBody {
+            r#type: format!("urn:lastseen:problem:{}", code.as_str()),
+            title: code.title(),
+            status: code.status(),
+            code: code.as_str(),
             detail: detail.to_string(),
             request_id: Uuid::new_v4(),
             field: None,
@@ -120,12 +138,12 @@ impl Problem {
 
     pub(in crate::http) fn unknown_route(path: &str) -> Self {
         let detail = format_args!("there is no {path}; the routes are listed in docs/API.md");
-        Self::new(StatusCode::NOT_FOUND, "unknown_route", "No such route", detail)
+        Self::new(Code::UnknownRoute, detail)
     }
 
     pub(in crate::http) fn method_not_allowed(method: &str) -> Self {
         let detail = format_args!("{method} is not possible here; the Allow header says what is");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Wrong method", detail)
+        Self::new(Code::MethodNotAllowed, detail)
     }
 
     pub(in crate::http) fn foreign_host(host: &str) -> Self {
@@ -133,7 +151,7 @@ impl Problem {
             "this server answers as localhost, as a loopback address and under its --public-url, not as {host:?}; \
              with API keys and without --public-url it answers under any name"
         );
-        Self::new(StatusCode::MISDIRECTED_REQUEST, "foreign_host", "Not served under this name", detail)
+        Self::new(Code::ForeignHost, detail)
     }
 
     /// The code, which tells nothing that its caller may not know.
@@ -151,64 +169,58 @@ impl Problem {
         self.0.status == StatusCode::TOO_MANY_REQUESTS
     }
 
-    fn unauthenticated(code: &'static str, title: &'static str, detail: impl fmt::Display) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, code, title, detail)
-    }
-
     pub(in crate::http) fn key_missing() -> Self {
         let detail = "expected the header Authorization: Bearer ls_...; `lastseen keys create` makes a key";
-        Self::unauthenticated("key_missing", "No API key", detail)
+        Self::new(Code::KeyMissing, detail)
     }
 
     pub(in crate::http) fn key_malformed() -> Self {
         let detail = "expected one header Authorization: Bearer and a key, ls_ and what follows it";
-        Self::unauthenticated("key_invalid", "No such API key", detail)
+        Self::new(Code::KeyInvalid, detail)
     }
 
     pub(in crate::http) fn key_invalid(detail: impl fmt::Display) -> Self {
-        Self::unauthenticated("key_invalid", "No such API key", detail)
+        Self::new(Code::KeyInvalid, detail)
     }
 
     pub(in crate::http) fn key_expired(detail: impl fmt::Display) -> Self {
-        Self::unauthenticated("key_expired", "The API key has expired", detail)
+        Self::new(Code::KeyExpired, detail)
     }
 
     pub(in crate::http) fn scope_missing(scope: Scope) -> Self {
         let detail = format_args!("expected a key with the scope {scope}");
-        Self::new(StatusCode::FORBIDDEN, "scope_missing", "Not with this API key", detail)
+        Self::new(Code::ScopeMissing, detail)
     }
 
     pub(in crate::http) fn tenant_required() -> Self {
         let detail = "the key is bound to tenants: expected a request about one of them";
-        Self::new(StatusCode::FORBIDDEN, "tenant_required", "Not with this API key", detail)
+        Self::new(Code::TenantRequired, detail)
     }
 
     pub(in crate::http) fn rate_limited(of: &str, LimitReached(wait): LimitReached) -> Self {
         let detail = format_args!("the key has used up its {of} a second; nothing of the request was stored");
         let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too much for this API key", detail)
-            .retry_after(seconds)
+        Self::new(Code::RateLimited, detail).retry_after(seconds)
     }
 
     pub(in crate::http) fn too_many_attempts() -> Self {
         let detail = "too many requests with a wrong key are being answered; mend the key, then send the request again";
-        let title = "Too many attempts";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", title, detail).retry_after(10)
+        Self::new(Code::TooManyAttempts, detail).retry_after(10)
     }
 
     pub(in crate::http) fn unknown_tenant() -> Self {
         let detail = "no event names this tenant";
-        Self::new(StatusCode::NOT_FOUND, "unknown_tenant", "No such tenant", detail).field("tenant_id")
+        Self::new(Code::UnknownTenant, detail).field("tenant_id")
     }
 
     pub(in crate::http) fn unknown_user() -> Self {
         let detail = "no event of this tenant names this user";
-        Self::new(StatusCode::NOT_FOUND, "unknown_user", "No such user", detail).field("user_id")
+        Self::new(Code::UnknownUser, detail).field("user_id")
     }
 
     pub(in crate::http) fn unknown_batch() -> Self {
         let detail = "no event names this batch";
-        Self::new(StatusCode::NOT_FOUND, "unknown_batch", "No such batch", detail).field("batch")
+        Self::new(Code::UnknownBatch, detail).field("batch")
     }
 
     pub(in crate::http) fn unknown_parameter(name: &str, known: &[&str]) -> Self {
@@ -217,65 +229,59 @@ impl Problem {
         } else {
             format!("expected one of {}", known.join(", "))
         };
-        Self::new(StatusCode::BAD_REQUEST, "unknown_parameter", "No such parameter", detail).field(name)
+        Self::new(Code::UnknownParameter, detail).field(name)
     }
 
     pub(in crate::http) fn invalid_parameter(name: &str, detail: impl fmt::Display) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_parameter", "Bad parameter", detail).field(name)
+        Self::new(Code::InvalidParameter, detail).field(name)
     }
 
     pub(in crate::http) fn invalid_path(name: &str) -> Self {
         let detail = format_args!("expected {name} as UTF-8, percent-encoded where it has other characters");
-        Self::new(StatusCode::BAD_REQUEST, "invalid_path", "Bad path", detail).field(name)
+        Self::new(Code::InvalidPath, detail).field(name)
     }
 
     pub(in crate::http) fn invalid_json(detail: impl fmt::Display) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_json", "The body cannot be read", detail)
+        Self::new(Code::InvalidJson, detail)
     }
 
     pub(in crate::http) fn invalid_field(field: &str, detail: impl fmt::Display) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_field", "Bad field", detail).field(field)
+        Self::new(Code::InvalidField, detail).field(field)
     }
 
     pub(in crate::http) fn empty_body(detail: impl fmt::Display) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "empty_body", "The body is empty", detail)
+        Self::new(Code::EmptyBody, detail)
     }
 
     pub(in crate::http) fn invalid_encoding(encoding: &str, error: &std::io::Error) -> Self {
         let detail = format_args!("the body is not valid {encoding}: {error}");
-        Self::new(StatusCode::BAD_REQUEST, "invalid_encoding", "The body cannot be decompressed", detail)
+        Self::new(Code::InvalidEncoding, detail)
     }
 
     pub(in crate::http) fn interrupted_body() -> Self {
         let detail = "the connection ended before the body did";
-        Self::new(StatusCode::BAD_REQUEST, "interrupted_body", "The body is not complete", detail)
+        Self::new(Code::InterruptedBody, detail)
     }
 
     pub(in crate::http) fn request_timeout(patience: Duration) -> Self {
         let detail = format_args!("the body did not arrive within {patience:?}");
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body took too long", detail)
+        Self::new(Code::RequestTimeout, detail)
     }
 
     pub(in crate::http) fn body_too_large(bytes_max: usize) -> Self {
         let detail = format_args!("expected at most {bytes_max} bytes, after decompression too");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large", detail)
+        Self::new(Code::BodyTooLarge, detail)
     }
 
     pub(in crate::http) fn unsupported_media_type(expected: &str, found: Option<&str>) -> Self {
         let found = found.map_or_else(|| "none".to_owned(), |found| format!("{found:?}"));
         let detail = format_args!("expected Content-Type {expected}, found {found}");
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "Unknown content type",
-            detail,
-        )
+        Self::new(Code::UnsupportedMediaType, detail)
     }
 
     pub(in crate::http) fn unsupported_content_encoding(found: &str) -> Self {
         let detail = format_args!("expected Content-Encoding gzip, zstd or none, found {found:?}");
-        let title = "Unknown content encoding";
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", title, detail)
+        Self::new(Code::UnsupportedContentEncoding, detail)
     }
 
     /// Refuses the events of a request. `errors` are the first faults by index, or all of them; `total` counts all.
@@ -285,12 +291,8 @@ impl Problem {
         // A dead batch alone is no fault of any event: its publisher learns it by a status of its own.
         let is_dead =
             errors.len() == total && errors.iter().all(|fault| fault.code == FaultCode::BatchRetracted);
-        let (status, code, title) = if is_dead {
-            (StatusCode::CONFLICT, "batch_retracted", "The batch was retracted")
-        } else {
-            (StatusCode::UNPROCESSABLE_ENTITY, "invalid_events", "Some events are not valid")
-        };
-        let mut problem = Self::new(status, code, title, detail);
+        let code = if is_dead { Code::BatchRetracted } else { Code::InvalidEvents };
+        let mut problem = Self::new(code, detail);
         errors.truncate(FAULTS_LISTED_MAX);
         problem.0.errors = errors;
         problem.0.errors_total = Some(total);
@@ -301,7 +303,7 @@ impl Problem {
     pub(in crate::http) fn standstill(parts: Vec<PartFault>) -> Self {
         let names: Vec<_> = parts.iter().map(PartFault::part).collect();
         let detail = format_args!("these parts stand still: {}", names.join(", "));
-        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "standstill", "Not healthy", detail);
+        let mut problem = Self::new(Code::Standstill, detail);
         problem.0.parts = parts;
         problem
     }
@@ -312,41 +314,39 @@ impl Problem {
             Some(folded) => format!("the server is starting; {folded} events were folded so far"),
             None => "the server is starting".to_owned(),
         };
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Not ready yet", detail).retry_after(1)
+        Self::new(Code::NotReady, detail).retry_after(1)
     }
 
     pub(in crate::http) fn position_not_reached() -> Self {
         let detail = "the numbers do not reflect this position yet";
-        let title = "Position not reached yet";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "position_not_reached", title, detail).retry_after(1)
+        Self::new(Code::PositionNotReached, detail).retry_after(1)
     }
 
     pub(in crate::http) fn unreadable(error: &ReadError) -> Self {
         let detail = "the history cannot be read; the server's log says more";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "history_unreadable", "Cannot read the history", detail)
-            .log(error)
+        Self::new(Code::HistoryUnreadable, detail).log(error)
     }
 
     /// The memory budget is taken.
     pub(in crate::http) fn no_memory() -> Self {
         let detail = "the memory for requests and answers under way is taken; send the request again later";
-        Self::unavailable("overloaded", "Too much is under way", detail)
+        Self::unavailable(Code::Overloaded, detail)
     }
 
-    fn unavailable(code: &'static str, title: &'static str, detail: &'static str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail).retry_after(1)
+    fn unavailable(code: Code, detail: &'static str) -> Self {
+        Self::new(code, detail).retry_after(1)
     }
 
     /// No place to decode a body became free in time.
     pub(in crate::http) fn busy() -> Self {
         let detail = "as many bodies are being decoded as the server allows; send the request again later";
-        Self::unavailable("overloaded", "Too much is under way", detail)
+        Self::unavailable(Code::Overloaded, detail)
     }
 
     /// A defect of the server.
     pub(in crate::http) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
         let detail = "the server failed; its log says more";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed", detail).log(cause)
+        Self::new(Code::Internal, detail).log(cause)
     }
 
     /// Maps the error of an append. `faults` makes the faults of refused rows, and counts all.
@@ -359,36 +359,15 @@ impl Problem {
                 let (faults, total) = faults(rows);
                 Self::invalid_events(faults, total)
             }
-            AppendError::Overloaded => Self::unavailable(
-                "overloaded",
-                "Too many requests are waiting",
-                "nothing of the request was stored; send it again later",
-            ),
-            AppendError::NoSpace(_) => Self::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "no_space",
-                "No space left",
-                "nothing of the request was stored; there is no space left for the log",
-            )
+            AppendError::Overloaded => Self::unavailable(Code::Overloaded, "nothing of the request was stored; send it again later"),
+            AppendError::NoSpace(_) => Self::new(Code::NoSpace, "nothing of the request was stored; there is no space left for the log")
             .retry_after(10)
             .log(error),
-            AppendError::Unavailable(_) => Self::unavailable(
-                "store_unavailable",
-                "The store cannot be written",
-                "nothing of the request was stored; the log cannot be written at present: send it again later",
-            )
+            AppendError::Unavailable(_) => Self::unavailable(Code::StoreUnavailable, "nothing of the request was stored; the log cannot be written at present: send it again later")
             .log(error),
-            AppendError::Closed => Self::unavailable(
-                "store_closed",
-                "The store takes no events",
-                "nothing of the request was stored; the store takes no events until the server is restarted",
-            ),
+            AppendError::Closed => Self::unavailable(Code::StoreClosed, "nothing of the request was stored; the store takes no events until the server is restarted"),
             AppendError::Unreadable(cause) => Self::unreadable(cause),
-            AppendError::Indeterminate(_) => Self::unavailable(
-                "outcome_unknown",
-                "The outcome is unknown",
-                "the events may or may not be stored; send the same ids again",
-            )
+            AppendError::Indeterminate(_) => Self::unavailable(Code::OutcomeUnknown, "the events may or may not be stored; send the same ids again")
             .log(error),
         }
     }
@@ -398,51 +377,49 @@ impl Problem {
 impl Problem {
     pub(in crate::http) fn invalid_request() -> Self {
         let detail = "this is no HTTP/1.1 request: its line or one of its headers is malformed";
-        Self::new(StatusCode::BAD_REQUEST, "invalid_request", "Not a request", detail)
+        Self::new(Code::InvalidRequest, detail)
     }
 
     pub(in crate::http) fn uri_too_long() -> Self {
         let detail = "expected a request line of at most 64 KiB";
-        Self::new(StatusCode::URI_TOO_LONG, "uri_too_long", "The URI is too long", detail)
+        Self::new(Code::UriTooLong, detail)
     }
 
     pub(in crate::http) fn head_too_large() -> Self {
         let detail = "expected a head of at most 64 KiB and at most 100 headers";
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        Self::new(status, "head_too_large", "The head is too large", detail)
+        Self::new(Code::HeadTooLarge, detail)
     }
 
     pub(in crate::http) fn unsupported_version() -> Self {
-        let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
-        Self::new(status, "unsupported_version", "HTTP/1.1 only", "expected HTTP/1.1; found HTTP/2")
+        Self::new(Code::UnsupportedVersion, "expected HTTP/1.1; found HTTP/2")
     }
 
     pub(in crate::http) fn tls_required() -> Self {
         let detail = "this port speaks TLS: expected https:// in place of http://";
-        Self::new(StatusCode::BAD_REQUEST, "tls_required", "Not in clear text", detail)
+        Self::new(Code::TlsRequired, detail)
     }
 
     pub(in crate::http) fn late_head(limit: Duration) -> Self {
         let detail = format_args!("the head of the request did not arrive within {limit:?}");
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The head took too long", detail)
+        Self::new(Code::RequestTimeout, detail)
     }
 
     pub(in crate::http) fn too_many_connections() -> Self {
         let detail = "as many connections are at work as the server allows; try again later";
-        Self::unavailable("too_many_connections", "Too many connections", detail)
+        Self::unavailable(Code::TooManyConnections, detail)
     }
 
     pub(in crate::http) fn invalid_host(detail: impl fmt::Display) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_host", "Bad Host", detail)
+        Self::new(Code::InvalidHost, detail)
     }
 
     pub(in crate::http) fn cross_site(detail: impl fmt::Display) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "cross_site", "Not for other sites", detail)
+        Self::new(Code::CrossSite, detail)
     }
 
     pub(in crate::http) fn malformed_chunk() -> Self {
         let detail = "malformed chunk: the body says Transfer-Encoding: chunked and is not";
-        Self::new(StatusCode::BAD_REQUEST, "invalid_body", "The body is malformed", detail)
+        Self::new(Code::InvalidBody, detail)
     }
 }
 
@@ -458,15 +435,13 @@ impl From<QuestionError> for Problem {
             QuestionError::PositionNotReached => Self::position_not_reached(),
             QuestionError::Overloaded(overload) => {
                 let detail = format_args!("{overload}; ask again later");
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                Self::new(status, "overloaded", "Too much is under way", detail).retry_after(1)
+                Self::new(Code::Overloaded, detail).retry_after(1)
             }
             QuestionError::DeadlinePassed { seconds } => {
                 let detail = format_args!(
                     "the question was broken off after {seconds} s; ask for less, or for a shorter span"
                 );
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                Self::new(status, "deadline_passed", "The question took too long", detail).retry_after(60)
+                Self::new(Code::DeadlinePassed, detail).retry_after(60)
             }
             QuestionError::Unreadable(cause) => Self::unreadable(cause),
             QuestionError::Panicked => Self::internal(&error),
@@ -480,8 +455,7 @@ impl From<RetractError> for Problem {
             RetractError::UnknownBatch => Self::unknown_batch(),
             RetractError::CountChanged { found } => {
                 let detail = format_args!("the batch has {found} events; nothing was retracted");
-                Self::new(StatusCode::CONFLICT, "count_changed", "Another number of events", detail)
-                    .field("events")
+                Self::new(Code::CountChanged, detail).field("events")
             }
             RetractError::Append(error) => Self::append(&error, |_| (Vec::new(), 0)),
         }
@@ -492,9 +466,7 @@ impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::Empty => Self::empty_body(error),
-            BodyError::TooManyEvents => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", "Too many events", error)
-            }
+            BodyError::TooManyEvents => Self::new(Code::TooManyEvents, error),
             BodyError::InvalidJson(cause) => Self::invalid_json(format_args!(
                 "expected one event object or an array of them: {}",
                 describe_json_error(&cause)
@@ -505,7 +477,7 @@ impl From<BodyError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Body { status, code, request_id, .. } = *self.0;
+        let ProblemBody { status, code, request_id, .. } = *self.0;
         tracing::debug!(%request_id, status = status.as_u16(), code, "answered with a problem");
         let body = serde_json::to_vec(&self.0).expect("a problem is serializable");
         let mut response = (self.0.status, body).into_response();

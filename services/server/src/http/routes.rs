@@ -15,15 +15,17 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use schemars::SchemaGenerator;
 
 use super::App;
 use super::answer::{Reply, Wants};
 use super::ask::Ask;
-use super::auth::{self, Access, Admin, Backfill, Open, Peer, Publish, Query, Replay};
+use super::auth::{self, Access, Admin, Backfill, Bound, Open, Peer, Publish, Query, Replay};
 use super::body::unread;
+use super::description::{self, Description, Operation, RequestBody, Success};
 use super::handlers::{
-    active_users, backfills, events, health, lookup, metrics, replay, retention, summary, tenants, user,
-    user_events, users,
+    active_users, backfills, description as described, events, health, lookup, metrics, replay, retention,
+    summary, tenants, user, user_events, users,
 };
 use super::params::{ParamSpec, Params};
 use super::problem::{Problem, ProblemCode};
@@ -39,11 +41,18 @@ struct Route {
     method: Method,
     /// The path with `{name}` for a name.
     path: &'static str,
-    /// The scope of a key that may use it; `open` needs none.
-    scope: &'static str,
+    /// The scope of a key that may use it. `None`: it needs none.
+    scope: Option<Scope>,
+    /// True if keys that are bound to tenants reach only a part of it, or nothing.
+    is_bound: bool,
     params: Vec<ParamSpec>,
     /// The name of the answer's type.
     answer: &'static str,
+    /// A name for generated clients.
+    id: &'static str,
+    summary: &'static str,
+    body: Option<fn(&mut SchemaGenerator) -> RequestBody>,
+    success: fn(&mut SchemaGenerator) -> Success,
     handler: Handler,
 }
 
@@ -53,25 +62,43 @@ fn table() -> Vec<Route> {
     const POST: Method = Method::POST;
     const DELETE: Method = Method::DELETE;
     vec![
-        route(POST, "/v1/events", Publish, events::publish),
-        route(GET, "/v1/events", Replay, replay::replay),
-        route(GET, "/v1/summary", Query, summary::summary),
-        route(GET, "/v1/active-users", Query, active_users::active_users),
-        route(GET, "/v1/retention", Query, retention::retention),
-        route(GET, "/v1/tenants", Query, tenants::tenants),
-        route(GET, "/v1/tenants/{tenant_id}/summary", Query, summary::summary),
-        route(GET, "/v1/tenants/{tenant_id}/active-users", Query, active_users::active_users),
-        route(GET, "/v1/tenants/{tenant_id}/retention", Query, retention::retention),
-        route(GET, "/v1/tenants/{tenant_id}/users", Query, users::users),
-        route(POST, "/v1/tenants/{tenant_id}/users/lookup", Query, lookup::lookup),
-        route(GET, "/v1/tenants/{tenant_id}/users/{user_id}", Query, user::user),
-        route(GET, "/v1/tenants/{tenant_id}/users/{user_id}/events", Query, user_events::user_events),
-        route(GET, "/v1/backfills", Backfill, backfills::backfills),
-        route(GET, "/v1/backfills/{batch}", Backfill, backfills::backfill),
-        route(DELETE, "/v1/backfills/{batch}", Backfill, backfills::retract),
-        route(GET, "/healthz", Open, health::alive),
-        route(GET, "/readyz", Open, health::ready),
-        route(GET, "/metrics", Admin, metrics::metrics),
+        route(POST, "/v1/events", Publish, events::publish)
+            .says("publishEvents", "appends events")
+            .takes(events::body),
+        route(GET, "/v1/events", Replay, replay::replay)
+            .says("replayEvents", "all history in order, as NDJSON"),
+        route(GET, "/v1/summary", Query, summary::summary).says("getSummary", "counts of all tenants"),
+        route(GET, "/v1/active-users", Query, active_users::active_users)
+            .says("getActiveUsers", "a series by day, week or month"),
+        route(GET, "/v1/retention", Query, retention::retention)
+            .says("getRetention", "cohorts by week or month"),
+        route(GET, "/v1/tenants", Query, tenants::tenants).says("listTenants", "tenants with their counts"),
+        route(GET, "/v1/tenants/{tenant_id}/summary", Query, summary::summary)
+            .says("getTenantSummary", "counts of one tenant"),
+        route(GET, "/v1/tenants/{tenant_id}/active-users", Query, active_users::active_users)
+            .says("getTenantActiveUsers", "the same of one tenant"),
+        route(GET, "/v1/tenants/{tenant_id}/retention", Query, retention::retention)
+            .says("getTenantRetention", "the same of one tenant"),
+        route(GET, "/v1/tenants/{tenant_id}/users", Query, users::users)
+            .says("listUsers", "users of a tenant, as pages or as CSV"),
+        route(POST, "/v1/tenants/{tenant_id}/users/lookup", Query, lookup::lookup)
+            .says("lookUpUsers", "many users by their ids")
+            .takes(lookup::body),
+        route(GET, "/v1/tenants/{tenant_id}/users/{user_id}", Query, user::user).says("getUser", "one user"),
+        route(GET, "/v1/tenants/{tenant_id}/users/{user_id}/events", Query, user_events::user_events)
+            .says("listUserEvents", "the events of one user"),
+        route(GET, "/v1/backfills", Backfill, backfills::backfills)
+            .says("listBackfills", "batches of backfills"),
+        route(GET, "/v1/backfills/{batch}", Backfill, backfills::backfill).says("getBackfill", "one batch"),
+        route(DELETE, "/v1/backfills/{batch}", Backfill, backfills::retract)
+            .says("retractBackfill", "retracts a batch"),
+        route(GET, "/healthz", Open, health::alive).says("getHealth", "the process lives"),
+        route(GET, "/readyz", Open, health::ready).says("getReadiness", "the server is ready"),
+        route(GET, "/metrics", Admin, metrics::metrics)
+            .says("getMetrics", "the state of the server, for Prometheus"),
+        route(GET, "/openapi.json", Open, described::openapi)
+            .says("getDescription", "this API as OpenAPI 3.1"),
+        route(GET, "/docs", Open, described::docs).says("getDocs", "this API as a page"),
     ]
 }
 
@@ -131,8 +158,53 @@ where
             response
         })
     };
-    let scope = A::SCOPE.map_or("open", Scope::as_str);
-    Route { method, path, scope, params, answer: R::NAME, handler: Arc::new(handle) }
+    Route {
+        method,
+        path,
+        scope: A::SCOPE,
+        is_bound: matches!(A::BOUND, Bound::OneTenant | Bound::Nothing),
+        params,
+        answer: R::NAME,
+        id: "",
+        summary: "",
+        body: None,
+        success: R::describe,
+        handler: Arc::new(handle),
+    }
+}
+
+impl Route {
+    /// Names the route for generated clients, and says what it does.
+    fn says(self, id: &'static str, summary: &'static str) -> Self {
+        Self { id, summary, ..self }
+    }
+
+    /// Describes the body that its requests have.
+    fn takes(self, body: fn(&mut SchemaGenerator) -> RequestBody) -> Self {
+        Self { body: Some(body), ..self }
+    }
+}
+
+/// All routes as their readers see them, and the generator that has the schemas of their answers.
+pub(super) fn operations() -> (Vec<Operation>, SchemaGenerator) {
+    let mut generator = description::generator();
+    let operation = |route: Route| Operation {
+        method: METHODS.into_iter().find(|name| *name == route.method.as_str()).unwrap_or_default(),
+        path: route.path,
+        id: route.id,
+        summary: route.summary,
+        scope: route.scope,
+        is_bound: route.is_bound,
+        params: route.params,
+        body: route.body.map(|body| body(&mut generator)),
+        success: (route.success)(&mut generator),
+    };
+    (table().into_iter().map(operation).collect(), generator)
+}
+
+fn describe() -> Description {
+    let (operations, generator) = operations();
+    Description::new(&operations, generator)
 }
 
 /// The routes of the listener that only operators reach: no key is asked for.
@@ -165,7 +237,7 @@ pub fn routes() -> Vec<RouteInfo> {
     let info = |route: Route| RouteInfo {
         method: route.method.to_string(),
         path: route.path,
-        access: route.scope,
+        access: route.scope.map_or("open", Scope::as_str),
         params: route.params.iter().map(|spec| (spec.name, spec.form)).collect(),
         answer: route.answer,
     };
@@ -232,6 +304,7 @@ fn covers(pattern: &str, path: &str) -> bool {
 
 /// The router of all routes. Pages of `origins` may use them through a browser.
 pub(crate) fn router(app: &Arc<App>, origins: Arc<[Origin]>) -> Router {
+    app.description.get_or_init(describe);
     serving(app, &table())
         .layer(from_fn_with_state(origins.clone(), cors::share))
         .layer(from_fn_with_state((app.clone(), origins), hosts::guard))

@@ -17,6 +17,8 @@ use serde::Serialize;
 
 /// The beginning of a sealed position.
 const PREFIX: &str = "p_";
+/// The form of a sealed position, as a regular expression.
+pub(crate) const SEALED_POSITION: &str = "^p_[A-Za-z0-9_-]{22}$";
 const CHECK: [u8; 4] = *b"lspo";
 
 /// Seals positions.

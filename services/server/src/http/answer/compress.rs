@@ -47,7 +47,7 @@ impl Encoding {
     }
 
     /// Compresses a whole body.
-    pub(super) fn compress(self, body: &[u8]) -> Vec<u8> {
+    pub(in crate::http) fn compress(self, body: &[u8]) -> Vec<u8> {
         let compressed = Compressor::new(self).and_then(|mut compressor| {
             let mut text = compressor.piece(body)?;
             text.extend(compressor.finish()?);

@@ -1,24 +1,33 @@
 //! The numbers of a scope as every answer shows them.
 
 use lastseen_projections::Summary;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Numbers of members.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 #[expect(clippy::struct_field_names, reason = "the names on the wire")]
 pub(in crate::http) struct UserCounts {
+    /// Confirmed, not deleted.
     total_users: u64,
+    /// Created, not confirmed.
     pending_users: u64,
+    /// Without any activity; pending ones too.
     never_seen_users: u64,
+    /// Last seen within the window.
     active_users: u64,
+    /// Of these, by an event that happened.
     observed_users: u64,
+    /// Of these, by a guess from older data.
     estimated_users: u64,
+    /// Last seen before the window.
     inactive_users: u64,
+    /// Deleted, and not restored since.
     deleted_users: u64,
 }
 
 /// Numbers of members; over all tenants also of tenants, and of persons where ids are shared.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub(in crate::http) struct Counts {
     #[serde(flatten)]
     users: UserCounts,
@@ -28,13 +37,13 @@ pub(in crate::http) struct Counts {
     persons: Option<PersonCounts>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 struct TenantCounts {
     tenants: u64,
     active_tenants: u64,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 struct PersonCounts {
     total_persons: u64,
     active_persons: u64,

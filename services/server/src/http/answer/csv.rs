@@ -3,10 +3,12 @@
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use lastseen_projections::Window;
+use schemars::{SchemaGenerator, json_schema};
 
 use super::Header;
 use super::stream::Pieces;
 use super::user::UserRow;
+use crate::http::description::Content;
 use crate::keys::seal::Positions;
 use crate::questions::users::UsersExport;
 
@@ -46,6 +48,13 @@ impl CsvUsers {
 
 impl Pieces for CsvUsers {
     const NAME: &'static str = "Users";
+
+    fn describe(_: &mut SchemaGenerator) -> (Content, Vec<(&'static str, &'static str)>) {
+        let about = "With `format=csv` or `format=excel`: all users, with the fields of a user as columns.";
+        let schema = json_schema!({ "type": "string", "description": about });
+        let content = Content { media_type: "text/csv", schema, example: None };
+        (content, vec![("Lastseen-Position", "Of a CSV: the position at which the list was begun.")])
+    }
 
     /// The header row with the first piece.
     fn next(&mut self) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {

@@ -8,10 +8,12 @@ use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use lastseen_store::error_chain;
+use schemars::SchemaGenerator;
 use tokio::sync::mpsc;
 
 use super::compress::Compressor;
 use super::{Header, Reply, Wants, encoded};
+use crate::http::description::{Content, Success};
 use crate::questions::admission::Permit;
 use crate::tasks;
 
@@ -19,6 +21,9 @@ use crate::tasks;
 pub(in crate::http) trait Pieces: Send + 'static {
     /// The name of the answer, for the list of routes and for the log.
     const NAME: &'static str;
+
+    /// The text in its notation, and the headers of the answer.
+    fn describe(generator: &mut SchemaGenerator) -> (Content, Vec<(&'static str, &'static str)>);
 
     /// Makes the next piece. `None`: that was all. Blocks.
     ///
@@ -43,6 +48,11 @@ enum Piece {
 
 impl<P: Pieces> Reply for Stream<P> {
     const NAME: &'static str = P::NAME;
+
+    fn describe(generator: &mut SchemaGenerator) -> Success {
+        let (content, headers) = P::describe(generator);
+        Success { status: 200, content: vec![content], headers, has_etag: false }
+    }
 
     async fn respond(self, wants: Wants) -> Response {
         let Self { pieces, headers, permit, stall_timeout } = self;

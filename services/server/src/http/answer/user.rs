@@ -2,27 +2,48 @@
 
 use lastseen_event::{EventType, Provenance, UtcInstant};
 use lastseen_projections::{MemberState, Status, Window};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+use crate::http::schema;
 use crate::keys::seal::{Positions, ShownPosition};
 
-/// A member at one instant. The order of the fields is that of the CSV columns.
-#[derive(Clone, Debug, Serialize)]
+/// A user of a tenant at one instant.
+// The order of the fields is that of the CSV columns.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[schemars(rename = "UserRow")]
 pub(in crate::http) struct UserRow {
     pub(super) tenant_id: String,
     pub(super) user_id: String,
+    #[schemars(with = "schema::UserStatus")]
     status: &'static str,
+    /// Null: never seen.
+    #[schemars(with = "Option<schema::Instant>")]
     last_seen_at: Option<UtcInstant>,
+    /// The type of the event that decided.
     #[serde(serialize_with = "type_name")]
+    #[schemars(with = "Option<schema::TypeName>")]
     last_seen_type: Option<EventType>,
     #[serde(serialize_with = "provenance_name")]
+    #[schemars(with = "Option<schema::ProvenanceName>")]
     last_seen_provenance: Option<Provenance>,
+    /// The position of that event.
     last_seen_position: Option<ShownPosition>,
+    /// The first activity.
+    #[schemars(with = "Option<schema::Instant>")]
     first_seen_at: Option<UtcInstant>,
+    /// The user exists from this instant.
+    #[schemars(with = "schema::Instant")]
     created_at: UtcInstant,
     confirmed: bool,
+    /// The first event that confirms.
+    #[schemars(with = "Option<schema::Instant>")]
     confirmed_at: Option<UtcInstant>,
+    /// Null: not deleted.
+    #[schemars(with = "Option<schema::Instant>")]
     deleted_at: Option<UtcInstant>,
+    /// Last seen plus the window; null unless active.
+    #[schemars(with = "Option<schema::Instant>")]
     active_until: Option<UtcInstant>,
 }
 

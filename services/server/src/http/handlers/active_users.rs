@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lastseen_event::UtcInstant;
 use lastseen_projections::{Period, SeriesRow};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::http::answer::{Answer, DEFINITION, Json, Version};
@@ -12,19 +13,28 @@ use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::SeriesParams;
 use crate::http::problem::Problem;
+use crate::http::schema;
 use crate::keys::seal::ShownPosition;
 use crate::questions::series::Series;
 use crate::questions::span::Span;
 
 /// The beginning of an answer about days.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct SpanHead {
+    /// The tenant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant_id: Option<String>,
+    /// An IANA time zone.
     tz: &'static str,
     period: &'static str,
+    /// Inclusive.
+    #[schemars(with = "schema::Date")]
     from: String,
+    /// Inclusive.
+    #[schemars(with = "schema::Date")]
     to: String,
+    /// The instant for which the answer holds.
+    #[schemars(with = "schema::Instant")]
     at: UtcInstant,
 }
 
@@ -45,32 +55,46 @@ impl SpanHead {
     }
 }
 
-#[derive(Serialize)]
+/// Numbers of active users, period by period.
+#[derive(JsonSchema, Serialize)]
 pub(in crate::http) struct ActiveUsers {
     #[serde(flatten)]
     head: SpanHead,
     rows: Vec<Row>,
+    /// The answer reflects all events up to this position.
     position: ShownPosition,
+    /// The version of the definitions of the numbers.
     definition: u32,
 }
 
 impl Answer for ActiveUsers {
     const NAME: &'static str = "ActiveUsers";
+    const EXAMPLE: &'static str = include_str!("../description/examples/ActiveUsers.json");
+    const HAS_ETAG: bool = true;
 }
 
-#[derive(Serialize)]
+/// One period.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "SeriesRow")]
 struct Row {
+    /// Inclusive.
+    #[schemars(with = "schema::Date")]
     from: String,
+    /// Inclusive.
+    #[schemars(with = "schema::Date")]
     to: String,
     active: u64,
+    /// Active on the day or in the six before it; rows of days only.
     #[serde(skip_serializing_if = "Option::is_none")]
     wau: Option<u64>,
+    /// Active on the day or in the 29 before it; rows of days only.
     #[serde(skip_serializing_if = "Option::is_none")]
     mau: Option<u64>,
     new: u64,
     returning: u64,
     resurrected: u64,
     dormant: u64,
+    /// True if the period is not over yet.
     partial: bool,
 }
 

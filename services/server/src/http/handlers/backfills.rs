@@ -1,48 +1,58 @@
 //! `GET /v1/backfills`, `GET` and `DELETE /v1/backfills/{batch}`: what came with each batch, and its retraction.
 
-use axum::http::StatusCode;
 use lastseen_event::{BatchOrdinal, Position};
 use lastseen_store::TypeCounts;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use crate::http::answer::{Answer, Json, Version};
+use crate::http::answer::{Accepted, Answer, Json, Version};
 use crate::http::ask::Ask;
 use crate::http::auth;
 use crate::http::params::params;
 use crate::http::params::value::PageLimit;
 use crate::http::problem::Problem;
+use crate::http::schema;
 use crate::keys::seal::ShownPosition;
 use crate::questions::backfills::{Backfill, BatchState};
 
 params! {
     /// A page of batches. The cursor is the number of the last batch that was shown.
     BackfillsParams {
-        limit: PageLimit,
-        cursor: u64,
-        min_position: Position,
+        /// an integer from 1 to 1000
+        limit: PageLimit = "`100`",
+        /// a `next_cursor` of this list
+        cursor: u64 = "the first page",
+        /// a position
+        min_position: Position = "none",
     }
 }
 
 params! {
     /// One batch.
     BackfillParams {
-        min_position: Position,
+        /// a position
+        min_position: Position = "none",
     }
 }
 
 params! {
     /// A retraction: the number of events that are to go, as they were told.
     RetractParams {
-        events: u64,
+        /// the number of events in the batch, as `GET` returns it
+        events: u64 = "required",
     }
 }
 
-#[derive(Serialize)]
+/// A batch of a backfill.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "BackfillRow")]
 struct Row {
     batch: String,
+    /// `active`, `retracting` (the numbers still count the batch) or `retracted`.
     state: &'static str,
     events: u64,
     #[serde(serialize_with = "by_name")]
+    #[schemars(with = "schema::EventsByType")]
     types: TypeCounts,
 }
 
@@ -61,27 +71,38 @@ impl From<Backfill> for Row {
     }
 }
 
-#[derive(Serialize)]
+/// A page of batches.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Backfills")]
 pub(in crate::http) struct BackfillsAnswer {
     /// The batch that came last first.
     backfills: Vec<Row>,
+    /// The cursor of the next page; null on the last one.
     next_cursor: Option<String>,
+    /// The answer reflects all events up to this position.
     position: ShownPosition,
 }
 
 impl Answer for BackfillsAnswer {
     const NAME: &'static str = "Backfills";
+    const EXAMPLE: &'static str = include_str!("../description/examples/Backfills.json");
+    const HAS_ETAG: bool = true;
 }
 
-#[derive(Serialize)]
+/// One batch.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Backfill")]
 pub(in crate::http) struct OneBackfill {
     #[serde(flatten)]
     backfill: Row,
+    /// The answer reflects all events up to this position.
     position: ShownPosition,
 }
 
 impl Answer for OneBackfill {
     const NAME: &'static str = "Backfill";
+    const EXAMPLE: &'static str = include_str!("../description/examples/Backfill.json");
+    const HAS_ETAG: bool = true;
 }
 
 /// `GET /v1/backfills`
@@ -118,13 +139,13 @@ pub(in crate::http) async fn backfill(
 /// `DELETE /v1/backfills/{batch}`: 202 once it is recorded; its events go on counting until the views are rebuilt.
 pub(in crate::http) async fn retract(
     ask: Ask<auth::Backfill, RetractParams>,
-) -> Result<Json<OneBackfill>, Problem> {
+) -> Result<Accepted<OneBackfill>, Problem> {
     let Some(events) = ask.params.events else {
         let detail = "expected the number of events that are to go, as GET of the batch tells it";
         return Err(Problem::invalid_parameter("events", detail));
     };
     ask.retract(events).await?;
-    Ok(one(&ask, None).await?.version(None).status(StatusCode::ACCEPTED))
+    Ok(Accepted(one(&ask, None).await?.version(None)))
 }
 
 async fn one<P>(

@@ -1,19 +1,23 @@
 //! `POST /v1/events`: body in, batch out, appended, acknowledged when durable and visible.
 
 use axum::http::HeaderMap;
-use lastseen_event::limits::REQUEST_BYTES_MAX;
+use lastseen_event::limits::{REQUEST_BYTES_MAX, REQUEST_EVENTS_MAX};
 use lastseen_event::wire::{self, Accept, Decoded, FaultsKept};
 use lastseen_event::{EventBatch, EventFault, EventId, FaultCode, Position};
 use lastseen_store::{Appended, OnRefused, RefusedRows};
+use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use crate::http::answer::{Answer, Json};
 use crate::http::ask::Ask;
 use crate::http::auth::Publish;
 use crate::http::body::{self, ReadBody, decompress};
+use crate::http::description::{Content, RequestBody};
 use crate::http::params::params;
 use crate::http::params::value::OnInvalid;
 use crate::http::problem::{FAULTS_LISTED_MAX, Problem};
+use crate::http::schema;
+use crate::http::schema::events::PublishedEvent;
 use crate::keys::seal::ShownPosition;
 use crate::publishing::Publishing;
 use crate::tasks;
@@ -21,15 +25,22 @@ use crate::tasks;
 params! {
     /// An append.
     PublishParams {
-        on_invalid: OnInvalid,
+        /// `refuse` or `skip`
+        on_invalid: OnInvalid = "`refuse`",
     }
 }
 
-#[derive(Serialize)]
+/// The outcome of an append: the events are durable.
+#[derive(JsonSchema, Serialize)]
 pub(in crate::http) struct Published {
+    /// Events that are new.
     stored: usize,
+    /// Events that were stored before, with the same content.
     duplicates: usize,
+    /// With `on_invalid=skip`: the faults of the events that were not stored.
+    #[schemars(with = "Vec<schema::Fault>")]
     refused: Vec<EventFault>,
+    /// The next question with `min_position` of this value sees the events.
     position: ShownPosition,
 }
 
@@ -43,6 +54,7 @@ struct Outcome {
 
 impl Answer for Published {
     const NAME: &'static str = "Published";
+    const EXAMPLE: &'static str = include_str!("../description/examples/Published.json");
 }
 
 /// The notation of the events in the body.
@@ -53,6 +65,29 @@ enum Format {
 }
 
 const FORMATS: &str = "application/json or application/x-ndjson";
+
+/// The body of a request: events.
+pub(in crate::http) fn body(generator: &mut SchemaGenerator) -> RequestBody {
+    let event = generator.subschema_for::<PublishedEvent>();
+    let many = json_schema!({
+        "type": "array", "items": event, "minItems": 1, "maxItems": REQUEST_EVENTS_MAX,
+    });
+    let lines = json_schema!({
+        "type": "string",
+        "description": "One event a line; blank lines do not count.",
+        "contentMediaType": "application/x-ndjson",
+        "contentSchema": event,
+    });
+    let json = Content {
+        media_type: "application/json",
+        schema: json_schema!({ "oneOf": [event, many] }),
+        example: Some(include_str!("../description/examples/Event.json")),
+    };
+    let ndjson = Content { media_type: "application/x-ndjson", schema: lines, example: None };
+    RequestBody { content: vec![json, ndjson], headers: vec![ENCODING] }
+}
+
+const ENCODING: (&str, &str) = ("Content-Encoding", "`gzip` or `zstd`, where the body is compressed.");
 
 /// `POST /v1/events`
 pub(in crate::http) async fn publish(ask: Ask<Publish, PublishParams>) -> Result<Json<Published>, Problem> {

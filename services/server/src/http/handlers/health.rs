@@ -1,5 +1,6 @@
 //! Health: the process lives; the views are caught up and every part works.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::http::answer::{Answer, Json};
@@ -8,16 +9,19 @@ use crate::http::auth::Open;
 use crate::http::params::NoParams;
 use crate::http::problem::{PartFault, Problem};
 
-#[derive(Serialize)]
+/// The process lives.
+#[derive(JsonSchema, Serialize)]
 pub(in crate::http) struct Alive {
     status: &'static str,
 }
 
 impl Answer for Alive {
     const NAME: &'static str = "Alive";
+    const EXAMPLE: &'static str = include_str!("../description/examples/Alive.json");
 }
 
-#[derive(Serialize)]
+/// The views are complete, and no part needs a restart.
+#[derive(JsonSchema, Serialize)]
 pub(in crate::http) struct Ready {
     status: &'static str,
     /// Not told where keys are needed: it counts the events of everybody.
@@ -30,6 +34,7 @@ pub(in crate::http) struct Ready {
 
 impl Answer for Ready {
     const NAME: &'static str = "Ready";
+    const EXAMPLE: &'static str = include_str!("../description/examples/Ready.json");
 }
 
 /// `GET /healthz`

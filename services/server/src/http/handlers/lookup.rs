@@ -2,6 +2,7 @@
 
 use lastseen_event::UtcInstant;
 use lastseen_event::wire::describe_json_error;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::user::UserParams;
@@ -10,7 +11,9 @@ use crate::http::answer::{Answer, DEFINITION, Json};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::body::{self, decompress};
+use crate::http::description::{Content, RequestBody};
 use crate::http::problem::Problem;
+use crate::http::schema;
 use crate::keys::seal::ShownPosition;
 use crate::tasks;
 
@@ -19,25 +22,40 @@ const USER_IDS_MAX: usize = 1_000;
 /// Room for that many of the longest ids with every character escaped.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-#[derive(Deserialize)]
+/// The users to look up.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Lookup {
+    #[schemars(length(max = USER_IDS_MAX))]
     user_ids: Vec<String>,
 }
 
-#[derive(Serialize)]
+/// The body of a request: the ids.
+pub(in crate::http) fn body(generator: &mut SchemaGenerator) -> RequestBody {
+    let example = include_str!("../description/examples/Lookup.json");
+    RequestBody { content: vec![Content::json::<Lookup>(generator, example)], headers: Vec::new() }
+}
+
+/// Users by their ids.
+#[derive(JsonSchema, Serialize)]
 pub(in crate::http) struct LookedUp {
     /// In the order they were asked for.
     users: Vec<UserRow>,
     unknown: Vec<String>,
+    /// The window that was asked for.
     window: String,
+    /// The instant for which the answer holds.
+    #[schemars(with = "schema::Instant")]
     at: UtcInstant,
+    /// The answer reflects all events up to this position.
     position: ShownPosition,
+    /// The version of the definitions of the numbers.
     definition: u32,
 }
 
 impl Answer for LookedUp {
     const NAME: &'static str = "LookedUp";
+    const EXAMPLE: &'static str = include_str!("../description/examples/LookedUp.json");
 }
 
 /// `POST /v1/tenants/{tenant_id}/users/lookup`

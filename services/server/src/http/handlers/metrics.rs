@@ -5,11 +5,13 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use lastseen_projections::{Scope, Window};
 use lastseen_store::EventStore;
+use schemars::{SchemaGenerator, json_schema};
 
 use crate::http::Service;
 use crate::http::answer::{Reply, Wants};
 use crate::http::ask::Ask;
 use crate::http::auth::Access;
+use crate::http::description::{Content, Success};
 use crate::http::params::NoParams;
 use crate::http::problem::Problem;
 use crate::metrics::{Form, State};
@@ -19,6 +21,13 @@ pub(in crate::http) struct MetricsText(String, Form);
 
 impl Reply for MetricsText {
     const NAME: &'static str = "Metrics";
+
+    fn describe(_: &mut SchemaGenerator) -> Success {
+        let of =
+            |media_type| Content { media_type, schema: json_schema!({ "type": "string" }), example: None };
+        let content = vec![of("text/plain"), of("application/openmetrics-text")];
+        Success { status: 200, content, headers: Vec::new(), has_etag: false }
+    }
 
     async fn respond(self, _: Wants) -> Response {
         let Self(text, form) = self;

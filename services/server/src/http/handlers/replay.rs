@@ -4,30 +4,44 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use lastseen_event::{Position, UtcInstant};
 use lastseen_store::{EventTypes, Filter};
+use schemars::{SchemaGenerator, json_schema};
 
 use crate::http::answer::{Pieces, Stream, UNTIL, of_position};
 use crate::http::ask::Ask;
 use crate::http::auth;
+use crate::http::description::Content;
 use crate::http::params::params;
 use crate::http::params::value::{EventLimit, Moment};
 use crate::http::problem::Problem;
+use crate::http::schema::events::RecordedEvent;
 use crate::keys::seal::Positions;
 use crate::questions::events::{Replay, ReplayQuestion};
 
 params! {
     /// A replay.
     ReplayParams {
-        after: Position,
-        until: Position,
-        recorded_since: Moment,
-        recorded_before: Moment,
-        occurred_since: Moment,
-        occurred_before: Moment,
-        tenant_id: String,
-        user_id: String,
-        types: EventTypes,
-        limit: EventLimit,
-        min_position: Position,
+        /// a position; only events above it
+        after: Position = "`0`",
+        /// a position, inclusive
+        until: Position = "the last one when the replay begins",
+        /// an instant, inclusive
+        recorded_since: Moment = "none",
+        /// an instant, exclusive
+        recorded_before: Moment = "none",
+        /// an instant, inclusive
+        occurred_since: Moment = "none",
+        /// an instant, exclusive
+        occurred_before: Moment = "none",
+        /// a tenant
+        tenant_id: String = "all",
+        /// a user id; in every tenant if `tenant_id` is absent
+        user_id: String = "all",
+        /// a comma list of event types
+        types: EventTypes = "all",
+        /// an integer of at least 1; at most so many events
+        limit: EventLimit = "none",
+        /// a position
+        min_position: Position = "none",
     }
 }
 
@@ -36,6 +50,17 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 impl Pieces for Replay {
     const NAME: &'static str = "Events";
+
+    fn describe(generator: &mut SchemaGenerator) -> (Content, Vec<(&'static str, &'static str)>) {
+        let schema = json_schema!({
+            "type": "string",
+            "description": "One event a line, in order of position.",
+            "contentMediaType": "application/x-ndjson",
+            "contentSchema": generator.subschema_for::<RecordedEvent>(),
+        });
+        let content = Content { media_type: "application/x-ndjson", schema, example: None };
+        (content, vec![("Lastseen-Until", "The last position that the replay reaches.")])
+    }
 
     fn next(&mut self) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
         Ok(Replay::next(self, PIECE_BYTES)?)

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use lastseen_projections::{Cohort, Period};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::active_users::SpanHead;
@@ -12,28 +13,43 @@ use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::CohortsParams;
 use crate::http::problem::Problem;
+use crate::http::schema;
 use crate::keys::seal::ShownPosition;
 use crate::questions::cohorts::Cohorts;
 
-#[derive(Serialize)]
+/// Cohorts of new users, and their activity after.
+#[derive(JsonSchema, Serialize)]
 pub(in crate::http) struct Retention {
     #[serde(flatten)]
     head: SpanHead,
     rows: Vec<Row>,
+    /// The answer reflects all events up to this position.
     position: ShownPosition,
+    /// The version of the definitions of the numbers.
     definition: u32,
 }
 
 impl Answer for Retention {
     const NAME: &'static str = "Retention";
+    const EXAMPLE: &'static str = include_str!("../description/examples/Retention.json");
+    const HAS_ETAG: bool = true;
 }
 
-#[derive(Serialize)]
+/// The users who were new in one period.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "CohortRow")]
 struct Row {
+    /// Inclusive.
+    #[schemars(with = "schema::Date")]
     from: String,
+    /// Inclusive.
+    #[schemars(with = "schema::Date")]
     to: String,
+    /// The users who were new in the period.
     size: u64,
+    /// The number of them that were active in the k-th period after it, from 0.
     active: Vec<u64>,
+    /// True if the last period is not over yet.
     partial: bool,
 }
 

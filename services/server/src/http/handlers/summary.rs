@@ -1,6 +1,7 @@
 //! `GET /v1/summary` and `GET /v1/tenants/{tenant_id}/summary`: how many there are and how many are active.
 
 use lastseen_event::UtcInstant;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::http::answer::counts::Counts;
@@ -11,6 +12,7 @@ use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
 use crate::http::params::value::Previous;
 use crate::http::problem::Problem;
+use crate::http::schema;
 use crate::keys::seal::ShownPosition;
 use crate::questions::summary::Counted;
 
@@ -18,28 +20,40 @@ params! {
     /// Numbers of a scope.
     SummaryParams {
         ..question: QuestionParams,
-        compare: Previous,
+        /// `previous`: adds the counts one window earlier, in `previous`
+        compare: Previous = "none",
     }
 }
 
-#[derive(Serialize)]
+/// Counts of users; over all tenants also of tenants and persons.
+#[derive(JsonSchema, Serialize)]
 pub(in crate::http) struct Summary {
+    /// The tenant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant_id: Option<String>,
+    /// The window that was asked for.
     window: String,
+    /// The instant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
     as_of: Option<UtcInstant>,
+    /// The instant for which the answer holds.
+    #[schemars(with = "schema::Instant")]
     at: UtcInstant,
     #[serde(flatten)]
     counts: Counts,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<Counts>,
+    /// The answer reflects all events up to this position.
     position: ShownPosition,
+    /// The version of the definitions of the numbers.
     definition: u32,
 }
 
 impl Answer for Summary {
     const NAME: &'static str = "Summary";
+    const EXAMPLE: &'static str = include_str!("../description/examples/Summary.json");
+    const HAS_ETAG: bool = true;
 }
 
 /// `GET /v1/summary`, also of one tenant

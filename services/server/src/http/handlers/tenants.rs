@@ -1,6 +1,7 @@
 //! `GET /v1/tenants`: all tenants with their numbers, sorted, page by page.
 
 use lastseen_event::UtcInstant;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::http::answer::counts::UserCounts;
@@ -12,6 +13,7 @@ use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
 use crate::http::params::value::PageLimit;
 use crate::http::problem::Problem;
+use crate::http::schema;
 use crate::keys::seal::ShownPosition;
 use crate::questions::tenants::{TenantSort, TenantsQuestion};
 
@@ -19,30 +21,48 @@ params! {
     /// A page of tenants.
     TenantsParams {
         ..question: QuestionParams,
-        sort: TenantSort,
-        limit: PageLimit,
-        cursor: Cursor,
+        /// `tenant_id` or the name of a count; `-` in front: descending
+        sort: TenantSort = "`-active_users`",
+        /// an integer from 1 to 1000
+        limit: PageLimit = "`100`",
+        /// a `next_cursor` of this list
+        cursor: Cursor = "the first page",
     }
 }
 
-#[derive(Serialize)]
+/// A page of tenants.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Tenants")]
 pub(in crate::http) struct TenantsAnswer {
     tenants: Vec<Tenant>,
+    /// The cursor of the next page; null on the last one.
     next_cursor: Option<String>,
+    /// The window that was asked for.
     window: String,
+    /// The instant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
     as_of: Option<UtcInstant>,
+    /// The instant for which the answer holds.
+    #[schemars(with = "schema::Instant")]
     at: UtcInstant,
+    /// The answer reflects all events up to this position.
     position: ShownPosition,
+    /// The version of the definitions of the numbers.
     definition: u32,
 }
 
 impl Answer for TenantsAnswer {
     const NAME: &'static str = "Tenants";
+    const EXAMPLE: &'static str = include_str!("../description/examples/Tenants.json");
+    const HAS_ETAG: bool = true;
 }
 
-#[derive(Serialize)]
+/// A tenant with its counts.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "TenantRow")]
 struct Tenant {
+    /// The tenant that was asked for.
     tenant_id: String,
     #[serde(flatten)]
     counts: UserCounts,

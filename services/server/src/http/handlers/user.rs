@@ -2,6 +2,7 @@
 
 use lastseen_event::{Position, UtcInstant};
 use lastseen_projections::Window;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::http::answer::user::UserRow;
@@ -10,28 +11,39 @@ use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::problem::Problem;
+use crate::http::schema;
 use crate::keys::seal::ShownPosition;
 
 params! {
     /// Users at the present instant.
     UserParams {
-        window: Window,
-        min_position: Position,
+        /// a duration
+        window: Window = "`30d`",
+        /// a position
+        min_position: Position = "none",
     }
 }
 
-#[derive(Serialize)]
+/// One user.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "User")]
 pub(in crate::http) struct UserAnswer {
     #[serde(flatten)]
     user: UserRow,
+    /// The window that was asked for.
     window: String,
+    /// The instant for which the answer holds.
+    #[schemars(with = "schema::Instant")]
     at: UtcInstant,
+    /// The answer reflects all events up to this position.
     position: ShownPosition,
+    /// The version of the definitions of the numbers.
     definition: u32,
 }
 
 impl Answer for UserAnswer {
     const NAME: &'static str = "User";
+    const EXAMPLE: &'static str = include_str!("../description/examples/User.json");
 }
 
 /// `GET /v1/tenants/{tenant_id}/users/{user_id}`

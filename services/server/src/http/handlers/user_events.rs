@@ -1,6 +1,7 @@
 //! `GET /v1/tenants/{tenant_id}/users/{user_id}/events`: one user's history, the newest event first, page by page.
 
 use lastseen_event::Position;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -10,27 +11,38 @@ use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::params::value::{EventCursor, PageLimit};
 use crate::http::problem::Problem;
+use crate::http::schema::events::RecordedEvent;
 use crate::keys::seal::ShownPosition;
 
 params! {
     /// A page of a user's events. The cursor is the position of the last event that was shown.
     UserEventsParams {
-        limit: PageLimit,
-        cursor: EventCursor,
-        min_position: Position,
+        /// an integer from 1 to 1000
+        limit: PageLimit = "`100`",
+        /// a `next_cursor` of this list
+        cursor: EventCursor = "the first page",
+        /// a position
+        min_position: Position = "none",
     }
 }
 
-#[derive(Serialize)]
+/// A page of the events of one user.
+#[derive(JsonSchema, Serialize)]
 pub(in crate::http) struct UserEvents {
+    #[schemars(with = "Vec<RecordedEvent>")]
     events: Vec<Box<RawValue>>,
+    /// The cursor of the next page; null on the last one.
     next_cursor: Option<String>,
+    /// The answer reflects all events up to this position.
     position: ShownPosition,
+    /// The version of the definitions of the numbers.
     definition: u32,
 }
 
 impl Answer for UserEvents {
     const NAME: &'static str = "UserEvents";
+    const EXAMPLE: &'static str = include_str!("../description/examples/UserEvents.json");
+    const HAS_ETAG: bool = true;
 }
 
 /// `GET /v1/tenants/{tenant_id}/users/{user_id}/events`

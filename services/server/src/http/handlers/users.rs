@@ -3,6 +3,7 @@
 use axum::response::Response;
 use lastseen_event::{TenantOrdinal, UtcInstant};
 use lastseen_projections::Scope;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
 use crate::http::answer::csv::{CsvUsers, Dialect};
@@ -10,11 +11,13 @@ use crate::http::answer::user::UserRow;
 use crate::http::answer::{Answer, DEFINITION, Json, Reply, Stream, Version, Wants};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
+use crate::http::description::Success;
 use crate::http::params::cursor::{Cursor, Paged};
 use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
 use crate::http::params::value::{Conditions, ListFormat, Moment, PageLimit};
 use crate::http::problem::Problem;
+use crate::http::schema;
 use crate::keys::seal::ShownPosition;
 use crate::questions::users::{Sort, UsersFilter, UsersQuestion};
 use crate::read_model::Reading;
@@ -23,30 +26,49 @@ params! {
     /// A list of users.
     UsersParams {
         ..question: QuestionParams,
-        sort: Sort,
-        status: Conditions,
-        seen_since: Moment,
-        seen_before: Moment,
-        limit: PageLimit,
-        cursor: Cursor,
-        format: ListFormat,
+        /// `last_seen_at` or `-last_seen_at`
+        sort: Sort = "`-last_seen_at`",
+        /// a comma list of `active`, `inactive`, `pending`, `never_seen`, `deleted`
+        status: Conditions = "all but `deleted`",
+        /// an instant, inclusive
+        seen_since: Moment = "none",
+        /// an instant, exclusive
+        seen_before: Moment = "none",
+        /// an integer from 1 to 1000; JSON only
+        limit: PageLimit = "`100`",
+        /// a `next_cursor` of this list; JSON only
+        cursor: Cursor = "the first page",
+        /// `json`, `csv` or `excel`
+        format: ListFormat = "`json`",
     }
 }
 
-#[derive(Serialize)]
+/// A page of users.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Users")]
 pub(in crate::http) struct UsersAnswer {
     users: Vec<UserRow>,
+    /// The cursor of the next page; null on the last one.
     next_cursor: Option<String>,
+    /// The window that was asked for.
     window: String,
+    /// The instant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
     as_of: Option<UtcInstant>,
+    /// The instant for which the answer holds.
+    #[schemars(with = "schema::Instant")]
     at: UtcInstant,
+    /// The answer reflects all events up to this position.
     position: ShownPosition,
+    /// The version of the definitions of the numbers.
     definition: u32,
 }
 
 impl Answer for UsersAnswer {
     const NAME: &'static str = "Users";
+    const EXAMPLE: &'static str = include_str!("../description/examples/Users.json");
+    const HAS_ETAG: bool = true;
 }
 
 /// A page, or all of the list.
@@ -57,6 +79,13 @@ pub(in crate::http) enum List {
 
 impl Reply for List {
     const NAME: &'static str = UsersAnswer::NAME;
+
+    fn describe(generator: &mut SchemaGenerator) -> Success {
+        let page = Json::<UsersAnswer>::describe(generator);
+        let all = Stream::<CsvUsers>::describe(generator);
+        let content = page.content.into_iter().chain(all.content).collect();
+        Success { content, headers: all.headers, ..page }
+    }
 
     async fn respond(self, wants: Wants) -> Response {
         match self {

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lastseen_event::UtcInstant;
+use schemars::{Schema, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::value::Value;
@@ -90,6 +91,10 @@ impl<P: Params> Paged<P> {
 
 impl Value for Cursor {
     const FORM: &'static str = "a next_cursor of this list";
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string" })
+    }
 
     fn parse(text: &str) -> Option<Self> {
         let fields = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;

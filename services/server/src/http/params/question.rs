@@ -10,12 +10,18 @@ use crate::questions::question::Question;
 params! {
     /// The window, the instant, and the events that count.
     QuestionParams {
-        window: Window,
-        as_of: Moment,
-        known_at: KnownAt,
-        types: TypeSet,
-        provenance: ObservedOnly,
-        min_position: lastseen_event::Position,
+        /// a duration
+        window: Window = "`30d`",
+        /// an instant, inclusive
+        as_of: Moment = "now, with all events",
+        /// a position or an instant, inclusive
+        known_at: KnownAt = "all events",
+        /// a comma list of `login`, `token_refresh`, `tenant_switch`, `signup_complete`
+        types: TypeSet = "all, and estimates",
+        /// `observed`: estimates do not count
+        provenance: ObservedOnly = "all",
+        /// a position
+        min_position: lastseen_event::Position = "none",
     }
 }
 

@@ -11,12 +11,18 @@ use crate::questions::span::Dates;
 params! {
     /// The days, and the events that count.
     SpanParams {
-        from: Day,
-        to: Day,
-        tz: Tz,
-        types: TypeSet,
-        provenance: ObservedOnly,
-        min_position: Position,
+        /// a date such as `2026-01-31`
+        from: Day = "29 days before `to`",
+        /// a date
+        to: Day = "today in `tz`",
+        /// an IANA time zone such as `Europe/Berlin`
+        tz: Tz = "`UTC`",
+        /// a comma list of `login`, `token_refresh`, `tenant_switch`, `signup_complete`
+        types: TypeSet = "all, and estimates",
+        /// `observed`: estimates do not count
+        provenance: ObservedOnly = "all",
+        /// a position
+        min_position: Position = "none",
     }
 }
 
@@ -24,7 +30,8 @@ params! {
     /// A series.
     SeriesParams {
         ..span: SpanParams,
-        period: Period,
+        /// `day`, `week` or `month`
+        period: Period = "`day`",
     }
 }
 
@@ -32,7 +39,8 @@ params! {
     /// Cohorts.
     CohortsParams {
         ..span: SpanParams,
-        period: CohortPeriod,
+        /// `week` or `month`
+        period: CohortPeriod = "`week`",
     }
 }
 

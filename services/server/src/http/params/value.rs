@@ -6,7 +6,9 @@ use chrono_tz::Tz;
 use lastseen_event::{EventType, Position, Provenance, UtcInstant};
 use lastseen_projections::{Calendar, Condition, Day, Period, TypeSet, Window};
 use lastseen_store::EventTypes;
+use schemars::{Schema, json_schema};
 
+use crate::http::schema::{integer_from, list_of, one_of, position_from};
 use crate::questions::tenants::{Column, TenantSort};
 use crate::questions::users::Sort;
 
@@ -17,9 +19,15 @@ pub(in crate::http) trait Value: Sized {
     /// True if it is, or may be, a position. Keys that are bound to tenants see those sealed.
     const IS_POSITION: bool = false;
 
+    /// The schema of the value: not every text that has it has the form, but every text of the form has it.
+    fn schema() -> Schema;
+
     /// Reads the text. `None`: it has not the form.
     fn parse(text: &str) -> Option<Self>;
 }
+
+/// A duration, such as `30d`.
+const DURATION: &str = "^[1-9][0-9]*(us|ms|s|m|h|d|w)$";
 
 /// An instant as it was asked for: absolute, a date, or a time before now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +60,14 @@ impl Value for Moment {
     const FORM: &'static str = "an RFC 3339 instant (2026-01-06T16:00:00Z), a date (2026-01-06: its first instant) \
                                 or a time before now (90d)";
 
+    fn schema() -> Schema {
+        json_schema!({ "anyOf": [
+            { "type": "string", "format": "date-time" },
+            { "type": "string", "format": "date" },
+            { "type": "string", "pattern": DURATION },
+        ] })
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let instant = || UtcInstant::parse(text).ok().map(Self::Instant);
         let date = || text.parse().ok().map(Self::Date);
@@ -72,6 +88,10 @@ impl Value for KnownAt {
         "a position (an integer), an RFC 3339 instant, a date or a time before now (90d)";
     const IS_POSITION: bool = true;
 
+    fn schema() -> Schema {
+        json_schema!({ "anyOf": [position_from(0), Moment::schema()] })
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let position = Position::parse(text).map(Self::Position);
         position.or_else(|| Moment::parse(text).map(Self::Moment))
@@ -81,6 +101,10 @@ impl Value for KnownAt {
 impl Value for String {
     const FORM: &'static str = "text";
 
+    fn schema() -> Schema {
+        json_schema!({ "type": "string" })
+    }
+
     fn parse(text: &str) -> Option<Self> {
         Some(text.to_owned())
     }
@@ -88,6 +112,10 @@ impl Value for String {
 
 impl Value for Window {
     const FORM: &'static str = "an integer of at least 1 with a unit (us, ms, s, m, h, d, w), at most 36500d";
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": DURATION })
+    }
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
@@ -98,6 +126,10 @@ impl Value for Position {
     const FORM: &'static str = "a position, an integer of at least 0";
     const IS_POSITION: bool = true;
 
+    fn schema() -> Schema {
+        position_from(0)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         digits(text).map(Self::new)
     }
@@ -106,6 +138,10 @@ impl Value for Position {
 /// A count, from 0.
 impl Value for u64 {
     const FORM: &'static str = "an integer of at least 0";
+
+    fn schema() -> Schema {
+        integer_from(0)
+    }
 
     fn parse(text: &str) -> Option<Self> {
         digits(text)
@@ -125,6 +161,10 @@ impl Value for EventCursor {
     const FORM: &'static str = "an integer of at least 1";
     const IS_POSITION: bool = true;
 
+    fn schema() -> Schema {
+        position_from(1)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         digits(text).filter(|position| *position > 0).map(|position| Self(Position::new(position)))
     }
@@ -143,6 +183,10 @@ impl Default for PageLimit {
 impl Value for PageLimit {
     const FORM: &'static str = "an integer from 1 to 1000";
 
+    fn schema() -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": 1_000 })
+    }
+
     fn parse(text: &str) -> Option<Self> {
         digits(text)
             .filter(|limit| (1..=1_000).contains(limit))
@@ -158,6 +202,10 @@ pub(in crate::http) struct EventLimit(pub(in crate::http) u64);
 impl Value for EventLimit {
     const FORM: &'static str = "an integer of at least 1";
 
+    fn schema() -> Schema {
+        integer_from(1)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         digits(text).filter(|limit| *limit > 0).map(Self)
     }
@@ -167,6 +215,11 @@ impl Value for EventLimit {
 impl Value for TypeSet {
     const FORM: &'static str = "a comma list of login, token_refresh, tenant_switch, signup_complete";
 
+    fn schema() -> Schema {
+        let observed = |it: &EventType| it.activity() == Some(Provenance::Observed);
+        list_of(EventType::ALL.into_iter().filter(observed).map(EventType::as_str))
+    }
+
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
     }
@@ -175,6 +228,10 @@ impl Value for TypeSet {
 /// Event types.
 impl Value for EventTypes {
     const FORM: &'static str = "a comma list of event types such as login,user_deleted";
+
+    fn schema() -> Schema {
+        list_of(EventType::ALL.map(EventType::as_str))
+    }
 
     fn parse(text: &str) -> Option<Self> {
         text.split(',').map(EventType::parse).collect()
@@ -188,6 +245,10 @@ pub(in crate::http) struct ObservedOnly;
 impl Value for ObservedOnly {
     const FORM: &'static str = "observed";
 
+    fn schema() -> Schema {
+        one_of([Provenance::Observed.as_str()])
+    }
+
     fn parse(text: &str) -> Option<Self> {
         (text == Provenance::Observed.as_str()).then_some(Self)
     }
@@ -200,6 +261,10 @@ pub(in crate::http) struct Previous;
 impl Value for Previous {
     const FORM: &'static str = "previous";
 
+    fn schema() -> Schema {
+        one_of(["previous"])
+    }
+
     fn parse(text: &str) -> Option<Self> {
         (text == "previous").then_some(Self)
     }
@@ -207,6 +272,10 @@ impl Value for Previous {
 
 impl Value for Day {
     const FORM: &'static str = "a date such as 2026-01-31";
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "format": "date" })
+    }
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
@@ -216,6 +285,10 @@ impl Value for Day {
 impl Value for Tz {
     const FORM: &'static str = "an IANA time zone such as UTC or Europe/Berlin";
 
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "examples": ["Europe/Berlin"] })
+    }
+
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
     }
@@ -224,6 +297,10 @@ impl Value for Tz {
 /// The period of a series.
 impl Value for Period {
     const FORM: &'static str = "day, week or month";
+
+    fn schema() -> Schema {
+        one_of(["day", "week", "month"])
+    }
 
     fn parse(text: &str) -> Option<Self> {
         match text {
@@ -242,6 +319,10 @@ pub(in crate::http) struct CohortPeriod(pub(in crate::http) Period);
 impl Value for CohortPeriod {
     const FORM: &'static str = "week or month";
 
+    fn schema() -> Schema {
+        one_of(["week", "month"])
+    }
+
     fn parse(text: &str) -> Option<Self> {
         Period::parse(text).filter(|period| *period != Period::Day).map(Self)
     }
@@ -249,6 +330,10 @@ impl Value for CohortPeriod {
 
 impl Value for Sort {
     const FORM: &'static str = "last_seen_at or -last_seen_at";
+
+    fn schema() -> Schema {
+        one_of(["last_seen_at", "-last_seen_at"])
+    }
 
     fn parse(text: &str) -> Option<Self> {
         match text {
@@ -264,6 +349,12 @@ impl Value for TenantSort {
                                 observed_users, estimated_users, inactive_users, deleted_users, or one of them \
                                 after a -";
 
+    fn schema() -> Schema {
+        let both = |column: Column| [column.as_str().to_owned(), format!("-{}", column.as_str())];
+        let names: Vec<_> = Column::ALL.into_iter().flat_map(both).collect();
+        one_of(names.iter().map(String::as_str))
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
         let column = Column::ALL.into_iter().find(|column| column.as_str() == name)?;
@@ -277,6 +368,10 @@ pub(in crate::http) struct Conditions(pub(in crate::http) Vec<Condition>);
 
 impl Value for Conditions {
     const FORM: &'static str = "a comma list of active, inactive, pending, never_seen, deleted";
+
+    fn schema() -> Schema {
+        list_of(["active", "inactive", "pending", "never_seen", "deleted"])
+    }
 
     fn parse(text: &str) -> Option<Self> {
         let condition = |name| match name {
@@ -306,6 +401,10 @@ pub(in crate::http) enum ListFormat {
 impl Value for ListFormat {
     const FORM: &'static str = "json, csv or excel";
 
+    fn schema() -> Schema {
+        one_of(["json", "csv", "excel"])
+    }
+
     fn parse(text: &str) -> Option<Self> {
         match text {
             "json" => Some(Self::Json),
@@ -328,6 +427,10 @@ pub(in crate::http) enum OnInvalid {
 
 impl Value for OnInvalid {
     const FORM: &'static str = "refuse or skip";
+
+    fn schema() -> Schema {
+        one_of(["refuse", "skip"])
+    }
 
     fn parse(text: &str) -> Option<Self> {
         match text {

@@ -1,0 +1,78 @@
+//! `GET /openapi.json` and `GET /docs`: the description of the API, for programs and for people.
+
+use axum::body::{Body, Bytes};
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use schemars::{SchemaGenerator, json_schema};
+
+use crate::http::answer::{Reply, Wants, encoded};
+use crate::http::ask::Ask;
+use crate::http::auth::Open;
+use crate::http::description::{Content, Success};
+use crate::http::params::NoParams;
+use crate::http::problem::Problem;
+use crate::tasks;
+
+/// The `OpenAPI` document.
+pub(in crate::http) struct Document(Bytes);
+
+impl Reply for Document {
+    const NAME: &'static str = "OpenApi";
+
+    fn describe(_: &mut SchemaGenerator) -> Success {
+        let schema = json_schema!({ "type": "object" });
+        let content = vec![Content { media_type: "application/json", schema, example: None }];
+        Success { status: 200, content, headers: Vec::new(), has_etag: false }
+    }
+
+    async fn respond(self, wants: Wants) -> Response {
+        fixed(self.0, "application/json", wants).await
+    }
+}
+
+/// The page.
+pub(in crate::http) struct Page {
+    text: Bytes,
+    policy: HeaderValue,
+}
+
+impl Reply for Page {
+    const NAME: &'static str = "Docs";
+
+    fn describe(_: &mut SchemaGenerator) -> Success {
+        let schema = json_schema!({ "type": "string" });
+        let content = vec![Content { media_type: "text/html", schema, example: None }];
+        Success { status: 200, content, headers: Vec::new(), has_etag: false }
+    }
+
+    async fn respond(self, wants: Wants) -> Response {
+        let mut response = fixed(self.text, "text/html; charset=utf-8", wants).await;
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, self.policy);
+        response
+    }
+}
+
+/// A text that is the same as long as the server runs.
+async fn fixed(text: Bytes, content_type: &'static str, wants: Wants) -> Response {
+    let encoding = wants.encoding();
+    let compressed = match encoding {
+        Some(encoding) => tasks::blocking(move || Bytes::from(encoding.compress(&text))).await,
+        None => text,
+    };
+    let mut response = Body::from(compressed).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    encoded(response.headers_mut(), encoding);
+    crate::http::answer::with_validator(response, None)
+}
+
+/// `GET /openapi.json`
+pub(in crate::http) async fn openapi(ask: Ask<Open, NoParams>) -> Result<Document, Problem> {
+    Ok(Document(ask.app().description().json.clone()))
+}
+
+/// `GET /docs`
+pub(in crate::http) async fn docs(ask: Ask<Open, NoParams>) -> Result<Page, Problem> {
+    let description = ask.app().description();
+    Ok(Page { text: description.page.clone(), policy: description.policy.clone() })
+}
