@@ -1,6 +1,7 @@
 //! The server's description of itself, and clients of other languages that believe it: it is valid, its
 //! examples have their schemas, no request that schemathesis makes of it gets an answer that it does not tell, and a
-//! TypeScript client that was generated from it compiles and works. Needs the packages of tests/clients (see
+//! TypeScript client that was generated from it compiles and works. The official SDKs of CloudEvents publish in each
+//! mode. Needs the packages of tests/clients (see
 //! tests/README.md); says so and does nothing where they are not there.
 
 use std::fs;
@@ -8,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use lastseen_tests::instant::{DAY, now};
-use lastseen_tests::{Ended, Events, Process, Server, node_packages, python_with};
+use lastseen_tests::instant::{DAY, micros, now};
+use lastseen_tests::{Ended, Events, Process, Server, node_packages, path_segment, python_with};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -129,4 +130,102 @@ fn a_client_generated_for_typescript_compiles_and_works() {
     assert_eq!(run(command).stdout.trim(), "typed answers: ok");
     let found = server.client().ask("/v1/summary");
     assert_eq!((&found["active_users"], &found["pending_users"]), (&json!(1), &json!(1)));
+}
+
+/// The same events in each mode, some twice, some bad: what an SDK was answered, and what the server has then.
+fn assert_published(server: &Server, answers: &Value, users: &[(&str, &str)]) {
+    let answers = answers.as_array().unwrap();
+    assert_eq!(answers.len(), 11, "{answers:?}");
+    for of_mode in answers[..10].chunks(5) {
+        for (answer, (stored, duplicates)) in of_mode.iter().zip([(1, 0), (1, 0), (1, 0), (0, 1)]) {
+            assert_eq!(answer[0], 200, "{answer}");
+            assert_eq!(
+                (&answer[1]["stored"], &answer[1]["duplicates"]),
+                (&json!(stored), &json!(duplicates))
+            );
+        }
+        let refused = &of_mode[4];
+        assert_eq!((&refused[0], &refused[1]["code"]), (&json!(422), &json!("invalid_events")), "{refused}");
+        assert_eq!(
+            (&refused[1]["errors"][0]["field"], &refused[1]["errors"][0]["code"]),
+            (&json!("subject"), &json!("placeholder"))
+        );
+    }
+    assert_eq!((&answers[10][0], &answers[10][1]["stored"]), (&json!(200), &json!(3)), "{}", answers[10]);
+    for (user, last_seen_type) in users {
+        let found = server.client().ask(&format!("/v1/tenants/acme/users/{}", path_segment(user)));
+        assert_eq!(found["last_seen_type"], *last_seen_type, "{user}: {found}");
+        assert_eq!(micros(found["last_seen_at"].as_str().unwrap()), micros(CLOUD_EVENT_TIME), "{user}");
+    }
+    let events = server.client().get("/v1/events?types=token_refresh").text();
+    assert!(events.lines().all(|line| line.contains("\"session_id\":\"s")), "{events}");
+    assert_eq!(events.lines().count(), 2, "{events}");
+    let summary = server.client().ask("/v1/summary?as_of=2026-10-20");
+    assert_eq!((&summary["total_users"], &summary["active_users"]), (&json!(5), &json!(3)), "{summary}");
+}
+
+const CLOUD_EVENT_TIME: &str = "2026-10-18T16:00:00.123+00:00";
+
+#[test]
+fn the_python_sdk_of_cloud_events_publishes_in_each_mode() {
+    let Some(python) = python_with("cloudevents.core") else { return };
+    let (server, _data) = empty_server();
+    let mut command = Command::new(python);
+    command.arg(source("cloud_events.py")).args([server.url(), CLOUD_EVENT_TIME]);
+    let answers = serde_json::from_str(&run(command).stdout).unwrap();
+    assert_published(
+        &server,
+        &answers,
+        &[("ada", "login"), ("Zo\u{eb} \"100%\" \u{7528}", "token_refresh"), ("bob", "login")],
+    );
+}
+
+#[test]
+fn the_javascript_sdk_of_cloud_events_publishes_in_each_mode() {
+    let Some(packages) = node_packages() else { return };
+    let (server, _data) = empty_server();
+    let work = TempDir::new_in(packages.parent().unwrap()).unwrap();
+    fs::copy(source("cloud_events.mjs"), work.path().join("cloud_events.mjs")).unwrap();
+    let mut command = Command::new("node");
+    command.args([text(&work.path().join("cloud_events.mjs")), server.url(), CLOUD_EVENT_TIME]);
+    let answers = serde_json::from_str(&run(command).stdout).unwrap();
+    assert_published(&server, &answers, &[("ada", "login"), ("eve", "token_refresh"), ("bob", "login")]);
+}
+
+#[test]
+fn a_cloud_event_of_another_notation_or_tenant_is_refused() {
+    let (server, data) = empty_server();
+    let client = &server.client().clone();
+    for media_type in
+        ["application/cloudevents+avro", "application/cloudevents-batch+protobuf", "application/cloudevents"]
+    {
+        let headers = [("content-type", media_type), ("ce-specversion", "1.0")];
+        let answer = client.send("POST", "/v1/events", &headers, b"{}").unwrap();
+        answer.problem(415, "unsupported_media_type", media_type);
+    }
+    // In binary mode the body is data, whatever it is and however it is encoded.
+    let time = CLOUD_EVENT_TIME.replace("+00:00", "Z");
+    let of = |tenant: &'static str| {
+        [
+            ("content-type", "image/png"),
+            ("ce-specversion", "1.0"),
+            ("ce-id", "7"),
+            ("ce-source", "/"),
+            ("ce-type", "dev.lastseen.login.v1"),
+            ("ce-subject", "ada"),
+            ("ce-tenantid", tenant),
+            ("ce-time", time.as_str()),
+        ]
+    };
+    let stored = client.send("POST", "/v1/events", &of("acme"), b"\xff\x00").unwrap();
+    assert_eq!((stored.status, &stored.json()["stored"]), (200, &json!(1)), "{}", stored.text());
+    let of_native = client.post("/v1/events", "application/json", br#"{"specversion":"1.0"}"#);
+    of_native.problem(422, "invalid_events", "attributes in JSON of our own");
+    let key = create(data.path(), &["--name", "acme", "--scope", "publish", "--tenant", "acme"]);
+    until(client, 401);
+    let bound = server.with_key(&key);
+    let foreign = bound.client().send("POST", "/v1/events", &of("beta"), b"").unwrap();
+    let problem = foreign.problem(422, "invalid_events", "a tenant that the key is not for");
+    let fault = &problem["errors"][0];
+    assert_eq!((&fault["field"], &fault["code"]), (&json!("tenantid"), &json!("tenant_not_allowed")));
 }

@@ -36,6 +36,8 @@ fault_codes! {
     UnknownType: "unknown_type";
     /// An event type that only Lastseen itself writes.
     TypeNotPublishable: "type_not_publishable";
+    /// A version of `CloudEvents` other than 1.0.
+    UnknownSpecversion: "unknown_specversion";
     /// The id is not a UUID of its own.
     InvalidId: "invalid_id";
     /// Not an RFC 3339 instant.

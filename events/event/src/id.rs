@@ -67,6 +67,13 @@ impl EventId {
         Self::of_json(serde_json::to_vec(&(batch.as_str(), EventType::BackfillRetracted.as_str())))
     }
 
+    /// The id of a `CloudEvents` event whose own id is no UUID: a `UUIDv5` of that id, in the namespace that is the `UUIDv5` of its
+    /// source as a URL.
+    pub fn of_cloud_event(source: &str, id: &str) -> Self {
+        let namespace = Uuid::new_v5(&Uuid::NAMESPACE_URL, source.as_bytes());
+        Self(Uuid::new_v5(&namespace, id.as_bytes()))
+    }
+
     fn of_json(json: serde_json::Result<Vec<u8>>) -> Self {
         const NAMESPACE: Uuid = uuid!("d6768efc-a8dd-5c9c-9cf4-7540d260961e");
         Self(Uuid::new_v5(

@@ -66,8 +66,12 @@ fn check_identity(text: &str) -> Result<(), NameError> {
 
 /// Checks the rule for names that are new: no format characters. Names that are stored already are read without it.
 pub(crate) fn check_new(text: &str) -> Result<(), NameError> {
+    // No ASCII character is one.
+    if text.is_ascii() {
+        return Ok(());
+    }
     let is_format = |c: &char| get_general_category(*c) == GeneralCategory::Format;
-    match text.chars().filter(|c| !c.is_ascii()).find(is_format) {
+    match text.chars().find(is_format) {
         Some(found) => Err(NameError::Format { found }),
         None => Ok(()),
     }

@@ -1,18 +1,23 @@
-//! From a request body to an [`EventBatch`]: native JSON (an object or an array) and NDJSON; `encode` is the way back.
+//! From a request to an [`EventBatch`]: native JSON (an object or an array), NDJSON, and `CloudEvents` 1.0 (structured, batch
+//! and binary); `encode` is the way back.
 //!
 //! Two steps per event: `raw` reads the JSON with borrowed strings, `validate` applies every rule and reports
 //! all that are broken. Only the whole body can fail; a bad event is a fault beside the good ones.
 
 mod encode;
 mod json_error;
+mod notation;
 mod raw;
 mod validate;
+
+use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use self::encode::{LinePosition, encode_ndjson, encode_published, encode_retraction};
 pub use self::json_error::describe_json_error;
+use self::notation::{CloudEvents, Native, Notation};
 use self::validate::Validator;
 use crate::limits::REQUEST_EVENTS_MAX;
 use crate::{EventBatch, EventFault, UtcInstant};
@@ -81,20 +86,64 @@ pub enum BodyError {
 /// # Errors
 /// [`BodyError`] where the body as a whole cannot be read.
 pub fn decode_json(body: &[u8], accept: Accept<'_>, between: impl FnMut()) -> Result<Decoded, BodyError> {
-    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+    match first(body) {
         None => Err(BodyError::Empty),
-        Some(b'[') => decode_array(body, Validator::new(typical_events(body), accept), between),
-        Some(_) => {
-            let event: &RawValue = serde_json::from_slice(body).map_err(BodyError::InvalidJson)?;
-            if !event.get().starts_with('{') {
-                let expected = serde::de::Error::invalid_type(raw::kind_of(event), &"an object or an array");
-                return Err(BodyError::InvalidJson(expected));
-            }
-            let mut validator = Validator::new(1, accept);
-            validator.add(event.get().as_bytes());
-            Ok(validator.finish())
-        }
+        Some(b'[') => decode_array::<Native>(body, accept, between),
+        Some(_) => decode_one::<Native>(body, accept, "an object or an array"),
     }
+}
+
+/// Reads one event as `CloudEvents` has it in structured mode: a JSON object.
+///
+/// # Errors
+/// [`BodyError`] where the body as a whole cannot be read.
+pub fn decode_cloud_event(body: &[u8], accept: Accept<'_>) -> Result<Decoded, BodyError> {
+    match first(body) {
+        None => Err(BodyError::Empty),
+        Some(_) => decode_one::<CloudEvents>(body, accept, "an object"),
+    }
+}
+
+/// Reads an array of events as `CloudEvents` has them in batched mode. `between` as in [`decode_json`].
+///
+/// # Errors
+/// [`BodyError`] where the body as a whole cannot be read.
+pub fn decode_cloud_event_batch(
+    body: &[u8],
+    accept: Accept<'_>,
+    between: impl FnMut(),
+) -> Result<Decoded, BodyError> {
+    match first(body) {
+        None => Err(BodyError::Empty),
+        Some(_) => decode_array::<CloudEvents>(body, accept, between),
+    }
+}
+
+/// Reads one event as `CloudEvents` has it in binary mode: attributes with their names in lower case. `None` as a value: it is
+/// not UTF-8.
+pub fn decode_cloud_event_attributes<'a>(
+    attributes: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+    accept: Accept<'_>,
+) -> Decoded {
+    let mut validator = Validator::new(1, accept);
+    validator.add_fields::<CloudEvents>(attributes);
+    validator.finish()
+}
+
+/// The first byte that is no white space.
+fn first(body: &[u8]) -> Option<u8> {
+    body.iter().copied().find(|byte| !byte.is_ascii_whitespace())
+}
+
+fn decode_one<N: Notation>(body: &[u8], accept: Accept<'_>, expected: &str) -> Result<Decoded, BodyError> {
+    let event: &RawValue = serde_json::from_slice(body).map_err(BodyError::InvalidJson)?;
+    if !event.get().starts_with('{') {
+        let found = serde::de::Error::invalid_type(raw::kind_of(event), &expected);
+        return Err(BodyError::InvalidJson(found));
+    }
+    let mut validator = Validator::new(1, accept);
+    validator.add::<N>(event.get().as_bytes());
+    Ok(validator.finish())
 }
 
 /// Events after which a decoder calls `between`.
@@ -106,13 +155,14 @@ fn typical_events(body: &[u8]) -> usize {
     (body.len() / TYPICAL_EVENT_BYTES).min(REQUEST_EVENTS_MAX)
 }
 
-fn decode_array(
+fn decode_array<N: Notation>(
     body: &[u8],
-    mut validator: Validator<'_>,
+    accept: Accept<'_>,
     between: impl FnMut(),
 ) -> Result<Decoded, BodyError> {
+    let mut validator = Validator::new(typical_events(body), accept);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let elements = Elements { validator: &mut validator, between };
+    let elements = Elements::<N, _> { validator: &mut validator, between, notation: PhantomData };
     let found = elements.deserialize(&mut deserializer).map_err(BodyError::InvalidJson)?;
     deserializer.end().map_err(BodyError::InvalidJson)?;
     match found {
@@ -136,7 +186,7 @@ pub fn decode_ndjson(
         if validator.count() == REQUEST_EVENTS_MAX {
             return Err(BodyError::TooManyEvents);
         }
-        validator.add(line);
+        validator.add::<Native>(line);
         if validator.count().is_multiple_of(STEP_EVENTS) {
             between();
         }
@@ -158,12 +208,13 @@ fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Adds the elements of an array, as many as a request may have, and counts them all.
-struct Elements<'a, 'b, F> {
+struct Elements<'a, 'b, N, F> {
     validator: &'a mut Validator<'b>,
     between: F,
+    notation: PhantomData<N>,
 }
 
-impl<'de, F: FnMut()> DeserializeSeed<'de> for Elements<'_, '_, F> {
+impl<'de, N: Notation, F: FnMut()> DeserializeSeed<'de> for Elements<'_, '_, N, F> {
     type Value = usize;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
@@ -171,7 +222,7 @@ impl<'de, F: FnMut()> DeserializeSeed<'de> for Elements<'_, '_, F> {
     }
 }
 
-impl<'de, F: FnMut()> Visitor<'de> for Elements<'_, '_, F> {
+impl<'de, N: Notation, F: FnMut()> Visitor<'de> for Elements<'_, '_, N, F> {
     type Value = usize;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -183,7 +234,7 @@ impl<'de, F: FnMut()> Visitor<'de> for Elements<'_, '_, F> {
         while let Some(element) = seq.next_element::<&RawValue>()? {
             found += 1;
             if found <= REQUEST_EVENTS_MAX {
-                self.validator.add(element.get().as_bytes());
+                self.validator.add::<N>(element.get().as_bytes());
             }
             if found.is_multiple_of(STEP_EVENTS) {
                 (self.between)();

@@ -3,32 +3,89 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 use serde_json::value::RawValue;
 
-use crate::event::field;
+use super::notation::{Notation, SHARED};
 use crate::limits::NAME_BYTES_MAX;
 
-/// Known fields in the order of [`FIELDS`], and the keys that are not.
-#[derive(Default)]
-pub(super) struct RawEvent<'a> {
-    pub(super) values: [Option<Scalar<'a>>; FIELDS.len()],
+/// The fields of a notation in its order, and the keys that are not among them.
+pub(super) struct RawEvent<'a, N> {
+    pub(super) values: [Option<Scalar<'a>>; SHARED],
+    /// Those that only this notation has, by name.
+    own: Vec<(&'static str, Scalar<'a>)>,
     pub(super) unknown: Vec<String>,
     pub(super) repeated: Vec<&'static str>,
+    notation: PhantomData<N>,
 }
 
-pub(super) const FIELDS: [&str; 9] = [
-    field::ID,
-    field::TYPE,
-    field::TENANT_ID,
-    field::USER_ID,
-    field::OCCURRED_AT,
-    field::SESSION_ID,
-    field::FROM_TENANT_ID,
-    field::CONFIRMED,
-    field::BATCH,
-];
+impl<'a, N: Notation> RawEvent<'a, N> {
+    fn new() -> Self {
+        Self {
+            values: Default::default(),
+            own: Vec::new(),
+            unknown: Vec::new(),
+            repeated: Vec::new(),
+            notation: PhantomData,
+        }
+    }
+
+    /// Reads a JSON object.
+    #[inline]
+    pub(super) fn read(json: &'a [u8]) -> serde_json::Result<Self> {
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let raw = deserializer.deserialize_map(RawEventVisitor(PhantomData))?;
+        deserializer.end()?;
+        Ok(raw)
+    }
+
+    /// Takes fields that stand outside of JSON. `None` as a value: it is not UTF-8.
+    pub(super) fn of(fields: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+        let mut event = Self::new();
+        for (name, value) in fields {
+            let value = match value {
+                Some(text) => Scalar::Text(Cow::Borrowed(text)),
+                None => Scalar::Other("bytes that are not UTF-8"),
+            };
+            match N::place(name) {
+                Some(at) => event.set(at, value),
+                None => event.stray(name.to_owned()),
+            }
+        }
+        event
+    }
+
+    fn set(&mut self, at: usize, value: Scalar<'a>) {
+        let Some(name) = N::NAMES.get(at) else { return };
+        if let Some(slot) = self.values.get_mut(at) {
+            if slot.is_none() {
+                *slot = Some(value);
+                return;
+            }
+        } else if self.own(name).is_none() {
+            self.own.push((name, value));
+            return;
+        }
+        if self.repeated.len() < STRAY_KEYS_MAX {
+            self.repeated.push(name);
+        }
+    }
+
+    /// A field that only this notation has.
+    pub(super) fn own(&self, name: &str) -> Option<&Scalar<'a>> {
+        self.own.iter().find(|(own, _)| *own == name).map(|(_, value)| value)
+    }
+
+    fn stray(&mut self, name: String) {
+        if !N::IS_CLOUD_EVENT && self.unknown.len() < STRAY_KEYS_MAX {
+            self.unknown.push(name);
+        }
+    }
+}
 
 /// Most unknown or repeated keys remembered of one event: enough to mend it, and a bound on the answer.
 const STRAY_KEYS_MAX: usize = 8;
@@ -54,48 +111,37 @@ impl Scalar<'_> {
     }
 }
 
-/// Returns the name of the kind of a JSON value that is not an object or an array.
+/// Returns the name of the kind of a JSON value that is not an object.
 pub(super) fn kind_of(value: &RawValue) -> Unexpected<'static> {
     match value.get().as_bytes().first() {
         Some(b'"') => Unexpected::Other("a string"),
         Some(b't' | b'f') => Unexpected::Other("a boolean"),
         Some(b'n') => Unexpected::Other("null"),
+        Some(b'[') => Unexpected::Other("an array"),
         _ => Unexpected::Other("a number"),
     }
 }
 
-impl<'de> Deserialize<'de> for RawEvent<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RawEventVisitor)
-    }
-}
+struct RawEventVisitor<N>(PhantomData<N>);
 
-struct RawEventVisitor;
-
-impl<'de> Visitor<'de> for RawEventVisitor {
-    type Value = RawEvent<'de>;
+impl<'de, N: Notation> Visitor<'de> for RawEventVisitor<N> {
+    type Value = RawEvent<'de, N>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an event object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut event = RawEvent::default();
-        while let Some(key) = map.next_key()? {
+        let mut event = RawEvent::new();
+        while let Some(key) = map.next_key_seed(KeyVisitor(self.0))? {
             match key {
                 Key::Known(at) => {
                     let value = map.next_value()?;
-                    match event.values.get_mut(at) {
-                        Some(slot @ None) => *slot = Some(value),
-                        _ if event.repeated.len() < STRAY_KEYS_MAX => event.repeated.extend(FIELDS.get(at)),
-                        _ => {}
-                    }
+                    event.set(at, value);
                 }
                 Key::Unknown(name) => {
                     let IgnoredAny = map.next_value()?;
-                    if event.unknown.len() < STRAY_KEYS_MAX {
-                        event.unknown.push(name);
-                    }
+                    event.stray(name);
                 }
             }
         }
@@ -108,24 +154,28 @@ enum Key {
     Unknown(String),
 }
 
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl Visitor<'_> for KeyVisitor {
-            type Value = Key;
+struct KeyVisitor<N>(PhantomData<N>);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a field name")
-            }
+impl<'de, N: Notation> DeserializeSeed<'de> for KeyVisitor<N> {
+    type Value = Key;
 
-            fn visit_str<E: Error>(self, name: &str) -> Result<Key, E> {
-                Ok(match FIELDS.iter().position(|field| *field == name) {
-                    Some(at) => Key::Known(at),
-                    None => Key::Unknown(cut(name)),
-                })
-            }
-        }
-        deserializer.deserialize_identifier(KeyVisitor)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl<N: Notation> Visitor<'_> for KeyVisitor<N> {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Key, E> {
+        Ok(match N::place(name) {
+            Some(at) => Key::Known(at),
+            None => Key::Unknown(cut(name)),
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The wire format as a table: what is taken, what is refused, and with which words.
 
+mod cloud_events;
+
 use super::*;
 use crate::{EventType, FaultCode};
 

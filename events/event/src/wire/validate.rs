@@ -1,15 +1,18 @@
 //! Every rule of the wire, applied to one event after the other. Good ones go into the batch; for a bad one
 //! each broken rule becomes a fault, so that a publisher can mend it in one go.
 
+use std::marker::PhantomData;
+
 use super::json_error::describe_json_error;
-use super::raw::{FIELDS, RawEvent, Scalar, cut};
+use super::notation::{Notation, SOURCE, SPEC_VERSION};
+use super::raw::{RawEvent, Scalar, cut};
 use super::{Accept, Decoded, FaultsKept};
 use crate::event::{field, missing};
 use crate::limits::{EVENT_BYTES_MAX, NAME_BYTES_MAX};
 use crate::text::check_new;
 use crate::{
-    BatchName, Event, EventBatch, EventFault, EventId, EventType, FaultCode, NameError, Refusal, SessionId,
-    TenantId, UserId, UtcInstant,
+    BatchName, Event, EventBatch, EventFault, EventId, EventType, FaultCode, InvalidEventId, NameError,
+    Refusal, SessionId, TenantId, UserId, UtcInstant,
 };
 
 /// Types that are written by their own routes only.
@@ -42,7 +45,27 @@ impl<'a> Validator<'a> {
     }
 
     /// Reads and judges the JSON of one event.
-    pub(super) fn add(&mut self, json: &[u8]) {
+    pub(super) fn add<N: Notation>(&mut self, json: &[u8]) {
+        self.judge(|| {
+            if json.len() > EVENT_BYTES_MAX {
+                let detail = format_args!("expected at most {EVENT_BYTES_MAX} bytes, found {}", json.len());
+                return Err(Refusal::new(FaultCode::TooLong, detail));
+            }
+            let raw = RawEvent::<N>::read(json);
+            raw.map_err(|error| Refusal::new(FaultCode::InvalidJson, describe_json_error(&error)))
+        });
+    }
+
+    /// Judges one event whose fields stand outside of JSON.
+    pub(super) fn add_fields<'e, N: Notation>(
+        &mut self,
+        fields: impl Iterator<Item = (&'e str, Option<&'e str>)>,
+    ) {
+        self.judge(|| Ok(RawEvent::<N>::of(fields)));
+    }
+
+    #[inline]
+    fn judge<'e, N: Notation>(&mut self, read: impl FnOnce() -> Result<RawEvent<'e, N>, Refusal>) {
         let index = self.count;
         self.count += 1;
         let kept = match self.accept.faults {
@@ -52,15 +75,9 @@ impl<'a> Validator<'a> {
         let Decoded { faults, faults_total, foreign, .. } = &mut self.decoded;
         let mut faults =
             Faults { index, id: None, list: faults, kept, of_event: 0, total: faults_total, foreign };
-        if json.len() > EVENT_BYTES_MAX {
-            let detail = format_args!("expected at most {EVENT_BYTES_MAX} bytes, found {}", json.len());
-            return faults.add(None, Refusal::new(FaultCode::TooLong, detail));
-        }
-        let raw = match serde_json::from_slice::<RawEvent<'_>>(json) {
+        let raw = match read() {
             Ok(raw) => raw,
-            Err(error) => {
-                return faults.add(None, Refusal::new(FaultCode::InvalidJson, describe_json_error(&error)));
-            }
+            Err(refusal) => return faults.add(None, refusal),
         };
         if let Some(Scalar::Text(id)) = &raw.values[0] {
             faults.id = Some(id);
@@ -72,8 +89,13 @@ impl<'a> Validator<'a> {
 }
 
 /// The event, if no rule is broken; otherwise every broken one is in `faults`.
-fn validate<'a>(raw: &'a RawEvent<'_>, accept: &Accept<'_>, faults: &mut Faults<'_>) -> Option<Event<'a>> {
+fn validate<'a, N: Notation>(
+    raw: &'a RawEvent<'_, N>,
+    accept: &Accept<'_>,
+    faults: &mut Faults<'_>,
+) -> Option<Event<'a>> {
     let before = *faults.total;
+    let is_there = |value: &&Scalar<'_>| !matches!(value, Scalar::Null);
     for name in &raw.repeated {
         faults.add(Some(name), Refusal::new(FaultCode::InvalidJson, "expected this key once"));
     }
@@ -81,13 +103,25 @@ fn validate<'a>(raw: &'a RawEvent<'_>, accept: &Accept<'_>, faults: &mut Faults<
         faults.add(Some(name), Refusal::new(FaultCode::UnknownField, "no event has a field of this name"));
     }
     let [id, event_type, tenant_id, user_id, occurred_at, session_id, from_tenant_id, confirmed, batch] =
-        raw.values.each_ref().map(|value| value.as_ref().filter(|value| !matches!(value, Scalar::Null)));
+        raw.values.each_ref().map(|value| value.as_ref().filter(is_there));
 
-    let id = faults.take(field::ID, required(id, "a UUID", FaultCode::InvalidId, |t| Ok(EventId::parse(t)?)));
-    let event_type = faults.take(
-        field::TYPE,
-        required(event_type, "the name of an event type", FaultCode::UnknownType, publishable_type),
-    );
+    let mut faults = OfNotation::<N> { faults, notation: PhantomData };
+    let (id, event_type) = if N::IS_CLOUD_EVENT {
+        let own = |name| raw.own(name).filter(is_there);
+        let version = required(own(SPEC_VERSION), "1.0", FaultCode::UnknownSpecversion, spec_version);
+        faults.take(SPEC_VERSION, version)?;
+        let source = required(own(SOURCE), "a URI of the publisher", FaultCode::InvalidJson, not_empty);
+        let source = faults.take(SOURCE, source);
+        let id =
+            required(id, "an id", FaultCode::InvalidId, |id| cloud_event_id(source.unwrap_or_default(), id));
+        let event_type = required(event_type, CLOUD_EVENT_TYPE, FaultCode::UnknownType, cloud_event_type);
+        (faults.take(field::ID, id).filter(|_| source.is_some()), faults.take(field::TYPE, event_type))
+    } else {
+        let id = required(id, "a UUID", FaultCode::InvalidId, |t| Ok(EventId::parse(t)?));
+        let event_type =
+            required(event_type, "the name of an event type", FaultCode::UnknownType, publishable_type);
+        (faults.take(field::ID, id), faults.take(field::TYPE, event_type))
+    };
     let tenant_id = faults.take(field::TENANT_ID, required(tenant_id, NAME, NOT_A_NAME, name(TenantId::new)));
     let user_id = faults.take(field::USER_ID, required(user_id, NAME, NOT_A_NAME, name(UserId::new)));
     let occurred_at = faults.take(
@@ -99,7 +133,7 @@ fn validate<'a>(raw: &'a RawEvent<'_>, accept: &Accept<'_>, faults: &mut Faults<
     let session_id = faults.take(field::SESSION_ID, optional(session_id, name(SessionId::new)));
     let from_tenant_id = faults.take(field::FROM_TENANT_ID, optional(from_tenant_id, name(TenantId::new)));
     let batch = faults.take(field::BATCH, optional(batch, name(BatchName::new)));
-    let confirmed = faults.take(field::CONFIRMED, boolean(confirmed));
+    let confirmed = faults.take(field::CONFIRMED, boolean(confirmed, N::IS_CLOUD_EVENT));
 
     let event = Event {
         id: id?,
@@ -112,17 +146,17 @@ fn validate<'a>(raw: &'a RawEvent<'_>, accept: &Accept<'_>, faults: &mut Faults<
         confirmed: confirmed?,
         batch: batch?,
     };
-    event.check_fields(|field, refusal| faults.add(Some(field), refusal));
+    event.check_fields(|field, refusal| faults.add(field, refusal));
     if accept.tenants.is_some_and(|tenants| !has(tenants, event.tenant_id)) {
-        *faults.foreign += 1;
+        *faults.faults.foreign += 1;
         let detail = "expected a tenant that the key is for";
-        faults.add(Some(field::TENANT_ID), Refusal::new(FaultCode::TenantNotAllowed, detail));
+        faults.add(field::TENANT_ID, Refusal::new(FaultCode::TenantNotAllowed, detail));
     }
     if event.batch.is_some() && !accept.batches {
         let detail = "expected no batch: the key has not the scope backfill";
-        faults.add(Some(field::BATCH), Refusal::new(FaultCode::BatchNotAllowed, detail));
+        faults.add(field::BATCH, Refusal::new(FaultCode::BatchNotAllowed, detail));
     }
-    (*faults.total == before).then_some(event)
+    (*faults.faults.total == before).then_some(event)
 }
 
 /// True if the tenant is one of `tenants`, which are ascending.
@@ -163,10 +197,14 @@ fn optional<'a, T>(
     value.map(|value| required(Some(value), NAME, NOT_A_NAME, parse)).transpose()
 }
 
-fn boolean(value: Option<&Scalar<'_>>) -> Result<Option<bool>, Refusal> {
+/// The value of a field that is true or false; as text where the notation has only text.
+fn boolean(value: Option<&Scalar<'_>>, as_text: bool) -> Result<Option<bool>, Refusal> {
     match value {
         None => Ok(None),
         Some(Scalar::Bool(value)) => Ok(Some(*value)),
+        // The SDK for Python writes `True`.
+        Some(Scalar::Text(text)) if as_text && text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+        Some(Scalar::Text(text)) if as_text && text.eq_ignore_ascii_case("false") => Ok(Some(false)),
         Some(other) => Err(found_instead(FaultCode::InvalidJson, "true or false", other)),
     }
 }
@@ -185,6 +223,32 @@ fn publishable_type(name: &str) -> Result<EventType, Refusal> {
         let known = known.join(", ");
         Refusal::new(FaultCode::UnknownType, format_args!("expected one of {known}"))
     })
+}
+
+/// The version of `CloudEvents`.
+fn spec_version(text: &str) -> Result<(), Refusal> {
+    let is_known = text == "1.0";
+    is_known.then_some(()).ok_or_else(|| Refusal::new(FaultCode::UnknownSpecversion, "expected 1.0"))
+}
+
+fn not_empty(text: &str) -> Result<&str, Refusal> {
+    if text.is_empty() { Err(Refusal::new(FaultCode::Empty, "expected text, found none")) } else { Ok(text) }
+}
+
+/// A UUID as it is; another id becomes one, together with its source.
+fn cloud_event_id(source: &str, id: &str) -> Result<EventId, Refusal> {
+    match EventId::parse(not_empty(id)?) {
+        Err(InvalidEventId::NotAUuid) => Ok(EventId::of_cloud_event(source, id)),
+        known => Ok(known?),
+    }
+}
+
+const CLOUD_EVENT_TYPE: &str = "dev.lastseen.login.v1, or another event type in the place of login";
+
+fn cloud_event_type(text: &str) -> Result<EventType, Refusal> {
+    let name = text.strip_prefix("dev.lastseen.").and_then(|text| text.strip_suffix(".v1"));
+    let unknown = || Refusal::new(FaultCode::UnknownType, format_args!("expected {CLOUD_EVENT_TYPE}"));
+    publishable_type(name.ok_or_else(unknown)?)
 }
 
 fn instant(text: &str, latest: UtcInstant) -> Result<UtcInstant, Refusal> {
@@ -229,9 +293,21 @@ impl Faults<'_> {
             detail: refusal.detail,
         });
     }
+}
 
-    fn take<T>(&mut self, field: &'static str, value: Result<T, Refusal>) -> Option<T> {
-        debug_assert!(FIELDS.contains(&field));
-        value.map_err(|refusal| self.add(Some(field), refusal)).ok()
+/// The faults of fields, under the names of a notation.
+struct OfNotation<'a, 'f, N> {
+    faults: &'f mut Faults<'a>,
+    notation: PhantomData<N>,
+}
+
+impl<N: Notation> OfNotation<'_, '_, N> {
+    fn add(&mut self, native: &'static str, refusal: Refusal) {
+        self.faults.add(Some(N::name_of(native)), refusal);
+    }
+
+    #[inline]
+    fn take<T>(&mut self, native: &'static str, value: Result<T, Refusal>) -> Option<T> {
+        value.map_err(|refusal| self.add(native, refusal)).ok()
     }
 }

@@ -1,5 +1,6 @@
 //! Request bodies: bounded in size, in time, and in the memory that all of them take together.
 
+pub(super) mod cloud_event;
 pub(super) mod decompress;
 pub(super) mod unread;
 

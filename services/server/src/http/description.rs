@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::params::ParamSpec;
 use super::problem::{Code, Possible, ProblemBody};
+use super::schema::events::{CloudEvent, PublishedEvent};
 use crate::keys::Scope;
 
 /// The description as it is served.
@@ -63,6 +64,7 @@ pub(super) struct Success {
 
 /// The body of a request.
 pub(super) struct RequestBody {
+    pub(super) about: &'static str,
     pub(super) content: Vec<Content>,
     /// Headers that say what is in the body.
     pub(super) headers: Vec<(&'static str, &'static str)>,
@@ -111,7 +113,10 @@ pub(super) fn document(operations: &[Operation], mut generator: SchemaGenerator)
         paths.entry(operation.path).or_default().insert(operation.method.to_lowercase(), described);
     }
     let mut schemas = generator.take_definitions(true);
-    schemas.values_mut().for_each(without_null);
+    // In requests null means absent.
+    let requests = [PublishedEvent::schema_name(), CloudEvent::schema_name()];
+    let is_answer = |name: &String| !requests.iter().any(|request| request == name);
+    schemas.iter_mut().filter(|(name, _)| is_answer(name)).for_each(|(_, schema)| without_null(schema));
     let security = json!({
         "type": "http",
         "scheme": "bearer",
@@ -192,7 +197,8 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "security": scope.map_or_else(|| json!([]), |scope| json!([{ "key": [scope.as_str()] }])),
     });
     if let Some(body) = body {
-        described["requestBody"] = json!({ "required": true, "content": contents(&body.content) });
+        described["requestBody"] =
+            json!({ "description": body.about, "required": true, "content": contents(&body.content) });
     }
     described
 }

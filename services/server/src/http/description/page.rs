@@ -88,6 +88,7 @@ fn section(operation: &Operation, schemas: &Value) -> Markup {
             }
             @if let Some(body) = &operation.body {
                 h4 { "Body" }
+                p { (ticks(body.about)) }
                 @for content in &body.content { (content_of(content)) (fields(content, schemas)) }
             }
             h4 { "Answer " (operation.success.status) }

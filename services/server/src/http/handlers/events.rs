@@ -11,13 +11,14 @@ use serde::Serialize;
 use crate::http::answer::{Answer, Json};
 use crate::http::ask::Ask;
 use crate::http::auth::Publish;
+use crate::http::body::cloud_event::{self, Attribute};
 use crate::http::body::{self, ReadBody, decompress};
 use crate::http::description::{Content, RequestBody};
 use crate::http::params::params;
 use crate::http::params::value::OnInvalid;
 use crate::http::problem::{FAULTS_LISTED_MAX, Problem};
 use crate::http::schema;
-use crate::http::schema::events::PublishedEvent;
+use crate::http::schema::events::{CloudEvent, PublishedEvent};
 use crate::keys::seal::ShownPosition;
 use crate::publishing::Publishing;
 use crate::tasks;
@@ -57,14 +58,19 @@ impl Answer for Published {
     const EXAMPLE: &'static str = include_str!("../description/examples/Published.json");
 }
 
-/// The notation of the events in the body.
-#[derive(Clone, Copy)]
+/// The notation of the events.
 enum Format {
     Json,
     Ndjson,
+    /// One event of `CloudEvents` in structured mode.
+    CloudEvent,
+    CloudEventBatch,
+    /// One event of `CloudEvents` in binary mode. Its body is data, which is not read.
+    Attributes(Vec<Attribute>),
 }
 
-const FORMATS: &str = "application/json or application/x-ndjson";
+const FORMATS: &str = "application/json, application/x-ndjson, application/cloudevents+json, \
+                       application/cloudevents-batch+json, or the headers of a CloudEvents event";
 
 /// The body of a request: events.
 pub(in crate::http) fn body(generator: &mut SchemaGenerator) -> RequestBody {
@@ -84,8 +90,20 @@ pub(in crate::http) fn body(generator: &mut SchemaGenerator) -> RequestBody {
         example: Some(include_str!("../description/examples/Event.json")),
     };
     let ndjson = Content { media_type: "application/x-ndjson", schema: lines, example: None };
-    RequestBody { content: vec![json, ndjson], headers: vec![ENCODING] }
+    let event = generator.subschema_for::<CloudEvent>();
+    let many = json_schema!({
+        "type": "array", "items": event, "minItems": 1, "maxItems": REQUEST_EVENTS_MAX,
+    });
+    let example = Some(include_str!("../description/examples/CloudEvent.json"));
+    let structured = Content { media_type: CLOUD_EVENT, schema: event, example };
+    let batch = Content { media_type: CLOUD_EVENT_BATCH, schema: many, example: None };
+    let about = "Events. A request with the attributes of a CloudEvents event as `ce-` headers is one event, \
+                 and its body is not read.";
+    RequestBody { about, content: vec![json, ndjson, structured, batch], headers: vec![ENCODING] }
 }
+
+const CLOUD_EVENT: &str = "application/cloudevents+json";
+const CLOUD_EVENT_BATCH: &str = "application/cloudevents-batch+json";
 
 const ENCODING: (&str, &str) = ("Content-Encoding", "`gzip` or `zstd`, where the body is compressed.");
 
@@ -110,6 +128,18 @@ pub(in crate::http) async fn publish(ask: Ask<Publish, PublishParams>) -> Result
 
 fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     let (found, media_type) = body::content_type(headers);
+    match media_type.as_str() {
+        CLOUD_EVENT => return Ok(Format::CloudEvent),
+        CLOUD_EVENT_BATCH => return Ok(Format::CloudEventBatch),
+        // Another notation of the same modes.
+        other if other.starts_with("application/cloudevents") => {
+            return Err(Problem::unsupported_media_type(FORMATS, found));
+        }
+        _ => {}
+    }
+    if let Some(attributes) = cloud_event::attributes(headers) {
+        return Ok(Format::Attributes(attributes));
+    }
     match media_type.as_str() {
         "application/json" => Ok(Format::Json),
         "application/x-ndjson" | "application/ndjson" => Ok(Format::Ndjson),
@@ -139,6 +169,12 @@ async fn decode(
         let decoded = match format {
             Format::Json => wire::decode_json(&bytes, accept, tasks::give_way),
             Format::Ndjson => wire::decode_ndjson(&bytes, accept, tasks::give_way),
+            Format::CloudEvent => wire::decode_cloud_event(&bytes, accept),
+            Format::CloudEventBatch => wire::decode_cloud_event_batch(&bytes, accept, tasks::give_way),
+            Format::Attributes(attributes) => {
+                let attributes = attributes.iter().map(|(name, text)| (name.as_str(), text.as_deref()));
+                Ok(wire::decode_cloud_event_attributes(attributes, accept))
+            }
         };
         decoded.map(|decoded| (decoded, memory)).map_err(Problem::from)
     };

@@ -33,7 +33,11 @@ struct Lookup {
 /// The body of a request: the ids.
 pub(in crate::http) fn body(generator: &mut SchemaGenerator) -> RequestBody {
     let example = include_str!("../description/examples/Lookup.json");
-    RequestBody { content: vec![Content::json::<Lookup>(generator, example)], headers: Vec::new() }
+    RequestBody {
+        about: "The ids.",
+        content: vec![Content::json::<Lookup>(generator, example)],
+        headers: Vec::new(),
+    }
 }
 
 /// Users by their ids.

@@ -16,6 +16,9 @@ use crate::keys::seal::ShownPosition;
 /// An event as it is published.
 pub(in crate::http) struct PublishedEvent;
 
+/// An event as `CloudEvents` 1.0 writes it in JSON.
+pub(in crate::http) struct CloudEvent;
+
 /// An event as the log has it.
 pub(in crate::http) struct RecordedEvent;
 
@@ -99,6 +102,13 @@ fn field(name_of: &str) -> Value {
     }
 }
 
+/// The field where it may be absent: null says so as well.
+fn optional(name_of: &str) -> Value {
+    let mut schema = field(name_of);
+    schema["type"] = json!([schema["type"], "null"]);
+    schema
+}
+
 /// An object with the fields that each event has, and others.
 fn object(types: &[&'static str], others: &[(&'static str, bool)]) -> (Map<String, Value>, Vec<Value>) {
     let mut properties = Map::new();
@@ -112,7 +122,7 @@ fn object(types: &[&'static str], others: &[(&'static str, bool)]) -> (Map<Strin
         required.push(name.into());
     }
     for (name, is_required) in others {
-        properties.insert((*name).to_owned(), field(name));
+        properties.insert((*name).to_owned(), if *is_required { field(name) } else { optional(name) });
         if *is_required {
             required.push((*name).into());
         }
@@ -146,14 +156,48 @@ impl JsonSchema for PublishedEvent {
     }
 }
 
+impl JsonSchema for CloudEvent {
+    fn schema_name() -> Cow<'static, str> {
+        "CloudEvent".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let types = EventType::PUBLISHABLE.iter().map(|event_type| format!("dev.lastseen.{event_type}.v1"));
+        let with = |schema: Value, about: &str| {
+            let mut schema = schema;
+            schema["description"] = about.into();
+            schema
+        };
+        let text = json!({ "type": "string", "minLength": 1 });
+        json_schema!({
+            "description": "An event of CloudEvents 1.0. Other attributes and the data are not read.",
+            "type": "object",
+            "properties": {
+                "specversion": { "const": "1.0" },
+                "id": with(text.clone(), "A UUID, or any text: then the id is a UUIDv5 of it and the source."),
+                "source": with(text, "The publisher, a URI."),
+                "type": { "type": "string", "enum": types.collect::<Vec<_>>() },
+                "subject": with(name().to_value(), "The user."),
+                "time": field("occurred_at"),
+                "tenantid": field("tenant_id"),
+                "sessionid": optional("session_id"),
+                "fromtenantid": optional("from_tenant_id"),
+                "confirmed": optional("confirmed"),
+                "backfillbatch": optional("batch"),
+            },
+            "required": ["specversion", "id", "source", "type", "subject", "time", "tenantid"],
+        })
+    }
+}
+
 impl JsonSchema for RecordedEvent {
     fn schema_name() -> Cow<'static, str> {
         "RecordedEvent".into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let all: Vec<_> = OPTIONAL.into_iter().map(|name| (name, false)).collect();
-        let (mut properties, _) = object(&[], &all);
+        let (mut properties, _) = object(&[], &[]);
+        properties.extend(OPTIONAL.map(|name| (name.to_owned(), field(name))));
         properties.insert("type".to_owned(), generator.subschema_for::<TypeName>().to_value());
         properties.insert("position".to_owned(), generator.subschema_for::<ShownPosition>().to_value());
         properties.insert("recorded_at".to_owned(), generator.subschema_for::<Instant>().to_value());
