@@ -20,6 +20,7 @@ mod demo;
 mod every_route;
 mod git_history;
 mod history;
+mod http2;
 mod idempotency;
 mod import;
 mod keys;
@@ -44,6 +45,7 @@ mod slow_peers;
 mod snapshots;
 mod tenants;
 mod tls;
+mod unix_socket;
 mod upkeep;
 mod worlds;
 

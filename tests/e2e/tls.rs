@@ -17,7 +17,7 @@ use crate::answers::{text, write};
 const WITHIN: Duration = Duration::from_mins(1);
 
 /// A directory with a certificate and its key.
-fn directory(certified: &Certified) -> TempDir {
+pub(crate) fn directory(certified: &Certified) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     put(&directory, certified);
     directory
@@ -29,14 +29,14 @@ fn put(directory: &TempDir, certified: &Certified) {
 }
 
 /// A server with the certificate of `directory`, and these further options.
-fn secured(directory: &TempDir, authority: &Authority, options: &[&str]) -> Server {
+pub(crate) fn secured(directory: &TempDir, authority: &Authority, options: &[&str]) -> Server {
     let [certificate, key] = ["server.pem", "server.key"].map(|name| directory.path().join(name));
     let files = ["--tls-cert", text(&certificate), "--tls-key", text(&key)];
     let data = directory.path().join("data");
     Server::start_secured(BINARY, &data, &[&files[..], options].concat(), &authority.pem())
 }
 
-fn port(server: &Server) -> &str {
+pub(crate) fn port(server: &Server) -> &str {
     server.url().rsplit(':').next().unwrap()
 }
 

@@ -107,8 +107,13 @@ impl Server {
     }
 
     /// Sends `signal` and waits until it has stopped.
-    pub fn stop(mut self, signal: Signal) -> Ended {
+    pub fn stop(self, signal: Signal) -> Ended {
         self.process.signal(signal);
+        self.wait()
+    }
+
+    /// Waits until it has stopped.
+    pub fn wait(mut self) -> Ended {
         self.process.wait(STOPPED_WITHIN)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
-use lastseen_server::ServeError;
+use lastseen_server::{BoundAddress, ListenAddress, ServeError};
 use tokio::sync::oneshot;
 
 use crate::Outcome;
@@ -79,6 +79,9 @@ struct Server {
 impl Server {
     /// Starts it with the settings that `lastseen serve` has by default.
     fn start(data: &Path, listen: &str) -> anyhow::Result<Self> {
+        if matches!(listen.parse(), Ok(ListenAddress::Unix(_))) {
+            return Err(anyhow!("--listen: expected a host and a port such as 127.0.0.1:8080"));
+        }
         let data = data.to_str().context("expected a temporary directory whose path is UTF-8")?;
         let arguments = ["lastseen", "serve", "--data", data, "--listen", listen];
         let Command::Serve(args) = Args::try_parse_from(arguments)?.command else {
@@ -96,8 +99,10 @@ impl Server {
                     // The sender is used, or dropped with whoever had it.
                     let _ = stopped.await;
                 },
-                move |addresses: &[SocketAddr]| {
-                    let _ = listening.send(addresses[0]);
+                move |addresses: &[BoundAddress]| {
+                    if let Some(BoundAddress::Tcp(address)) = addresses.first() {
+                        let _ = listening.send(*address);
+                    }
                 },
             ))
         };

@@ -2,10 +2,9 @@
 //! everything else goes to stderr.
 
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 
 use anyhow::Context;
-use lastseen_server::{ConnectionLimits, Limits, ServeConfig, TlsFiles};
+use lastseen_server::{BoundAddress, ConnectionLimits, Limits, ServeConfig, TlsFiles};
 use tokio::sync::oneshot;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
@@ -42,7 +41,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<Outcome> {
         let _ = stopped.await;
     };
     let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
-    let announce = move |addresses: &[SocketAddr]| announce(scheme, addresses);
+    let announce = move |addresses: &[BoundAddress]| announce(scheme, addresses);
     let serving = lastseen_server::serve(config(args), shutdown, announce);
     let stopping = async {
         signals.next().await;
@@ -102,10 +101,13 @@ fn limits(args: &LimitArgs) -> Limits {
 }
 
 /// A line on stdout for each address. A closed stdout is no reason not to serve.
-fn announce(scheme: &str, addresses: &[SocketAddr]) {
+fn announce(scheme: &str, addresses: &[BoundAddress]) {
     let mut stdout = io::stdout().lock();
     for address in addresses {
-        let _ = writeln!(stdout, "lastseen listening on {scheme}://{address}");
+        let _ = match address {
+            BoundAddress::Tcp(address) => writeln!(stdout, "lastseen listening on {scheme}://{address}"),
+            BoundAddress::Unix(_) => writeln!(stdout, "lastseen listening on {address}"),
+        };
     }
     let _ = stdout.flush();
 }

@@ -28,6 +28,7 @@ mod tls;
 
 pub use audit::{AuditAction, AuditLog};
 pub use config::{ConnectionLimits, Limits, ServeConfig};
+pub use http::connections::BoundAddress;
 pub use http::routes::{RouteInfo, routes};
 pub use lastseen_projections::Persons;
 pub use origin::{InvalidListenAddress, InvalidOrigin, ListenAddress, Origin};

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// A site: `scheme://host[:port]`, compared by its parts, the host without regard to case.
@@ -19,49 +20,50 @@ enum Scheme {
     Https,
 }
 
-/// An address to listen on: `host:port`, where the host is an address or a name.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenAddress {
-    host: String,
-    port: u16,
+pub enum ListenAddress {
+    /// `host:port`, where the host is an address or a name.
+    Tcp {
+        /// An address or a name, an IPv6 address without brackets.
+        host: String,
+        /// 0 takes a free one.
+        port: u16,
+    },
+    /// `unix:` and a path: a Unix socket.
+    Unix(PathBuf),
 }
 
 /// A text that is no address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected a host and a port such as 127.0.0.1:8080, [::1]:8080 or localhost:8080; port 0 takes a free one"
+    "expected a host and a port such as 127.0.0.1:8080, [::1]:8080 or localhost:8080, where port 0 takes a free one, \
+     or a Unix socket such as unix:/run/lastseen/http.sock"
 )]
 pub struct InvalidListenAddress;
-
-impl ListenAddress {
-    /// An address or a name, an IPv6 address without brackets.
-    pub(crate) fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// 0 takes a free one.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-}
 
 impl FromStr for ListenAddress {
     type Err = InvalidListenAddress;
 
     fn from_str(text: &str) -> Result<Self, InvalidListenAddress> {
+        if let Some(path) = text.strip_prefix(UNIX) {
+            return if path.is_empty() { Err(InvalidListenAddress) } else { Ok(Self::Unix(path.into())) };
+        }
         let (host, port) = host_and_port(text).ok_or(InvalidListenAddress)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { host, port: port.ok_or(InvalidListenAddress)? })
+        Ok(Self::Tcp { host, port: port.ok_or(InvalidListenAddress)? })
     }
 }
 
+/// The beginning of the address of a Unix socket.
+const UNIX: &str = "unix:";
+
 impl fmt::Display for ListenAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') {
-            write!(formatter, "[{host}]:{port}")
-        } else {
-            write!(formatter, "{host}:{port}")
+        match self {
+            Self::Unix(path) => write!(formatter, "{UNIX}{}", path.display()),
+            Self::Tcp { host, port } if host.contains(':') => write!(formatter, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(formatter, "{host}:{port}"),
         }
     }
 }
@@ -151,11 +153,28 @@ mod tests {
 
     #[test]
     fn an_address_to_listen_on_has_a_host_and_a_port() {
-        for good in ["127.0.0.1:8080", "[::1]:0", "localhost:80", "activity.example:443"] {
+        for good in [
+            "127.0.0.1:8080",
+            "[::1]:0",
+            "localhost:80",
+            "activity.example:443",
+            "unix:/run/lastseen.sock",
+            "unix:a b",
+        ] {
             assert_eq!(good.parse::<ListenAddress>().map(|it| it.to_string()).as_deref(), Ok(good));
         }
-        for bad in ["", "localhost", "127.0.0.1", ":80", "::1:80", "[::1]", "localhost:", "a:65536", "a b:1"]
-        {
+        for bad in [
+            "",
+            "unix:",
+            "localhost",
+            "127.0.0.1",
+            ":80",
+            "::1:80",
+            "[::1]",
+            "localhost:",
+            "a:65536",
+            "a b:1",
+        ] {
             assert_eq!(bad.parse::<ListenAddress>(), Err(InvalidListenAddress), "{bad}");
         }
     }

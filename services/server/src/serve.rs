@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -10,10 +9,10 @@ use std::time::Duration;
 
 use lastseen_log::{LockedDisk, LogOptions, OsDisk};
 use lastseen_store::{StoreFault, SystemClock};
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::audit::{Audit, AuditLog};
+use crate::http::connections::{BoundAddress, Listener};
 use crate::http::routes::{operators_router, router};
 use crate::http::{App, connections};
 use crate::keys::KeysFileError;
@@ -34,7 +33,7 @@ pub enum ServeError {
         "refusing to listen on {0}: there are no API keys, so only loopback addresses such as 127.0.0.1 are allowed; \
          `lastseen keys create` makes the first key"
     )]
-    NotLoopback(SocketAddr),
+    NotLoopback(BoundAddress),
     /// The certificate cannot be used.
     #[error("cannot speak TLS")]
     Tls(#[from] TlsError),
@@ -78,7 +77,7 @@ pub enum ServeError {
 pub async fn serve(
     config: ServeConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
-    on_listening: impl FnOnce(&[SocketAddr]) + Send + 'static,
+    on_listening: impl FnOnce(&[BoundAddress]) + Send + 'static,
 ) -> Result<(), ServeError> {
     let (data, keys_file) = (config.data.clone(), config.keys.clone());
     let keys = tasks::blocking(move || LiveKeys::open(&data, keys_file.as_deref())).await?;
@@ -150,13 +149,13 @@ pub async fn serve(
 const OPERATORS_MAX: usize = 32;
 
 /// Serves health and metrics beside, as long as the process is there.
-fn serve_operators(app: &Arc<App>, config: &ServeConfig, listeners: Vec<TcpListener>) {
+fn serve_operators(app: &Arc<App>, config: &ServeConfig, listeners: Vec<Listener>) {
     if listeners.is_empty() {
         return;
     }
-    let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.address().ok()).collect();
     tracing::info!(?addresses, "health and metrics");
-    let is_loopback = addresses.iter().all(|address| address.ip().is_loopback());
+    let is_loopback = addresses.iter().all(BoundAddress::is_local);
     let serving = (operators_router(app, is_loopback), None, app.connections());
     let limits = ConnectionLimits { connections_max: OPERATORS_MAX, ..config.connections.clone() };
     tasks::task(async move {
@@ -166,14 +165,14 @@ fn serve_operators(app: &Arc<App>, config: &ServeConfig, listeners: Vec<TcpListe
 
 /// Refuses addresses that others reach while everybody has every access.
 fn check_outside(
-    resolved: &[(SocketAddr, ListenAddress)],
+    resolved: &[(BoundAddress, ListenAddress)],
     keys: &LiveKeys,
     is_secured: bool,
 ) -> Result<(), ServeError> {
-    let outside = resolved.iter().map(|(address, _)| *address).find(|address| !address.ip().is_loopback());
+    let outside = resolved.iter().map(|(address, _)| address).find(|address| !address.is_local());
     let Some(outside) = outside else { return Ok(()) };
     if keys.is_open() {
-        return Err(ServeError::NotLoopback(outside));
+        return Err(ServeError::NotLoopback(outside.clone()));
     }
     if !is_secured {
         tracing::warn!(address = %outside, "no TLS: keys and answers are in clear text on the network");
@@ -182,28 +181,39 @@ fn check_outside(
 }
 
 /// Finds the addresses of each host.
-async fn resolve(listen: &[ListenAddress]) -> Result<Vec<(SocketAddr, ListenAddress)>, ServeError> {
+async fn resolve(listen: &[ListenAddress]) -> Result<Vec<(BoundAddress, ListenAddress)>, ServeError> {
     let mut resolved = Vec::new();
     for address in listen {
-        let found = tokio::net::lookup_host((address.host(), address.port())).await;
-        let error =
-            |error: std::io::Error| ServeError::Listen { address: address.clone(), source: error.into() };
-        resolved.extend(found.map_err(error)?.map(|found| (found, address.clone())));
+        let found: Vec<BoundAddress> = match address {
+            ListenAddress::Unix(path) => vec![BoundAddress::Unix(path.clone())],
+            ListenAddress::Tcp { host, port } => {
+                let found = tokio::net::lookup_host((host.as_str(), *port)).await;
+                found.map_err(|error| cannot_listen(address, error))?.map(BoundAddress::Tcp).collect()
+            }
+        };
+        resolved.extend(found.into_iter().map(|found| (found, address.clone())));
     }
-    resolved.dedup_by_key(|(address, _)| *address);
+    resolved.dedup_by(|(one, _), (other, _)| one == other);
     Ok(resolved)
+}
+
+fn cannot_listen(address: &ListenAddress, error: std::io::Error) -> ServeError {
+    ServeError::Listen { address: address.clone(), source: error.into() }
 }
 
 /// Listens on all of them. A name may have addresses that this machine has not, such as one of IPv6: one is enough.
 async fn listen(
-    resolved: Vec<(SocketAddr, ListenAddress)>,
-) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ServeError> {
+    resolved: Vec<(BoundAddress, ListenAddress)>,
+) -> Result<(Vec<Listener>, Vec<BoundAddress>), ServeError> {
     let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
     for of_one in resolved.chunk_by(|(_, one), (_, other)| one == other) {
         let before = listeners.len();
         for (number, (address, of)) in of_one.iter().enumerate() {
-            let listening = TcpListener::bind(address).await;
-            match listening.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            let listening = match address {
+                BoundAddress::Tcp(address) => Listener::on_address(*address).await,
+                BoundAddress::Unix(path) => Listener::on_path(path),
+            };
+            match listening.and_then(|listener| Ok((listener.address()?, listener))) {
                 Ok((address, listener)) => {
                     listeners.push(listener);
                     addresses.push(address);
@@ -214,7 +224,7 @@ async fn listen(
                 {
                     tracing::warn!(%address, host = %of, "this machine has not this address of the host");
                 }
-                Err(error) => return Err(ServeError::Listen { address: of.clone(), source: error.into() }),
+                Err(error) => return Err(cannot_listen(of, error)),
             }
         }
     }

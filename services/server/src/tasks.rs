@@ -85,6 +85,16 @@ pub(crate) fn task(run: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(run));
 }
 
+/// Starts the tasks that hyper asks for: one a stream of HTTP/2.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tasks;
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, run: F) {
+        task(run);
+    }
+}
+
 /// Runs blocking or long work away from the threads that answer queries.
 ///
 /// # Panics

@@ -11,6 +11,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::server::TlsStream;
 
 use crate::files::{self, FileVersion};
 
@@ -57,6 +58,14 @@ pub enum TlsError {
         #[source]
         source: rustls::Error,
     },
+}
+
+/// The name of HTTP/2 in a handshake (RFC 9113, section 3.2).
+const HTTP2: &[u8] = b"h2";
+
+/// True if the handshake has agreed on HTTP/2.
+pub(crate) fn is_http2<T>(secured: &TlsStream<T>) -> bool {
+    secured.get_ref().1.alpn_protocol() == Some(HTTP2)
 }
 
 /// The versions of both files.
@@ -131,6 +140,6 @@ fn config(TlsFiles { certificate, key }: &TlsFiles) -> Result<ServerConfig, TlsE
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(unfit)?;
     let mut config = builder.with_no_client_auth().with_single_cert(chain, private).map_err(unfit)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

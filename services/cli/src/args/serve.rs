@@ -19,11 +19,11 @@ pub(crate) struct ServeArgs {
     /// The file of the API keys, which must be there; default: `keys.json` in the data directory, if it is there
     #[arg(long, value_name = "FILE", env = "LASTSEEN_KEYS")]
     pub(crate) keys: Option<PathBuf>,
-    /// Address to listen on, such as 127.0.0.1:8080, `[::1]:8080` or localhost:8080; port 0 takes a free one; may be given
-    /// several times
+    /// Address to listen on, such as 127.0.0.1:8080, `[::1]:8080` or localhost:8080, where port 0 takes a free one, or a Unix
+    /// socket such as `unix:/run/lastseen.sock`, for its owner and its group; may be given several times
     #[arg(
         long,
-        value_name = "HOST:PORT",
+        value_name = "ADDRESS",
         env = "LASTSEEN_LISTEN",
         default_value = "127.0.0.1:8080",
         value_delimiter = ','

@@ -4,9 +4,11 @@
 //! 2. `connection` is the task of one: it watches hyper, the peer, the clock and what the room says;
 //! 3. `socket` is the transport, `words` keeps back the bare answers of hyper, `exchange` is their common state;
 //! 4. `handshake` makes a TLS connection of it, where the server has a certificate;
-//! 5. `descriptors` keeps the cap below the limit of the system, `refusals` counts who was not served.
+//! 5. `streams` serves one that speaks HTTP/2, which is agreed on in the handshake;
+//! 6. `wire` is a stream or a listener of the system: TCP, or a Unix socket;
+//! 7. `descriptors` keeps the cap below the limit of the system, `refusals` counts who was not served.
 //!
-//! HTTP/1 only. HTTP/2 would be a second builder beside [`Serving::http`], chosen when TLS has agreed on it.
+//! In clear text HTTP/1 only: there nothing agrees on HTTP/2.
 
 mod connection;
 mod descriptors;
@@ -15,8 +17,10 @@ mod handshake;
 mod refusals;
 mod room;
 mod socket;
+mod streams;
 #[cfg(test)]
 mod tests;
+mod wire;
 mod words;
 
 use std::future::poll_fn;
@@ -29,12 +33,14 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use self::connection::Serving;
 use self::refusals::Refusals;
 use self::room::{Admission, Order, Room};
+pub use self::wire::BoundAddress;
+pub(crate) use self::wire::Listener;
+use self::wire::Wire;
 use crate::tls::Tls;
 use crate::{ConnectionLimits, tasks};
 
@@ -52,7 +58,7 @@ const CUT_OFF_WITHIN: Duration = Duration::from_secs(1);
 /// Then no connection is accepted, idle ones and those with half a head are closed at once, and requests
 /// under way have [`ConnectionLimits::drain_timeout`] to end. `open` counts connections. Returns how many connections had to be cut off.
 pub(crate) async fn serve(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     (router, tls, open): (Router, Option<Arc<Tls>>, Arc<AtomicUsize>),
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
@@ -62,7 +68,7 @@ pub(crate) async fn serve(
     let mut http = http1::Builder::new();
     // The limits of time are our own: hyper's does not tell an idle connection from half a head.
     http.max_buf_size(HEAD_BYTES_MAX).max_header_size(HEAD_BYTES_MAX).header_read_timeout(None);
-    let serving = Arc::new(Serving { router, http, tls, limits, open });
+    let serving = Arc::new(Serving { router, http, http2: streams::http(), tls, limits, open });
     accept_until(stop, &listeners, &room, &serving).await;
     drop(listeners);
     room.tell(Order::Finish);
@@ -78,7 +84,7 @@ pub(crate) async fn serve(
 
 async fn accept_until(
     stop: impl Future<Output = ()>,
-    listeners: &[TcpListener],
+    listeners: &[Listener],
     room: &Arc<Room>,
     serving: &Arc<Serving>,
 ) {
@@ -119,12 +125,12 @@ async fn accept_until(
 }
 
 /// Accepts the next connection of any listener. They take turns, so that none waits for a busy one.
-async fn accept(listeners: &[TcpListener], turn: &mut usize) -> std::io::Result<TcpStream> {
+async fn accept(listeners: &[Listener], turn: &mut usize) -> std::io::Result<Wire> {
     poll_fn(|context| {
         for at in (0..listeners.len()).map(|step| (*turn + step) % listeners.len()) {
             if let Poll::Ready(accepted) = listeners[at].poll_accept(context) {
                 *turn = at + 1;
-                return Poll::Ready(accepted.map(|(stream, _)| stream));
+                return Poll::Ready(accepted);
             }
         }
         Poll::Pending
@@ -132,7 +138,7 @@ async fn accept(listeners: &[TcpListener], turn: &mut usize) -> std::io::Result<
     .await
 }
 
-fn receive(stream: TcpStream, room: &Arc<Room>, serving: &Arc<Serving>, refusals: &mut Refusals) {
+fn receive(stream: Wire, room: &Arc<Room>, serving: &Arc<Serving>, refusals: &mut Refusals) {
     let place = match room.admit() {
         Admission::Free(place) => place,
         Admission::MadeRoom(place) => {

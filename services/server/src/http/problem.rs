@@ -391,7 +391,7 @@ impl Problem {
     }
 
     pub(in crate::http) fn unsupported_version() -> Self {
-        Self::new(Code::UnsupportedVersion, "expected HTTP/1.1; found HTTP/2")
+        Self::new(Code::UnsupportedVersion, "expected HTTP/1.1: HTTP/2 needs TLS")
     }
 
     pub(in crate::http) fn tls_required() -> Self {

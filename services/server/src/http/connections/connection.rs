@@ -14,25 +14,26 @@ use axum::http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Request};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::exchange::{Answer, Asked, Exchange};
 use super::room::{Guest, Order, Place, Seat};
 use super::socket::Socket;
+use super::wire::Wire;
 use super::words::Words;
-use super::{handshake, socket, words};
+use super::{handshake, socket, streams, words};
 use crate::ConnectionLimits;
 use crate::http::auth::{ClientAddress, Peer};
 use crate::http::problem::Problem;
-use crate::tls::Tls;
+use crate::tasks::Tasks;
+use crate::tls::{self, Tls};
 
 /// Paths that are answered also while all seats are taken.
-const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+pub(super) const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// A peer that was told the last word has this long to close its side: what it has sent meanwhile would
 /// otherwise reset the connection, and the last word with it.
@@ -44,6 +45,7 @@ const FAREWELL_BYTES_MAX: usize = 1024 * 1024;
 pub(super) struct Serving {
     pub(super) router: Router,
     pub(super) http: http1::Builder,
+    pub(super) http2: http2::Builder<Tasks>,
     /// `None`: connections are in clear text.
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) limits: ConnectionLimits,
@@ -68,7 +70,7 @@ impl Drop for Open {
 }
 
 /// Why a connection ends.
-enum End {
+pub(super) enum End {
     /// Hyper has said the last word.
     Answered,
     /// Hyper could not read a head.
@@ -82,16 +84,17 @@ enum End {
 }
 
 /// Serves `stream` to its end.
-pub(super) async fn run(stream: TcpStream, place: Place, serving: Arc<Serving>) {
+pub(super) async fn run(stream: Wire, place: Place, serving: Arc<Serving>) {
     let _open = Open::new(serving.open.clone());
     socket::prepare(&stream);
     let stream = Arc::new(stream);
     let exchange = Arc::new(Exchange::default());
     let socket = Socket::new(stream.clone(), exchange.clone());
-    match &serving.tls {
-        None => serve((&stream, socket), place, (&serving, &exchange)).await,
-        Some(tls) => {
-            let shaking = handshake::shake_hands((&stream, socket), tls, serving.limits.head_timeout);
+    // Nobody listens in between at a Unix socket.
+    match (&serving.tls, &*stream) {
+        (None, _) | (_, Wire::Unix(_)) => serve((&stream, socket), place, (&serving, &exchange)).await,
+        (Some(tls), Wire::Tcp(tcp)) => {
+            let shaking = handshake::shake_hands((tcp, socket), tls, serving.limits.head_timeout);
             let mut shaking = pin!(shaking);
             let secured = poll_fn(|context| {
                 // Nothing is owed yet: whoever is asked to leave, or to finish, goes.
@@ -102,7 +105,13 @@ pub(super) async fn run(stream: TcpStream, place: Place, serving: Arc<Serving>) 
                 }
             })
             .await;
-            if let Some(secured) = secured {
+            let Some(secured) = secured else { return };
+            if tls::is_http2(&secured) {
+                let end = streams::drive(secured, (&place, peer(&stream)), (&serving, &exchange)).await;
+                if let End::Abandoned = end {
+                    socket::abandon(&stream);
+                }
+            } else {
                 serve((&stream, secured), place, (&serving, &exchange)).await;
             }
         }
@@ -111,7 +120,7 @@ pub(super) async fn run(stream: TcpStream, place: Place, serving: Arc<Serving>) 
 
 /// Serves what comes through `transport`, which is `stream` or has it below.
 async fn serve<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    (stream, transport): (&Arc<TcpStream>, T),
+    (stream, transport): (&Arc<Wire>, T),
     place: Place,
     (serving, exchange): (&Serving, &Arc<Exchange>),
 ) {
@@ -143,7 +152,7 @@ async fn serve<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 
 /// Lets hyper speak until it ends, or has to. Returns the transport for a last word.
 async fn drive<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    (stream, transport): (&Arc<TcpStream>, T),
+    (stream, transport): (&Arc<Wire>, T),
     place: &Place,
     shared: (&Serving, &Arc<Exchange>),
 ) -> (End, T) {
@@ -154,10 +163,7 @@ async fn drive<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         exchange: exchange.clone(),
         guest: place.guest().clone(),
         seat: place.seat(),
-        peer: Peer {
-            address: stream.peer_addr().ok().map(|address| ClientAddress(address.ip())),
-            ..Peer::default()
-        },
+        peer: peer(stream),
     };
     let mut http = http.clone();
     http.keep_alive(place.seat() == Seat::Full);
@@ -198,6 +204,11 @@ async fn drive<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     (end, connection.into_parts().io.into_inner().into_inner())
 }
 
+/// Whoever is at the other end.
+fn peer(stream: &Wire) -> Peer {
+    Peer { address: stream.peer_address().map(ClientAddress), ..Peer::default() }
+}
+
 /// Returns how hyper has ended; `None` while it goes on.
 fn hyper_end(polled: Poll<hyper::Result<()>>) -> Option<End> {
     match polled {
@@ -213,10 +224,7 @@ fn hyper_end(polled: Poll<hyper::Result<()>>) -> Option<End> {
 }
 
 /// Sends the last word, ends the writing side and reads until the peer ends its own.
-async fn farewell<T: AsyncWrite + Unpin>(
-    (stream, transport): (&TcpStream, &mut T),
-    last_word: Option<Vec<u8>>,
-) {
+async fn farewell<T: AsyncWrite + Unpin>((stream, transport): (&Wire, &mut T), last_word: Option<Vec<u8>>) {
     if let Some(last_word) = last_word {
         let said = transport.write_all(&last_word).await;
         if said.is_err() || transport.shutdown().await.is_err() {

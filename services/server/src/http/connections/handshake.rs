@@ -1,6 +1,5 @@
 //! The beginning of a connection under TLS.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::IntoResponse;
@@ -19,7 +18,7 @@ const HANDSHAKE: u8 = 22;
 /// Makes a TLS connection, within `limit`. `None`: the peer has gone, was late, or does not speak TLS; one that speaks
 /// HTTP is told so.
 pub(super) async fn shake_hands(
-    (stream, mut socket): (&Arc<TcpStream>, Socket),
+    (stream, mut socket): (&TcpStream, Socket),
     tls: &Tls,
     limit: Duration,
 ) -> Option<TlsStream<Socket>> {

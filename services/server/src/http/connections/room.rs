@@ -174,6 +174,11 @@ impl Guest {
         self.waker.wake();
     }
 
+    /// Lets the task of the connection look at it.
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// True if the present request is the last one.
     pub(super) fn is_to_finish(&self) -> bool {
         self.order.load(Acquire) != Order::Stay as u8

@@ -1,4 +1,4 @@
-//! The transport of a connection: a TCP stream that its task can watch while hyper reads and writes it.
+//! The transport of a connection: a stream that its task can watch while hyper reads and writes it.
 //!
 //! `tokio::net::TcpStream` alone would do, but hyper takes it for itself: then nobody sees that the peer has
 //! gone while hyper holds pipelined bytes, nor that nothing could be written for a while.
@@ -8,10 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
-
 use super::exchange::Exchange;
+use super::wire::Wire;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 /// One read takes at most this many bytes.
 const READ_BYTES_MAX: usize = 64 * 1024;
@@ -20,19 +19,19 @@ const NOT_SENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// The reading and writing half of a connection.
 pub(super) struct Socket {
-    stream: Arc<TcpStream>,
+    stream: Arc<Wire>,
     exchange: Arc<Exchange>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: Arc<TcpStream>, exchange: Arc<Exchange>) -> Self {
+    pub(super) fn new(stream: Arc<Wire>, exchange: Arc<Exchange>) -> Self {
         Self { stream, exchange }
     }
 
     fn poll_send(
         &self,
         context: &mut Context<'_>,
-        send: impl Fn(&TcpStream) -> io::Result<usize>,
+        send: impl Fn(&Wire) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
             if self.stream.poll_write_ready(context)?.is_pending() {
@@ -113,7 +112,8 @@ impl AsyncWrite for Socket {
 }
 
 /// Sets what every connection needs. A system that refuses an option serves all the same.
-pub(super) fn prepare(stream: &TcpStream) {
+pub(super) fn prepare(stream: &Wire) {
+    let Wire::Tcp(stream) = stream else { return };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
@@ -125,7 +125,7 @@ pub(super) fn prepare(stream: &TcpStream) {
 
 /// Makes dropping `stream` a reset: what the peer does not take is thrown away and holds no memory of the
 /// system.
-pub(super) fn abandon(stream: &TcpStream) {
+pub(super) fn abandon(stream: &Wire) {
     // A stream that is broken already needs no reset.
     let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
 }
@@ -134,7 +134,7 @@ pub(super) fn abandon(stream: &TcpStream) {
 ///
 /// Linux tells both (`EPOLLRDHUP`, `EPOLLHUP`) though bytes are waiting to be read. Out-of-band data is never
 /// asked for; its interest is the one that reports the end of reading and not the bytes before it.
-pub(super) async fn peer_gone(stream: &TcpStream) {
+pub(super) async fn peer_gone(stream: &Wire) {
     #[cfg(target_os = "linux")]
     {
         // An error is as much an end as the readiness.

@@ -35,8 +35,8 @@ fn limits() -> ConnectionLimits {
 }
 
 async fn start(router: Router, limits: ConnectionLimits) -> Running {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = Listener::on_address("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let BoundAddress::Tcp(address) = listener.address().unwrap() else { panic!("a TCP listener") };
     let (stop, stopped) = oneshot::channel();
     let (ending, ended) = oneshot::channel();
     tasks::task(async move {
