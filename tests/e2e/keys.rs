@@ -2,6 +2,7 @@
 //! commands, told in the audit log.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use crate::BINARY;
 use crate::answers::{empty_server, lastseen, text, write};
+use crate::slow_peers::connect;
 
 /// Far more than a server takes to look at its keys again.
 const WITHIN: Duration = Duration::from_mins(1);
@@ -311,6 +313,53 @@ fn a_key_has_its_limits_and_others_have_their_own() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let listed = list(data.path());
     assert_eq!(listed[0]["limits"]["requests_per_second"], 5, "{listed:?}");
+}
+
+#[test]
+fn a_key_has_so_many_costly_questions_at_once() {
+    let (server, data) = empty_server();
+    let mut events = Events::seeded(4006);
+    for _ in 0..8 {
+        let batch: Vec<_> = (0..10_000).map(|_| events.login(("acme", "ada"), now())).collect();
+        server.client().publish(&batch);
+    }
+    let of = |name, more: &[&str]| {
+        create(data.path(), &[&["--name", name, "--scope", "query,replay"][..], more].concat())
+    };
+    let (bounded, free) = (of("bounded", &["--costly-at-once", "1"]), of("free", &[]));
+    until(server.client(), 401);
+    until(&server.client().with_key(&free), 200);
+    // A replay that nobody reads: it is on its way as long as its connection.
+    let mut replay = connect(&server);
+    let request =
+        format!("GET /v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {bounded}\r\n\r\n");
+    replay.write_all(request.as_bytes()).unwrap();
+    let mut first = [0; 12];
+    replay.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    let [bounded, free] = [bounded, free].map(|key| server.client().with_key(&key));
+    let costly = [
+        "/v1/summary?known_at=7",
+        "/v1/summary?as_of=2024-01-01",
+        "/v1/retention",
+        "/v1/tenants?as_of=2024-01-01",
+        "/v1/tenants/acme/users/ada/events",
+        "/v1/tenants/acme/users?format=csv",
+        "/v1/events?limit=1",
+    ];
+    for path in costly {
+        let problem = bounded.get(path).problem(429, "rate_limited", path);
+        assert!(problem["detail"].as_str().unwrap().contains("costly questions"), "{problem}");
+        assert_eq!(free.get(path).status, 200, "{path} with another key");
+    }
+    for cheap in ["/v1/summary", "/v1/tenants/acme/users/ada", "/v1/tenants/acme/users"] {
+        assert_eq!(bounded.get(cheap).status, 200, "{cheap}");
+    }
+    drop(replay);
+    for path in costly {
+        let answered = eventually(WITHIN, || (bounded.get(path).status == 200).then_some(()));
+        assert!(answered.is_some(), "{path} goes on to be refused");
+    }
 }
 
 /// The server of another user must be able to read files that root writes.

@@ -25,9 +25,10 @@ pub(crate) fn run(args: KeysArgs) -> anyhow::Result<Outcome> {
 }
 
 fn create(args: CreateKeyArgs) -> anyhow::Result<Outcome> {
-    let CreateKeyArgs { name, scopes, tenants, requests_per_second, events_per_second, .. } = args;
+    let CreateKeyArgs { name, scopes, tenants, .. } = args;
     let CreateKeyArgs { expires, out, if_absent, file, .. } = args;
-    let limits = KeyLimits { requests_per_second, events_per_second };
+    let CreateKeyArgs { requests_per_second, events_per_second, costly_at_once, .. } = args;
+    let limits = KeyLimits { requests_per_second, events_per_second, costly_at_once };
     let now = SystemClock.now();
     let keys = KeysFile::read(&path(&file))?;
     let is_first = keys.is_none();
@@ -155,11 +156,12 @@ fn print(listed: &[Listed<'_>]) {
     }
 }
 
-/// The limits in short: requests and events a second.
+/// The limits in short.
 fn limits(limits: KeyLimits) -> String {
     let requests = limits.requests_per_second.map(|rate| format!("{rate} requests/s"));
     let events = limits.events_per_second.map(|rate| format!("{rate} events/s"));
-    let limits: Vec<_> = requests.into_iter().chain(events).collect();
+    let costly = limits.costly_at_once.map(|places| format!("{places} costly"));
+    let limits: Vec<_> = requests.into_iter().chain(events).chain(costly).collect();
     if limits.is_empty() { "-".to_owned() } else { limits.join(", ") }
 }
 

@@ -9,6 +9,7 @@
 //! An append goes `http` -> `publishing` -> log -> fold thread -> acknowledgement: after a 2xx the next question sees
 //! the event.
 
+mod asker;
 mod audit;
 mod config;
 mod files;

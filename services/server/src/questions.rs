@@ -41,6 +41,7 @@ use self::single_flight::Flights;
 use self::span::{Calendars, Dates, Span};
 use self::tenants::TenantsPage;
 use self::users::UsersPage;
+use crate::asker::Asker;
 use crate::config::Limits;
 use crate::memory::Memory;
 use crate::read_model::{ReadModel, Reading};
@@ -114,29 +115,31 @@ impl Questions {
     }
 
     /// Answers a costly question: by equal work under way, or by `work` once it has a place and its memory.
-    /// `key` is all that the answer depends on, besides the events up to `asked`.
+    /// `key` is all that the answer depends on, besides the events up to the position of the reading. The asker
+    /// takes one of its own places meanwhile.
     ///
     /// # Errors
-    /// Those of admission and of `work`; [`QuestionError::Panicked`].
+    /// [`QuestionError::AskerIsBusy`]; those of admission and of `work`; [`QuestionError::Panicked`].
     async fn shared<V: Clone + Send + Sync + 'static>(
         self: &Arc<Self>,
         flights: &Flights<V>,
-        (key, asked): (String, Position),
+        (key, asked): (String, &Reading),
         cost: Cost,
         work: impl FnOnce(&Self, Reading, Permit) -> Result<V, QuestionError> + Send + 'static,
     ) -> Result<V, QuestionError> {
+        let _askers = asked.asker().enter()?;
         let (admitting, model, asking) = (self.clone(), self.model.clone(), self.clone());
         let admitted = async move { admitting.admission.enter(cost).await };
         let work = move |reading, permit| work(&asking, reading, permit);
-        flights.answer((key, asked), admitted, move || model.reading(), work).await
+        flights.answer((key, asked.position), admitted, move || model.reading(), work).await
     }
 
-    /// A place among the downloads.
+    /// A place among the downloads, and one of the asker.
     ///
     /// # Errors
-    /// [`QuestionError::Overloaded`].
-    pub(crate) async fn download(&self) -> Result<Permit, QuestionError> {
-        self.admission.enter(Cost { kind: Kind::Download, bytes: DOWNLOAD_BYTES }).await
+    /// [`QuestionError::AskerIsBusy`], [`QuestionError::Overloaded`].
+    pub(crate) async fn download(&self, asker: &Asker) -> Result<Permit, QuestionError> {
+        self.admission.enter_for(asker, Cost { kind: Kind::Download, bytes: DOWNLOAD_BYTES }).await
     }
 
     /// Resolves the dates of a series against `now`.

@@ -56,6 +56,9 @@ pub(crate) struct CreateKeyArgs {
     /// Most events a second; more get 429. A larger batch passes, and is paid back before the next one. Default: no limit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) events_per_second: Option<u32>,
+    /// Most costly questions under way at once, waiting ones and downloads included; more get 429. Default: no limit
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) costly_at_once: Option<u32>,
     /// End of the key: a time from now such as 90d, a date such as 2027-01-31, or an instant. Default: none
     #[arg(long, value_name = "WHEN", value_parser = expiry)]
     pub(crate) expires: Option<Expiry>,

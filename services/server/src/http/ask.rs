@@ -139,7 +139,7 @@ impl<A: Asks, P> Ask<A, P> {
     /// # Errors
     /// `not_ready`, `position_not_reached`.
     pub(super) async fn reading(&self, min_position: Option<Position>) -> Result<Reading, Problem> {
-        Ok(self.questions()?.reading(min_position).await?)
+        Ok(self.questions()?.reading(min_position).await?.for_asker(self.granted.asker()))
     }
 }
 

@@ -22,6 +22,7 @@ use lastseen_event::FaultCode;
 
 use super::App;
 use super::problem::Problem;
+use crate::asker::Asker;
 use crate::keys::live::{KeyFault, LiveKey, Remembered};
 use crate::keys::seal::Positions;
 use crate::keys::{Scope, Secret};
@@ -267,6 +268,11 @@ impl<A: Access> Granted<A> {
     /// The id of the caller's key. `None`: the server is open.
     pub(super) fn key_id(&self) -> Option<&str> {
         self.0.key_id()
+    }
+
+    /// The caller as questions know it.
+    pub(super) fn asker(&self) -> Asker {
+        self.0.key.as_deref().map(LiveKey::asker).unwrap_or_default()
     }
 
     pub(super) fn address(&self) -> Option<IpAddr> {

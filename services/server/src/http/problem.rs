@@ -437,6 +437,9 @@ impl From<QuestionError> for Problem {
                 let detail = format_args!("{overload}; ask again later");
                 Self::new(Code::Overloaded, detail).retry_after(1)
             }
+            QuestionError::AskerIsBusy => {
+                Self::new(Code::RateLimited, format_args!("{error}; nothing was begun")).retry_after(1)
+            }
             QuestionError::DeadlinePassed { seconds } => {
                 let detail = format_args!(
                     "the question was broken off after {seconds} s; ask for less, or for a shorter span"

@@ -1,10 +1,12 @@
-//! Limits of one key: requests and events a second. Each server counts for itself, from its start on.
+//! Limits of one key: requests and events a second, costly questions at once. Each server counts for itself, from its start on.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+
+use crate::asker::Asker;
 
 /// The limits of a key, as they are stored. `None`: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,9 @@ pub struct KeyLimits {
     /// Published events a second, at least 1; duplicates and refused ones count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events_per_second: Option<u32>,
+    /// Costly questions under way at once, at least 1: those that wait, those that run and downloads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub costly_at_once: Option<u32>,
 }
 
 impl KeyLimits {
@@ -26,7 +31,7 @@ impl KeyLimits {
 
     /// True if nothing could ever pass.
     pub(super) fn is_zero(self) -> bool {
-        self.requests_per_second == Some(0) || self.events_per_second == Some(0)
+        [self.requests_per_second, self.events_per_second, self.costly_at_once].contains(&Some(0))
     }
 }
 
@@ -35,12 +40,18 @@ impl KeyLimits {
 pub(super) struct Counters {
     pub(super) requests: Option<Bucket>,
     pub(super) events: Option<Bucket>,
+    pub(super) asker: Asker,
 }
 
 impl Counters {
     pub(super) fn new(limits: KeyLimits) -> Self {
         let bucket = |rate: Option<u32>| rate.map(Bucket::new);
-        Self { requests: bucket(limits.requests_per_second), events: bucket(limits.events_per_second) }
+        let asker = limits.costly_at_once.map(|places| Asker::with_places(places as usize));
+        Self {
+            requests: bucket(limits.requests_per_second),
+            events: bucket(limits.events_per_second),
+            asker: asker.unwrap_or_default(),
+        }
     }
 }
 

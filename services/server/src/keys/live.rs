@@ -21,6 +21,7 @@ use super::scope::Scope;
 use super::seal::Seal;
 use super::secret::{Secret, SecretHash};
 use super::usage::{KeyUse, KeyUses};
+use crate::asker::Asker;
 use crate::files::{self, FileVersion};
 use crate::tasks;
 
@@ -261,6 +262,11 @@ impl LiveKey {
     /// [`LimitReached`]; they do not count.
     pub(crate) fn count_events(&self, events: u32) -> Result<(), LimitReached> {
         self.counters.events.as_ref().map_or(Ok(()), |counted| counted.take(events))
+    }
+
+    /// The holder of the key, as questions know it.
+    pub(crate) fn asker(&self) -> Asker {
+        self.counters.asker.clone()
     }
 
     pub(crate) fn has(&self, scope: Scope) -> bool {

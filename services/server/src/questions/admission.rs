@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::{Overload, QuestionError};
+use crate::asker::{Asker, AskersPlace};
 use crate::config::Limits;
 use crate::memory::{Memory, Reserved};
 
@@ -54,6 +55,8 @@ struct Pool {
 #[derive(Debug)]
 pub(crate) struct Permit {
     _place: OwnedSemaphorePermit,
+    /// `None`: somebody else holds the place of the asker, or several share the work.
+    _askers: Option<AskersPlace>,
     memory: Reserved,
     deadline: Deadline,
 }
@@ -149,7 +152,16 @@ impl Admission {
         let left = self.limits.wait.saturating_sub(started.elapsed());
         let memory = self.memory.for_answer(bytes, left).await;
         let memory = memory.ok_or(QuestionError::Overloaded(Overload::Memory))?;
-        Ok(Permit { _place: place, memory, deadline: self.deadline() })
+        Ok(Permit { _place: place, _askers: None, memory, deadline: self.deadline() })
+    }
+
+    /// The same for one asker, who takes one of its own places as well.
+    ///
+    /// # Errors
+    /// [`QuestionError::AskerIsBusy`] and those of [`Admission::enter`].
+    pub(crate) async fn enter_for(&self, asker: &Asker, cost: Cost) -> Result<Permit, QuestionError> {
+        let askers = asker.enter()?;
+        Ok(Permit { _askers: Some(askers), ..self.enter(cost).await? })
     }
 
     fn deadline(&self) -> Deadline {

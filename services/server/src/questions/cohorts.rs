@@ -41,7 +41,7 @@ impl Questions {
         } else {
             Cost { kind: Kind::Scan, bytes: members * SCAN_BYTES_A_MEMBER }
         };
-        let key = (format!("{scope:?} {}", span.key()), reading.position);
+        let key = (format!("{scope:?} {}", span.key()), reading);
         self.shared(&self.flights.cohorts, key, cost, move |asking, reading, permit| {
             asking.count_cohorts(&reading, scope, span, &permit).map(Arc::new)
         })

@@ -3,6 +3,8 @@
 use lastseen_projections::Day;
 use lastseen_store::ReadError;
 
+use crate::asker::AskerIsBusy;
+
 /// A question that has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum QuestionError {
@@ -27,6 +29,9 @@ pub(crate) enum QuestionError {
     /// Too much is under way. Nothing was begun; ask again later.
     #[error("{0}")]
     Overloaded(Overload),
+    /// The asker has as many costly questions under way as it may. Nothing was begun; ask again later.
+    #[error("as many costly questions are under way as the key may have at once")]
+    AskerIsBusy,
     /// The work took longer than is allowed and was broken off.
     #[error("the question took longer than {seconds} s")]
     DeadlinePassed { seconds: u64 },
@@ -36,6 +41,12 @@ pub(crate) enum QuestionError {
     /// A defect: the work panicked.
     #[error("the work on the question panicked")]
     Panicked,
+}
+
+impl From<AskerIsBusy> for QuestionError {
+    fn from(AskerIsBusy: AskerIsBusy) -> Self {
+        Self::AskerIsBusy
+    }
 }
 
 /// The bound that a question met.

@@ -125,7 +125,8 @@ impl Questions {
         let position = reading.position;
         let until =
             before.map_or(position, |before| Position::new(before.get().saturating_sub(1)).min(position));
-        let permit = self.admission.enter(Cost { kind: Kind::List, bytes: PAGE_BYTES }).await?;
+        let permit =
+            self.admission.enter_for(reading.asker(), Cost { kind: Kind::List, bytes: PAGE_BYTES }).await?;
         let (log, retracted) = (self.model.log().clone(), reading.retracted.clone());
         let found = tasks::blocking(move || {
             let found = latest(&log, (member, until), (&retracted, &positions), (limit, permit.deadline()));

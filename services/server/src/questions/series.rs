@@ -67,7 +67,7 @@ impl Questions {
         } else {
             Cost { kind: Kind::Scan, bytes: members * SCAN_BYTES_A_MEMBER }
         };
-        let key = (format!("{scope:?} {}", span.key()), reading.position);
+        let key = (format!("{scope:?} {}", span.key()), reading);
         self.shared(&self.flights.series, key, cost, move |asking, reading, permit| {
             asking.count_series(&reading, scope, span, &permit).map(Arc::new)
         })

@@ -85,7 +85,7 @@ impl Questions {
         (scope, since, at): (Scope, UtcInstant, UtcInstant),
     ) -> Result<AsOfAnswer, QuestionError> {
         let bytes = self.model.log().members().len() * AS_OF_BYTES_A_MEMBER;
-        let key = (format!("{scope:?} {since:?} {at:?}"), reading.position);
+        let key = (format!("{scope:?} {since:?} {at:?}"), reading);
         let cost = Cost { kind: Kind::Count, bytes };
         self.shared(&self.flights.as_of, key, cost, move |asking, reading, permit| {
             as_of::count(asking.model.log(), &reading, (scope, since, at), permit.deadline())

@@ -162,7 +162,7 @@ impl Questions {
             Source::Live(_) => None,
             folded @ Source::Folded(_) => Some(folded),
         };
-        let key = (format!("{asked:?}"), reading.position);
+        let key = (format!("{asked:?}"), reading);
         let cost = Cost { kind: Kind::List, bytes: PAGE_BYTES };
         self.shared(&self.flights.tenants, key, cost, move |asking, reading, permit| {
             let now = asked.now.unwrap_or(reading.at);

@@ -60,7 +60,8 @@ impl Questions {
         if user_ids.len() <= SMALL_LOOKUP {
             return Ok(self.look_up_now(reading, &tenant_id, user_ids));
         }
-        let permit = self.admission.enter(Cost { kind: Kind::List, bytes: LOOKUP_BYTES }).await?;
+        let permit =
+            self.admission.enter_for(reading.asker(), Cost { kind: Kind::List, bytes: LOOKUP_BYTES }).await?;
         let (asking, reading) = (self.clone(), reading.clone());
         let looked_up = tasks::blocking(move || {
             let _permit = permit;

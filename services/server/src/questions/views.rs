@@ -84,7 +84,7 @@ impl Questions {
         selection: Selection,
     ) -> Result<Arc<Folded>, QuestionError> {
         let cost = Cost { kind: Kind::Scan, bytes: self.members_of(reading, scope) * VIEW_BYTES_A_MEMBER };
-        let key = (format!("{scope:?} {selection:?}"), reading.position);
+        let key = (format!("{scope:?} {selection:?}"), reading);
         self.shared(&self.flights.folded, key, cost, move |asking, reading, permit| {
             let deadline = permit.deadline();
             let left_out = (reading.retracted, asking.persons);

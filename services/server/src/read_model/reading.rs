@@ -6,6 +6,7 @@ use lastseen_projections::{Retracted, Views};
 use parking_lot::RwLockReadGuard;
 
 use super::live::{self, SharedViews};
+use crate::asker::Asker;
 
 /// The views that one answer comes from. Views are replaced as a whole after a retraction; a reading keeps those
 /// it began with, so no answer mixes two.
@@ -20,15 +21,26 @@ pub(crate) struct Reading {
     pub(crate) retracted: Retracted,
     /// The server's clock when the reading was taken: "now" of every question asked of it.
     pub(crate) at: UtcInstant,
+    /// Whoever asks questions of it.
+    asker: Asker,
 }
 
 impl Reading {
+    /// The same for this asker.
+    pub(crate) fn for_asker(self, asker: Asker) -> Self {
+        Self { asker, ..self }
+    }
+
+    pub(crate) fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
     pub(super) fn of(views: SharedViews, log_id: LogId, at: UtcInstant) -> Self {
         let (position, retracted) = {
             let views = live::hold(&views);
             (views.position(), views.retracted().clone())
         };
-        Self { views, log_id, position, retracted, at }
+        Self { views, log_id, position, retracted, at, asker: Asker::default() }
     }
 
     /// Holds the views; the fold waits meanwhile. Hold them for less than a millisecond, or let the fold go on

@@ -98,7 +98,7 @@ pub(in crate::http) async fn replay(ask: Ask<auth::Replay, ReplayParams>) -> Res
     let questions = ask.questions()?;
     let reading = ask.reading(ask.params.min_position).await?;
     let replay = questions.replay(&reading, ask.params.asked(reading.at, ask.positions().clone()))?;
-    let permit = questions.download().await?;
+    let permit = questions.download(reading.asker()).await?;
     let headers = vec![
         (CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
         of_position(UNTIL, &ask.show(replay.until)),

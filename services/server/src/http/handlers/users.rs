@@ -176,7 +176,7 @@ async fn all(ask: Ask<Query, UsersParams>, dialect: Dialect) -> Result<Stream<Cs
     }
     let reading = ask.reading(params.question.min_position).await?;
     let tenant = tenant(&ask, &reading)?;
-    let permit = questions.download().await?;
+    let permit = questions.download(reading.asker()).await?;
     let export = questions.export(&reading, params.asked(tenant, (None, None), &reading)).await?;
     let tenant_id = ask.tenant_id().unwrap_or_default().to_owned();
     let (window, positions) = (params.question.window(), ask.positions().clone());

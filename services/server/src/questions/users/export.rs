@@ -10,6 +10,7 @@ use super::super::admission::{Cost, Deadline, Kind, Permit};
 use super::super::error::QuestionError;
 use super::super::views::{Source, members_of_tenant};
 use super::{Pass, UsersQuestion, user_id};
+use crate::asker::Asker;
 use crate::memory::Reserved;
 use crate::read_model::Reading;
 use crate::tasks;
@@ -37,7 +38,7 @@ pub(crate) struct UsersExport {
 }
 
 impl Questions {
-    /// Begins to send a whole list. The place among downloads is the caller's to hold.
+    /// Begins to send a whole list. The place among downloads, and that of the asker, are the caller's to hold.
     ///
     /// # Errors
     /// [`QuestionError`].
@@ -46,6 +47,7 @@ impl Questions {
         reading: &Reading,
         asked: UsersQuestion,
     ) -> Result<UsersExport, QuestionError> {
+        let reading = &reading.clone().for_asker(Asker::default());
         let source = self.source(reading, Scope::Tenant(asked.tenant), &asked.question).await?;
         let members = members_of_tenant(&source.hold(), asked.tenant);
         let cost = Cost { kind: Kind::List, bytes: members * SORTING_BYTES_A_MEMBER };
