@@ -12,6 +12,8 @@ mod import;
 mod input;
 mod keys;
 mod lines;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod progress;
 mod replay;
 mod restore;

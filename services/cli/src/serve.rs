@@ -22,7 +22,12 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Outcome> {
         LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(args.log.clone())).init();
+    let registry = tracing_subscriber::registry().with(layer.with_filter(args.log.clone()));
+    #[cfg(feature = "otlp")]
+    let (spans, _exporter) = args.otlp_endpoint.as_deref().map(crate::otlp::layer).transpose()?.unzip();
+    #[cfg(feature = "otlp")]
+    let registry = registry.with(spans);
+    registry.init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -18,6 +18,7 @@ mod params;
 pub(crate) mod problem;
 pub(crate) mod routes;
 mod schema;
+mod trace;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -118,7 +119,12 @@ impl App {
     /// From now on requests are answered from this model.
     pub(crate) fn open(&self, model: Arc<ReadModel>) {
         self.service.get_or_init(|| Service {
-            questions: Questions::new(model.clone(), self.limits, self.memory.clone(), self.persons),
+            questions: Questions::new(
+                model.clone(),
+                self.limits,
+                (self.memory.clone(), self.metrics.question_waits()),
+                self.persons,
+            ),
             publishing: Publishing::new(model.clone()),
             model,
         });

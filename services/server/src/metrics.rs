@@ -60,7 +60,25 @@ pub(crate) struct Metrics {
     refused_events: Counter,
     group_events: Histogram,
     sync_seconds: Histogram,
+    question_waits: QuestionWaits,
     gauges: Gauges,
+}
+
+/// The waits of costly questions for a place and for memory, by kind.
+#[derive(Clone, Debug)]
+pub(crate) struct QuestionWaits(Family<KindLabel, Histogram, fn() -> Histogram>);
+
+impl Default for QuestionWaits {
+    fn default() -> Self {
+        Self(Family::new_with_constructor(latencies))
+    }
+}
+
+impl QuestionWaits {
+    /// Counts a question that was admitted.
+    pub(crate) fn waited(&self, kind: &'static str, time: Duration) {
+        self.0.get_or_create(&KindLabel { kind }).observe(time.as_secs_f64());
+    }
 }
 
 /// Metrics that are looked at when they are asked for.
@@ -141,6 +159,7 @@ impl Metrics {
             refused_events: Counter::default(),
             group_events: Histogram::new([1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5]),
             sync_seconds: latencies(),
+            question_waits: QuestionWaits::default(),
             gauges: Gauges::default(),
         };
         // Types that did not come yet are there as zeros: a rate begins with the first event.
@@ -208,6 +227,12 @@ impl Metrics {
             "1 for each part that stands still",
             gauges.standing_still.clone(),
         );
+        registry.register_with_unit(
+            "question_wait",
+            "Time that costly questions waited for a place and for memory, by kind",
+            Unit::Seconds,
+            it.question_waits.0.clone(),
+        );
         registry.register("question_places", "Places of costly questions, by kind", gauges.places.clone());
         registry.register("questions_running", "Costly questions under way, by kind", gauges.running.clone());
         registry.register("questions_waiting", "Costly questions that wait, by kind", gauges.waiting.clone());
@@ -219,6 +244,11 @@ impl Metrics {
         registry.register_with_unit("start_time", "Start of the process, since 1970", Unit::Seconds, start);
         self.registry = registry;
         self
+    }
+
+    /// Where waits of costly questions are counted.
+    pub(crate) fn question_waits(&self) -> QuestionWaits {
+        self.question_waits.clone()
     }
 
     /// Counts a request and its time.

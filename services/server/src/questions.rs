@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use lastseen_event::{Position, UtcInstant};
 use lastseen_projections::{Persons, Scope};
+use tracing::Instrument;
 
 use self::admission::{Admission, Cost, Kind, Permit};
 use self::as_of::AsOfAnswer;
@@ -44,6 +45,7 @@ use self::users::UsersPage;
 use crate::asker::Asker;
 use crate::config::Limits;
 use crate::memory::Memory;
+use crate::metrics::QuestionWaits;
 use crate::read_model::{ReadModel, Reading};
 use crate::tasks;
 
@@ -75,10 +77,15 @@ const POSITION_PATIENCE: Duration = Duration::from_secs(2);
 const DOWNLOAD_BYTES: usize = 4 << 20;
 
 impl Questions {
-    pub(crate) fn new(model: Arc<ReadModel>, limits: Limits, memory: Memory, persons: Persons) -> Arc<Self> {
+    pub(crate) fn new(
+        model: Arc<ReadModel>,
+        limits: Limits,
+        (memory, waits): (Memory, QuestionWaits),
+        persons: Persons,
+    ) -> Arc<Self> {
         Arc::new(Self {
             model,
-            admission: Admission::new(limits, memory),
+            admission: Admission::new(limits, memory, waits),
             flights: AllFlights::default(),
             series_rows: SeriesCache::default(),
             calendars: Calendars::default(),
@@ -129,8 +136,10 @@ impl Questions {
     ) -> Result<V, QuestionError> {
         let _askers = asked.asker().enter()?;
         let (admitting, model, asking) = (self.clone(), self.model.clone(), self.clone());
-        let admitted = async move { admitting.admission.enter(cost).await };
-        let work = move |reading, permit| work(&asking, reading, permit);
+        let span = tracing::debug_span!("question", kind = ?cost.kind, memory_bytes = cost.bytes);
+        let waiting = tracing::debug_span!(parent: &span, "wait");
+        let admitted = async move { admitting.admission.enter(cost).await }.instrument(waiting);
+        let work = move |reading, permit| span.in_scope(|| work(&asking, reading, permit));
         flights.answer((key, asked.position), admitted, move || model.reading(), work).await
     }
 

@@ -85,6 +85,10 @@ pub(crate) struct ServeArgs {
     /// Log to stderr from this level on: error, warn, info, debug, trace or off, also per module: `info,lastseen_log=debug`
     #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info", value_parser = log_filter)]
     pub(crate) log: Targets,
+    /// Collector of OpenTelemetry that gets a span of each request, over HTTP, such as <http://127.0.0.1:4318>
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "URL", env = "LASTSEEN_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 /// Bounds on costly work and on memory. The defaults fit a container of 1 GiB.

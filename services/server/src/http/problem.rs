@@ -17,7 +17,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub(in crate::http) use self::code::{Code, Possible};
-use super::schema;
+use super::{schema, trace};
 use crate::keys::Scope;
 use crate::keys::limits::LimitReached;
 use crate::publishing::RetractError;
@@ -110,7 +110,7 @@ impl Problem {
             status: code.status(),
             code: code.as_str(),
             detail: detail.to_string(),
-            request_id: Uuid::new_v4(),
+            request_id: trace::request_id(),
             field: None,
             errors: Vec::new(),
             errors_total: None,
@@ -132,7 +132,8 @@ impl Problem {
     /// Writes the cause of a 5xx to the log, under the id that the caller is told.
     fn log(self, cause: &(dyn std::error::Error + 'static)) -> Self {
         let cause = error_chain(cause);
-        tracing::error!(request_id = %self.0.request_id, code = self.0.code, cause, "request failed");
+        let trace_id = trace::trace_id().map(tracing::field::display);
+        tracing::error!(request_id = %self.0.request_id, trace_id, code = self.0.code, cause, "request failed");
         self
     }
 
@@ -481,7 +482,8 @@ impl From<BodyError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let ProblemBody { status, code, request_id, .. } = *self.0;
-        tracing::debug!(%request_id, status = status.as_u16(), code, "answered with a problem");
+        let trace_id = trace::trace_id().map(tracing::field::display);
+        tracing::debug!(%request_id, trace_id, status = status.as_u16(), code, "answered with a problem");
         let body = serde_json::to_vec(&self.0).expect("a problem is serializable");
         let mut response = (self.0.status, body).into_response();
         response.extensions_mut().insert(ProblemCode(code));

@@ -29,7 +29,7 @@ use super::handlers::{
 };
 use super::params::{ParamSpec, Params};
 use super::problem::{Problem, ProblemCode};
-use super::{cors, hosts};
+use super::{cors, hosts, trace};
 use crate::keys::Scope;
 use crate::metrics as counted;
 use crate::origin::Origin;
@@ -143,16 +143,20 @@ where
             let (parts, body) = request.into_parts();
             let asked = parts.uri.path_and_query().map_or("", |asked| asked.as_str());
             let mut wants = Wants::of(&parts.headers, asked, app.memory.clone());
-            let answered = async {
-                let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
-                let caller = auth::authenticate::<A>(&app, &parts.headers, &peer).await?;
-                wants.is_sealed = caller.positions().are_sealed();
-                handler(Ask::read(app, caller, path, (parts, body))?).await
+            let context = trace::Context::of(&parts.headers);
+            let answering = async {
+                let answered = async {
+                    let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
+                    let caller = auth::authenticate::<A>(&app, &parts.headers, &peer).await?;
+                    wants.is_sealed = caller.positions().are_sealed();
+                    handler(Ask::read(app, caller, path, (parts, body))?).await
+                };
+                match answered.await {
+                    Ok(reply) => reply.respond(wants).await,
+                    Err(problem) => problem.into_response(),
+                }
             };
-            let response = match answered.await {
-                Ok(reply) => reply.respond(wants).await,
-                Err(problem) => problem.into_response(),
-            };
+            let response = context.answer((name, path), answering).await;
             let request = counted::Request { method: name, route: path, status: class(response.status()) };
             metrics.request(&request, began.elapsed());
             response

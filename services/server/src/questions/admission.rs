@@ -11,6 +11,7 @@ use super::error::{Overload, QuestionError};
 use crate::asker::{Asker, AskersPlace};
 use crate::config::Limits;
 use crate::memory::{Memory, Reserved};
+use crate::metrics::QuestionWaits;
 
 /// The kind of some work. Each kind has places of its own, so slow kinds do not hold up quick ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,7 @@ pub(crate) struct Admission {
     pools: [Pool; 5],
     memory: Memory,
     limits: Limits,
+    waits: QuestionWaits,
 }
 
 #[derive(Debug)]
@@ -125,14 +127,14 @@ impl Admission {
         Kind::ALL.into_iter().map(of).collect()
     }
 
-    pub(crate) fn new(limits: Limits, memory: Memory) -> Self {
+    pub(crate) fn new(limits: Limits, memory: Memory, waits: QuestionWaits) -> Self {
         let Limits { scans, counts, lists, downloads, .. } = limits;
         let pools = [scans, counts.div_ceil(2), counts, lists, downloads].map(|places| Pool {
             places: Arc::new(Semaphore::new(places.max(1))),
             places_max: places.max(1),
             waiting: AtomicUsize::new(0),
         });
-        Self { pools, memory, limits }
+        Self { pools, memory, limits, waits }
     }
 
     /// Waits for a place and for memory. Dropping the future leaves the queue.
@@ -152,6 +154,8 @@ impl Admission {
         let left = self.limits.wait.saturating_sub(started.elapsed());
         let memory = self.memory.for_answer(bytes, left).await;
         let memory = memory.ok_or(QuestionError::Overloaded(Overload::Memory))?;
+        let (_, name) = Kind::ALL[kind as usize];
+        self.waits.waited(name, started.elapsed());
         Ok(Permit { _place: place, _askers: None, memory, deadline: self.deadline() })
     }
 
@@ -177,7 +181,7 @@ mod tests {
 
     fn admission(waiting: usize, wait: Duration) -> Admission {
         let limits = Limits { scans: 1, counts: 2, waiting, wait, ..Limits::default() };
-        Admission::new(limits, Memory::new(limits.memory_bytes))
+        Admission::new(limits, Memory::new(limits.memory_bytes), QuestionWaits::default())
     }
 
     fn scan(bytes: usize) -> Cost {

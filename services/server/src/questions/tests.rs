@@ -124,7 +124,7 @@ async fn lists_and_series_are_typed_answers_of_typed_questions() {
 /// An admission with one place for scans.
 fn admission() -> Arc<Admission> {
     let limits = Limits { scans: 1, wait: PATIENCE, ..Limits::default() };
-    Arc::new(Admission::new(limits, Memory::new(limits.memory_bytes)))
+    Arc::new(Admission::new(limits, Memory::new(limits.memory_bytes), QuestionWaits::default()))
 }
 
 const SCAN: Cost = Cost { kind: Kind::Scan, bytes: 0 };

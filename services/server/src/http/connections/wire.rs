@@ -90,7 +90,7 @@ impl Drop for SocketFile {
 }
 
 /// The address of a listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum BoundAddress {
     /// An address and a port.
     Tcp(SocketAddr),
@@ -105,6 +105,13 @@ impl BoundAddress {
             Self::Tcp(address) => address.ip().is_loopback(),
             Self::Unix(_) => true,
         }
+    }
+}
+
+/// As it is shown: the log has lists of them.
+impl std::fmt::Debug for BoundAddress {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, formatter)
     }
 }
 

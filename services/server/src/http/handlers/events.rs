@@ -7,6 +7,7 @@ use lastseen_event::{EventBatch, EventFault, EventId, FaultCode, Position};
 use lastseen_store::{Appended, OnRefused, RefusedRows};
 use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::Serialize;
+use tracing::Instrument;
 
 use crate::http::answer::{Answer, Json};
 use crate::http::ask::Ask;
@@ -156,7 +157,8 @@ async fn decode(
 ) -> Result<(Decoded, crate::memory::Reserved), Problem> {
     /// About 100 events: decoded faster than another thread wakes up.
     const LARGE_BODY_BYTES: usize = 16 * 1024;
-    let large = body.len() > LARGE_BODY_BYTES || encoding.is_compressed();
+    let body_bytes = body.len();
+    let large = body_bytes > LARGE_BODY_BYTES || encoding.is_compressed();
     let faults = match on_invalid {
         OnInvalid::Refuse => FaultsKept::First(FAULTS_LISTED_MAX),
         OnInvalid::Skip => FaultsKept::All,
@@ -178,6 +180,8 @@ async fn decode(
         };
         decoded.map(|decoded| (decoded, memory)).map_err(Problem::from)
     };
+    let span = tracing::debug_span!("decode", bytes = body_bytes);
+    let work = move || span.in_scope(work);
     if !large {
         return work();
     }
@@ -207,7 +211,8 @@ async fn append(
             }
         };
     };
-    match publishing.append(batch, on_refused).await {
+    let span = tracing::debug_span!("append", events = batch.len());
+    match publishing.append(batch, on_refused).instrument(span).await {
         Ok(Appended { stored, duplicates, refused, position }) => {
             let refused = merged(faults, ids.faults(&refused));
             Ok(Outcome { stored, duplicates, refused, position })
