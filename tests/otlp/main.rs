@@ -1,4 +1,6 @@
-//! Spans of a server that was built with the feature `otlp`, as a collector of OpenTelemetry gets them.
+//! Spans of a server that was built with the feature `otlp`, as a collector gets them.
+
+#![cfg(test)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

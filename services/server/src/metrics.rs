@@ -227,15 +227,7 @@ impl Metrics {
             "1 for each part that stands still",
             gauges.standing_still.clone(),
         );
-        registry.register_with_unit(
-            "question_wait",
-            "Time that costly questions waited for a place and for memory, by kind",
-            Unit::Seconds,
-            it.question_waits.0.clone(),
-        );
-        registry.register("question_places", "Places of costly questions, by kind", gauges.places.clone());
-        registry.register("questions_running", "Costly questions under way, by kind", gauges.running.clone());
-        registry.register("questions_waiting", "Costly questions that wait, by kind", gauges.waiting.clone());
+        self.register_questions(&mut registry);
         let build = prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the program", build);
         let start = RealGauge::default();
@@ -246,7 +238,31 @@ impl Metrics {
         self
     }
 
-    /// Where waits of costly questions are counted.
+    fn register_questions(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "question_wait",
+            "Time that costly questions waited for a place and for memory, by kind",
+            Unit::Seconds,
+            self.question_waits.0.clone(),
+        );
+        registry.register(
+            "question_places",
+            "Places of costly questions, by kind",
+            self.gauges.places.clone(),
+        );
+        registry.register(
+            "questions_running",
+            "Costly questions under way, by kind",
+            self.gauges.running.clone(),
+        );
+        registry.register(
+            "questions_waiting",
+            "Costly questions that wait, by kind",
+            self.gauges.waiting.clone(),
+        );
+    }
+
+    /// The counter of the waits of costly questions.
     pub(crate) fn question_waits(&self) -> QuestionWaits {
         self.question_waits.clone()
     }

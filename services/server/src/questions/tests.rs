@@ -19,6 +19,7 @@ use super::users::{Sort, UsersFilter, UsersQuestion};
 use super::{QuestionError, Questions};
 use crate::config::Limits;
 use crate::memory::Memory;
+use crate::metrics::QuestionWaits;
 use crate::testing::{Model, instant};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -28,7 +29,7 @@ fn questions(model: &Model) -> Arc<Questions> {
     Questions::new(
         model.inner.clone(),
         limits,
-        Memory::new(limits.memory_bytes),
+        (Memory::new(limits.memory_bytes), QuestionWaits::default()),
         lastseen_projections::Persons::UserId,
     )
 }

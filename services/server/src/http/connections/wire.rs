@@ -108,7 +108,7 @@ impl BoundAddress {
     }
 }
 
-/// As it is shown: the log has lists of them.
+/// The same as for people: the log has lists of addresses.
 impl std::fmt::Debug for BoundAddress {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, formatter)

@@ -74,7 +74,7 @@ impl Answer for UsersAnswer {
 /// A page, or all of the list.
 pub(in crate::http) enum List {
     Page(Json<UsersAnswer>),
-    All(Stream<CsvUsers>),
+    All(Box<Stream<CsvUsers>>),
 }
 
 impl Reply for List {
@@ -133,8 +133,8 @@ impl UsersParams {
 pub(in crate::http) async fn users(ask: Ask<Query, UsersParams>) -> Result<List, Problem> {
     match ask.params.format.unwrap_or_default() {
         ListFormat::Json => page(ask).await.map(List::Page),
-        ListFormat::Csv => all(ask, Dialect::Exact).await.map(List::All),
-        ListFormat::Excel => all(ask, Dialect::Spreadsheet).await.map(List::All),
+        ListFormat::Csv => all(ask, Dialect::Exact).await.map(Box::new).map(List::All),
+        ListFormat::Excel => all(ask, Dialect::Spreadsheet).await.map(Box::new).map(List::All),
     }
 }
 
