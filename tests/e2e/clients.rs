@@ -219,6 +219,18 @@ fn a_cloud_event_of_another_notation_or_tenant_is_refused() {
     };
     let stored = client.send("POST", "/v1/events", &of("acme"), b"\xff\x00").unwrap();
     assert_eq!((stored.status, &stored.json()["stored"]), (200, &json!(1)), "{}", stored.text());
+    let empty = client.post("/v1/events", "application/cloudevents-batch+json", b"[]");
+    assert_eq!((empty.status, &empty.json()["stored"]), (200, &json!(0)), "{}", empty.text());
+    let of_batch = || {
+        let mut headers = of("acme").to_vec();
+        headers[2] = ("ce-id", "8");
+        headers.push(("ce-backfillbatch", "run"));
+        client.send("POST", "/v1/events", &headers, b"").unwrap()
+    };
+    assert_eq!(of_batch().status, 200);
+    assert_eq!(client.send("DELETE", "/v1/backfills/run?events=1", &[], b"").unwrap().status, 202);
+    let problem = of_batch().problem(409, "batch_retracted", "a dead batch");
+    assert_eq!(problem["errors"][0]["field"], "backfillbatch");
     let of_native = client.post("/v1/events", "application/json", br#"{"specversion":"1.0"}"#);
     of_native.problem(422, "invalid_events", "attributes in JSON of our own");
     let key = create(data.path(), &["--name", "acme", "--scope", "publish", "--tenant", "acme"]);

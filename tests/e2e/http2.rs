@@ -311,3 +311,61 @@ fn a_request_under_way_is_finished_when_the_server_stops() {
     let ended = scene.server.wait();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
+
+#[test]
+fn an_answer_under_way_is_sent_to_its_end_when_the_server_stops() {
+    let scene = scene(&[]);
+    scene.server.client().post("/v1/events", "application/x-ndjson", &logins(9_000)).ok("logins");
+    runtime().block_on(async {
+        for path in ["/v1/tenants/acme/users?limit=1000", "/v1/events"] {
+            let peer = scene.connect().await;
+            let (answer, _) = peer.begin(get(path), true).await;
+            let (head, mut body) = answer.await.unwrap().into_parts();
+            assert_eq!(head.status, 200, "{path}");
+            if path == "/v1/events" {
+                scene.server.signal(Signal::TERM);
+            }
+            // Slowly: the window is full nearly all the time.
+            let mut bytes = Vec::new();
+            while let Some(piece) = body.data().await {
+                let piece = piece.unwrap();
+                tokio::task::yield_now().await;
+                body.flow_control().release_capacity(piece.len()).unwrap();
+                bytes.extend_from_slice(&piece);
+            }
+            let text = String::from_utf8(bytes).unwrap();
+            if path == "/v1/events" {
+                assert_eq!(text.lines().count(), 9_000, "the answer ends too early");
+                assert!(peer.closed.await.unwrap().is_ok(), "the connection ends in order");
+            } else {
+                assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+            }
+        }
+    });
+    assert_eq!(scene.server.wait().code, Some(0));
+}
+
+#[test]
+fn bodies_that_never_end_hold_no_seat_once_they_are_refused() {
+    let scene = scene(&["--connections-max", "4"]);
+    let data = scene.directory.path().join("data");
+    let key = crate::keys::create(&data, &["--name", "q", "--scope", "query"]);
+    assert!(
+        eventually(WITHIN, || (scene.server.client().get("/v1/summary").status == 401).then_some(()))
+            .is_some()
+    );
+    runtime().block_on(async {
+        let mut held = Vec::new();
+        for _ in 0..8 {
+            let peer = scene.connect().await;
+            let (answer, body) = peer.begin(post(), false).await;
+            assert_eq!(whole(answer).await.unwrap().status(), 401);
+            held.push((peer, body));
+        }
+        let mut request = get("/v1/summary");
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        let peer = scene.connect().await;
+        let (answer, _) = peer.begin(request, true).await;
+        assert_eq!(whole(answer).await.unwrap().status(), 200);
+    });
+}

@@ -1,6 +1,6 @@
 //! Spans of a server that was built with the feature `otlp`, as a collector gets them.
 
-#![cfg(test)]
+#![expect(clippy::unwrap_used, reason = "all of this is a test, also the functions without the attribute")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -35,6 +35,8 @@ pub struct Decoded {
     pub count: usize,
     /// Events of tenants that are not accepted.
     pub foreign: usize,
+    /// The name of the field of a batch in the notation of the body.
+    pub batch_field: &'static str,
 }
 
 /// The faults that a decoded body lists.
@@ -166,8 +168,9 @@ fn decode_array<N: Notation>(
     let found = elements.deserialize(&mut deserializer).map_err(BodyError::InvalidJson)?;
     deserializer.end().map_err(BodyError::InvalidJson)?;
     match found {
-        0 => Err(BodyError::Empty),
-        1..=REQUEST_EVENTS_MAX => Ok(validator.finish()),
+        // `CloudEvents` has batches without events.
+        0 if !N::IS_CLOUD_EVENT => Err(BodyError::Empty),
+        0..=REQUEST_EVENTS_MAX => Ok(validator.finish()),
         _ => Err(BodyError::TooManyEvents),
     }
 }

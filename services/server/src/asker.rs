@@ -1,37 +1,58 @@
-//! Whoever asks a question, as far as questions care: how many costly ones it may have under way.
+//! Whoever asks questions, as far as they care: how many costly ones it may have under way.
+//!
+//! A request takes one place at its first costly step and keeps it: for its other steps, and for work that goes on
+//! after it has left.
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The places for costly questions of one asker.
+/// The places for costly requests of one asker.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asker(Option<Arc<Semaphore>>);
+pub(crate) struct AskersPlaces(Option<Arc<Semaphore>>);
 
-/// A place that is taken until this is dropped.
-#[derive(Debug)]
+/// One request of an asker.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asker {
+    places: AskersPlaces,
+    taken: Arc<Mutex<Option<AskersPlace>>>,
+}
+
+/// A place that is taken until the request and its work have dropped it.
+#[derive(Clone, Debug)]
 pub(crate) struct AskersPlace {
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// All places of the asker are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AskerIsBusy;
 
-impl Asker {
-    /// An asker with so many places.
-    pub(crate) fn with_places(places: usize) -> Self {
+impl AskersPlaces {
+    pub(crate) fn new(places: usize) -> Self {
         Self(Some(Arc::new(Semaphore::new(places))))
     }
 
-    /// Takes a place; one without a limit always gets one.
+    /// The asker of one more request.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker { places: self.clone(), taken: Arc::default() }
+    }
+}
+
+impl Asker {
+    /// Takes a place, or the one that the request has. One without a limit always gets one.
     ///
     /// # Errors
     /// [`AskerIsBusy`].
     pub(crate) fn enter(&self) -> Result<AskersPlace, AskerIsBusy> {
-        let Some(places) = &self.0 else { return Ok(AskersPlace { _place: None }) };
+        let Some(places) = &self.places.0 else { return Ok(AskersPlace { _place: None }) };
+        let mut taken = self.taken.lock();
+        if let Some(place) = &*taken {
+            return Ok(place.clone());
+        }
         let place = places.clone().try_acquire_owned().map_err(|_| AskerIsBusy)?;
-        Ok(AskersPlace { _place: Some(place) })
+        Ok(taken.insert(AskersPlace { _place: Some(Arc::new(place)) }).clone())
     }
 }
 
@@ -40,13 +61,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_given_back_and_shared_by_clones() {
-        let asker = Asker::with_places(2);
-        let (first, _second) = (asker.enter().unwrap(), asker.clone().enter().unwrap());
-        assert_eq!(asker.enter().err(), Some(AskerIsBusy));
-        drop(first);
-        assert!(asker.enter().is_ok());
-        let free = Asker::default();
-        assert!((0..100).map(|_| free.enter()).collect::<Result<Vec<_>, _>>().is_ok());
+    fn a_request_has_one_place_until_it_and_its_work_have_ended() {
+        let places = AskersPlaces::new(2);
+        let (first, second, third) = (places.asker(), places.asker(), places.asker());
+        let work = first.enter().unwrap();
+        let step = first.clone().enter().unwrap();
+        let other = second.enter().unwrap();
+        assert_eq!(third.enter().err(), Some(AskerIsBusy), "two requests, each with one place");
+        drop((first, step));
+        assert_eq!(third.enter().err(), Some(AskerIsBusy), "the work of the first one goes on");
+        drop(work);
+        assert!(third.enter().is_ok());
+        drop((second, other));
+        let free = AskersPlaces::default();
+        assert!((0..100).map(|_| free.asker().enter()).collect::<Result<Vec<_>, _>>().is_ok());
     }
 }

@@ -134,12 +134,16 @@ impl Questions {
         cost: Cost,
         work: impl FnOnce(&Self, Reading, Permit) -> Result<V, QuestionError> + Send + 'static,
     ) -> Result<V, QuestionError> {
-        let _askers = asked.asker().enter()?;
+        let askers = asked.asker().enter()?;
         let (admitting, model, asking) = (self.clone(), self.model.clone(), self.clone());
         let span = tracing::debug_span!("question", kind = ?cost.kind, memory_bytes = cost.bytes);
         let waiting = tracing::debug_span!(parent: &span, "wait");
         let admitted = async move { admitting.admission.enter(cost).await }.instrument(waiting);
-        let work = move |reading, permit| span.in_scope(|| work(&asking, reading, permit));
+        let work = move |reading, permit| {
+            // It goes on where the asker leaves.
+            let _askers = askers;
+            span.in_scope(|| work(&asking, reading, permit))
+        };
         flights.answer((key, asked.position), admitted, move || model.reading(), work).await
     }
 

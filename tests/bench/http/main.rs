@@ -97,11 +97,20 @@ fn options() -> Options {
     }
 }
 
-/// Makes an API key for everything that this benchmark does.
+/// Makes an API key for everything that this benchmark does, with limits that it does not reach.
 fn create_key(binary: &str, data: &Path) -> String {
     let mut command = Command::new(binary);
     command
-        .args(["keys", "create", "--name", "bench", "--scope", "publish,query,replay", "--data"])
+        .args(["keys", "create", "--name", "bench", "--scope", "publish,query,replay"])
+        .args([
+            "--requests-per-second",
+            "1000000",
+            "--events-per-second",
+            "100000000",
+            "--costly-at-once",
+            "100",
+        ])
+        .arg("--data")
         .arg(data);
     let made = command.output().expect("the binary runs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

@@ -31,7 +31,9 @@ pub(super) struct Validator<'a> {
 impl<'a> Validator<'a> {
     pub(super) fn new(capacity: usize, accept: Accept<'a>) -> Self {
         let batch = EventBatch::with_capacity(capacity);
-        let decoded = Decoded { batch, faults: Vec::new(), faults_total: 0, count: 0, foreign: 0 };
+        let batch_field = field::BATCH;
+        let decoded =
+            Decoded { batch, faults: Vec::new(), faults_total: 0, count: 0, foreign: 0, batch_field };
         Self { accept, count: 0, decoded }
     }
 
@@ -68,6 +70,7 @@ impl<'a> Validator<'a> {
     fn judge<'e, N: Notation>(&mut self, read: impl FnOnce() -> Result<RawEvent<'e, N>, Refusal>) {
         let index = self.count;
         self.count += 1;
+        self.decoded.batch_field = N::name_of(field::BATCH);
         let kept = match self.accept.faults {
             FaultsKept::First(kept) => kept,
             FaultsKept::All => usize::MAX,

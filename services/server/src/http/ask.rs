@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Version};
 use lastseen_event::wire::{Accept, FaultsKept};
 use lastseen_event::{FaultCode, Position};
 use lastseen_store::AppendError;
@@ -34,6 +34,7 @@ pub(super) struct Ask<A, P> {
     pub(super) query: Query,
     names: Names,
     pub(super) headers: HeaderMap,
+    version: Version,
     /// Behind a lock only because a body cannot be shared between threads.
     body: Mutex<Body>,
 }
@@ -81,7 +82,16 @@ impl<A: Access, P: Params> Ask<A, P> {
         let query = Query::parse::<P>(parts.uri.query(), caller.positions().clone())?;
         let params = P::take(&query)?;
         let granted = caller.grant(&app, names.get("tenant_id").or_else(|| query.text("tenant_id")))?;
-        Ok(Self { app, granted, params, query, names, headers: parts.headers, body: Mutex::new(body) })
+        Ok(Self {
+            app,
+            granted,
+            params,
+            query,
+            names,
+            headers: parts.headers,
+            version: parts.version,
+            body: Mutex::new(body),
+        })
     }
 }
 
@@ -101,9 +111,9 @@ impl<A: Access, P> Ask<A, P> {
         self.names.get("batch").unwrap_or_default()
     }
 
-    /// Takes the body out; an empty one stays.
-    pub(super) fn take_body(&self) -> Body {
-        std::mem::take(&mut self.body.lock())
+    /// Takes the body out; an empty one stays. Tells the version that it came with.
+    pub(super) fn take_body(&self) -> (Body, Version) {
+        (std::mem::take(&mut self.body.lock()), self.version)
     }
 
     /// The form in which the caller reads and writes positions.
@@ -150,24 +160,23 @@ impl<A: Changes, P> Ask<A, P> {
     /// # Errors
     /// Those of a retraction; `not_ready`.
     pub(super) async fn retract(&self, events: u64) -> Result<(), Problem> {
+        self.app.service()?;
         let (app, batch) = (self.app.clone(), self.batch().to_owned());
         let (key_id, address) = (self.granted.key_id().map(str::to_owned), self.granted.address());
         let (sender, done) = oneshot::channel();
         tasks::task(async move {
-            let retracted = match app.service() {
-                Ok(service) => service.publishing.retract(&batch, events).await.map_err(|error| {
-                    let is_in_doubt = matches!(error, RetractError::Append(AppendError::Indeterminate(_)));
-                    (Problem::from(error), is_in_doubt)
-                }),
-                Err(problem) => Err((problem, false)),
-            };
-            if matches!(retracted, Ok(()) | Err((_, true))) {
+            let Ok(service) = app.service() else { return };
+            let retracted = service.publishing.retract(&batch, events).await;
+            if matches!(retracted, Ok(()) | Err(RetractError::Append(AppendError::Indeterminate(_)))) {
                 app.audit.note(AuditAction::BatchRetracted { batch, events, key_id, address }).await;
             }
             // The caller may have gone.
-            let _ = sender.send(retracted.map_err(|(problem, _)| problem));
+            let _ = sender.send(retracted);
         });
-        done.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
+        match done.await {
+            Ok(retracted) => Ok(retracted?),
+            Err(error) => Err(Problem::internal(&error)),
+        }
     }
 
     /// Counts events that the caller publishes, good and bad.

@@ -5,8 +5,8 @@ pub(super) mod decompress;
 pub(super) mod unread;
 
 use axum::body::{Body, HttpBody};
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Version};
 use http_body_util::BodyExt;
 
 use super::App;
@@ -16,6 +16,8 @@ use crate::memory::Reserved;
 
 /// The first bytes of each body are not counted in the budget: the cap on connections bounds them.
 const UNCOUNTED_BYTES: usize = 16 * 1024;
+/// The same with HTTP/2, where a connection has many bodies at once.
+const UNCOUNTED_BYTES_HTTP2: usize = UNCOUNTED_BYTES / 32;
 
 /// Bytes of a piece of a body.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -29,12 +31,15 @@ pub(super) struct ReadBody {
     /// All are full but the last.
     pieces: Vec<Vec<u8>>,
     len: usize,
+    /// Bytes that are not counted.
+    uncounted: usize,
     memory: Reserved,
 }
 
 impl ReadBody {
-    fn new(memory: Reserved) -> Self {
-        Self { pieces: Vec::new(), len: 0, memory }
+    fn new(memory: Reserved, version: Version) -> Self {
+        let uncounted = if version == Version::HTTP_2 { UNCOUNTED_BYTES_HTTP2 } else { UNCOUNTED_BYTES };
+        Self { pieces: Vec::new(), len: 0, uncounted, memory }
     }
 
     /// Adds bytes, which are counted first.
@@ -64,7 +69,7 @@ impl ReadBody {
 
     /// Counts that `bytes` are taken.
     fn count(&mut self, bytes: usize) -> Result<(), Problem> {
-        let fits = self.memory.grow_to(bytes.saturating_sub(UNCOUNTED_BYTES));
+        let fits = self.memory.grow_to(bytes.saturating_sub(self.uncounted));
         if fits { Ok(()) } else { Err(Problem::no_memory()) }
     }
 
@@ -102,20 +107,27 @@ pub(super) fn content_type(headers: &HeaderMap) -> (Option<&str>, String) {
 ///
 /// # Errors
 /// `body_too_large`, `invalid_body`, `interrupted_body`, `request_timeout`, `overloaded`.
-pub(super) async fn read(body: Body, bytes_max: usize, app: &App) -> Result<ReadBody, Problem> {
+pub(super) async fn read(
+    (body, version): (Body, Version),
+    bytes_max: usize,
+    app: &App,
+) -> Result<ReadBody, Problem> {
     let patience = app.limits.body_timeout;
-    let collected = tokio::time::timeout(patience, collect(body, bytes_max, app.memory.for_body())).await;
+    let collected = tokio::time::timeout(
+        patience,
+        collect(body, bytes_max, ReadBody::new(app.memory.for_body(), version)),
+    )
+    .await;
     collected.unwrap_or_else(|_| Err(Problem::request_timeout(patience)))
 }
 
-async fn collect(mut body: Body, bytes_max: usize, memory: Reserved) -> Result<ReadBody, Problem> {
+async fn collect(mut body: Body, bytes_max: usize, mut read: ReadBody) -> Result<ReadBody, Problem> {
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(Problem::body_too_large(bytes_max));
     }
     // No more than was declared, where it was.
     let declared = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
     let bytes_max = declared.map_or(bytes_max, |declared| declared.min(bytes_max));
-    let mut read = ReadBody::new(memory);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| match body_fault(&error) {
             BodyFault::Malformed => Problem::malformed_chunk(),
@@ -138,7 +150,7 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     fn filled(memory: &Memory, bytes: usize) -> ReadBody {
-        let mut body = ReadBody::new(memory.for_body());
+        let mut body = ReadBody::new(memory.for_body(), Version::HTTP_11);
         body.push(&vec![7; bytes], usize::MAX).unwrap();
         body
     }
@@ -151,7 +163,7 @@ mod tests {
         ) {
             let sent: Vec<u8> = (0..=250_u8).cycle().map(|byte| byte ^ seed).take(lens.iter().sum()).collect();
             let memory = Memory::new(16 * MIB);
-            let (mut body, mut rest) = (ReadBody::new(memory.for_body()), sent.as_slice());
+            let (mut body, mut rest) = (ReadBody::new(memory.for_body(), Version::HTTP_11), sent.as_slice());
             for len in lens {
                 let (bytes, later) = rest.split_at(len);
                 body.push(bytes, sent.len()).unwrap();
@@ -173,7 +185,9 @@ mod tests {
         assert_eq!((text.len(), memory.free_bytes()), (2 * MIB, 2 * MIB));
         assert!(filled(&memory, MIB + MIB / 2).into_text().is_err(), "there is no room for the copy");
         drop((text, reserved));
-        assert!(ReadBody::new(memory.for_body()).push(&vec![7; 5 * MIB], usize::MAX).is_err());
+        assert!(
+            ReadBody::new(memory.for_body(), Version::HTTP_11).push(&vec![7; 5 * MIB], usize::MAX).is_err()
+        );
         assert_eq!(memory.free_bytes(), 4 * MIB);
     }
 }

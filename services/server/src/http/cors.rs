@@ -18,8 +18,9 @@ use axum::response::{IntoResponse, Response};
 use crate::origin::Origin;
 
 const METHODS: &str = "GET, HEAD, POST, DELETE";
-const REQUEST_HEADERS: &str =
-    "accept, authorization, content-encoding, content-type, if-none-match, last-event-id";
+const REQUEST_HEADERS: &str = "accept, authorization, ce-backfillbatch, ce-confirmed, ce-fromtenantid, ce-id, ce-sessionid, ce-source, \
+     ce-specversion, ce-subject, ce-tenantid, ce-time, ce-type, content-encoding, content-type, if-none-match, \
+     last-event-id, traceparent";
 const ANSWER_HEADERS: &str = "etag, lastseen-log, lastseen-position, lastseen-until, retry-after";
 /// Two hours, the longest that any browser keeps it.
 const MAX_AGE: &str = "7200";

@@ -3,6 +3,7 @@
 mod page;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
 use axum::http::HeaderValue;
@@ -10,6 +11,7 @@ use schemars::generate::{Contract, SchemaSettings};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use super::answer::Encoding;
 use super::params::ParamSpec;
 use super::problem::{Code, Possible, ProblemBody};
 use super::schema::events::{CloudEvent, PublishedEvent};
@@ -18,9 +20,9 @@ use crate::keys::Scope;
 /// The description as it is served.
 pub(super) struct Description {
     /// The `OpenAPI` document.
-    pub(super) json: Bytes,
+    pub(super) json: Arc<Fixed>,
     /// The page, and what it may load: its own style, and nothing else.
-    pub(super) page: Bytes,
+    pub(super) page: Arc<Fixed>,
     pub(super) policy: HeaderValue,
 }
 
@@ -29,7 +31,25 @@ impl Description {
         let document = document(operations, generator);
         let json = serde_json::to_vec(&document).expect("a document is serializable");
         let (page, policy) = page::render(operations, &document);
-        Self { json: json.into(), page: page.into(), policy }
+        Self { json: Fixed::new(json), page: Fixed::new(page), policy }
+    }
+}
+
+/// A text that is the same as long as the server runs, and compressed at most once for each encoding.
+pub(super) struct Fixed {
+    text: Bytes,
+    compressed: [OnceLock<Bytes>; 2],
+}
+
+impl Fixed {
+    fn new(text: impl Into<Bytes>) -> Arc<Self> {
+        Arc::new(Self { text: text.into(), compressed: Default::default() })
+    }
+
+    /// The text in this encoding. Blocks, the first time.
+    pub(super) fn encoded(&self, encoding: Option<Encoding>) -> Bytes {
+        let Some(encoding) = encoding else { return self.text.clone() };
+        self.compressed[encoding as usize].get_or_init(|| encoding.compress(&self.text).into()).clone()
     }
 }
 
@@ -69,6 +89,10 @@ pub(super) struct RequestBody {
     /// Headers that say what is in the body.
     pub(super) headers: Vec<(&'static str, &'static str)>,
 }
+
+/// The header of a compressed body.
+pub(super) const ENCODING: (&str, &str) =
+    ("Content-Encoding", "`gzip` or `zstd`, where the body is compressed.");
 
 /// A route as its readers see it.
 pub(super) struct Operation {
@@ -235,7 +259,9 @@ fn parameters(operation: &Operation) -> Vec<Value> {
         }
         parameters.push(parameter);
     }
-    for (name, about) in operation.body.iter().flat_map(|body| &body.headers) {
+    let conditional = ("If-None-Match", "The `ETag` of a copy: 304 if it is still right.");
+    let headers = operation.body.iter().flat_map(|body| &body.headers);
+    for (name, about) in headers.chain(operation.success.has_etag.then_some(&conditional)) {
         parameters.push(json!({
             "name": name, "in": "header", "required": false, "description": about, "schema": { "type": "string" },
         }));

@@ -129,6 +129,12 @@ impl Problem {
         self
     }
 
+    /// The same under the id of the request that this task answers: it was made on another thread.
+    pub(in crate::http) fn of_this_request(mut self) -> Self {
+        self.0.request_id = trace::request_id();
+        self
+    }
+
     /// Writes the cause of a 5xx to the log, under the id that the caller is told.
     fn log(self, cause: &(dyn std::error::Error + 'static)) -> Self {
         let cause = error_chain(cause);

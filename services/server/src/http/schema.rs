@@ -81,7 +81,7 @@ schema! {
     TypeName as "EventType": one_of(EventType::ALL.map(EventType::as_str));
     /// An event that happened, or a guess from older data.
     ProvenanceName as "Provenance": one_of([Provenance::Observed, Provenance::Estimated].map(Provenance::as_str));
-    /// The kind of a fault of an event. More may come.
+    /// The kind of a fault of an event. A later version may have more.
     FaultName as "FaultCode": one_of(FaultCode::ALL.iter().map(|code| code.as_str()));
     /// The number of events of each type that is there.
     EventsByType as "EventsByType": json_schema!({

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::asker::Asker;
+use crate::asker::AskersPlaces;
 
 /// The limits of a key, as they are stored. `None`: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,17 +40,17 @@ impl KeyLimits {
 pub(super) struct Counters {
     pub(super) requests: Option<Bucket>,
     pub(super) events: Option<Bucket>,
-    pub(super) asker: Asker,
+    pub(super) askers: AskersPlaces,
 }
 
 impl Counters {
     pub(super) fn new(limits: KeyLimits) -> Self {
         let bucket = |rate: Option<u32>| rate.map(Bucket::new);
-        let asker = limits.costly_at_once.map(|places| Asker::with_places(places as usize));
+        let askers = limits.costly_at_once.map(|places| AskersPlaces::new(places as usize));
         Self {
             requests: bucket(limits.requests_per_second),
             events: bucket(limits.events_per_second),
-            asker: asker.unwrap_or_default(),
+            askers: askers.unwrap_or_default(),
         }
     }
 }

@@ -264,9 +264,9 @@ impl LiveKey {
         self.counters.events.as_ref().map_or(Ok(()), |counted| counted.take(events))
     }
 
-    /// The holder of the key, as questions know it.
+    /// The holder of the key with one more request, as questions know it.
     pub(crate) fn asker(&self) -> Asker {
-        self.counters.asker.clone()
+        self.counters.askers.asker()
     }
 
     pub(crate) fn has(&self, scope: Scope) -> bool {

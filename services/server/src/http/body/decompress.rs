@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_ENCODING;
+use axum::http::{HeaderMap, Version};
 use flate2::read::MultiGzDecoder;
 use lastseen_event::limits::REQUEST_BYTES_MAX;
 
@@ -83,7 +83,7 @@ fn read_limited(
     encoding: &str,
     (bytes_max, memory): (usize, Reserved),
 ) -> Result<ReadBody, Problem> {
-    let (mut piece, mut body) = (vec![0; PIECE_BYTES], ReadBody::new(memory));
+    let (mut piece, mut body) = (vec![0; PIECE_BYTES], ReadBody::new(memory, Version::HTTP_11));
     loop {
         match decoder.read(&mut piece) {
             Ok(0) => return Ok(body),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, EXPECT};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body_util::BodyExt;
@@ -45,7 +45,8 @@ impl HttpBody for Lent {
 
 /// Answers, then reads the bytes that the handler has left unread.
 pub(in crate::http) async fn discard(request: Request, next: Next) -> Response {
-    if request.body().is_end_stream() {
+    // With HTTP/2 the end of a request costs no connection: its stream is reset.
+    if request.body().is_end_stream() || request.version() == Version::HTTP_2 {
         return next.run(request).await;
     }
     // Reading would ask for a body that the caller has held back so far.

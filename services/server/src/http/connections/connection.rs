@@ -37,7 +37,7 @@ pub(super) const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// A peer that was told the last word has this long to close its side: what it has sent meanwhile would
 /// otherwise reset the connection, and the last word with it.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 /// More than this is not read for that.
 const FAREWELL_BYTES_MAX: usize = 1024 * 1024;
 
@@ -109,8 +109,10 @@ pub(super) async fn run(stream: Wire, place: Place, serving: Arc<Serving>) {
             if tls::is_http2(&secured) {
                 let end = streams::drive(secured, (&place, peer(&stream)), (&serving, &exchange)).await;
                 if let End::Abandoned = end {
-                    socket::abandon(&stream);
+                    return socket::abandon(&stream);
                 }
+                socket::end_writing(&stream);
+                until_asked_to_leave(&place, pin!(tokio::time::timeout(FAREWELL, read_on(&stream)))).await;
             } else {
                 serve((&stream, secured), place, (&serving, &exchange)).await;
             }
@@ -140,11 +142,14 @@ async fn serve<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         }
     };
     let farewell = farewell((stream, &mut transport), last_word);
-    let mut farewell = pin!(tokio::time::timeout(FAREWELL, farewell));
+    until_asked_to_leave(&place, pin!(tokio::time::timeout(FAREWELL, farewell))).await;
+}
+
+/// Goes on with a farewell until its seat is wanted. The last word itself is sent by the first poll.
+async fn until_asked_to_leave<T>(place: &Place, mut farewell: Pin<&mut impl Future<Output = T>>) {
     place.idles();
     poll_fn(|context| {
         let polled = farewell.as_mut().poll(context).map(drop);
-        // Its seat is wanted. The last word itself was sent by the first poll.
         if place.order(context) == Order::Leave { Poll::Ready(()) } else { polled }
     })
     .await;
@@ -231,6 +236,11 @@ async fn farewell<T: AsyncWrite + Unpin>((stream, transport): (&Wire, &mut T), l
             return;
         }
     }
+    read_on(stream).await;
+}
+
+/// Reads until the peer ends its side, and throws it away.
+async fn read_on(stream: &Wire) {
     let (mut bytes, mut buffer) = (0, [0; 4096]);
     while bytes < FAREWELL_BYTES_MAX && stream.readable().await.is_ok() {
         match stream.try_read(&mut buffer) {

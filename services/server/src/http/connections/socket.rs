@@ -111,6 +111,12 @@ impl AsyncWrite for Socket {
     }
 }
 
+/// Tells the peer that nothing more comes.
+pub(super) fn end_writing(stream: &Wire) {
+    // It may be broken already.
+    let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+}
+
 /// Sets what every connection needs. A system that refuses an option serves all the same.
 pub(super) fn prepare(stream: &Wire) {
     let Wire::Tcp(stream) = stream else { return };

@@ -10,6 +10,7 @@ use std::future::{pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
@@ -25,9 +26,10 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
-use super::connection::{End, HEALTH, Serving};
+use super::connection::{End, FAREWELL, HEALTH, Serving};
 use super::exchange::Exchange;
 use super::room::{Guest, Order, Place, Seat};
+use crate::ConnectionLimits;
 use crate::http::auth::Peer;
 use crate::http::problem::Problem;
 use crate::tasks::Tasks;
@@ -41,7 +43,9 @@ const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of an answer that hyper is given at once.
 const PIECE_BYTES: usize = 16 * 1024;
 /// Bytes of the headers of a request, after compression is undone.
-const HEADERS_BYTES_MAX: u32 = 64 * 1024;
+const HEADERS_BYTES_MAX: u32 = 16 * 1024;
+/// Time for the last bytes that hyper has, where somebody else has got the seat.
+const LEAVING_WITHIN: Duration = Duration::from_millis(100);
 
 /// Hyper for HTTP/2, with our bounds.
 pub(super) fn http() -> http2::Builder<Tasks> {
@@ -74,11 +78,13 @@ pub(super) async fn drive<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let mut finishing = false;
     poll_fn(|context| {
         let order = place.order(context);
-        if order == Order::Leave && streams.are_open() {
+        // Before hyper and after it: a request may end on another thread while hyper has its answer still to send.
+        let was_open = streams.are_open();
+        if order == Order::Leave && was_open {
             return Poll::Ready(End::Abandoned);
         }
-        let is_served = place.seat() == Seat::Spare && streams.have_been();
-        if !finishing && (order != Order::Stay || is_served) {
+        let is_spare = place.seat() == Seat::Spare;
+        if !finishing && (order != Order::Stay || (is_spare && streams.last() > 0)) {
             finishing = true;
             connection.as_mut().graceful_shutdown();
         }
@@ -90,41 +96,39 @@ pub(super) async fn drive<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 return Poll::Ready(End::Quiet);
             }
         }
-        let is_open = streams.are_open();
-        if !is_open {
-            place.idles();
-            if finishing {
-                return Poll::Ready(End::Quiet);
-            }
-        }
+        let is_open = was_open || streams.are_open();
         let now = match exchange.blocked_after() {
+            _ if finishing && (is_spare || !is_open) => Phase::Ending,
             Some(writes) => Phase::Blocked(writes),
             None if is_open => Phase::Busy,
-            None if streams.have_been() => Phase::Idle,
-            None => Phase::New,
+            None => match streams.last() {
+                0 => Phase::New,
+                last => Phase::Idle(last),
+            },
         };
         if now != phase {
             (phase, since) = (now, Instant::now());
         }
-        let (since, limit, end) = match phase {
-            Phase::Blocked(_) => (Some(since), limits.stall_timeout, End::Abandoned),
-            Phase::Busy => (streams.stands_since(), limits.stall_timeout, End::Abandoned),
-            Phase::New => (Some(since), limits.head_timeout, End::Quiet),
-            Phase::Idle => (Some(since), limits.idle_timeout, End::Quiet),
-        };
-        let due = since.map(|since| since + limit);
-        // An answer begins to stand without a word: look again.
-        let look = due.unwrap_or_else(|| Instant::now() + limit);
-        if alarm.deadline() > look {
-            alarm.as_mut().reset(look);
+        let from = if phase == Phase::Busy { streams.stands_since() } else { Some(since) };
+        let (limit, end) = phase.limit(order, limits);
+        if let Phase::Idle(_) = phase {
+            place.idles();
         }
-        while alarm.as_mut().poll(context).is_ready() {
-            if due.is_some_and(|due| Instant::now() >= due) {
+        let due = from.map(|from| from + limit);
+        loop {
+            let now = Instant::now();
+            if due.is_some_and(|due| now >= due) {
                 return Poll::Ready(end);
             }
-            alarm.as_mut().reset(look);
+            // An answer begins to stand without a word: look again.
+            let look = due.unwrap_or(now + limit);
+            if alarm.deadline() > look || alarm.is_elapsed() {
+                alarm.as_mut().reset(look);
+            }
+            if alarm.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
         }
-        Poll::Pending
     })
     .await
 }
@@ -134,12 +138,27 @@ pub(super) async fn drive<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 enum Phase {
     /// The first request is due.
     New,
-    /// Nothing is due.
-    Idle,
+    /// Nothing is due after the request of this number.
+    Idle(u64),
     /// Requests are under way.
     Busy,
     /// Nothing could be written since the write of this number.
     Blocked(u64),
+    /// Hyper says farewell.
+    Ending,
+}
+
+impl Phase {
+    /// Longest time in the phase, and the end after that.
+    fn limit(self, order: Order, limits: &ConnectionLimits) -> (Duration, End) {
+        match self {
+            Self::Ending if order == Order::Leave => (LEAVING_WITHIN, End::Quiet),
+            Self::Ending => (FAREWELL, End::Quiet),
+            Self::Blocked(_) | Self::Busy => (limits.stall_timeout, End::Abandoned),
+            Self::New => (limits.head_timeout, End::Quiet),
+            Self::Idle(_) => (limits.idle_timeout, End::Quiet),
+        }
+    }
 }
 
 /// The requests of one connection that are under way.
@@ -176,9 +195,9 @@ impl Streams {
         !self.0.lock().open.is_empty()
     }
 
-    /// True if there was any.
-    fn have_been(&self) -> bool {
-        self.0.lock().last_id > 0
+    /// The number of the last one; 0: there was none.
+    fn last(&self) -> u64 {
+        self.0.lock().last_id
     }
 
     /// The instant since which the answer waits that has waited longest.
@@ -223,7 +242,9 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         }
         let (streams, guest) = (self.streams.clone(), self.guest.clone());
         let underway = Underway { id: streams.begin(), streams, guest };
-        if self.seat == Seat::Spare && !HEALTH.contains(&request.uri().path()) {
+        // A spare seat is for one question about health.
+        let is_first = self.streams.last() == 1;
+        if self.seat == Seat::Spare && !(is_first && HEALTH.contains(&request.uri().path())) {
             let refused = Problem::too_many_connections().into_response();
             return Box::pin(async move { Ok(finished(refused, underway)) });
         }
@@ -236,6 +257,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
 fn finished(mut response: Response, underway: Underway) -> axum::http::Response<Answer> {
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // From now on it is the peer that the answer waits for, unless its body says otherwise.
+    underway.streams.waits(underway.id, Some(Instant::now()));
     response.map(|body| Answer { body, rest: Bytes::new(), underway })
 }
 

@@ -75,17 +75,30 @@ impl AsFd for Wire {
 /// A place where connections come in.
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    /// The path is taken away with the listener.
-    Unix(UnixListener, SocketFile),
+    /// The path is taken away before the listener is closed.
+    Unix(SocketFile, UnixListener),
 }
 
 /// The file of a Unix socket.
-pub(crate) struct SocketFile(PathBuf);
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Device and number: another server may have put its own in the place.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn identity(path: &Path) -> io::Result<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody else may have taken it away.
-        let _ = std::fs::remove_file(&self.0);
+        if Self::identity(&self.path).is_ok_and(|found| found == self.identity) {
+            // Somebody else may have taken it away meanwhile.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -142,16 +155,25 @@ impl Listener {
         use std::os::unix::fs::{FileTypeExt, PermissionsExt};
         /// Owner and group.
         const MODE: u32 = 0o660;
-        let is_left_over = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
-            && std::os::unix::net::UnixStream::connect(path)
-                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-        if is_left_over {
-            std::fs::remove_file(path)?;
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.file_type().is_socket() && !is_listened_on(path)? => {}
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
-        let listener = UnixListener::bind(path)?;
-        let file = SocketFile(path.to_owned());
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))?;
-        Ok(Self::Unix(listener, file))
+        // Under another name until it has its mode: nobody else may connect before.
+        let mut new = path.as_os_str().to_owned();
+        new.push(format!(".{}", std::process::id()));
+        let new = PathBuf::from(new);
+        let listener = UnixListener::bind(&new)?;
+        let placed = std::fs::set_permissions(&new, std::fs::Permissions::from_mode(MODE))
+            .and_then(|()| std::fs::rename(&new, path));
+        if let Err(error) = placed {
+            let _ = std::fs::remove_file(&new);
+            return Err(error);
+        }
+        let file = SocketFile { path: path.to_owned(), identity: SocketFile::identity(path)? };
+        Ok(Self::Unix(file, listener))
     }
 
     /// # Errors
@@ -159,16 +181,24 @@ impl Listener {
     pub(crate) fn address(&self) -> io::Result<BoundAddress> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(BoundAddress::Tcp),
-            Self::Unix(_, SocketFile(path)) => Ok(BoundAddress::Unix(path.clone())),
+            Self::Unix(file, _) => Ok(BoundAddress::Unix(file.path.clone())),
         }
     }
 
     pub(super) fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Wire>> {
         match self {
             Self::Tcp(listener) => listener.poll_accept(context).map_ok(|(stream, _)| Wire::Tcp(stream)),
-            Self::Unix(listener, _) => listener.poll_accept(context).map_ok(|(stream, _)| Wire::Unix(stream)),
+            Self::Unix(_, listener) => listener.poll_accept(context).map_ok(|(stream, _)| Wire::Unix(stream)),
         }
     }
+}
+
+/// True if somebody listens on the socket. One whose queue is full does.
+fn is_listened_on(path: &Path) -> io::Result<bool> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let connected = socket.connect(&socket2::SockAddr::unix(path)?);
+    Ok(!connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 #[cfg(test)]
@@ -183,11 +213,18 @@ mod tests {
         let Err(error) = Listener::on_path(&path) else { panic!("two listeners on one path") };
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         // As after a kill: the file is there, and nobody listens.
-        let Listener::Unix(listener, file) = first else { panic!("a socket") };
+        let Listener::Unix(file, listener) = first else { panic!("a socket") };
         drop(listener);
         std::mem::forget(file);
         drop(Listener::on_path(&path).unwrap());
         assert!(!path.exists(), "the file goes with its listener");
+        // Another server has put its own in the place: that one stays.
+        let first = Listener::on_path(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let second = Listener::on_path(&path).unwrap();
+        drop(first);
+        assert!(path.exists());
+        drop(second);
         std::fs::write(&path, "a file").unwrap();
         assert!(Listener::on_path(&path).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file");

@@ -1,21 +1,23 @@
 //! `GET /openapi.json` and `GET /docs`: the description of the API, for programs and for people.
 
-use axum::body::{Body, Bytes};
+use std::sync::Arc;
+
+use axum::body::Body;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use schemars::{SchemaGenerator, json_schema};
 
-use crate::http::answer::{Reply, Wants, encoded};
+use crate::http::answer::{Reply, Wants, encoded, with_validator};
 use crate::http::ask::Ask;
 use crate::http::auth::Open;
-use crate::http::description::{Content, Success};
+use crate::http::description::{Content, Fixed, Success};
 use crate::http::params::NoParams;
 use crate::http::problem::Problem;
 use crate::tasks;
 
 /// The `OpenAPI` document.
-pub(in crate::http) struct Document(Bytes);
+pub(in crate::http) struct Document(Arc<Fixed>);
 
 impl Reply for Document {
     const NAME: &'static str = "OpenApi";
@@ -33,7 +35,7 @@ impl Reply for Document {
 
 /// The page.
 pub(in crate::http) struct Page {
-    text: Bytes,
+    text: Arc<Fixed>,
     policy: HeaderValue,
 }
 
@@ -53,17 +55,16 @@ impl Reply for Page {
     }
 }
 
-/// A text that is the same as long as the server runs.
-async fn fixed(text: Bytes, content_type: &'static str, wants: Wants) -> Response {
+async fn fixed(text: Arc<Fixed>, content_type: &'static str, wants: Wants) -> Response {
     let encoding = wants.encoding();
-    let compressed = match encoding {
-        Some(encoding) => tasks::blocking(move || Bytes::from(encoding.compress(&text))).await,
-        None => text,
+    let body = match encoding {
+        Some(_) => tasks::blocking(move || text.encoded(encoding)).await,
+        None => text.encoded(None),
     };
-    let mut response = Body::from(compressed).into_response();
+    let mut response = Body::from(body).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     encoded(response.headers_mut(), encoding);
-    crate::http::answer::with_validator(response, None)
+    with_validator(response, None)
 }
 
 /// `GET /openapi.json`

@@ -14,7 +14,7 @@ use crate::http::ask::Ask;
 use crate::http::auth::Publish;
 use crate::http::body::cloud_event::{self, Attribute};
 use crate::http::body::{self, ReadBody, decompress};
-use crate::http::description::{Content, RequestBody};
+use crate::http::description::{Content, ENCODING, RequestBody};
 use crate::http::params::params;
 use crate::http::params::value::OnInvalid;
 use crate::http::problem::{FAULTS_LISTED_MAX, Problem};
@@ -92,9 +92,7 @@ pub(in crate::http) fn body(generator: &mut SchemaGenerator) -> RequestBody {
     };
     let ndjson = Content { media_type: "application/x-ndjson", schema: lines, example: None };
     let event = generator.subschema_for::<CloudEvent>();
-    let many = json_schema!({
-        "type": "array", "items": event, "minItems": 1, "maxItems": REQUEST_EVENTS_MAX,
-    });
+    let many = json_schema!({ "type": "array", "items": event, "maxItems": REQUEST_EVENTS_MAX });
     let example = Some(include_str!("../description/examples/CloudEvent.json"));
     let structured = Content { media_type: CLOUD_EVENT, schema: event, example };
     let batch = Content { media_type: CLOUD_EVENT_BATCH, schema: many, example: None };
@@ -105,8 +103,6 @@ pub(in crate::http) fn body(generator: &mut SchemaGenerator) -> RequestBody {
 
 const CLOUD_EVENT: &str = "application/cloudevents+json";
 const CLOUD_EVENT_BATCH: &str = "application/cloudevents-batch+json";
-
-const ENCODING: (&str, &str) = ("Content-Encoding", "`gzip` or `zstd`, where the body is compressed.");
 
 /// `POST /v1/events`
 pub(in crate::http) async fn publish(ask: Ask<Publish, PublishParams>) -> Result<Json<Published>, Problem> {
@@ -187,7 +183,7 @@ async fn decode(
     }
     let waiting = tokio::time::timeout(ask.app().limits.wait, ask.app().decodes.acquire());
     let Ok(_permit) = waiting.await else { return Err(Problem::busy()) };
-    tasks::blocking(work).await
+    tasks::blocking(work).await.map_err(Problem::of_this_request)
 }
 
 async fn append(
@@ -195,17 +191,17 @@ async fn append(
     decoded: Decoded,
     on_invalid: OnInvalid,
 ) -> Result<Outcome, Problem> {
-    let Decoded { batch, faults, faults_total, .. } = decoded;
+    let Decoded { batch, faults, faults_total, batch_field, .. } = decoded;
     let on_refused = match (on_invalid, faults.is_empty()) {
         (OnInvalid::Skip, _) => OnRefused::Skip,
         (OnInvalid::Refuse, true) => OnRefused::RefuseBatch,
         // Refused for its faults already; the answer names the rows that the log refuses as well.
         (OnInvalid::Refuse, false) => OnRefused::ReportOnly,
     };
-    let Some(ids) = RowIds::of(&batch) else {
+    let Some(ids) = RowIds::of(&batch, batch_field) else {
         return match on_invalid {
-            OnInvalid::Refuse => Err(Problem::invalid_events(faults, faults_total)),
-            OnInvalid::Skip => {
+            OnInvalid::Refuse if faults_total > 0 => Err(Problem::invalid_events(faults, faults_total)),
+            OnInvalid::Refuse | OnInvalid::Skip => {
                 let position = publishing.position();
                 Ok(Outcome { stored: 0, duplicates: 0, refused: faults, position })
             }
@@ -226,26 +222,32 @@ async fn append(
 }
 
 /// Index and id of each row of a batch, for after the batch has gone to the log.
-struct RowIds(Vec<(usize, EventId)>);
+struct RowIds {
+    rows: Vec<(usize, EventId)>,
+    /// The name of the field of a batch, as the request has it.
+    batch_field: &'static str,
+}
 
 impl RowIds {
     /// `None` for an empty batch.
-    fn of(batch: &EventBatch) -> Option<Self> {
+    fn of(batch: &EventBatch, batch_field: &'static str) -> Option<Self> {
         let row = |row| (batch.request_index(row), batch.identity(row).0);
-        (!batch.is_empty()).then(|| Self((0..batch.len()).map(row).collect()))
+        (!batch.is_empty()).then(|| Self { rows: (0..batch.len()).map(row).collect(), batch_field })
     }
 
     fn faults(&self, refused: &RefusedRows) -> Vec<EventFault> {
         let id = "expected a new id: this one is stored with other content";
         let batch = "expected another name: this batch was retracted";
         let fault = |row: &usize, (field, code, detail): (&str, FaultCode, &str)| {
-            let (index, id) = self.0.get(*row)?;
+            let (index, id) = self.rows.get(*row)?;
             let (field, id, detail) = (Some(field.to_owned()), Some(id.to_string()), detail.to_owned());
             Some(EventFault { index: *index, id, field, code, detail })
         };
         let conflicts = refused.conflicts.iter().map(|row| fault(row, ("id", FaultCode::IdConflict, id)));
-        let retracted =
-            refused.retracted.iter().map(|row| fault(row, ("batch", FaultCode::BatchRetracted, batch)));
+        let retracted = refused
+            .retracted
+            .iter()
+            .map(|row| fault(row, (self.batch_field, FaultCode::BatchRetracted, batch)));
         conflicts.chain(retracted).flatten().collect()
     }
 }

@@ -11,7 +11,7 @@ use crate::http::answer::{Answer, DEFINITION, Json};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::body::{self, decompress};
-use crate::http::description::{Content, RequestBody};
+use crate::http::description::{Content, ENCODING, RequestBody};
 use crate::http::problem::Problem;
 use crate::http::schema;
 use crate::keys::seal::ShownPosition;
@@ -36,7 +36,7 @@ pub(in crate::http) fn body(generator: &mut SchemaGenerator) -> RequestBody {
     RequestBody {
         about: "The ids.",
         content: vec![Content::json::<Lookup>(generator, example)],
-        headers: Vec::new(),
+        headers: vec![ENCODING],
     }
 }
 
@@ -94,7 +94,11 @@ async fn read(ask: &Ask<Query, UserParams>) -> Result<Lookup, Problem> {
     let encoding = decompress::Encoding::of_headers(&ask.headers)?;
     let body = body::read(ask.take_body(), BODY_BYTES_MAX, ask.app()).await?;
     let text = move || encoding.text(body, BODY_BYTES_MAX);
-    let (text, _memory) = if encoding.is_compressed() { tasks::blocking(text).await? } else { text()? };
+    let (text, _memory) = if encoding.is_compressed() {
+        tasks::blocking(text).await.map_err(Problem::of_this_request)?
+    } else {
+        text()?
+    };
     if text.trim_ascii().is_empty() {
         return Err(Problem::empty_body(r#"expected {"user_ids":[...]}"#));
     }

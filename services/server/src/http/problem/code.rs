@@ -210,7 +210,8 @@ impl JsonSchema for Code {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let mut schema = one_of(Self::ALL.iter().map(|code| code.as_str()));
-        schema.insert("description".to_owned(), "The kind of a problem. More may come.".into());
+        schema
+            .insert("description".to_owned(), "The kind of a problem. A later version may have more.".into());
         schema
     }
 }

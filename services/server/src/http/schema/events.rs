@@ -173,10 +173,10 @@ impl JsonSchema for CloudEvent {
             "description": "An event of CloudEvents 1.0. Other attributes and the data are not read.",
             "type": "object",
             "properties": {
-                "specversion": { "const": "1.0" },
+                "specversion": { "const": "1.0", "description": "The version of CloudEvents." },
                 "id": with(text.clone(), "A UUID, or any text: then the id is a UUIDv5 of it and the source."),
                 "source": with(text, "The publisher, a URI."),
-                "type": { "type": "string", "enum": types.collect::<Vec<_>>() },
+                "type": with(json!({ "type": "string", "enum": types.collect::<Vec<_>>() }), "What has happened."),
                 "subject": with(name().to_value(), "The user."),
                 "time": field("occurred_at"),
                 "tenantid": field("tenant_id"),

@@ -10,7 +10,6 @@ use super::super::admission::{Cost, Deadline, Kind, Permit};
 use super::super::error::QuestionError;
 use super::super::views::{Source, members_of_tenant};
 use super::{Pass, UsersQuestion, user_id};
-use crate::asker::Asker;
 use crate::memory::Reserved;
 use crate::read_model::Reading;
 use crate::tasks;
@@ -38,7 +37,7 @@ pub(crate) struct UsersExport {
 }
 
 impl Questions {
-    /// Begins to send a whole list. The place among downloads, and that of the asker, are the caller's to hold.
+    /// Begins to send a whole list. The place among downloads is the caller's to hold.
     ///
     /// # Errors
     /// [`QuestionError`].
@@ -47,11 +46,10 @@ impl Questions {
         reading: &Reading,
         asked: UsersQuestion,
     ) -> Result<UsersExport, QuestionError> {
-        let reading = &reading.clone().for_asker(Asker::default());
         let source = self.source(reading, Scope::Tenant(asked.tenant), &asked.question).await?;
         let members = members_of_tenant(&source.hold(), asked.tenant);
         let cost = Cost { kind: Kind::List, bytes: members * SORTING_BYTES_A_MEMBER };
-        let permit = self.admission.enter(cost).await?;
+        let permit = self.admission.enter_for(reading.asker(), cost).await?;
         let (asking, now) = (self.clone(), reading.at);
         tasks::blocking(move || asking.begin_export(source, &asked, now, permit)).await
     }
