@@ -44,6 +44,7 @@ fn a_demo_shows_numbers_and_leaves_nothing() {
     let ended = demo.wait(WITHIN);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stdout.contains("nothing is left of it"), "{}", ended.stdout);
+    assert!(!ended.stderr.contains("not_ready") && !ended.stderr.contains("to go on"), "{}", ended.stderr);
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::Outcome;
 use crate::args::{Args, Command, DemoArgs, SendArgs, ServerArgs, SimulateArgs};
 use crate::signals::Interrupt;
+use crate::simulate::Kept;
 use crate::stdout::outln;
 use crate::{serve, simulate};
 
@@ -25,7 +26,9 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<Outcome> {
     let server = Server::start(&directory.path().join("data"), &args.listen)?;
     let url = format!("http://{}", server.address);
     outln!("a server with {} made-up people, at {url}, until ^C", args.users);
-    let simulated = simulate::simulate(&simulation(args, &url), &interrupt, || invite(&url));
+    let simulated = until_ready(&url, &interrupt).and_then(|()| {
+        simulate::simulate(&simulation(args, &url), (&interrupt, Kept::Goes), || invite(&url))
+    });
     // In this order: the directory goes when nobody writes to it any more.
     let stopped = server.stop();
     directory.close().context("cannot remove the temporary directory")?;
@@ -33,6 +36,22 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<Outcome> {
     stopped?;
     outln!("the demo is over; nothing is left of it");
     Ok(Outcome::Done)
+}
+
+/// Waits until the server answers questions, or a signal comes.
+fn until_ready(url: &str, interrupt: &Interrupt) -> anyhow::Result<()> {
+    const WITHIN: Duration = Duration::from_secs(30);
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
+    let began = Instant::now();
+    while ureq::get(format!("{url}/readyz")).call().is_err() {
+        if began.elapsed() > WITHIN {
+            return Err(anyhow!("the server is not ready after {WITHIN:?}"));
+        }
+        if interrupt.sleep(LOOK_EVERY) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Says what to look at.

@@ -29,13 +29,22 @@ const LIVE_EVERY: Duration = Duration::from_secs(1);
 /// Publishes the past, and then the present until a signal comes.
 pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
-    simulate(args, &interrupt, || ())
+    simulate(args, (&interrupt, Kept::Stays), || ())
+}
+
+/// The fate of the events when the command has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Another command can go on from there.
+    Stays,
+    /// They go with their server.
+    Goes,
 }
 
 /// The same; `on_live` is called once the past is in.
 pub(crate) fn simulate(
     args: &SimulateArgs,
-    interrupt: &Interrupt,
+    (interrupt, kept): (&Interrupt, Kept),
     on_live: impl FnOnce(),
 ) -> anyhow::Result<Outcome> {
     let now = SystemClock.now();
@@ -51,7 +60,10 @@ pub(crate) fn simulate(
     let timeline = Timeline::new(Arc::new(population));
     let on_live = (!args.no_live).then_some(on_live);
     let ended = simulation.run(timeline, bulk_until, on_live);
-    simulation.report.finish(&ended);
+    simulation.report.finish();
+    if kept == Kept::Stays && !matches!(ended, Ok(Ended::AtTheEnd)) {
+        simulation.report.tell_how_to_go_on();
+    }
     Ok(ended?.outcome(simulation.report.tally().refused))
 }
 

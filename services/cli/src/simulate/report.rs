@@ -8,7 +8,6 @@ use lastseen::population::Plan;
 use lastseen_event::UtcInstant;
 
 use super::batch::Batch;
-use crate::ahead::Ended;
 use crate::progress::{Progress, time_left};
 use crate::stdout::outln;
 use crate::tally::Tally;
@@ -103,7 +102,7 @@ impl Report {
     }
 
     /// The last words; an error itself is told by the caller.
-    pub(super) fn finish(&self, ended: &anyhow::Result<Ended>) {
+    pub(super) fn finish(&self) {
         self.progress.finish();
         let tenants = self.tenants.iter().filter(|seen| **seen).count() as u64;
         outln!(
@@ -112,9 +111,11 @@ impl Report {
             HumanCount(self.users),
             HumanCount(tenants)
         );
-        if !matches!(ended, Ok(Ended::AtTheEnd)) {
-            eprintln!("to go on from here: {}; what is stored will count as duplicates", command(&self.plan));
-        }
+    }
+
+    /// Says how to publish the rest.
+    pub(super) fn tell_how_to_go_on(&self) {
+        eprintln!("to go on from here: {}; what is stored will count as duplicates", command(&self.plan));
     }
 }
 
