@@ -2,12 +2,11 @@
 //! says. Needs a Python with those packages (see tests/README.md); says so and does nothing where there is none.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use lastseen_tests::instant::micros;
-use lastseen_tests::{Process, git_activity, python_with, wait_until_sealed};
+use lastseen_tests::{Process, git_activity, project_file, python_with, wait_until_sealed};
 use serde_json::Value;
 
 use crate::answers::{sealing_server, walk};
@@ -28,7 +27,7 @@ fn other_tools_read_the_segments_and_say_the_same() {
     }
     wait_until_sealed(data.path(), 80_000);
     let mut command = Command::new(python);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/analysts/segments.py");
+    let script = project_file("tests/analysts/segments.py");
     command.arg(script).arg(data.path().join("segments"));
     let ended = Process::start(command).wait(ENDED_WITHIN);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);

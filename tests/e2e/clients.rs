@@ -10,7 +10,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use lastseen_tests::instant::{DAY, micros, now};
-use lastseen_tests::{Ended, Events, Process, Server, node_packages, path_segment, python_with};
+use lastseen_tests::{
+    Ended, Events, Process, Server, node_packages, path_segment, project_file, python_with,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -20,7 +22,7 @@ use crate::keys::{create, until};
 const WITHIN: Duration = Duration::from_mins(5);
 
 fn source(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients").join(file)
+    project_file("tests/clients").join(file)
 }
 
 /// Runs a command to its end, which must be good.

@@ -2,27 +2,22 @@
 //! against their schemas, the unit by systemd. What they say of this program is said to this program.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use lastseen_tests::{Process, python_with, skip};
+use lastseen_tests::{Process, project_file, python_with, skip};
 
 use crate::BINARY;
 use crate::answers::{lastseen, text};
 
 const WITHIN: Duration = Duration::from_mins(1);
 
-fn root(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file)
-}
-
 #[test]
 fn compose_file_and_manifest_have_their_schemas() {
     let Some(python) = python_with("compose_spec, kubernetes_validate, yaml") else { return };
     let mut command = Command::new(python);
-    command.arg(root("tests/clients/deployment.py"));
-    command.args([root("compose.yaml"), root("docs/deploy/kubernetes.yaml")]);
+    command.arg(project_file("tests/clients/deployment.py"));
+    command.args([project_file("compose.yaml"), project_file("docs/deploy/kubernetes.yaml")]);
     let ended = Process::start(command).wait(WITHIN);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("StatefulSet"), "{}", ended.stdout);
@@ -34,7 +29,7 @@ fn systemd_has_nothing_to_say_against_the_unit() {
         return skip("systemd-analyze");
     }
     // The binary is where it is, not where it will be.
-    let unit = std::fs::read_to_string(root("docs/deploy/lastseen.service")).unwrap();
+    let unit = std::fs::read_to_string(project_file("docs/deploy/lastseen.service")).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("lastseen.service");
     std::fs::write(&path, unit.replace("/usr/local/bin/lastseen", BINARY)).unwrap();
@@ -51,7 +46,7 @@ fn deployments_set_variables_that_this_program_has() {
     let help = lastseen(&["serve", "--help"]).stdout;
     for file in ["compose.yaml", "docs/deploy/kubernetes.yaml", "docs/deploy/lastseen.service", "Dockerfile"]
     {
-        let content = std::fs::read_to_string(root(file)).unwrap();
+        let content = std::fs::read_to_string(project_file(file)).unwrap();
         let is_of_a_name = |letter: char| letter.is_ascii_uppercase() || letter == '_';
         let named: BTreeSet<_> = content
             .split(|letter| !is_of_a_name(letter))

@@ -4,12 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lastseen_tests::instant::{DAY, now};
-use lastseen_tests::{Answer, Client, Events, Server, eventually, skip};
+use lastseen_tests::{Answer, Client, Events, Server, eventually, project_file, skip};
 
 use crate::BINARY;
 use crate::answers::{empty_server, text};
@@ -145,7 +144,7 @@ fn prometheus_finds_nothing_to_say_against_metrics_and_rules() {
     if let Some((good, told)) = promtool(&["check", "metrics"], &shown) {
         assert!(good, "{told}\n{shown}");
     }
-    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/monitoring/alerts.yaml");
+    let rules = project_file("docs/monitoring/alerts.yaml");
     if let Some((good, told)) = promtool(&["check", "rules", text(&rules)], "") {
         assert!(good, "{told}");
     }
@@ -168,7 +167,7 @@ fn rules_and_the_dashboard_name_metrics_that_are_there() {
         .chain(["lastseen_part_standing_still".to_owned()])
         .collect();
     for file in ["alerts.yaml", "grafana/dashboards/lastseen.json"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/monitoring").join(file);
+        let path = project_file("docs/monitoring").join(file);
         let content = std::fs::read_to_string(path).unwrap();
         let is_of_a_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         let named: BTreeSet<&str> = content

@@ -43,4 +43,4 @@ pub use process::{Ended, Process, Signal, eventually};
 pub use seeded::Seeded;
 pub use segments::wait_until_sealed;
 pub use server::{READY_WITHIN, Server};
-pub use tools::{node_packages, python_with, skip};
+pub use tools::{node_packages, project_file, python_with, skip};

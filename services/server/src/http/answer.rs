@@ -136,12 +136,8 @@ impl<A: Answer> Reply for Json<A> {
     const NAME: &'static str = A::NAME;
 
     fn describe(generator: &mut SchemaGenerator) -> Success {
-        Success {
-            status: StatusCode::OK.as_u16(),
-            content: vec![Content::json::<A>(generator, A::EXAMPLE)],
-            headers: Vec::new(),
-            has_etag: A::HAS_ETAG,
-        }
+        let content = vec![Content::json::<A>(generator, A::EXAMPLE)];
+        Success { has_etag: A::HAS_ETAG, ..Success::of(content) }
     }
 
     async fn respond(self, wants: Wants) -> Response {

@@ -11,13 +11,14 @@ use http_body_util::BodyExt;
 
 use super::App;
 use super::body_fault::{BodyFault, body_fault};
+use super::connections::STREAMS_MAX;
 use super::problem::Problem;
 use crate::memory::Reserved;
 
 /// The first bytes of each body are not counted in the budget: the cap on connections bounds them.
 const UNCOUNTED_BYTES: usize = 16 * 1024;
 /// The same with HTTP/2, where a connection has many bodies at once.
-const UNCOUNTED_BYTES_HTTP2: usize = UNCOUNTED_BYTES / 32;
+const UNCOUNTED_BYTES_HTTP2: usize = UNCOUNTED_BYTES / STREAMS_MAX as usize;
 
 /// Bytes of a piece of a body.
 const PIECE_BYTES: usize = 64 * 1024;

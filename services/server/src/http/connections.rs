@@ -47,6 +47,9 @@ use crate::{ConnectionLimits, tasks};
 /// Bytes of a head, with the line of its request. About as much of a body is read at once.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
+/// Requests of one connection of HTTP/2 at once.
+pub(crate) const STREAMS_MAX: u32 = 32;
+
 /// Pause after the system hands over no connection: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

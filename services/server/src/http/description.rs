@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use axum::body::Bytes;
 use axum::http::HeaderValue;
 use schemars::generate::{Contract, SchemaSettings};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::answer::Encoding;
@@ -62,6 +62,16 @@ pub(super) struct Content {
 }
 
 impl Content {
+    /// A body without an example.
+    pub(super) fn new(media_type: &'static str, schema: Schema) -> Self {
+        Self { media_type, schema, example: None }
+    }
+
+    /// A body of text.
+    pub(super) fn text(media_type: &'static str) -> Self {
+        Self::new(media_type, json_schema!({ "type": "string" }))
+    }
+
     /// A body of JSON.
     pub(super) fn json<T: JsonSchema>(generator: &mut SchemaGenerator, example: &'static str) -> Self {
         Self {
@@ -80,6 +90,13 @@ pub(super) struct Success {
     pub(super) headers: Vec<(&'static str, &'static str)>,
     /// True if some of the answers have a tag, so that 304 is possible.
     pub(super) has_etag: bool,
+}
+
+impl Success {
+    /// A 200 with nothing but one of these bodies.
+    pub(super) fn of(content: Vec<Content>) -> Self {
+        Self { status: 200, content, headers: Vec::new(), has_etag: false }
+    }
 }
 
 /// The body of a request.

@@ -52,7 +52,7 @@ impl Pieces for CsvUsers {
     fn describe(_: &mut SchemaGenerator) -> (Content, Vec<(&'static str, &'static str)>) {
         let about = "With `format=csv` or `format=excel`: all users, with the fields of a user as columns.";
         let schema = json_schema!({ "type": "string", "description": about });
-        let content = Content { media_type: "text/csv", schema, example: None };
+        let content = Content::new("text/csv", schema);
         (content, vec![("Lastseen-Position", "Of a CSV: the position at which the list was begun.")])
     }
 

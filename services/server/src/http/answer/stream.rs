@@ -51,7 +51,7 @@ impl<P: Pieces> Reply for Stream<P> {
 
     fn describe(generator: &mut SchemaGenerator) -> Success {
         let (content, headers) = P::describe(generator);
-        Success { status: 200, content: vec![content], headers, has_etag: false }
+        Success { headers, ..Success::of(vec![content]) }
     }
 
     async fn respond(self, wants: Wants) -> Response {

@@ -171,7 +171,7 @@ impl State {
 impl Guest {
     fn tell(&self, order: Order) {
         self.order.fetch_max(order as u8, AcqRel);
-        self.waker.wake();
+        self.wake();
     }
 
     /// Lets the task of the connection look at it.

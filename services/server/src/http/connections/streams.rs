@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
+use super::STREAMS_MAX;
 use super::connection::{End, FAREWELL, HEALTH, Serving};
 use super::exchange::Exchange;
 use super::room::{Guest, Order, Place, Seat};
@@ -34,8 +35,6 @@ use crate::http::auth::Peer;
 use crate::http::problem::Problem;
 use crate::tasks::Tasks;
 
-/// Requests of one connection at once.
-const STREAMS_MAX: u32 = 32;
 /// Bytes of bodies that a peer may send before they are read, of one request and of all of a connection.
 const UNREAD_BYTES_MAX: u32 = 256 * 1024;
 /// Bytes of an answer that hyper keeps until the peer takes them.

@@ -23,9 +23,7 @@ impl Reply for Document {
     const NAME: &'static str = "OpenApi";
 
     fn describe(_: &mut SchemaGenerator) -> Success {
-        let schema = json_schema!({ "type": "object" });
-        let content = vec![Content { media_type: "application/json", schema, example: None }];
-        Success { status: 200, content, headers: Vec::new(), has_etag: false }
+        Success::of(vec![Content::new("application/json", json_schema!({ "type": "object" }))])
     }
 
     async fn respond(self, wants: Wants) -> Response {
@@ -43,9 +41,7 @@ impl Reply for Page {
     const NAME: &'static str = "Docs";
 
     fn describe(_: &mut SchemaGenerator) -> Success {
-        let schema = json_schema!({ "type": "string" });
-        let content = vec![Content { media_type: "text/html", schema, example: None }];
-        Success { status: 200, content, headers: Vec::new(), has_etag: false }
+        Success::of(vec![Content::text("text/html")])
     }
 
     async fn respond(self, wants: Wants) -> Response {

@@ -90,12 +90,12 @@ pub(in crate::http) fn body(generator: &mut SchemaGenerator) -> RequestBody {
         schema: json_schema!({ "oneOf": [event, many] }),
         example: Some(include_str!("../description/examples/Event.json")),
     };
-    let ndjson = Content { media_type: "application/x-ndjson", schema: lines, example: None };
+    let ndjson = Content::new("application/x-ndjson", lines);
     let event = generator.subschema_for::<CloudEvent>();
     let many = json_schema!({ "type": "array", "items": event, "maxItems": REQUEST_EVENTS_MAX });
     let example = Some(include_str!("../description/examples/CloudEvent.json"));
     let structured = Content { media_type: CLOUD_EVENT, schema: event, example };
-    let batch = Content { media_type: CLOUD_EVENT_BATCH, schema: many, example: None };
+    let batch = Content::new(CLOUD_EVENT_BATCH, many);
     let about = "Events. A request with the attributes of a CloudEvents event as `ce-` headers is one event, \
                  and its body is not read.";
     RequestBody { about, content: vec![json, ndjson, structured, batch], headers: vec![ENCODING] }

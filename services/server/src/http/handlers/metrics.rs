@@ -5,7 +5,7 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use lastseen_projections::{Scope, Window};
 use lastseen_store::EventStore;
-use schemars::{SchemaGenerator, json_schema};
+use schemars::SchemaGenerator;
 
 use crate::http::Service;
 use crate::http::answer::{Reply, Wants};
@@ -23,10 +23,7 @@ impl Reply for MetricsText {
     const NAME: &'static str = "Metrics";
 
     fn describe(_: &mut SchemaGenerator) -> Success {
-        let of =
-            |media_type| Content { media_type, schema: json_schema!({ "type": "string" }), example: None };
-        let content = vec![of("text/plain"), of("application/openmetrics-text")];
-        Success { status: 200, content, headers: Vec::new(), has_etag: false }
+        Success::of(vec![Content::text("text/plain"), Content::text("application/openmetrics-text")])
     }
 
     async fn respond(self, _: Wants) -> Response {

@@ -58,7 +58,7 @@ impl Pieces for Replay {
             "contentMediaType": "application/x-ndjson",
             "contentSchema": generator.subschema_for::<RecordedEvent>(),
         });
-        let content = Content { media_type: "application/x-ndjson", schema, example: None };
+        let content = Content::new("application/x-ndjson", schema);
         (content, vec![("Lastseen-Until", "The last position that the replay reaches.")])
     }
 
