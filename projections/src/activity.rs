@@ -24,40 +24,42 @@ pub(crate) fn estimates_void_from(calendar: &Calendar, at: UtcInstant) -> Day {
 
 /// Returns the members that only an estimate makes active in a stretch of time.
 ///
-/// `estimated` are those with an estimate in the stretch, `deleted` those deleted by its end. `observed`
+/// `estimated` are those with an estimate in the stretch, `absent` those deleted or left out by its end. `observed`
 /// gives those observed by its end, also before it; only a stretch with an estimate left asks for them. The
-/// active members are these and, without `deleted`, those observed in the stretch.
+/// active members are these and, without `absent`, those observed in the stretch.
 pub(crate) fn only_estimated<'a>(
     mut estimated: RoaringBitmap,
-    deleted: &RoaringBitmap,
+    absent: &RoaringBitmap,
     observed: impl FnOnce() -> &'a RoaringBitmap,
 ) -> RoaringBitmap {
-    estimated -= deleted;
+    estimated -= absent;
     if !estimated.is_empty() {
         estimated -= observed();
     }
     estimated
 }
 
-/// A change of membership from the end of one day to the end of the next.
+/// A change of what decisions come to, from the end of one day to the end of the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    Deleted,
-    Restored,
+    /// It holds now, and did not before.
+    Began,
+    /// It held before, and does not now.
+    Ended,
 }
 
-/// Returns the turn of a member on a day. `None`: it is by the day's end as it was by the end of the day
-/// before.
+/// Returns the turn of a member on a day. `None`: by the day's end decisions come to the same as by the end of
+/// the day before.
 pub(crate) fn turn(
     decisions: &Decisions,
     member: MemberOrdinal,
     calendar: &Calendar,
     day: Day,
 ) -> Option<Turn> {
-    let deleted_by = |day| decisions.deleted_at(member, calendar.end(day));
-    match (deleted_by(day.plus(-1)), deleted_by(day)) {
-        (false, true) => Some(Turn::Deleted),
-        (true, false) => Some(Turn::Restored),
+    let holds_by = |day| decisions.holds_at(member, calendar.end(day));
+    match (holds_by(day.plus(-1)), holds_by(day)) {
+        (false, true) => Some(Turn::Began),
+        (true, false) => Some(Turn::Ended),
         (false, false) | (true, true) => None,
     }
 }

@@ -85,29 +85,42 @@ pub enum Period {
     /// A calendar day.
     #[default]
     Day,
-    /// Monday to Sunday.
-    Week,
+    /// Seven days from one that `WeekStart` names.
+    Week(WeekStart),
     /// A calendar month.
     Month,
+    /// Three calendar months from January, April, July or October.
+    Quarter,
+    /// A calendar year.
+    Year,
+}
+
+/// The first day of a week.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WeekStart {
+    /// ISO 8601.
+    #[default]
+    Monday,
+    /// North America.
+    Sunday,
 }
 
 impl Period {
     /// The period with this day in it, first to last day.
     pub fn around(self, day: Day) -> RangeInclusive<Day> {
-        const MONDAY: i32 = -3; // 1969-12-29
         match self {
             Self::Day => day..=day,
-            Self::Week => {
-                let monday = day.plus(-(day.0.saturating_sub(MONDAY)).rem_euclid(7));
-                monday..=monday.plus(6)
+            Self::Week(start) => {
+                let first = match start {
+                    WeekStart::Monday => -3, // 1969-12-29
+                    WeekStart::Sunday => -4,
+                };
+                let first = day.plus(-(day.0.saturating_sub(first)).rem_euclid(7));
+                first..=first.plus(6)
             }
-            Self::Month => {
-                let Some(date) = day.date() else { return day..=day };
-                let first = date.with_day(1).unwrap_or(date);
-                let next = first.checked_add_months(Months::new(1));
-                let last = next.and_then(|next| next.checked_sub_days(Days::new(1))).unwrap_or(date);
-                Day::of(first)..=Day::of(last)
-            }
+            Self::Month => months_around(day, 1),
+            Self::Quarter => months_around(day, 3),
+            Self::Year => months_around(day, 12),
         }
     }
 
@@ -122,6 +135,16 @@ impl Period {
         }
         periods
     }
+}
+
+/// The calendar months with this day in them, of the year cut into parts of so many.
+fn months_around(day: Day, months: u32) -> RangeInclusive<Day> {
+    let Some(date) = day.date() else { return day..=day };
+    let first = date.with_day(1).and_then(|first| first.with_month0(date.month0() / months * months));
+    let first = first.unwrap_or(date);
+    let next = first.checked_add_months(Months::new(months));
+    let last = next.and_then(|next| next.checked_sub_days(Days::new(1))).unwrap_or(date);
+    Day::of(first)..=Day::of(last)
 }
 
 /// A stretch of time in which the zone's clock runs evenly.
@@ -186,6 +209,13 @@ impl Calendar {
         self.stretches.iter().all(|stretch| stretch.ahead_us == 0)
     }
 
+    /// True if a clock is set back past midnight somewhere: an instant may then show an earlier date than one before it.
+    pub(crate) fn repeats_dates(&self) -> bool {
+        self.stretches.windows(2).any(|pair| {
+            date(pair[1].start_us - 1, pair[0].ahead_us) > date(pair[1].start_us, pair[1].ahead_us)
+        })
+    }
+
     /// The date that a wall clock shows.
     pub fn date(&self, at: UtcInstant) -> Day {
         date(at.as_micros(), self.stretch(at).ahead_us)
@@ -210,6 +240,21 @@ impl Calendar {
             behind_us = stretch.start_us;
         }
         UtcInstant::from_micros(i64::MIN)
+    }
+
+    /// The first microsecond that shows this date or a later one.
+    pub fn start(&self, day: Day) -> UtcInstant {
+        let midnight_us = day.start_us();
+        let mut end_us = i64::MAX;
+        let mut first = UtcInstant::from_micros(i64::MAX);
+        for stretch in self.stretches.iter().rev() {
+            let start_us = midnight_us.saturating_sub(stretch.ahead_us).max(stretch.start_us);
+            if start_us < end_us {
+                first = UtcInstant::from_micros(start_us);
+            }
+            end_us = stretch.start_us;
+        }
+        first
     }
 
     fn stretch(&self, at: UtcInstant) -> &Stretch {
@@ -264,9 +309,26 @@ mod tests {
 
     #[test]
     fn weeks_begin_on_monday_and_months_have_their_length() {
-        assert_eq!(Period::Week.around(day("2026-11-25")), day("2026-11-23")..=day("2026-11-29"));
-        assert_eq!(Period::Week.around(day("1969-12-28")), day("1969-12-22")..=day("1969-12-28"));
+        assert_eq!(
+            Period::Week(WeekStart::Monday).around(day("2026-11-25")),
+            day("2026-11-23")..=day("2026-11-29")
+        );
+        assert_eq!(
+            Period::Week(WeekStart::Monday).around(day("1969-12-28")),
+            day("1969-12-22")..=day("1969-12-28")
+        );
         assert_eq!(Period::Month.around(day("2024-02-10")), day("2024-02-01")..=day("2024-02-29"));
+        assert_eq!(
+            Period::Week(WeekStart::Sunday).around(day("2026-11-22")),
+            day("2026-11-22")..=day("2026-11-28")
+        );
+        assert_eq!(
+            Period::Week(WeekStart::Sunday).around(day("1969-12-27")),
+            day("1969-12-21")..=day("1969-12-27")
+        );
+        assert_eq!(Period::Quarter.around(day("2026-11-25")), day("2026-10-01")..=day("2026-12-31"));
+        assert_eq!(Period::Quarter.around(day("2024-03-31")), day("2024-01-01")..=day("2024-03-31"));
+        assert_eq!(Period::Year.around(day("2024-02-29")), day("2024-01-01")..=day("2024-12-31"));
         let months = Period::Month.covering(&(day("2025-12-31")..=day("2026-02-01")));
         assert_eq!(months.len(), 3);
         assert!(months.is_sorted_by_key(|month| *month.start()));
@@ -305,6 +367,10 @@ mod tests {
             prop_assert!(calendar.end(closed_by) >= at);
             prop_assert!(calendar.end(closed_by.plus(-1)) < at);
             prop_assert!(calendar.date(calendar.end(closed_by)) <= closed_by);
+            let date = calendar.date(at);
+            let (start, before) = (calendar.start(date), calendar.start(date).as_micros() - 1);
+            prop_assert!(start <= at && calendar.date(start) >= date);
+            prop_assert!(calendar.date(UtcInstant::from_micros(before)) < date);
         }
     }
 }

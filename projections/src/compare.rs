@@ -10,6 +10,7 @@ use lastseen_event::MemberOrdinal;
 use roaring::RoaringBitmap;
 
 use crate::calendar::Day;
+use crate::decisions::Matter;
 use crate::{MemberState, Views};
 
 /// One difference.
@@ -31,7 +32,7 @@ pub enum DifferenceKind {
         /// `None`: it is not known.
         found: Option<Box<MemberState>>,
     },
-    /// The deletions and restorations that are kept of it.
+    /// The decisions that are kept about it: whether it is deleted, and left out.
     Decisions,
     /// The day from which on its estimates do not count.
     Estimates,
@@ -50,7 +51,7 @@ impl fmt::Display for DifferenceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Member { expected, found } => write!(f, "expected {expected:?}, found {found:?}"),
-            Self::Decisions => write!(f, "other deletions or restorations"),
+            Self::Decisions => write!(f, "other decisions on being deleted or left out"),
             Self::Estimates => write!(f, "another day of its first observation beside estimates"),
             Self::Day { day, set, found: true } => write!(f, "is among the {set} of {day} and should not be"),
             Self::Day { day, set, found: false } => write!(f, "is not among the {set} of {day}"),
@@ -59,13 +60,24 @@ impl fmt::Display for DifferenceKind {
 }
 
 /// The sets of a day, in the order of the days' kinds.
-const SETS: [&str; 6] = ["observed", "estimated", "first seen", "first observed", "deleted", "restored"];
+const SETS: [&str; 9] = [
+    "observed",
+    "estimated",
+    "first seen",
+    "first observed",
+    "created",
+    "deleted",
+    "restored",
+    "left out",
+    "taken in",
+];
 
 impl Views {
     /// Calls `each` with every difference of these views from the `expected` ones, whatever their setting of
     /// persons.
     pub fn differences(&self, expected: &Self, mut each: impl FnMut(Difference)) {
-        let ((members, days), (expected_members, expected_days)) = (self.parts(), expected.parts());
+        let (members, expected_members) = (self.members(), expected.members());
+        let ((days, presence), (expected_days, expected_presence)) = (self.utc(), expected.utc());
         let slots = members.roster.slots().max(expected_members.roster.slots());
         for member in (0..u32::try_from(slots).unwrap_or(u32::MAX)).map(MemberOrdinal::new) {
             let [found, wanted] = [members, expected_members].map(|members| members.roster.member(member));
@@ -73,9 +85,12 @@ impl Views {
                 let (expected, found) = (wanted.map(Box::new), found.map(Box::new));
                 each(Difference { member, kind: DifferenceKind::Member { expected, found } });
             }
-            let [found, wanted] =
-                [members, expected_members].map(|members| members.roster.decisions().of(member));
-            if !found.eq(wanted) {
+            let differs = |matter| {
+                let [found, wanted] =
+                    [members, expected_members].map(|members| members.roster.decisions(matter).of(member));
+                !found.eq(wanted)
+            };
+            if differs(Matter::Deletion) || differs(Matter::LeavingOut) {
                 each(Difference { member, kind: DifferenceKind::Decisions });
             }
             if !days.has_same_estimates(expected_days, member) {
@@ -83,9 +98,9 @@ impl Views {
             }
         }
         let none = RoaringBitmap::new();
-        for ((found, wanted), set) in
-            days.bitmaps().kinds().into_iter().zip(expected_days.bitmaps().kinds()).zip(SETS)
-        {
+        let activity = days.bitmaps().kinds().into_iter().zip(expected_days.bitmaps().kinds());
+        let presence = presence.bitmaps().kinds().into_iter().zip(expected_presence.bitmaps().kinds());
+        for ((found, wanted), set) in activity.chain(presence).zip(SETS) {
             let all: BTreeSet<Day> = found.keys().chain(wanted.keys()).copied().collect();
             for day in all {
                 let [found, wanted] =

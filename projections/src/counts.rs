@@ -14,6 +14,7 @@ use lastseen_event::{Fact, MemberRef, TenantOrdinal, UtcInstant};
 use self::newest::TenantsByNewest;
 use self::persons::PersonCounts;
 use self::seen::SeenCounts;
+pub(crate) use self::seen::SeenFrom;
 use self::tenant::TenantCounts;
 use crate::members::Members;
 use crate::parallel::join;
@@ -136,8 +137,7 @@ impl Counts {
     pub(crate) fn summary(&self, members: &Members, scope: Scope, since: UtcInstant) -> Summary {
         match scope {
             Scope::All => {
-                let (observed, estimated) = self.seen.count_from(since);
-                let numbers = self.tally.summary(observed, estimated);
+                let numbers = self.tally.summary(self.seen.count_from(since));
                 Summary { overall: Some(self.overall(since, numbers.active_users)), ..numbers }
             }
             Scope::Tenant(tenant) => self

@@ -41,18 +41,21 @@ mod tally;
 mod views;
 mod window;
 
-pub use as_of::AsOf;
+pub use as_of::{AsOf, Behind};
 pub use bytes::BadPart;
-pub use calendar::{Calendar, Day, InvalidDay, Period};
+pub use calendar::{Calendar, Day, InvalidDay, Period, WeekStart};
 pub use compare::{Difference, DifferenceKind};
 #[doc(hidden)]
 pub use counts::PassLimits;
-pub use days::{Before, Cohort, DaySets, DaysBuilder, SeriesRow};
+pub use days::{
+    Before, Cohort, Cut, DaySets, DaysBuilder, Definition, Following, Periods, ScannedDays, SeriesRow,
+    Wanted, Windows,
+};
 pub use member::{Condition, MemberState, Seen, Status};
-pub use persons::Persons;
+pub use persons::{PersonMap, Persons};
 pub use retracted::Retracted;
 pub use selection::{InvalidTypes, Selection, TypeSet};
 pub use snapshot::{Restoring, SNAPSHOT_VERSION, Taking};
 pub use summary::{Overall, PersonNumbers, Scope, Summary};
-pub use views::{Views, ViewsBuilder};
+pub use views::{DaysAsked, Unfollowed, Views, ViewsBuilder};
 pub use window::{InvalidWindow, Window};

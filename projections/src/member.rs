@@ -12,6 +12,8 @@ pub struct MemberState {
     pub confirmed_from: Option<UtcInstant>,
     /// `occurred_at` of the deciding `user_deleted`. `None`: not deleted.
     pub deleted_at: Option<UtcInstant>,
+    /// `occurred_at` of the deciding `counts: false`. `None`: the member counts.
+    pub left_out_at: Option<UtcInstant>,
     /// The activity that last seen comes from. `None`: never seen.
     pub last_seen: Option<Seen>,
     /// Least `occurred_at` of any activity that counts, estimates included.
@@ -43,6 +45,8 @@ impl Seen {
 /// A member in one word: the first that holds, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
+    /// Left out of the numbers, deleted or not.
+    LeftOut,
     /// Soft-deleted and not restored since.
     Deleted,
     /// Not confirmed.
@@ -57,11 +61,13 @@ pub enum Status {
 
 impl Status {
     /// Every status.
-    pub const ALL: [Self; 5] = [Self::Active, Self::Inactive, Self::Pending, Self::NeverSeen, Self::Deleted];
+    pub const ALL: [Self; 6] =
+        [Self::Active, Self::Inactive, Self::Pending, Self::NeverSeen, Self::Deleted, Self::LeftOut];
 
     /// The word used on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::LeftOut => "left_out",
             Self::Deleted => "deleted",
             Self::Pending => "pending",
             Self::NeverSeen => "never_seen",
@@ -75,32 +81,34 @@ impl Status {
 /// too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
-    /// Not deleted, confirmed, last seen within the window.
+    /// Neither deleted nor left out, confirmed, last seen within the window.
     Active,
-    /// Not deleted, last seen before the window.
+    /// Neither deleted nor left out, last seen before the window.
     Inactive,
-    /// Not deleted, not confirmed.
+    /// Neither deleted nor left out, not confirmed.
     Pending,
-    /// Not deleted, last seen null.
+    /// Neither deleted nor left out, last seen null.
     NeverSeen,
-    /// Deleted.
+    /// Deleted and not left out.
     Deleted,
+    /// Left out, deleted or not.
+    LeftOut,
 }
 
 impl MemberState {
     /// The first status that holds. `since` is the lower edge of the window, inclusive.
     pub fn status(&self, since: UtcInstant) -> Status {
-        let Some(seen) = &self.last_seen else {
-            return match (self.deleted_at, self.confirmed_from) {
-                (Some(_), _) => Status::Deleted,
-                (None, None) => Status::Pending,
-                (None, Some(_)) => Status::NeverSeen,
-            };
-        };
-        match (self.deleted_at, seen.at >= since) {
-            (Some(_), _) => Status::Deleted,
-            (None, true) => Status::Active,
-            (None, false) => Status::Inactive,
+        if self.left_out_at.is_some() {
+            return Status::LeftOut;
+        }
+        if self.deleted_at.is_some() {
+            return Status::Deleted;
+        }
+        match (&self.last_seen, self.confirmed_from) {
+            (None, None) => Status::Pending,
+            (None, Some(_)) => Status::NeverSeen,
+            (Some(seen), _) if seen.at >= since => Status::Active,
+            (Some(_), _) => Status::Inactive,
         }
     }
 
@@ -113,6 +121,7 @@ impl MemberState {
             Condition::Pending => status == Status::Pending,
             Condition::NeverSeen => matches!(status, Status::Pending | Status::NeverSeen),
             Condition::Deleted => status == Status::Deleted,
+            Condition::LeftOut => status == Status::LeftOut,
         }
     }
 }

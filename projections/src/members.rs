@@ -10,7 +10,7 @@ use roaring::RoaringBitmap;
 use crate::persons::{PersonMembers, Persons};
 use crate::ranges::OrdinalRanges;
 use crate::roster::{Change, Roster, Standing};
-use crate::{Scope, TypeSet};
+use crate::{Scope, Selection};
 
 /// Members by themselves, by tenant and by person.
 #[derive(Debug, Default)]
@@ -32,9 +32,9 @@ impl Members {
         Self { roster: Roster::default(), persons, tenants: Vec::new() }
     }
 
-    /// Folds the fact in; activity counts as being seen if `counted` has its type.
-    pub(crate) fn fold(&mut self, fact: &Fact, counted: TypeSet) -> Change {
-        let mut change = self.roster.fold(fact, counted);
+    /// Folds the fact in; as `selection` says what counts.
+    pub(crate) fn fold(&mut self, fact: &Fact, selection: &Selection) -> Change {
+        let mut change = self.roster.fold(fact, selection);
         if change.before.is_none() {
             change.shared = self.enter(fact.member);
         }

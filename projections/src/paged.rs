@@ -35,6 +35,11 @@ impl<T: Copy + Default> Paged<T> {
         self.pages.len() * PAGE_SLOTS
     }
 
+    /// Bytes of the pages that were written to.
+    pub(crate) fn bytes(&self) -> usize {
+        self.pages.iter().flatten().count() * PAGE_SLOTS * size_of::<T>()
+    }
+
     /// Every slot of every page that was written to, in order; the untouched neighbours are among them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = T> {
         self.pages.iter().flatten().flat_map(|page| page.iter().copied())

@@ -3,9 +3,13 @@
 
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use lastseen_event::{MemberOrdinal, PersonOrdinal};
+use roaring::RoaringBitmap;
 
+use crate::bits::Bits;
 use crate::paged::Paged;
 
 /// The meaning of one user id in several tenants.
@@ -21,43 +25,77 @@ pub enum Persons {
 /// The members of every person.
 #[derive(Debug, Default)]
 pub(crate) struct PersonMembers {
-    heads: Paged<Link>,
-    /// Written for members with a successor only.
-    nexts: Paged<Link>,
+    /// The first member of each person, which stands for the person among members for good.
+    firsts: Paged<Option<NonZeroU32>>,
+    /// The last member of each person with several.
+    lasts: Paged<Option<NonZeroU32>>,
     /// Persons with several members.
     shared: Vec<PersonOrdinal>,
+    now: PersonMap,
 }
 
-/// A member's ordinal plus one. `None`: the chain ends.
-type Link = Option<NonZeroU32>;
+/// Persons as they are told apart among members: each is named by its first member. A copy costs nothing, is
+/// read beside the fold, and knows at least the members of its moment.
+#[derive(Clone, Debug, Default)]
+pub struct PersonMap {
+    chains: Arc<Vec<Option<Arc<Page>>>>,
+    /// The members of persons with several.
+    shared: Arc<RoaringBitmap>,
+}
 
-/// A chain that is being walked. Later members join at its head, so a walk stays valid while members are
-/// added.
+/// Links in one page.
+const PAGE_LINKS: usize = 1024;
+
+type Page = [Link; PAGE_LINKS];
+
+/// The place of a member in the chain of its person; ordinals plus one, 0 for none.
+#[derive(Debug, Default)]
+struct Link {
+    /// The first member of the chain. 0: the person has no other member.
+    first: AtomicU32,
+    /// The next member. Later members enter at the end: a reader that lacks their pages ends before them.
+    next: AtomicU32,
+}
+
+/// A chain that is being walked. Later members enter at its end, so a walk stays valid while members are added.
 #[derive(Debug)]
 pub(crate) struct Walk {
     /// The number of the walk among those that began together.
     number: usize,
-    next: Link,
+    next: Option<MemberOrdinal>,
 }
 
 impl PersonMembers {
-    /// Adds a new member to its person and returns the person's first member before it, if there is one.
+    /// Adds a new member to its person and returns the person's first member, if it is another one.
     pub(crate) fn join(&mut self, person: PersonOrdinal, member: MemberOrdinal) -> Option<MemberOrdinal> {
-        let link = NonZeroU32::MIN.checked_add(member.get()).expect("an ordinal is below u32::MAX");
-        let head = self.heads.slot(person.index()).replace(link);
-        if let Some(first) = head {
-            *self.nexts.slot(member.index()) = head;
-            if self.nexts.get(member_of(first).index()).is_none() {
-                self.shared.push(person);
-            }
+        let slot = self.firsts.slot(person.index());
+        let Some(first) = *slot else {
+            *slot = Some(link_to(member));
+            return None;
+        };
+        let (link, first) = (first.get(), member_of(first));
+        if self.now.representative(first) == first && !self.now.shared.contains(first.get()) {
+            self.now.link(first).first.store(link, Ordering::Relaxed);
+            Arc::make_mut(&mut self.now.shared).insert(first.get());
+            self.shared.push(person);
         }
-        head.map(member_of)
+        Arc::make_mut(&mut self.now.shared).insert(member.get());
+        self.now.link(member).first.store(link, Ordering::Relaxed);
+        let last = self.lasts.slot(person.index()).replace(link_to(member)).map_or(first, member_of);
+        // Whoever walks beside the fold sees the new member whole, or not at all.
+        self.now.link(last).next.store(link_to(member).get(), Ordering::Release);
+        Some(first)
+    }
+
+    /// The persons as they are now, for readers beside the fold.
+    pub(crate) fn map(&self) -> PersonMap {
+        self.now.clone()
     }
 
     /// The members of one person, in no order that means anything.
     pub(crate) fn members_of(&self, person: PersonOrdinal) -> impl Iterator<Item = MemberOrdinal> {
-        let head = self.heads.get(person.index());
-        std::iter::successors(head.map(member_of), |member| self.nexts.get(member.index()).map(member_of))
+        let first = self.firsts.get(person.index()).map(member_of);
+        std::iter::successors(first, |member| self.now.next(*member))
     }
 
     /// The persons with several members, in the order in which they became so.
@@ -67,8 +105,8 @@ impl PersonMembers {
 
     /// Begins a walk for each of these [shared](Self::shared) persons, numbered from 0.
     pub(crate) fn walks(&self, which: Range<usize>) -> Vec<Walk> {
-        let heads = self.shared[which].iter().map(|person| self.heads.get(person.index()));
-        heads.enumerate().map(|(number, next)| Walk { number, next }).collect()
+        let firsts = self.shared[which].iter().map(|person| self.firsts.get(person.index()).map(member_of));
+        firsts.enumerate().map(|(number, next)| Walk { number, next }).collect()
     }
 
     /// Calls `each` with the number and the next member of every walk, and drops the walks that end.
@@ -76,14 +114,124 @@ impl PersonMembers {
     /// Chains are scattered over memory and in no relation, so the processor waits for many at once.
     pub(crate) fn advance(&self, walks: &mut Vec<Walk>, mut each: impl FnMut(usize, MemberOrdinal)) {
         walks.retain_mut(|walk| {
-            let Some(member) = walk.next.map(member_of) else { return false };
+            let Some(member) = walk.next else { return false };
             each(walk.number, member);
-            walk.next = self.nexts.get(member.index());
+            walk.next = self.now.next(member);
             walk.next.is_some()
         });
     }
 }
 
+impl PersonMap {
+    /// The link of a member, for writing; makes its page.
+    fn link(&mut self, member: MemberOrdinal) -> &Link {
+        let (number, at) = (member.index() / PAGE_LINKS, member.index() % PAGE_LINKS);
+        if self.chains.get(number).is_none_or(Option::is_none) {
+            // Copies one pointer a page, and only while a reader has them.
+            let pages = Arc::make_mut(&mut self.chains);
+            if number >= pages.len() {
+                pages.resize_with(number + 1, || None);
+            }
+            pages[number] = Some(Arc::new(std::array::from_fn(|_| Link::default())));
+        }
+        &self.chains[number].as_ref().expect("its page was made")[at]
+    }
+
+    fn link_of(&self, member: MemberOrdinal) -> Option<&Link> {
+        Some(&self.chains.get(member.index() / PAGE_LINKS)?.as_ref()?[member.index() % PAGE_LINKS])
+    }
+
+    fn next(&self, member: MemberOrdinal) -> Option<MemberOrdinal> {
+        let next = self.link_of(member)?.next.load(Ordering::Acquire);
+        NonZeroU32::new(next).map(member_of)
+    }
+
+    /// The member that stands for the person of `member`.
+    pub(crate) fn representative(&self, member: MemberOrdinal) -> MemberOrdinal {
+        let first = self.link_of(member).map_or(0, |link| link.first.load(Ordering::Relaxed));
+        NonZeroU32::new(first).map_or(member, member_of)
+    }
+
+    /// The members of a person that a member stands for, that one first.
+    pub(crate) fn members_of(&self, representative: MemberOrdinal) -> impl Iterator<Item = MemberOrdinal> {
+        std::iter::successors(Some(representative), |member| self.next(*member))
+    }
+
+    /// The members of persons with several.
+    pub(crate) fn shared(&self) -> &RoaringBitmap {
+        &self.shared
+    }
+
+    /// The persons of some members, each by the member that stands for it.
+    pub(crate) fn persons_of(&self, members: &RoaringBitmap) -> RoaringBitmap {
+        let shared = members & &*self.shared;
+        if shared.is_empty() {
+            return members.clone();
+        }
+        let mut persons = Bits::default();
+        for member in &shared {
+            persons.insert(self.representative(MemberOrdinal::new(member)).get());
+        }
+        let mut others = members - &shared;
+        others |= persons.to_bitmap();
+        others
+    }
+}
+
+/// A member's ordinal plus one.
+fn link_to(member: MemberOrdinal) -> NonZeroU32 {
+    NonZeroU32::MIN.checked_add(member.get()).expect("an ordinal is below u32::MAX")
+}
+
 fn member_of(link: NonZeroU32) -> MemberOrdinal {
     MemberOrdinal::new(link.get() - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn members_are_those_that_joined_and_one_of_them_stands_for_all(
+            joins in prop::collection::vec((0..6_u32, prop_oneof![0..9_u32, 3_000..3_003_u32]), 0..24),
+        ) {
+            let (mut persons, mut expected) = (PersonMembers::default(), BTreeMap::<u32, BTreeSet<u32>>::new());
+            let mut earlier = None;
+            for (at, (person, member)) in joins.iter().enumerate() {
+                if expected.values().any(|members| members.contains(member)) {
+                    continue;
+                }
+                let mine = expected.entry(*person).or_default();
+                let first = persons.join(PersonOrdinal::new(*person), MemberOrdinal::new(*member));
+                prop_assert_eq!(first.is_some(), !mine.is_empty());
+                mine.insert(*member);
+                if at == joins.len() / 2 {
+                    earlier = Some((persons.map(), expected.clone()));
+                }
+            }
+            for (map, expected) in [Some((persons.map(), expected.clone())), earlier].into_iter().flatten() {
+                let all: RoaringBitmap = expected.values().flatten().copied().collect();
+                prop_assert_eq!(map.persons_of(&all).len(), expected.len() as u64);
+                for members in expected.values() {
+                    let first = map.representative(MemberOrdinal::new(*members.first().unwrap()));
+                    prop_assert!(members.contains(&first.get()));
+                    let found: BTreeSet<u32> = map.members_of(first).map(MemberOrdinal::get).collect();
+                    prop_assert!(found.is_superset(members));
+                    prop_assert_eq!(members.iter().all(|of| map.shared().contains(*of)), members.len() > 1);
+                }
+            }
+            for (person, members) in &expected {
+                let found: BTreeSet<u32> =
+                    persons.members_of(PersonOrdinal::new(*person)).map(MemberOrdinal::get).collect();
+                prop_assert_eq!(&found, members);
+            }
+            let shared: BTreeSet<u32> = persons.shared().iter().map(|person| person.get()).collect();
+            prop_assert!(expected.iter().all(|(person, members)| (members.len() > 1) == shared.contains(person)));
+        }
+    }
 }

@@ -2,11 +2,18 @@
 
 use std::collections::VecDeque;
 
-use lastseen_event::{Position, UtcInstant};
+use lastseen_event::{Fact, Position, UtcInstant};
 
 /// Runs of facts that are remembered. In a stream that is in time, each group of facts is one at first; older
 /// ones are put together, so that what is known becomes coarser the longer it is ago.
 const RUNS_MAX: usize = 16_384;
+
+/// Facts that are kept as they were folded: two megabytes.
+const FACTS_MAX: usize = 32_768;
+
+/// A point in the order in which facts were folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark(u64);
 
 /// Runs of facts in order of position, each with a later least instant than the run before.
 #[derive(Debug)]
@@ -15,12 +22,37 @@ pub(crate) struct Recent {
     runs: VecDeque<(Position, UtcInstant)>,
     /// Up to here nothing is known.
     floor: Position,
+    /// The facts that were folded last.
+    facts: VecDeque<Fact>,
+    /// Number of facts that were folded.
+    folded: u64,
 }
 
 impl Recent {
     /// Nothing is known up to a position.
     pub(crate) fn after(floor: Position) -> Self {
-        Self { runs: VecDeque::new(), floor }
+        Self { runs: VecDeque::new(), floor, facts: VecDeque::new(), folded: 0 }
+    }
+
+    /// A fact was folded.
+    pub(crate) fn keep(&mut self, fact: &Fact) {
+        if self.facts.len() == FACTS_MAX {
+            self.facts.pop_front();
+        }
+        self.facts.push_back(*fact);
+        self.folded += 1;
+    }
+
+    /// The point that is reached now.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.folded)
+    }
+
+    /// The facts that were folded after a point. `None`: not all of them are kept.
+    pub(crate) fn since(&self, mark: Mark) -> Option<impl Iterator<Item = &Fact>> {
+        let new = usize::try_from(self.folded - mark.0).ok()?;
+        let first = self.facts.len().checked_sub(new)?;
+        Some(self.facts.range(first..))
     }
 
     /// Facts up to `position` were folded, the earliest of which occurred at `least`.

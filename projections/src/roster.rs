@@ -11,9 +11,9 @@ use std::ops::Range;
 use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, UtcInstant};
 
 use crate::bytes::{BadPart, Bytes, slots_of};
-use crate::decisions::{Decision, Decisions};
+use crate::decisions::{Decision, Decisions, Matter};
 use crate::paged::Paged;
-use crate::{MemberState, Seen, TypeSet};
+use crate::{MemberState, Seen, Selection};
 
 /// Later than every event: membership at this instant is that of now.
 const END_OF_TIME: UtcInstant = UtcInstant::from_micros(i64::MAX);
@@ -22,7 +22,8 @@ const END_OF_TIME: UtcInstant = UtcInstant::from_micros(i64::MAX);
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     records: Paged<Record>,
-    decisions: Decisions,
+    deletions: Decisions,
+    leavings: Decisions,
 }
 
 /// The part of a member that the numbers depend on.
@@ -34,8 +35,10 @@ pub(crate) struct Standing {
 
 /// The part of a member that counts without a window need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is there or not, whatever the others are")]
 pub(crate) struct Membership {
     pub(crate) deleted: bool,
+    pub(crate) left_out: bool,
     pub(crate) confirmed: bool,
     /// Ever, deleted or not.
     pub(crate) seen: bool,
@@ -48,55 +51,68 @@ pub(crate) struct Change {
     pub(crate) before: Option<Standing>,
     pub(crate) after: Standing,
     pub(crate) first_seen_before: Option<UtcInstant>,
-    /// A deletion or a restoration that was not known.
-    pub(crate) decision: Option<Decision>,
+    pub(crate) exists_before: Option<UtcInstant>,
+    /// A decision that was not known.
+    pub(crate) decision: Option<(Matter, Decision)>,
     /// True if the person has other members.
     pub(crate) shared: bool,
 }
 
+impl Membership {
+    /// True if the member is neither deleted nor left out.
+    pub(crate) fn is_present(self) -> bool {
+        !self.deleted && !self.left_out
+    }
+}
+
 impl Standing {
-    /// True if the member is not deleted.
-    pub(crate) fn is_alive(&self) -> bool {
-        !self.membership.deleted
+    /// True if the member is neither deleted nor left out.
+    pub(crate) fn is_present(&self) -> bool {
+        self.membership.is_present()
     }
 
-    /// Last seen as it counts: that of a deleted member does not.
+    /// Last seen as it counts: that of a deleted member, or of one that is left out, does not.
     pub(crate) fn counted_seen(&self) -> Option<(UtcInstant, Provenance)> {
-        if self.is_alive() { self.seen } else { None }
+        if self.is_present() { self.seen } else { None }
     }
 
     /// The instant of [`Standing::counted_seen`].
     pub(crate) fn counted_at(&self) -> Option<UtcInstant> {
         self.counted_seen().map(|(at, _)| at)
     }
-
-    /// Last seen, deleted or not.
-    pub(crate) fn seen(&self) -> Option<(UtcInstant, Provenance)> {
-        self.seen
-    }
 }
 
 impl Roster {
-    /// Folds the fact into the record of its member; activity counts if `counted` has its type.
-    pub(crate) fn fold(&mut self, fact: &Fact, counted: TypeSet) -> Change {
+    /// Folds the fact into the record of its member, as `selection` says what counts.
+    pub(crate) fn fold(&mut self, fact: &Fact, selection: &Selection) -> Change {
         let member = fact.member.member;
         let record = self.records.slot(member.index());
         let (before, first_seen_before) = (record.standing(), record.first_seen());
+        let exists_before = record.has(KNOWN).then(|| record.exists_from());
         record.exist(fact.occurred_at);
         if confirms(fact) {
             record.confirm(fact.occurred_at);
         }
-        if counted.contains(fact.event_type) {
+        if selection.counted().contains(fact.event_type) {
             record.see(fact);
         }
-        let decision = Decision::of(fact).filter(|decision| self.decisions.insert(member, *decision));
-        if decision.is_some() {
-            record.decide(self.decisions.deleted_at(member, END_OF_TIME));
+        let mut decision = selection.decision(fact);
+        if let Some((matter, new)) = decision {
+            let decisions = match matter {
+                Matter::Deletion => &mut self.deletions,
+                Matter::LeavingOut => &mut self.leavings,
+            };
+            if decisions.insert(member, new) {
+                record.decide(matter, decisions.holds_at(member, END_OF_TIME));
+            } else {
+                decision = None;
+            }
         }
         Change {
             before,
             after: record.standing().expect("a fact makes its member known"),
             first_seen_before,
+            exists_before,
             decision,
             shared: record.has(SHARED),
         }
@@ -105,24 +121,36 @@ impl Roster {
     /// The state of a member. `None`: no fact is about it.
     pub(crate) fn member(&self, member: MemberOrdinal) -> Option<MemberState> {
         let record = self.records.get(member.index());
-        let deciding = || self.decisions.last_by(member, END_OF_TIME);
+        let since = |decisions: &Decisions, flag| {
+            record.has(flag).then(|| decisions.holds_since(member, END_OF_TIME)).flatten()
+        };
         record.has(KNOWN).then(|| MemberState {
             exists_from: record.exists_from(),
             confirmed_from: record.has(CONFIRMED).then(|| UtcInstant::from_micros(record.confirmed_micros)),
-            deleted_at: record.has(DELETED).then(deciding).flatten().map(|decision| decision.at()),
+            deleted_at: since(&self.deletions, DELETED),
+            left_out_at: since(&self.leavings, LEFT_OUT),
             last_seen: record.seen(),
             first_seen_at: record.first_seen(),
         })
     }
 
-    /// The deletions and restorations of all members.
-    pub(crate) fn decisions(&self) -> &Decisions {
-        &self.decisions
+    /// The decisions about all members in a matter.
+    pub(crate) fn decisions(&self, matter: Matter) -> &Decisions {
+        match matter {
+            Matter::Deletion => &self.deletions,
+            Matter::LeavingOut => &self.leavings,
+        }
     }
 
     /// The standing of a member. `None`: no fact is about it.
     pub(crate) fn standing(&self, member: MemberOrdinal) -> Option<Standing> {
         self.records.get(member.index()).standing()
+    }
+
+    /// The instant from which on a member exists. `None`: no fact is about it.
+    pub(crate) fn exists_from(&self, member: MemberOrdinal) -> Option<UtcInstant> {
+        let record = self.records.get(member.index());
+        record.has(KNOWN).then(|| record.exists_from())
     }
 
     /// Reads the records of these members into the processor's caches.
@@ -134,7 +162,7 @@ impl Roster {
     /// The membership of a member at an instant. `None`: it did not exist yet.
     pub(crate) fn membership_at(&self, member: MemberOrdinal, at: UtcInstant) -> Option<Membership> {
         let record = self.records.get(member.index());
-        record.membership_at(at, || self.decisions.deleted_at(member, at))
+        record.membership_at(at, |matter| self.decisions(matter).holds_at(member, at))
     }
 
     /// The standings of all members, by ordinal.
@@ -172,20 +200,21 @@ impl Roster {
         for slot in slots {
             self.records.get(slot).encode(part);
         }
-        self.decisions.encode(MemberOrdinal::new(first)..MemberOrdinal::new(end), part);
+        for decisions in [&self.deletions, &self.leavings] {
+            decisions.encode(MemberOrdinal::new(first)..MemberOrdinal::new(end), part);
+        }
     }
 
-    /// Adds the records and decisions of a part and returns its slots.
-    pub(crate) fn decode(&mut self, bytes: &mut Bytes<'_>) -> Result<Range<usize>, BadPart> {
-        let slots = slots_of(bytes.u32()?, bytes.u32()?)?;
-        for slot in slots.clone() {
+    /// Adds the records and decisions of a part.
+    pub(crate) fn decode(&mut self, bytes: &mut Bytes<'_>) -> Result<(), BadPart> {
+        for slot in slots_of(bytes.u32()?, bytes.u32()?)? {
             let record = Record::decode(bytes)?;
             if record.has(KNOWN) {
                 *self.records.slot(slot) = record;
             }
         }
-        self.decisions.decode(bytes)?;
-        Ok(slots)
+        self.deletions.decode(bytes)?;
+        self.leavings.decode(bytes)
     }
 }
 
@@ -202,7 +231,7 @@ fn confirms(fact: &Fact) -> bool {
 #[derive(Clone, Copy, Debug, Default)]
 struct Record {
     seen_micros: i64,
-    /// `flags: 5 bits | rank: 3 bits | position: 56 bits`, rank and position being those of last seen.
+    /// `flags: 6 bits | rank: 3 bits | position: 55 bits`, rank and position being those of last seen.
     tagged_position: u64,
     exists_micros: i64,
     confirmed_micros: i64,
@@ -211,16 +240,17 @@ struct Record {
 
 const _: () = assert!(size_of::<Record>() == 40);
 
-const POSITION_BITS: u32 = 56;
+const POSITION_BITS: u32 = 55;
 const POSITION: u64 = (1 << POSITION_BITS) - 1;
 /// 0: never seen. Observed types have their code, estimates come after them: of equal instants the least
 /// rank, then the least position is reported, and both are compared as the one number they are stored as.
 const RANK: u64 = 0b111 << POSITION_BITS;
 const RANK_ESTIMATED: u64 = 5;
-const KNOWN: u64 = 1 << 59;
-const CONFIRMED: u64 = 1 << 60;
-/// The member has a [`Decision`].
-const DECIDED: u64 = 1 << 61;
+const KNOWN: u64 = 1 << 58;
+const CONFIRMED: u64 = 1 << 59;
+/// There is a [`Decision`] about the member.
+const DECIDED: u64 = 1 << 60;
+const LEFT_OUT: u64 = 1 << 61;
 const DELETED: u64 = 1 << 62;
 /// The person has other members. Not in snapshots: it depends on the setting of persons.
 const SHARED: u64 = 1 << 63;
@@ -256,20 +286,21 @@ impl Record {
         (self.tagged_position & RANK != 0).then(|| UtcInstant::from_micros(self.first_seen_micros))
     }
 
-    /// The membership at an instant, the one definition of it. `is_deleted` is asked only about a member with
-    /// a decision. `None`: the member did not exist yet.
+    /// The membership at an instant, the one definition of it. `holds` is asked only about a member with a
+    /// decision. `None`: the member did not exist yet.
     #[inline]
-    fn membership_at(&self, at: UtcInstant, is_deleted: impl FnOnce() -> bool) -> Option<Membership> {
+    fn membership_at(&self, at: UtcInstant, holds: impl Fn(Matter) -> bool) -> Option<Membership> {
         let exists = self.has(KNOWN) && self.exists_from() <= at;
         exists.then(|| Membership {
-            deleted: self.has(DECIDED) && is_deleted(),
+            deleted: self.has(DECIDED) && holds(Matter::Deletion),
+            left_out: self.has(DECIDED) && holds(Matter::LeavingOut),
             confirmed: self.has(CONFIRMED) && self.confirmed_micros <= at.as_micros(),
             seen: self.first_seen().is_some_and(|first| first <= at),
         })
     }
 
     fn standing(&self) -> Option<Standing> {
-        let membership = self.membership_at(END_OF_TIME, || self.has(DELETED))?;
+        let membership = self.membership_at(END_OF_TIME, |matter| self.has(flag_of(matter)))?;
         Some(Standing { membership, seen: self.seen().map(|seen| (seen.at, seen.provenance())) })
     }
 
@@ -295,9 +326,10 @@ impl Record {
         }
     }
 
-    /// Keeps whether the member is deleted, all of its decisions considered.
-    fn decide(&mut self, deleted: bool) {
-        self.tagged_position = self.tagged_position & !DELETED | DECIDED | if deleted { DELETED } else { 0 };
+    /// Keeps what all decisions in a matter come to.
+    fn decide(&mut self, matter: Matter, holds: bool) {
+        let flag = flag_of(matter);
+        self.tagged_position = self.tagged_position & !flag | DECIDED | if holds { flag } else { 0 };
     }
 
     fn encode(&self, part: &mut Vec<u8>) {
@@ -320,13 +352,20 @@ impl Record {
     }
 }
 
+fn flag_of(matter: Matter) -> u64 {
+    match matter {
+        Matter::Deletion => DELETED,
+        Matter::LeavingOut => LEFT_OUT,
+    }
+}
+
 /// Rank and position of activity, as [`Record`] stores them.
 fn place_of(fact: &Fact) -> u64 {
     let rank = match fact.event_type.activity() {
         Some(Provenance::Observed) => u64::from(fact.event_type.code()),
         Some(Provenance::Estimated) | None => RANK_ESTIMATED,
     };
-    assert!(fact.position.get() <= POSITION, "a position has at most 56 bits");
+    assert!(fact.position.get() <= POSITION, "a position has at most 55 bits");
     rank << POSITION_BITS | fact.position.get()
 }
 

@@ -4,10 +4,13 @@ use std::str::FromStr;
 
 use lastseen_event::{EventType, Fact, Position, Provenance, UtcInstant};
 
+use crate::decisions::{Decision, Matter};
+
 /// A part of history. The default is all of it.
 ///
 /// The three bounds leave an event out altogether. `types` and `observed_only` only choose the events that
 /// feed last seen and first seen: existence, confirmation and deletion come from all events that are left.
+/// `everyone` asks as if no event ever said that a member does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Selection {
     /// Greatest `occurred_at` that is kept, inclusive: history as of this instant.
@@ -20,6 +23,8 @@ pub struct Selection {
     pub types: TypeSet,
     /// True if estimates do not count, even if `types` contains them.
     pub observed_only: bool,
+    /// True if nobody is left out.
+    pub everyone: bool,
 }
 
 impl Selection {
@@ -28,6 +33,11 @@ impl Selection {
         self.occurred_until.is_none_or(|until| fact.occurred_at <= until)
             && self.position_until.is_none_or(|until| fact.position <= until)
             && self.recorded_until.is_none_or(|until| fact.recorded_at <= until)
+    }
+
+    /// The decision of a fact about its member, and its matter.
+    pub(crate) fn decision(&self, fact: &Fact) -> Option<(Matter, Decision)> {
+        Decision::of(fact).filter(|(matter, _)| !(self.everyone && *matter == Matter::LeavingOut))
     }
 
     /// The types that feed last seen, `observed_only` applied.

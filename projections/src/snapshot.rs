@@ -3,7 +3,7 @@
 //! It only composes: each view encodes and decodes its own part with `bytes`. Each part is of the moment it
 //! was copied at, at or after the snapshot's position. Folding everything after that position again gives the
 //! views, since facts that a part has already change nothing. Bitmaps are copied after all members: they have
-//! whatever a member's record has. Counts are not kept: they are counted from the members again. Members of a
+//! whatever a member's record has, and each day's facts are in all of them or in none. Counts are not kept: they are counted from the members again. Members of a
 //! person are not kept either, so a snapshot is the same with persons and without.
 
 use std::collections::VecDeque;
@@ -14,14 +14,15 @@ use roaring::RoaringBitmap;
 
 use crate::bytes::{BadPart, Bytes};
 use crate::calendar::Day;
-use crate::days::{ByDay, Days};
+use crate::days::{ActivityDays, ByDay, PresenceDays};
 use crate::members::Members;
 use crate::persons::Persons;
 use crate::roster::Roster;
-use crate::{Retracted, Views, ViewsBuilder};
+use crate::views::utc_days;
+use crate::{Retracted, TypeSet, Views, ViewsBuilder};
 
 /// The version of the parts' content and of the fold of facts. Changes with either.
-pub const SNAPSHOT_VERSION: u32 = 2;
+pub const SNAPSHOT_VERSION: u32 = 3;
 
 /// Members copied under one hold of the views: some 300 KiB.
 const PART_MEMBERS: usize = 8_192;
@@ -78,17 +79,16 @@ impl Taking {
             views.retracted().iter().for_each(|batch| part.extend_from_slice(&batch.get().to_le_bytes()));
             return true;
         }
-        let (members, days) = views.parts();
+        let (members, (activity, presence)) = (views.members(), views.utc());
         let end = members.roster.slots();
         if self.next < end {
             let slots = self.next..end.min(self.next + self.part_members);
             self.next = slots.end;
             part.push(MEMBERS);
-            members.roster.encode(slots.clone(), part);
-            days.encode_estimates(slots, part);
+            members.roster.encode(slots, part);
             return true;
         }
-        let bitmaps = days.bitmaps().kinds().into_iter().zip(0..);
+        let bitmaps = activity.bitmaps().kinds().into_iter().chain(presence.bitmaps().kinds()).zip(0..);
         let of_kind = |(days, kind): (&ByDay, u8)| -> Vec<_> {
             let part = |(day, members): (&Day, &Arc<RoaringBitmap>)| DayPart {
                 kind,
@@ -121,7 +121,8 @@ fn encode_bitmap(members: &RoaringBitmap, part: &mut Vec<u8>) {
 #[derive(Debug)]
 pub struct Restoring {
     roster: Roster,
-    days: Days,
+    activity: ActivityDays,
+    presence: PresenceDays,
     retracted: Retracted,
 }
 
@@ -129,7 +130,8 @@ impl Restoring {
     /// Begins without a part.
     #[expect(clippy::new_without_default, reason = "the beginning of a process, not a value")]
     pub fn new() -> Self {
-        Self { roster: Roster::default(), days: Days::utc(), retracted: Retracted::default() }
+        let (activity, presence) = utc_days(TypeSet::all());
+        Self { roster: Roster::default(), activity, presence, retracted: Retracted::default() }
     }
 
     /// Reads one part.
@@ -140,13 +142,15 @@ impl Restoring {
         let mut bytes = Bytes::new(part);
         match bytes.u8()? {
             MEMBERS => {
-                let slots = self.roster.decode(&mut bytes)?;
-                self.days.decode_estimates(slots, &mut bytes)?;
+                self.roster.decode(&mut bytes)?;
             }
             DAYS => {
                 let (kind, day) = (bytes.u8()?, Day::new(bytes.i32()?));
                 let members = RoaringBitmap::deserialize_from(bytes.rest()).map_err(|_| BadPart)?;
-                let days = self.days.bitmaps_mut().kind_mut(kind).ok_or(BadPart)?;
+                let Self { activity, presence, .. } = self;
+                let kinds = activity.bitmaps_mut().kinds_mut().into_iter();
+                let mut kinds = kinds.chain(presence.bitmaps_mut().kinds_mut());
+                let days = kinds.nth(kind.into()).ok_or(BadPart)?;
                 days.insert(day, Arc::new(members));
             }
             RETRACTED => {
@@ -167,7 +171,7 @@ impl Restoring {
     /// # Errors
     /// [`BadPart`] where `whose` does not know a member.
     pub fn finish(
-        self,
+        mut self,
         checkpoint: Position,
         persons: Persons,
         whose: impl Fn(MemberOrdinal) -> Option<MemberRef>,
@@ -175,6 +179,7 @@ impl Restoring {
         let mut members = Members::new(persons);
         members.roster = self.roster;
         members.enter_all(whose).ok_or(BadPart)?;
-        Ok(ViewsBuilder::from_parts(members, self.days, self.retracted, checkpoint))
+        self.activity.find_members();
+        Ok(ViewsBuilder::from_parts(members, (self.activity, self.presence), self.retracted, checkpoint))
     }
 }

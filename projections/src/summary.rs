@@ -1,6 +1,6 @@
 //! The numbers, and the scope that they are asked about.
 
-use lastseen_event::TenantOrdinal;
+use lastseen_event::{TenantOrdinal, UtcInstant};
 
 /// The members that a question is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,22 +14,26 @@ pub enum Scope {
 /// Counts of the members of a scope. Each membership of a person counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Not deleted.
+    /// Neither deleted nor left out.
     pub total_users: u64,
-    /// Not deleted, not confirmed.
+    /// Of the total, not confirmed.
     pub pending_users: u64,
-    /// Not deleted, last seen null; the pending ones are among them.
+    /// Of the total, last seen null; the pending ones are among them.
     pub never_seen_users: u64,
-    /// Not deleted, confirmed, last seen within the window: `observed_users + estimated_users`.
+    /// Of the total, confirmed, last seen within the window: `observed_users + estimated_users`.
     pub active_users: u64,
     /// Active through an observed event.
     pub observed_users: u64,
     /// Active only through an estimate.
     pub estimated_users: u64,
-    /// Not deleted, last seen before the window.
+    /// Of the total, last seen before the window.
     pub inactive_users: u64,
-    /// Deleted.
+    /// Deleted and not left out.
     pub deleted_users: u64,
+    /// Left out, deleted or not.
+    pub left_out_users: u64,
+    /// The latest of the estimates that make the `estimated_users` active. `None`: there are none.
+    pub last_estimate_at: Option<UtcInstant>,
     /// Counts that only all tenants together have; some exactly for [`Scope::All`].
     pub overall: Option<Overall>,
 }
@@ -46,6 +50,7 @@ impl Summary {
             ("estimated_users", self.estimated_users),
             ("inactive_users", self.inactive_users),
             ("deleted_users", self.deleted_users),
+            ("left_out_users", self.left_out_users),
         ];
         if let Some(overall) = &self.overall {
             named.extend([("tenants", overall.tenants), ("active_tenants", overall.active_tenants)]);

@@ -5,17 +5,19 @@
 
 use std::hint::black_box;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
+use chrono_tz::Tz;
 use lastseen_event::{Fact, MemberOrdinal, Position, TenantOrdinal, UtcInstant};
 
 use crate::counts::{Counts, PassLimits};
-use crate::days::{Days, MONTH_DAYS};
+use crate::days::{ActivityDays, PresenceDays};
 use crate::members::Members;
-use crate::recent::Recent;
-use crate::roster::{Change, Roster};
+use crate::recent::{Mark, Recent};
+use crate::roster::Roster;
 use crate::{
-    Before, Calendar, Day, DaySets, MemberState, Period, Persons, Retracted, Scope, Selection, Summary,
-    TypeSet,
+    Before, Calendar, Day, DaySets, Definition, Following, MemberState, Periods, Persons, Retracted, Scope,
+    Selection, Summary, TypeSet, Wanted,
 };
 
 /// Facts whose memory is read at once.
@@ -27,11 +29,36 @@ const GROUP: usize = 64;
 pub struct Views {
     members: Members,
     counts: Counts,
-    days: Days,
+    /// Those of UTC, on which anything counts, are the first.
+    activity: Vec<(Definition, ActivityDays)>,
+    /// The first is that of UTC.
+    presence: Vec<(Tz, PresenceDays)>,
     recent: Recent,
     selection: Selection,
     retracted: Retracted,
     position: Position,
+}
+
+/// The days of a definition that is followed no longer.
+#[derive(Debug)]
+pub struct Unfollowed {
+    _activity: Option<ActivityDays>,
+    _presence: Option<PresenceDays>,
+}
+
+/// Rows that are asked for.
+#[derive(Clone, Debug)]
+pub struct DaysAsked {
+    /// The members.
+    pub scope: Scope,
+    /// True if nobody is left out.
+    pub everyone: bool,
+    /// True if rows count persons.
+    pub of_persons: bool,
+    /// The activity and its dates.
+    pub definition: Definition,
+    /// The periods of the rows.
+    pub periods: Periods,
 }
 
 impl Views {
@@ -50,7 +77,7 @@ impl Views {
     /// Folds one fact in. Views that were built from a selection stay views of that selection.
     ///
     /// # Panics
-    /// If a position is 2^56 or greater: no store gets there.
+    /// If a position is 2^55 or greater: no store gets there.
     pub fn apply(&mut self, fact: &Fact) {
         self.recent.push(fact.position, fact.occurred_at);
         self.fold(fact);
@@ -64,16 +91,22 @@ impl Views {
         if self.retracted.has(fact) {
             return;
         }
-        let change = self.members.fold(fact, self.selection.counted());
+        self.recent.keep(fact);
+        let change = self.members.fold(fact, &self.selection);
         self.counts.follow(&self.members, fact.member, &change);
-        follow(&mut self.days, &self.members.roster, fact, &change, self.selection.counted());
+        for (_, days) in &mut self.presence {
+            days.follow(fact, &change, &self.members.roster);
+        }
+        for (_, days) in &mut self.activity {
+            days.follow(fact, change.first_seen_before);
+        }
     }
 
     /// Folds facts in, as [`Views::apply`] with each; faster where there are more members than the
     /// processor's caches hold.
     ///
     /// # Panics
-    /// If a position is 2^56 or greater: no store gets there.
+    /// If a position is 2^55 or greater: no store gets there.
     pub fn apply_all(&mut self, facts: &[Fact]) {
         for group in facts.chunks(GROUP) {
             self.touch(group);
@@ -113,9 +146,18 @@ impl Views {
         if self.members.persons().is_some() { Persons::UserId } else { Persons::Off }
     }
 
-    /// The parts that a snapshot is taken of.
-    pub(crate) fn parts(&self) -> (&Members, &Days) {
-        (&self.members, &self.days)
+    /// The members, for whoever counts or copies them piece by piece.
+    pub(crate) fn members(&self) -> &Members {
+        &self.members
+    }
+
+    pub(crate) fn roster(&self) -> &Roster {
+        &self.members.roster
+    }
+
+    /// The days of UTC on which anything counts.
+    pub(crate) fn utc(&self) -> (&ActivityDays, &PresenceDays) {
+        (&self.activity[0].1, &self.presence[0].1)
     }
 
     /// The greatest position folded in or left out; [`Position::START`] when there is none.
@@ -127,6 +169,16 @@ impl Views {
     /// less is known, and it is later than it need be.
     pub fn reach_of(&self, at: UtcInstant) -> Position {
         self.recent.reach_of(at)
+    }
+
+    /// The point in the order of folding that is reached.
+    pub(crate) fn mark(&self) -> Mark {
+        self.recent.mark()
+    }
+
+    /// The facts that were folded after a point. `None`: not all of them are kept.
+    pub(crate) fn facts_since(&self, mark: Mark) -> Option<impl Iterator<Item = &Fact>> {
+        self.recent.since(mark)
     }
 
     /// Number of tenant ordinals in use, those without a member included.
@@ -145,34 +197,108 @@ impl Views {
         self.counts.summary(&self.members, scope, since)
     }
 
-    /// Takes out everything that rows for these days of UTC need, to be counted without the views. Nothing
-    /// for a tenant that is not known.
-    pub fn days(&self, scope: Scope, days: RangeInclusive<Day>) -> DaySets {
-        self.days.sets(days, self.members.set_of(scope))
+    /// True if the days of a definition are kept up.
+    pub fn follows(&self, definition: Definition) -> bool {
+        self.activity_of(definition).is_some()
     }
 
-    /// Returns the last position that changed the [`SeriesRow`](crate::SeriesRow) of a day: a row counted at
-    /// this position or later holds.
-    pub fn day_changed_at(&self, day: Day) -> Position {
-        self.days.changed_at(day.plus(1 - MONTH_DAYS)..=day)
+    /// True if the presence by days of a zone is kept up.
+    pub(crate) fn follows_zone(&self, zone: Tz) -> bool {
+        self.presence_of(zone).is_some()
     }
 
-    /// Returns the last position that changed the [`SeriesRow`](crate::SeriesRow) of a period longer than a
-    /// day, which looks back one period.
-    pub fn period_changed_at(&self, period: Period, days: &RangeInclusive<Day>) -> Position {
-        let before = period.around(days.start().plus(-1));
-        self.days.changed_at(*before.start()..=*days.end())
+    fn activity_of(&self, definition: Definition) -> Option<&ActivityDays> {
+        self.activity.iter().find(|(of, _)| *of == definition).map(|(_, days)| days)
+    }
+
+    fn presence_of(&self, zone: Tz) -> Option<&PresenceDays> {
+        self.presence.iter().find(|(of, _)| *of == zone).map(|(_, days)| days)
+    }
+
+    /// Follows a definition from now on. `since` are the facts that came after what was seen of it, which these views
+    /// hold. `false`: it leaves out other batches, or was not put together.
+    pub fn follow(&mut self, following: &mut Following, since: &[Fact]) -> bool {
+        if *following.retracted() != self.retracted {
+            return false;
+        }
+        following.catch_up_with(&self.members.roster, since);
+        let (definition, taken) = (following.definition(), following.take());
+        let Some((mut activity, presence)) = taken else { return false };
+        activity.begin_at(self.position);
+        if let Some(mut presence) = presence
+            && !self.follows_zone(definition.zone)
+        {
+            presence.begin_at(self.position);
+            self.presence.push((definition.zone, presence));
+        }
+        if self.follows_zone(definition.zone) && !self.follows(definition) {
+            self.activity.push((definition, activity));
+        }
+        self.follows(definition)
+    }
+
+    /// Follows a definition no longer; that of [`Definition::UTC`] stays. What was kept of it is given back: it takes
+    /// long to free.
+    pub fn unfollow(&mut self, definition: Definition) -> Unfollowed {
+        let unwanted = |(of, _): &(Definition, _)| *of == definition && *of != Definition::UTC;
+        let activity = self.activity.iter().position(unwanted).map(|at| self.activity.remove(at).1);
+        let Self { activity: others, presence, .. } = self;
+        let is_unused = |(zone, _): &(Tz, _)| !others.iter().any(|(of, _)| of.zone == *zone);
+        let unused = presence.iter().skip(1).position(is_unused).map(|at| presence.remove(at + 1).1);
+        Unfollowed { _activity: activity, _presence: unused }
+    }
+
+    /// The calendar of a zone that is followed.
+    pub fn calendar(&self, zone: Tz) -> Option<Arc<Calendar>> {
+        self.activity.iter().find(|(of, _)| of.zone == zone).map(|(_, days)| days.calendar())
+    }
+
+    /// The definitions that are followed besides that of UTC, and the bytes that each takes, about.
+    pub fn followed(&self) -> Vec<(Definition, usize)> {
+        let bytes = |(of, days): &(Definition, ActivityDays)| {
+            let sharing = self.activity.iter().filter(|(other, _)| other.zone == of.zone).count();
+            let presence = self.presence_of(of.zone).map_or(0, PresenceDays::bytes);
+            let presence = if of.zone == Tz::UTC { 0 } else { presence / sharing };
+            (*of, days.bytes() + presence)
+        };
+        self.activity.iter().skip(1).map(bytes).collect()
+    }
+
+    /// Takes out everything that rows need, to be counted without the views; nothing for a tenant that is not known.
+    /// `None`: the definition is not followed, or nobody knows persons.
+    pub fn days(&self, asked: &DaysAsked) -> Option<DaySets> {
+        let (activity, presence) =
+            (self.activity_of(asked.definition)?, self.presence_of(asked.definition.zone)?);
+        let members = self.members.set_of(asked.scope);
+        // A person has one member in a tenant.
+        let persons = match (asked.of_persons, asked.scope) {
+            (true, Scope::All) => Some(self.members.persons()?.map()),
+            (true, Scope::Tenant(_)) | (false, _) => None,
+        };
+        let wanted = Wanted { members, everyone: asked.everyone, persons };
+        Some(DaySets::new(activity.bitmaps(), presence.bitmaps(), &asked.periods, wanted))
+    }
+
+    /// Returns the last position that changed the [`SeriesRow`](crate::SeriesRow) of one of the periods, which is over:
+    /// a row counted at this position or later holds. `None`: the definition is not followed.
+    pub fn row_changed_at(&self, asked: &DaysAsked, days: &RangeInclusive<Day>) -> Option<Position> {
+        let period = Periods { days: days.clone(), period: asked.periods.period };
+        let changed = self.reach_changed_at(asked, period.reach())?;
+        let begun = || self.activity_of(asked.definition).map(|activity| activity.begun_by(*days.end()));
+        Some(if asked.of_persons { changed.max(begun()?) } else { changed })
     }
 
     /// Returns the last position that changed the days [before](Before) a day.
-    pub fn before_changed_at(&self, before: &Before) -> Position {
-        self.days.changed_at(before.days())
+    pub fn before_changed_at(&self, asked: &DaysAsked, before: &Before) -> Option<Position> {
+        let days = before.days();
+        let changed = self.reach_changed_at(asked, days.clone())?;
+        let begun = || self.activity_of(asked.definition).map(|activity| activity.begun_by(*days.end()));
+        Some(if asked.of_persons { changed.max(begun()?) } else { changed })
     }
 
-    /// Returns a position after which no activity, deletion or restoration was folded that had occurred by
-    /// `at`. Rows of days that end by then hold from it on, whichever events count and in any zone.
-    pub fn activity_changed_by(&self, at: UtcInstant) -> Position {
-        self.days.activity_changed_by(Calendar::utc().date(at)).min(self.recent.reach_of(at))
+    fn reach_changed_at(&self, asked: &DaysAsked, reach: RangeInclusive<Day>) -> Option<Position> {
+        let presence = self.presence_of(asked.definition.zone)?.changed_by(*reach.end());
+        Some(self.activity_of(asked.definition)?.changed_at(reach).max(presence))
     }
 
     /// The state of one member. `None`: no fact is about it.
@@ -204,7 +330,8 @@ impl Default for Views {
 pub struct ViewsBuilder {
     selection: Selection,
     members: Members,
-    days: Days,
+    /// Those of UTC; `None` where no rows are asked for.
+    days: Option<(ActivityDays, PresenceDays)>,
     retracted: Retracted,
     position: Position,
 }
@@ -212,27 +339,42 @@ pub struct ViewsBuilder {
 impl ViewsBuilder {
     /// A builder that folds the events that `selection` chooses, without those of retracted batches.
     pub fn new(selection: Selection, retracted: Retracted, persons: Persons) -> Self {
-        let members = Members::new(persons);
-        Self { selection, retracted, members, days: Days::utc(), position: Position::START }
+        let days = Some(utc_days(selection.counted()));
+        Self { selection, retracted, members: Members::new(persons), days, position: Position::START }
+    }
+
+    /// The same for views that nobody asks for rows of days.
+    #[must_use]
+    pub fn without_days(self) -> Self {
+        Self { days: None, ..self }
     }
 
     /// A builder that goes on from the facts folded up to a position.
-    pub(crate) fn from_parts(members: Members, days: Days, retracted: Retracted, position: Position) -> Self {
-        Self { selection: Selection::default(), retracted, members, days, position }
+    pub(crate) fn from_parts(
+        members: Members,
+        days: (ActivityDays, PresenceDays),
+        retracted: Retracted,
+        position: Position,
+    ) -> Self {
+        Self { selection: Selection::default(), retracted, members, days: Some(days), position }
     }
 
     /// Folds one fact in, unless it is out of the selection's bounds.
     ///
     /// # Panics
-    /// If a position is 2^56 or greater: no store gets there.
+    /// If a position is 2^55 or greater: no store gets there.
     pub fn apply(&mut self, fact: &Fact) {
         if !self.selection.keeps(fact) {
             return;
         }
         self.position = self.position.max(fact.position);
-        if !self.retracted.has(fact) {
-            let change = self.members.fold(fact, self.selection.counted());
-            follow(&mut self.days, &self.members.roster, fact, &change, self.selection.counted());
+        if self.retracted.has(fact) {
+            return;
+        }
+        let change = self.members.fold(fact, &self.selection);
+        if let Some((activity, presence)) = &mut self.days {
+            presence.follow(fact, &change, &self.members.roster);
+            activity.follow(fact, change.first_seen_before);
         }
     }
 
@@ -240,7 +382,7 @@ impl ViewsBuilder {
     /// processor's caches hold.
     ///
     /// # Panics
-    /// If a position is 2^56 or greater: no store gets there.
+    /// If a position is 2^55 or greater: no store gets there.
     pub fn apply_all(&mut self, facts: &[Fact]) {
         for group in facts.chunks(GROUP) {
             self.members.roster.touch(group);
@@ -258,9 +400,12 @@ impl ViewsBuilder {
     /// [`ViewsBuilder::finish`] for [`Views::with_pass_limits`].
     #[doc(hidden)]
     pub fn finish_with_pass_limits(self, limits: PassLimits) -> Views {
+        let (activity, presence) = self.days.unwrap_or_else(|| utc_days(self.selection.counted()));
+        let definition = Definition { counted: self.selection.counted(), ..Definition::UTC };
         Views {
             counts: Counts::of(&self.members, limits),
-            days: self.days,
+            activity: vec![(definition, activity)],
+            presence: vec![(Tz::UTC, presence)],
             recent: Recent::after(self.position),
             selection: self.selection,
             retracted: self.retracted,
@@ -270,11 +415,8 @@ impl ViewsBuilder {
     }
 }
 
-/// Lets the days follow a fact that the roster has folded.
-fn follow(days: &mut Days, roster: &Roster, fact: &Fact, change: &Change, counted: TypeSet) {
-    if let Some(provenance) = fact.event_type.activity().filter(|_| counted.contains(fact.event_type)) {
-        days.see(fact, provenance, change);
-    } else if let Some(decision) = change.decision {
-        days.decide(fact, decision, roster.decisions());
-    }
+/// Days of UTC without a fact.
+pub(crate) fn utc_days(counted: TypeSet) -> (ActivityDays, PresenceDays) {
+    let calendar = Arc::new(Calendar::utc());
+    (ActivityDays::new(calendar.clone(), counted), PresenceDays::new(calendar))
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate};
 use chrono_tz::Tz;
 use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, TenantOrdinal, UtcInstant};
 use lastseen_projections::{
-    Calendar, Cohort, Day, DaysBuilder, Period, Persons, Retracted, Scope, Selection, SeriesRow, Views,
-    ViewsBuilder,
+    Calendar, Cohort, Cut, Day, DaysAsked, DaysBuilder, Definition, Following, Period, Periods, Persons,
+    Retracted, Scope, Selection, SeriesRow, Views, ViewsBuilder, WeekStart, Windows,
 };
 use proptest::prelude::*;
 
@@ -67,7 +68,13 @@ struct Recount<'a> {
     facts: Vec<&'a Fact>,
     choice: Choice,
     zone: Tz,
+    of_persons: bool,
+    /// The first date that is not over.
+    open: NaiveDate,
 }
+
+/// Whoever is counted: a member, or a person.
+type Who = u32;
 
 impl Recount<'_> {
     fn counted(&self, fact: &Fact) -> bool {
@@ -85,75 +92,115 @@ impl Recount<'_> {
         date(self.zone, fact.occurred_at.as_micros())
     }
 
-    /// Members active on these days with membership as at the end of the last.
-    fn active(&self, days: &RangeInclusive<NaiveDate>) -> BTreeSet<MemberOrdinal> {
-        let end = end(self.zone, *days.end());
-        let members: BTreeSet<_> = self.facts.iter().map(|fact| fact.member.member).collect();
-        let is_active = |member: &MemberOrdinal| {
-            let mine = || self.facts.iter().filter(|fact| fact.member.member == *member);
-            let known = || mine().filter(|fact| fact.occurred_at.as_micros() <= end);
-            let decisions = [EventType::UserDeleted, EventType::UserRestored];
-            let deciding = known()
-                .filter(|fact| decisions.contains(&fact.event_type))
-                .max_by_key(|fact| (fact.occurred_at, fact.id, fact.event_type == EventType::UserDeleted));
-            let deleted = deciding.is_some_and(|fact| fact.event_type == EventType::UserDeleted);
-            let observed = |fact: &&&Fact| fact.event_type != EventType::EstimatedActivity;
-            let was_observed = known().filter(observed).any(|fact| self.counted(fact));
-            let mut within = mine().filter(|fact| self.counted(fact) && days.contains(&self.date_of(fact)));
-            !deleted && within.any(|fact| observed(&fact) || !was_observed)
-        };
-        members.into_iter().filter(is_active).collect()
+    fn members(&self) -> BTreeSet<MemberOrdinal> {
+        self.facts.iter().map(|fact| fact.member.member).collect()
     }
 
-    /// Members with activity that counts in these days, and none on an earlier date.
-    fn first(&self, days: &RangeInclusive<NaiveDate>) -> BTreeSet<MemberOrdinal> {
-        let members: BTreeSet<_> = self.facts.iter().map(|fact| fact.member.member).collect();
-        let is_first = |member: &MemberOrdinal| {
-            let mine = self.facts.iter().filter(|fact| fact.member.member == *member && self.counted(fact));
-            mine.map(|fact| self.date_of(fact)).min().is_some_and(|date| days.contains(&date))
+    fn of(&self, member: MemberOrdinal) -> impl Iterator<Item = &Fact> {
+        self.facts.iter().copied().filter(move |fact| fact.member.member == member)
+    }
+
+    fn who(&self, member: MemberOrdinal) -> Who {
+        if self.of_persons { self.of(member).next().unwrap().member.person.get() } else { member.get() }
+    }
+
+    fn people(&self, members: impl IntoIterator<Item = MemberOrdinal>) -> BTreeSet<Who> {
+        members.into_iter().map(|member| self.who(member)).collect()
+    }
+
+    /// True if the member exists by then, and is neither deleted nor left out.
+    fn is_present(&self, member: MemberOrdinal, end: i64) -> bool {
+        let known = || self.of(member).filter(|fact| fact.occurred_at.as_micros() <= end);
+        let deciding = known()
+            .filter(|fact| [EventType::UserDeleted, EventType::UserRestored].contains(&fact.event_type))
+            .max_by_key(|fact| (fact.occurred_at, fact.id, fact.event_type == EventType::UserDeleted));
+        let counting = known()
+            .filter(|fact| fact.counts.is_some())
+            .max_by_key(|fact| (fact.occurred_at, fact.id, fact.counts == Some(false)));
+        known().next().is_some()
+            && deciding.is_none_or(|fact| fact.event_type == EventType::UserRestored)
+            && (self.choice.everyone || counting.is_none_or(|fact| fact.counts == Some(true)))
+    }
+
+    /// Members active on these days with membership as at the end of the last: by an observation, only by an estimate.
+    fn active_members(&self, days: &RangeInclusive<NaiveDate>) -> [Vec<MemberOrdinal>; 2] {
+        let end = end(self.zone, *days.end());
+        let (mut by_observation, mut by_estimate) = (Vec::new(), Vec::new());
+        for member in self.members().into_iter().filter(|member| self.is_present(*member, end)) {
+            let is_observed =
+                |fact: &&Fact| fact.event_type != EventType::EstimatedActivity && self.counted(fact);
+            let was_observed =
+                self.of(member).filter(is_observed).any(|fact| fact.occurred_at.as_micros() <= end);
+            let within =
+                || self.of(member).filter(|fact| self.counted(fact) && days.contains(&self.date_of(fact)));
+            if within().any(|fact| is_observed(&fact)) {
+                by_observation.push(member);
+            } else if within().next().is_some() && !was_observed {
+                by_estimate.push(member);
+            }
+        }
+        [by_observation, by_estimate]
+    }
+
+    fn active(&self, days: &RangeInclusive<NaiveDate>) -> BTreeSet<Who> {
+        self.people(self.active_members(days).concat())
+    }
+
+    fn estimated(&self, days: &RangeInclusive<NaiveDate>) -> u64 {
+        let [by_observation, by_estimate] = self.active_members(days).map(|members| self.people(members));
+        by_estimate.difference(&by_observation).count() as u64
+    }
+
+    /// Those with activity that counts in these days, and none on an earlier date.
+    fn first(&self, days: &RangeInclusive<NaiveDate>) -> BTreeSet<Who> {
+        let everybody = self.people(self.members());
+        let is_first = |who: &Who| {
+            let theirs = self.facts.iter().filter(|fact| self.who(fact.member.member) == *who);
+            let dates = theirs.filter(|fact| self.counted(fact)).map(|fact| self.date_of(fact));
+            dates.min().is_some_and(|date| days.contains(&date))
         };
-        members.into_iter().filter(is_first).collect()
+        everybody.into_iter().filter(is_first).collect()
+    }
+
+    fn total(&self, last: NaiveDate) -> u64 {
+        let end = if last < self.open { end(self.zone, last) } else { i64::MAX };
+        self.people(self.members().into_iter().filter(|member| self.is_present(*member, end))).len() as u64
     }
 
     fn row(&self, before: &RangeInclusive<NaiveDate>, days: &RangeInclusive<NaiveDate>) -> SeriesRow {
         let (was, is, first) = (self.active(before), self.active(days), self.first(days));
-        let count =
-            |keep: &dyn Fn(&MemberOrdinal) -> bool| is.iter().filter(|member| keep(member)).count() as u64;
+        let count = |keep: &dyn Fn(&Who) -> bool| is.iter().filter(|who| keep(who)).count() as u64;
         SeriesRow {
             days: day(*days.start())..=day(*days.end()),
             active: is.len() as u64,
-            wau: None,
-            mau: None,
-            new: count(&|member| first.contains(member)),
-            returning: count(&|member| was.contains(member)),
-            resurrected: count(&|member| !was.contains(member) && !first.contains(member)),
+            estimated: self.estimated(days),
+            windows: None,
+            new: count(&|who| first.contains(who)),
+            returning: count(&|who| was.contains(who)),
+            resurrected: count(&|who| !was.contains(who) && !first.contains(who)),
             dormant: was.difference(&is).count() as u64,
+            total: self.total(*days.end()),
         }
     }
 
-    fn by_day(&self, days: &RangeInclusive<Day>) -> Vec<SeriesRow> {
-        let row = |at: Day| {
-            let [date, before, week, month] = [0, -1, -6, -29].map(|back| naive_date(at.plus(back)));
-            let active = |days| Some(self.active(&days).len() as u64);
-            SeriesRow {
-                wau: active(week..=date),
-                mau: active(month..=date),
-                ..self.row(&(before..=before), &(date..=date))
-            }
-        };
-        Day::each(days.clone()).map(row).collect()
-    }
-
-    fn by_period(&self, period: Period, days: &RangeInclusive<Day>) -> Vec<SeriesRow> {
+    fn rows(&self, Periods { days, period }: &Periods) -> Vec<SeriesRow> {
         let row = |days: &RangeInclusive<NaiveDate>| {
             let before = period.around(day(*days.start()).plus(-1));
-            self.row(&(naive_date(*before.start())..=naive_date(*before.end())), days)
+            let mut row = self.row(&(naive_date(*before.start())..=naive_date(*before.end())), days);
+            if *period == Period::Day {
+                let window = |back: i32| naive_date(row.days.end().plus(back))..=*days.end();
+                let (week, month) = (self.active(&window(-6)), self.active(&window(-29)));
+                let mau_estimated = self.estimated(&window(-29));
+                row.windows =
+                    Some(Windows { wau: week.len() as u64, mau: month.len() as u64, mau_estimated });
+            }
+            row
         };
-        periods(period, days).iter().map(row).collect()
+        periods_of(*period, days).iter().map(row).collect()
     }
 
-    fn cohorts(&self, period: Period, days: &RangeInclusive<Day>) -> Vec<Cohort> {
-        let periods = periods(period, days);
+    fn cohorts(&self, Periods { days, period }: &Periods) -> Vec<Cohort> {
+        let periods = periods_of(*period, days);
         let cohort = |(at, days): (usize, &RangeInclusive<NaiveDate>)| {
             let is = self.active(days);
             let members: BTreeSet<_> = self.first(days).intersection(&is).copied().collect();
@@ -168,14 +215,9 @@ impl Recount<'_> {
     }
 }
 
-fn periods(period: Period, days: &RangeInclusive<Day>) -> Vec<RangeInclusive<NaiveDate>> {
+fn periods_of(period: Period, days: &RangeInclusive<Day>) -> Vec<RangeInclusive<NaiveDate>> {
     let dates = |days: &RangeInclusive<Day>| naive_date(*days.start())..=naive_date(*days.end());
     period.covering(days).iter().map(dates).collect()
-}
-
-fn recount(facts: &[Fact], choice: Choice, zone: Tz, scope: Scope) -> Recount<'_> {
-    let within = |fact: &&Fact| scope == Scope::All || scope == Scope::Tenant(fact.member.tenant);
-    Recount { facts: facts.iter().filter(within).collect(), choice, zone }
 }
 
 fn around(start: &str) -> RangeInclusive<Day> {
@@ -183,17 +225,108 @@ fn around(start: &str) -> RangeInclusive<Day> {
     first.plus(-1)..=first.plus(12)
 }
 
-fn choice() -> impl Strategy<Value = Choice> {
+/// A question for rows in words that a recount can follow.
+#[derive(Clone, Debug)]
+struct Asked {
+    scope: Scope,
+    choice: Choice,
+    of_persons: bool,
+    period: Period,
+    /// The number of the first day that is not over, from the first that is asked for.
+    open: i32,
+}
+
+impl Asked {
+    fn periods(&self, start: &str) -> Periods {
+        Periods { days: around(start), period: self.period }
+    }
+
+    fn open(&self, start: &str) -> Day {
+        around(start).start().plus(self.open)
+    }
+
+    fn of(&self, zone: Tz, start: &str) -> DaysAsked {
+        let Choice { everyone, .. } = self.choice;
+        let definition = Definition { zone, counted: self.choice.selection().counted() };
+        let periods = self.periods(start);
+        DaysAsked { scope: self.scope, everyone, of_persons: self.of_persons, definition, periods }
+    }
+
+    fn recount<'a>(&self, facts: &'a [Fact], zone: Tz, start: &str) -> Recount<'a> {
+        let within = |fact: &&Fact| match self.scope {
+            Scope::All => true,
+            Scope::Tenant(tenant) => fact.member.tenant == tenant,
+        };
+        Recount {
+            facts: facts.iter().filter(within).collect(),
+            choice: self.choice.clone(),
+            zone,
+            of_persons: self.of_persons,
+            open: naive_date(self.open(start)),
+        }
+    }
+}
+
+fn period() -> impl Strategy<Value = Period> {
+    prop::sample::select(vec![
+        Period::Day,
+        Period::Week(WeekStart::Monday),
+        Period::Week(WeekStart::Sunday),
+        Period::Month,
+        Period::Quarter,
+        Period::Year,
+    ])
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
     let types = prop::option::of(prop::sample::subsequence(OBSERVED.to_vec(), 1..=3));
-    (types, any::<bool>()).prop_map(|(types, observed_only)| Choice {
-        types,
-        observed_only,
-        ..Choice::default()
-    })
+    let tenant = prop::option::of(0..TENANTS);
+    (tenant, (types, any::<bool>(), any::<bool>()), any::<bool>(), period(), 0..16_i32).prop_map(
+        |(tenant, (types, observed_only, everyone), of_persons, period, open)| Asked {
+            scope: tenant.map_or(Scope::All, |tenant| Scope::Tenant(TenantOrdinal::new(tenant))),
+            choice: Choice { types, observed_only, everyone, ..Choice::default() },
+            of_persons,
+            period,
+            open,
+        },
+    )
+}
+
+/// A history near the end of days around a day at which a clock does something.
+fn local_history(events: usize) -> impl Strategy<Value = (Vec<Fact>, Tz, &'static str)> {
+    (history(events), places(), prop::sample::select(ZONES.to_vec())).prop_map(
+        |(facts, places, (zone, start))| (spread(facts, &places, start), zone.parse().unwrap(), start),
+    )
+}
+
+fn live(facts: &[Fact]) -> Views {
+    let mut views = Views::default();
+    for fact in facts {
+        views.apply(fact);
+    }
+    views
+}
+
+fn scanned(facts: &[Fact], asked: &Asked, zone: Tz, periods: &Periods) -> lastseen_projections::DaySets {
+    let persons = if asked.of_persons { Persons::UserId } else { Persons::Off };
+    let calendar = Arc::new(Calendar::of_zone(zone));
+    let mut builder = DaysBuilder::new(asked.choice.selection(), Retracted::default(), calendar, persons);
+    builder.apply_all(facts);
+    builder.finish().days(periods)
+}
+
+/// Follows a definition of which `seen` facts were scanned while the views held `held`.
+fn followed(views: &Views, definition: Definition, seen: &[Fact], held: &[Fact]) -> Following {
+    let mut following = Following::new(definition, Arc::new(Calendar::of_zone(definition.zone)), views);
+    following.see_all(seen);
+    while following.look_at_some(views) {}
+    following.put_together();
+    following.catch_up(views, held);
+    following
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn live_days_are_those_of_the_recount_whatever_the_order(
@@ -201,174 +334,221 @@ proptest! {
             let facts = spread(facts, &places, ZONES[0].1);
             (Just(facts.clone()), disorder(&facts))
         }),
-        tenant in 0..TENANTS,
+        asked in asked(),
     ) {
-        let mut live = Views::default();
-        for fact in &disorder {
-            live.apply(fact);
-        }
+        let asked = Asked { choice: Choice { everyone: asked.choice.everyone, ..Choice::default() }, ..asked };
+        let (live, start) = (live(&disorder), ZONES[0].1);
+        let (expected, of, open) =
+            (asked.recount(&facts, Tz::UTC, start), asked.of(Tz::UTC, start), asked.open(start));
+        let sets = live.days(&of).unwrap();
+        prop_assert_eq!(sets.rows(open), expected.rows(&of.periods));
+        prop_assert_eq!(sets.cohorts(), expected.cohorts(&of.periods));
         let mut builder = ViewsBuilder::new(Selection::default(), Retracted::default(), Persons::UserId);
-        for fact in &facts {
-            builder.apply(fact);
-        }
-        let days = around(ZONES[0].1);
-        for scope in [Scope::All, Scope::Tenant(TenantOrdinal::new(tenant))] {
-            let expected = recount(&facts, Choice::default(), Tz::UTC, scope);
-            let sets = live.days(scope, days.clone());
-            prop_assert_eq!(sets.rows(Period::Day), expected.by_day(&days));
-            for period in [Period::Week, Period::Month] {
-                prop_assert_eq!(sets.rows(period), expected.by_period(period, &days));
-                prop_assert_eq!(sets.cohorts(period), expected.cohorts(period, &days));
-            }
-        }
-        for day in Day::each(days.clone()) {
-            let mut sets = live.days(Scope::All, day..=day);
+        builder.apply_all(&facts);
+        prop_assert_eq!(builder.finish().days(&of).unwrap().rows(open), sets.rows(open));
+        for day in Day::each(around(start)) {
+            let of = DaysAsked { periods: Periods { days: day..=day, period: Period::Day }, ..of.clone() };
+            let mut sets = live.days(&of).unwrap();
+            let expected = sets.rows(open);
             sets.set_before(sets.before());
             prop_assert!(sets.has_before());
-            prop_assert_eq!(sets.rows(Period::Day), live.days(Scope::All, day..=day).rows(Period::Day));
-        }
-        let built = builder.finish();
-        let rows = |views: &Views| views.days(Scope::All, days.clone()).rows(Period::Day);
-        prop_assert_eq!(rows(&built), rows(&live));
-    }
-
-    #[test]
-    fn days_of_a_zone_and_of_some_events_are_those_of_the_recount(
-        facts in history(40),
-        places in places(),
-        (name, start) in prop::sample::select(ZONES.to_vec()),
-        choice in choice(),
-    ) {
-        let facts = spread(facts, &places, start);
-        let (zone, days): (Tz, _) = (name.parse().unwrap(), around(start));
-        let mut builder = DaysBuilder::new(choice.selection(), Retracted::default(), Calendar::of_zone(zone));
-        for fact in &facts {
-            builder.apply(fact);
-        }
-        let expected = recount(&facts, choice, zone, Scope::All);
-        let sets = builder.finish(days.clone());
-        prop_assert_eq!(sets.rows(Period::Day), expected.by_day(&days));
-        prop_assert_eq!(sets.rows(Period::Week), expected.by_period(Period::Week, &days));
-        prop_assert_eq!(sets.cohorts(Period::Month), expected.cohorts(Period::Month, &days));
-        for period in [Period::Day, Period::Week, Period::Month] {
-            let new: Vec<u64> = sets.rows(period).into_iter().map(|row| row.new).collect();
-            let sizes: Vec<u64> = sets.cohorts(period).into_iter().map(|cohort| cohort.size).collect();
-            prop_assert_eq!(new, sizes, "a cohort is the new ones of its row");
+            prop_assert_eq!(sets.rows(open), expected);
         }
     }
 
     #[test]
-    fn a_row_that_was_counted_before_holds_until_the_views_say_that_its_day_changed(
-        facts in history(60),
-        places in places(),
-        known in 0..60_usize,
-        (name, _) in prop::sample::select(ZONES.to_vec()),
-        choice in choice(),
+    fn days_of_a_scan_are_those_of_the_recount((facts, zone, start) in local_history(40), asked in asked()) {
+        // A scan knows the members that it was given.
+        let asked = Asked { scope: Scope::All, ..asked };
+        let periods = asked.periods(start);
+        let (sets, expected) = (scanned(&facts, &asked, zone, &periods), asked.recount(&facts, zone, start));
+        prop_assert_eq!(sets.rows(asked.open(start)), expected.rows(&periods));
+        prop_assert_eq!(sets.cohorts(), expected.cohorts(&periods));
+        let new: Vec<u64> = sets.rows(asked.open(start)).into_iter().map(|row| row.new).collect();
+        let sizes: Vec<u64> = sets.cohorts().into_iter().map(|cohort| cohort.size).collect();
+        prop_assert_eq!(new, sizes, "a cohort is the new ones of its row");
+    }
+
+    /// Some facts are scanned, some are folded while the views are looked at, some after: all that, whatever overlaps.
+    #[test]
+    fn days_that_are_followed_are_those_of_the_recount(
+        (facts, zone, start) in local_history(60),
+        asked in asked(),
+        (begun, seen, handed_over) in (0..60_usize, 0..60_usize, 0..60_usize),
     ) {
-        let facts = spread(facts, &places, ZONES[0].1);
-        let calendar = Calendar::of_zone(name.parse().unwrap());
+        let (begun, handed_over) = (begun.min(facts.len()), begun.max(handed_over).min(facts.len()));
+        let seen = seen.min(handed_over);
+        let mut views = live(&facts[..begun]);
+        let definition = asked.of(zone, start).definition;
+        let mut following = Following::new(definition, Arc::new(Calendar::of_zone(zone)), &views);
+        let halfway = begun + (handed_over - begun) / 2;
+        following.see_all(&facts[seen / 2..seen]);
+        views.apply_all(&facts[begun..halfway]);
+        while following.look_at_some(&views) {}
+        following.see_all(&facts[..seen / 2]);
+        following.put_together();
+        following.catch_up(&views, &facts[seen.min(begun)..halfway]);
+        views.apply_all(&facts[halfway..handed_over]);
+        prop_assert!(views.follow(&mut following, &facts[halfway..handed_over]));
+        prop_assert!(views.follows(definition));
+        views.apply_all(&facts[handed_over..]);
+        let (expected, of, open) =
+            (asked.recount(&facts, zone, start), asked.of(zone, start), asked.open(start));
+        let sets = views.days(&of).unwrap();
+        prop_assert_eq!(sets.rows(open), expected.rows(&of.periods));
+        prop_assert_eq!(sets.cohorts(), expected.cohorts(&of.periods));
+        drop(views.unfollow(definition));
+        prop_assert_eq!(views.follows(definition), definition == Definition::UTC);
+        prop_assert!(views.followed().is_empty());
+    }
+
+    /// Days as of an instant: those before it as they are, those that are not over from their facts up to it, of which some
+    /// come while they are looked at.
+    #[test]
+    fn days_as_of_an_instant_are_those_of_the_recount(
+        (facts, zone, start) in local_history(60),
+        asked in asked(),
+        (begun, at) in (0..60_usize, any::<prop::sample::Index>()),
+        off in prop_oneof![-1..2_i64, -300 * MINUTE..300 * MINUTE],
+        to_end in any::<bool>(),
+    ) {
+        prop_assume!(!facts.is_empty());
+        let calendar = Arc::new(Calendar::of_zone(zone));
+        let at = UtcInstant::from_micros(at.get(&facts).occurred_at.as_micros() + off);
+        let at = if to_end { calendar.end(calendar.date(at)) } else { at };
+        let (of, mut views) = (asked.of(zone, start), live(&facts[..begun.min(facts.len())]));
+        let mut following = followed(&views, of.definition, &facts[..begun.min(facts.len())], &[]);
+        prop_assert!(views.follow(&mut following, &[]));
+        let mut cut = Cut::new(&views, of.definition, calendar.clone(), at);
+        if let Some(instants) = cut.instants() {
+            let held = &facts[..begun.min(facts.len())];
+            held.iter().filter(|fact| instants.contains(&fact.occurred_at)).for_each(|fact| cut.see(fact));
+        }
+        views.apply_all(&facts[begun.min(facts.len())..]);
+        prop_assert!(cut.catch_up(&views));
+        let open = cut.open();
+        let sets = views.days(&of).unwrap().cut(cut);
+        let then: Vec<Fact> = facts.iter().filter(|fact| fact.occurred_at <= at).copied().collect();
+        let expected = Recount { open: naive_date(open), ..asked.recount(&then, zone, start) };
+        prop_assert_eq!(sets.rows(open), expected.rows(&of.periods));
+        prop_assert_eq!(sets.cohorts(), expected.cohorts(&of.periods));
+        let scan = Asked { choice: Choice { occurred_until: Some(at), ..asked.choice.clone() }, ..asked.clone() };
+        if asked.scope == Scope::All {
+            let scanned = scanned(&facts, &scan, zone, &of.periods);
+            prop_assert_eq!(scanned.rows(open), sets.rows(open));
+        }
+    }
+
+    #[test]
+    fn a_row_that_was_counted_before_holds_until_the_views_say_that_it_changed(
+        (facts, zone, start) in local_history(60),
+        (known, is_dropped) in (0..60_usize, any::<bool>()),
+        asked in asked(),
+    ) {
         let (early, late) = facts.split_at(known.min(facts.len()));
-        let days = around(ZONES[0].1);
-        let mut views = Views::default();
-        for fact in early {
-            views.apply(fact);
+        let (of, mut views) = (asked.of(zone, start), live(early));
+        let mut following = followed(&views, of.definition, early, &[]);
+        prop_assert!(views.follow(&mut following, &[]));
+        // Every period is over: the totals of others are those of now.
+        let open = Day::new(i32::MAX);
+        let (before, position) = (views.days(&of).unwrap().rows(open), views.position());
+        let last = *of.periods.days.end();
+        let of_last = DaysAsked { periods: Periods { days: last..=last, period: Period::Day }, ..of.clone() };
+        let of_before = views.days(&of_last).unwrap().before();
+        let gap = if is_dropped { late.len() / 2 } else { 0 };
+        if is_dropped {
+            // Followed no longer, and once more later on: nothing is known of the time between.
+            drop(views.unfollow(of.definition));
+            views.apply_all(&late[..gap]);
+            let mut following = followed(&views, of.definition, &facts[..early.len() + gap], &[]);
+            prop_assert!(views.follow(&mut following, &[]));
         }
-        let (before, position) = (views.days(Scope::All, days.clone()).rows(Period::Day), views.position());
-        let chosen = |facts: &[Fact]| {
-            let mut builder = DaysBuilder::new(choice.selection(), Retracted::default(), calendar.clone());
-            for fact in facts {
-                builder.apply(fact);
-            }
-            builder.finish(days.clone()).rows(Period::Day)
-        };
-        let chosen_before = chosen(early);
-        for fact in late {
-            views.apply(fact);
-        }
-        for (before, now) in before.iter().zip(views.days(Scope::All, days.clone()).rows(Period::Day)) {
-            if views.day_changed_at(*now.days.end()) <= position {
+        views.apply_all(&late[gap..]);
+        for (before, now) in before.iter().zip(views.days(&of).unwrap().rows(open)) {
+            if views.row_changed_at(&of, &now.days).unwrap() <= position {
                 prop_assert_eq!(before, &now);
             }
         }
-        for (before, now) in chosen_before.iter().zip(chosen(&facts)) {
-            if views.activity_changed_by(calendar.end(*now.days.end())) <= position {
-                prop_assert_eq!(before, &now);
-            }
+        if views.before_changed_at(&of_last, &of_before).unwrap() <= position {
+            let mut sets = views.days(&of_last).unwrap();
+            let expected = sets.rows(open);
+            sets.set_before(of_before);
+            prop_assert_eq!(sets.rows(open), expected);
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// A definition that was followed for a thousand steps is one that is made anew.
+    #[test]
+    fn a_thousand_steps_lead_to_what_a_scan_finds((facts, zone, start) in local_history(1_000), asked in asked()) {
+        let asked = Asked { scope: Scope::All, ..asked };
+        let (of, mut views) = (asked.of(zone, start), Views::default());
+        let mut following = followed(&views, of.definition, &[], &[]);
+        prop_assert!(views.follow(&mut following, &[]));
+        for fact in &facts {
+            views.apply(fact);
+        }
+        let (sets, anew) = (views.days(&of).unwrap(), scanned(&facts, &asked, zone, &of.periods));
+        let open = asked.open(start);
+        prop_assert_eq!(sets.rows(open), anew.rows(open));
+        prop_assert_eq!(sets.cohorts(), anew.cohorts());
+    }
+}
+
+/// The question for rows of members of all tenants on some days of UTC.
+fn of_days(days: RangeInclusive<Day>) -> DaysAsked {
+    DaysAsked {
+        scope: Scope::All,
+        everyone: false,
+        of_persons: false,
+        definition: Definition::UTC,
+        periods: Periods { days, period: Period::Day },
+    }
+}
+
+fn changed_at(views: &Views, day: Day) -> Position {
+    views.row_changed_at(&of_days(day..=day), &(day..=day)).unwrap()
 }
 
 #[test]
 fn what_happens_today_leaves_the_days_before_as_they_were() {
     let facts = crate::history::events_on_days(&[(0, EventType::Login), (20, EventType::Login)]);
-    let mut views = Views::default();
-    for fact in &facts {
-        views.apply(fact);
-    }
+    let mut views = live(&facts);
     let first = "2026-01-06".parse::<Day>().unwrap();
-    assert_eq!(views.day_changed_at(first), Position::new(1));
-    assert_eq!(views.day_changed_at(first.plus(19)), Position::new(1), "told of a later day since");
-    assert_eq!(views.day_changed_at(first.plus(20)), Position::new(2));
-    assert_eq!(views.day_changed_at(first.plus(-1)), Position::START);
-    let changed_by = |day: Day| views.activity_changed_by(Calendar::utc().end(day));
-    assert_eq!(changed_by(first.plus(19)), Position::new(1));
-    let morning = UtcInstant::from_micros(Calendar::utc().end(first.plus(19)).as_micros() + 1);
-    assert_eq!(views.activity_changed_by(morning), Position::new(1), "by then, nothing of that day");
-    assert_eq!(changed_by(first.plus(20)), Position::new(2));
+    assert_eq!(changed_at(&views, first), Position::new(1));
+    assert_eq!(changed_at(&views, first.plus(19)), Position::new(1), "told of a later day since");
+    assert_eq!(changed_at(&views, first.plus(20)), Position::new(2));
+    assert_eq!(changed_at(&views, first.plus(-1)), Position::START);
     // The same day again tells nothing new of it.
     let again = Fact { position: Position::new(3), ..facts[1] };
     views.apply(&again);
-    assert_eq!(views.day_changed_at(first.plus(20)), Position::new(2));
+    assert_eq!(changed_at(&views, first.plus(20)), Position::new(2));
 }
 
 #[test]
 fn an_older_first_activity_changes_the_day_that_was_taken_for_it() {
-    let mut views = Views::default();
-    for fact in crate::history::events_on_days(&[(40, EventType::Login), (0, EventType::Login)]) {
-        views.apply(&fact);
-    }
+    let views = live(&crate::history::events_on_days(&[(40, EventType::Login), (0, EventType::Login)]));
     let first = "2026-01-06".parse::<Day>().unwrap();
-    assert_eq!(views.day_changed_at(first.plus(40)), Position::new(2), "nobody is new there any more");
-    let new = |day: Day| views.days(Scope::All, day..=day).rows(Period::Day)[0].new;
+    assert_eq!(changed_at(&views, first.plus(40)), Position::new(2), "nobody is new there any more");
+    let new = |day: Day| views.days(&of_days(day..=day)).unwrap().rows(day)[0].new;
     assert_eq!([new(first), new(first.plus(40))], [1, 0]);
 }
 
-/// FINDINGS S11: the clock goes back past midnight, so a later login has the earlier date.
+/// The clock goes back past midnight, so a later login has the earlier date.
 #[test]
 fn who_comes_while_a_clock_is_set_back_past_midnight_is_new_once() {
-    let calendar = Calendar::of_zone("America/St_Johns".parse().unwrap());
+    let calendar = Arc::new(Calendar::of_zone("America/St_Johns".parse().unwrap()));
     let login = crate::history::events_on_days(&[(0, EventType::Login)])[0];
     let at = |text| Fact { occurred_at: UtcInstant::parse(text).unwrap(), ..login };
     let facts = [at("2009-11-01T02:30:30Z"), at("2009-11-01T02:40:00Z")];
-    let mut builder = DaysBuilder::new(Selection::default(), Retracted::default(), calendar);
+    let mut builder = DaysBuilder::new(Selection::default(), Retracted::default(), calendar, Persons::Off);
     builder.apply_all(&facts);
-    let sets = builder.finish("2009-10-01".parse().unwrap()..="2009-11-30".parse().unwrap());
-    let new: Vec<u64> = sets.rows(Period::Month).iter().map(|row| row.new).collect();
-    let sizes: Vec<u64> = sets.cohorts(Period::Month).iter().map(|cohort| cohort.size).collect();
+    let days = "2009-10-01".parse().unwrap()..="2009-11-30".parse().unwrap();
+    let sets = builder.finish().days(&Periods { days, period: Period::Month });
+    let new: Vec<u64> = sets.rows(Day::new(i32::MAX)).iter().map(|row| row.new).collect();
+    let sizes: Vec<u64> = sets.cohorts().iter().map(|cohort| cohort.size).collect();
     assert_eq!((new, sizes), (vec![1, 0], vec![1, 0]), "they are shown in October first");
-}
-
-/// A deletion before a restoration of the same UTC day moves no row of UTC, but one of a zone whose day ends between.
-#[test]
-fn a_deletion_that_is_over_by_the_end_of_its_day_changes_the_rows_of_other_zones() {
-    let at = |number: usize, event_type, text| Fact {
-        event_type,
-        occurred_at: UtcInstant::parse(text).unwrap(),
-        ..crate::history::events_on_days(&[(0, event_type); 3])[number]
-    };
-    let facts = [
-        at(0, EventType::Login, "2026-01-06T02:00:00Z"),
-        at(1, EventType::UserRestored, "2026-01-06T20:00:00Z"),
-        at(2, EventType::UserDeleted, "2026-01-06T10:00:00Z"),
-    ];
-    let mut views = Views::default();
-    views.apply_all(&facts);
-    let day = "2026-01-06".parse::<Day>().unwrap();
-    assert_eq!(views.day_changed_at(day), Position::new(1));
-    assert_eq!(views.activity_changed_by(Calendar::utc().end(day)), Position::new(3));
-    let shanghai = Calendar::of_zone("Asia/Shanghai".parse().unwrap());
-    let mut builder = DaysBuilder::new(Selection::default(), Retracted::default(), shanghai.clone());
-    builder.apply_all(&facts);
-    assert_eq!(builder.finish(day..=day).rows(Period::Day)[0].active, 0);
-    assert_eq!(views.activity_changed_by(shanghai.end(day)), Position::new(3));
 }

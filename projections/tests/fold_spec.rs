@@ -85,6 +85,7 @@ fn given(all: impl IntoIterator<Item = Told>) -> Given {
         member,
         event_type,
         created_confirmed,
+        counts: None,
         batch: None,
     };
     Given((1..).zip(all).map(place).collect())
@@ -330,6 +331,7 @@ fn with_persons_off_nobody_is_joined_and_there_are_no_numbers_of_persons() {
         "estimated_users",
         "inactive_users",
         "deleted_users",
+        "left_out_users",
         "tenants",
         "active_tenants",
     ];

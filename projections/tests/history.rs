@@ -41,6 +41,7 @@ struct Unplaced {
     occurred_at: UtcInstant,
     id: EventId,
     confirmed: bool,
+    counts: Option<bool>,
     /// Microseconds that the store's clock went on before.
     waited: i64,
 }
@@ -68,13 +69,15 @@ fn event_type() -> impl Strategy<Value = EventType> {
 }
 
 fn unplaced() -> impl Strategy<Value = Unplaced> {
-    (0..TENANTS, 0..USERS, event_type(), instant(), 0..5_u64, any::<bool>(), 0..2_i64).prop_map(
-        |(tenant, user, event_type, occurred_at, id, confirmed, waited)| Unplaced {
+    let counts = prop::option::of(any::<bool>());
+    (0..TENANTS, 0..USERS, event_type(), instant(), 0..5_u64, (any::<bool>(), counts), 0..2_i64).prop_map(
+        |(tenant, user, event_type, occurred_at, id, (confirmed, counts), waited)| Unplaced {
             member: member(tenant, user),
             event_type,
             occurred_at,
             id: event_id(id),
             confirmed: confirmed && event_type == EventType::UserCreated,
+            counts: counts.filter(|_| matches!(event_type, EventType::UserCreated | EventType::UserChanged)),
             waited,
         },
     )
@@ -95,6 +98,7 @@ pub(crate) fn history(events: usize) -> impl Strategy<Value = Vec<Fact>> {
                 member: event.member,
                 event_type: event.event_type,
                 created_confirmed: event.confirmed,
+                counts: event.counts,
                 batch: None,
             }
         };
@@ -112,6 +116,7 @@ pub(crate) fn events_on_days(days: &[(i64, EventType)]) -> Vec<Fact> {
         member: member(0, 0),
         event_type: *event_type,
         created_confirmed: false,
+        counts: None,
         batch: None,
     };
     days.iter().enumerate().map(fact).collect()
@@ -133,6 +138,7 @@ pub(crate) struct Choice {
     /// `None`: all, estimates included.
     pub(crate) types: Option<Vec<EventType>>,
     pub(crate) observed_only: bool,
+    pub(crate) everyone: bool,
 }
 
 impl Choice {
@@ -143,6 +149,7 @@ impl Choice {
             recorded_until: self.recorded_until,
             types: self.types.clone().map_or_else(TypeSet::all, TypeSet::of),
             observed_only: self.observed_only,
+            everyone: self.everyone,
         }
     }
 }
@@ -154,14 +161,15 @@ pub(crate) fn choice() -> impl Strategy<Value = Choice> {
         prop::option::weighted(0.3, (0..120_u64).prop_map(Position::new)),
         prop::option::weighted(0.3, (0..25_i64).prop_map(|after| UtcInstant::from_micros(NOON + after))),
         prop::option::of(types),
-        any::<bool>(),
+        (any::<bool>(), any::<bool>()),
     )
-        .prop_map(|(occurred_until, position_until, recorded_until, types, observed_only)| Choice {
+        .prop_map(|(occurred_until, position_until, recorded_until, types, flags)| Choice {
             occurred_until,
             position_until,
             recorded_until,
             types,
-            observed_only,
+            observed_only: flags.0,
+            everyone: flags.1,
         })
 }
 

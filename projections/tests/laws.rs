@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use lastseen_event::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal, UtcInstant};
+use lastseen_event::{EventType, Fact, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal, UtcInstant};
 use lastseen_projections::{
     AsOf, Condition, MemberState, Overall, PassLimits, Persons, Retracted, Scope, Selection, Summary, Views,
     ViewsBuilder,
@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use crate::history::{Choice, TENANTS, choice, disorder, edges, history};
 use crate::naive::Naive;
+use crate::retraction::{batched, retracted};
 
 /// Sizes up to which something is counted by a pass: none, some, and all of a random history.
 const PASSED_OVER: [u64; 4] = [0, 1, 3, 4096];
@@ -71,22 +72,45 @@ pub(crate) fn agrees(views: &Views, naive: &Naive, edges: &[UtcInstant]) -> Resu
     Ok(())
 }
 
-/// The numbers as of `at` from live views and the facts at the ends of the window.
+/// The numbers as of `at` from live views and the facts at the ends of the window, all of them and those that count.
 pub(crate) fn as_of(
     views: &Views,
-    facts: &[Fact],
+    (facts, counting): (&[Fact], &[Fact]),
     scope: Scope,
     window: RangeInclusive<UtcInstant>,
     step_members: usize,
 ) -> Summary {
-    let mut as_of = AsOf::in_steps_of(views, scope, window, step_members);
+    let mut as_of = begun(views, facts, (scope, false, window), step_members);
+    while as_of.look(views).unwrap() {}
+    ended(as_of, views, counting)
+}
+
+fn begun(
+    views: &Views,
+    facts: &[Fact],
+    (scope, everyone, window): (Scope, bool, RangeInclusive<UtcInstant>),
+    step_members: usize,
+) -> AsOf {
+    let mut as_of = AsOf::new(views, scope, everyone, window).in_steps_of(step_members);
     let parts = as_of.parts();
     for fact in facts.iter().filter(|fact| parts.iter().any(|part| part.contains(&fact.occurred_at))) {
         as_of.see(fact);
     }
     as_of.put_together();
-    while as_of.step(views) {}
-    as_of.finish()
+    as_of
+}
+
+fn ended(mut as_of: AsOf, views: &Views, facts: &[Fact]) -> Summary {
+    as_of.freeze();
+    while as_of.look_at_scopes(views) {}
+    let last = as_of.latest_estimates().and_then(|among| {
+        let estimates = facts.iter().filter(|fact| fact.event_type == EventType::EstimatedActivity);
+        let counts = |fact: &&Fact| {
+            among.contains(&fact.occurred_at) && as_of.only_estimated().contains(fact.member.member.get())
+        };
+        estimates.filter(counts).map(|fact| fact.occurred_at).max()
+    });
+    as_of.finish(last)
 }
 
 fn limits() -> impl Strategy<Value = PassLimits> {
@@ -201,6 +225,7 @@ proptest! {
                     (Condition::Pending, summary.pending_users),
                     (Condition::NeverSeen, summary.never_seen_users),
                     (Condition::Deleted, summary.deleted_users),
+                    (Condition::LeftOut, summary.left_out_users),
                 ] {
                     let listed = views.members_of(tenant).filter(|(_, state)| state.meets(condition, since));
                     prop_assert_eq!(listed.count() as u64, count, "{:?}", condition);
@@ -262,6 +287,8 @@ fn sum(of: &[Summary]) -> Summary {
         deleted_users: total(|of| of.deleted_users),
         observed_users: total(|of| of.observed_users),
         estimated_users: total(|of| of.estimated_users),
+        left_out_users: total(|of| of.left_out_users),
+        last_estimate_at: of.iter().filter_map(|of| of.last_estimate_at).max(),
         overall: None,
     }
 }
@@ -289,12 +316,52 @@ proptest! {
                 let (since, at) = (UtcInstant::from_micros(at - window), UtcInstant::from_micros(at));
                 let naive = Naive::choosing(&facts, &Choice { occurred_until: Some(at), ..Choice::default() });
                 for scope in [Scope::All, Scope::Tenant(TenantOrdinal::new(1)), Scope::Tenant(TenantOrdinal::new(9))] {
-                    let found = as_of(&views, &facts, scope, since..=at, step_members);
+                    let found = as_of(&views, (&facts, &facts), scope, since..=at, step_members);
                     prop_assert_eq!(found, naive.summary(scope, since), "{:?} {} {}", scope, since, at);
-                    let found = as_of(&without_persons, &facts, scope, since..=at, step_members);
+                    let found = as_of(&without_persons, (&facts, &facts), scope, since..=at, step_members);
                     let expected = without(naive.summary(scope, since));
                     prop_assert_eq!(found, expected, "{:?} {} {}", scope, since, at);
                 }
+            }
+        }
+    }
+    /// Facts come while the count is on its way, some at each step: the numbers are those of the position at which it
+    /// has looked at all.
+    #[test]
+    fn what_comes_while_a_count_is_on_its_way_is_in_it(
+        facts in batched(80),
+        retracted in retracted(),
+        before in 0..80_usize,
+        between in 0..7_usize,
+        window in prop_oneof![1..40 * 86_400_000_000_i64, Just(86_400_000_000 - 1), Just(30 * 86_400_000_000)],
+        (step_members, everyone) in (1..9_usize, any::<bool>()),
+    ) {
+        let dead: Vec<_> = retracted.iter().collect();
+        for at in edges(&facts).into_iter().filter(|at| at.as_micros().unsigned_abs() < 1 << 60).step_by(5) {
+            let since = UtcInstant::from_micros(at.as_micros() - window);
+            for scope in [Scope::All, Scope::Tenant(TenantOrdinal::new(1))] {
+                let mut views =
+                    ViewsBuilder::new(Selection::default(), retracted.clone(), Persons::UserId).finish();
+                let (early, late) = facts.split_at(before.min(facts.len()));
+                views.apply_all(early);
+                let mut as_of = begun(&views, early, (scope, everyone, since..=at), step_members);
+                let mut folded = early.len();
+                let mut fold_some = |views: &mut Views| {
+                    let some = &late[folded - early.len()..][..between.min(facts.len() - folded)];
+                    views.apply_all(some);
+                    folded += some.len();
+                    folded
+                };
+                let mut known = fold_some(&mut views);
+                while as_of.look(&views).unwrap() {
+                    known = fold_some(&mut views);
+                }
+                fold_some(&mut views);
+                let choice = Choice { occurred_until: Some(at), everyone, ..Choice::default() };
+                let survivors: Vec<Fact> = facts[..known].iter()
+                    .filter(|fact| fact.batch.is_none_or(|batch| !dead.contains(&batch))).copied().collect();
+                let expected = Naive::choosing(&survivors, &choice).summary(scope, since);
+                prop_assert_eq!(ended(as_of, &views, &survivors), expected, "{:?} {}", scope, at);
             }
         }
     }

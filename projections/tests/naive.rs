@@ -55,7 +55,8 @@ impl Naive {
             Scope::Tenant(tenant) => known.tenant == tenant,
         };
         let members: Vec<&Known> = self.members.values().filter(within).collect();
-        let total: Vec<_> = members.iter().filter(|known| known.state.deleted_at.is_none()).collect();
+        let is_present = |known: &&&Known| is_present(&known.state);
+        let total: Vec<_> = members.iter().filter(is_present).collect();
         let active: Vec<_> =
             total.iter().filter(|known| meets(&known.state, Condition::Active, since)).collect();
         let count =
@@ -82,6 +83,13 @@ impl Naive {
             deleted_users: count(Condition::Deleted),
             observed_users: by(Provenance::Observed),
             estimated_users: by(Provenance::Estimated),
+            left_out_users: count(Condition::LeftOut),
+            last_estimate_at: active
+                .iter()
+                .filter_map(|known| known.state.last_seen)
+                .filter(|seen| seen.event_type == EventType::EstimatedActivity)
+                .map(|seen| seen.at)
+                .max(),
             overall: (scope == Scope::All).then(overall),
         }
     }
@@ -89,17 +97,22 @@ impl Naive {
 
 /// The table of the numbers, row by row.
 fn meets(state: &MemberState, condition: Condition, since: UtcInstant) -> bool {
-    let deleted = state.deleted_at.is_some();
+    let present = is_present(state);
     let last_seen = state.last_seen.map(|seen| seen.at);
     match condition {
         Condition::Active => {
-            !deleted && state.confirmed_from.is_some() && last_seen.is_some_and(|at| at >= since)
+            present && state.confirmed_from.is_some() && last_seen.is_some_and(|at| at >= since)
         }
-        Condition::Inactive => !deleted && last_seen.is_some_and(|at| at < since),
-        Condition::Pending => !deleted && state.confirmed_from.is_none(),
-        Condition::NeverSeen => !deleted && last_seen.is_none(),
-        Condition::Deleted => deleted,
+        Condition::Inactive => present && last_seen.is_some_and(|at| at < since),
+        Condition::Pending => present && state.confirmed_from.is_none(),
+        Condition::NeverSeen => present && last_seen.is_none(),
+        Condition::Deleted => state.deleted_at.is_some() && state.left_out_at.is_none(),
+        Condition::LeftOut => state.left_out_at.is_some(),
     }
+}
+
+fn is_present(state: &MemberState) -> bool {
+    state.deleted_at.is_none() && state.left_out_at.is_none()
 }
 
 /// Returns the state of one member, recounted from its facts.
@@ -123,12 +136,18 @@ fn state(mine: &[Fact], choice: &Choice) -> MemberState {
         .iter()
         .filter(|fact| decisions.contains(&fact.event_type))
         .max_by_key(|fact| (fact.occurred_at, fact.id, fact.event_type == EventType::UserDeleted));
+    // Of one id for both, the one that leaves out decides.
+    let counting = mine
+        .iter()
+        .filter(|fact| fact.counts.is_some() && !choice.everyone)
+        .max_by_key(|fact| (fact.occurred_at, fact.id, fact.counts == Some(false)));
     MemberState {
         exists_from: mine.iter().map(|fact| fact.occurred_at).min().unwrap(),
         confirmed_from: mine.iter().filter(confirms).map(|fact| fact.occurred_at).min(),
         deleted_at: deciding
             .filter(|fact| fact.event_type == EventType::UserDeleted)
             .map(|fact| fact.occurred_at),
+        left_out_at: counting.filter(|fact| fact.counts == Some(false)).map(|fact| fact.occurred_at),
         last_seen: greatest(seen.iter().filter(observed)).or_else(|| greatest(seen.iter().filter(estimated))),
         first_seen_at: seen.iter().map(|fact| fact.occurred_at).min(),
     }

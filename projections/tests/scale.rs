@@ -54,6 +54,7 @@ fn fact(position: u64) -> Fact {
         },
         event_type,
         created_confirmed: false,
+        counts: None,
         batch: None,
     }
 }
@@ -76,6 +77,12 @@ fn recount(views: &Views, tenant: TenantOrdinal, since: UtcInstant) -> Summary {
         deleted_users: count(Condition::Deleted),
         observed_users: by(Provenance::Observed),
         estimated_users: by(Provenance::Estimated),
+        left_out_users: 0,
+        last_estimate_at: active()
+            .filter_map(|(_, state)| state.last_seen)
+            .filter(|seen| seen.provenance() == Provenance::Estimated)
+            .map(|seen| seen.at)
+            .max(),
         overall: None,
     }
 }

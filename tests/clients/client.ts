@@ -59,7 +59,8 @@ const user = await client.GET("/v1/tenants/{tenant_id}/users/{user_id}", {
 });
 const seen: string | null | undefined = user.data?.last_seen_at;
 check(seen !== null && seen !== undefined && Date.parse(seen) === Date.parse(occurred_at), `${seen}`);
-const status: "active" | "inactive" | "pending" | "never_seen" | "deleted" | undefined = user.data?.status;
+const status: "active" | "inactive" | "pending" | "never_seen" | "deleted" | "left_out" | undefined =
+  user.data?.status;
 check(status === "active", `${status}`);
 
 const series = await client.GET("/v1/tenants/{tenant_id}/active-users", {

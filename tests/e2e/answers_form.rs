@@ -495,7 +495,7 @@ fn every_answer_of_a_projection_says_which_instant_it_holds_for() {
         let at = micros(answer["at"].as_str().unwrap_or_else(|| panic!("an instant in {answer}")));
         assert!((before..=now()).contains(&at), "{path}: {answer}");
         assert!(answer.get("as_of").is_none(), "{path}: {answer}");
-        assert_eq!(answer["definition"], 2, "{path}");
+        assert_eq!(answer["definition"], 3, "{path}");
     }
     let (before, body) = (now(), json!({"user_ids": ["u1"]}));
     let found = client.post_json("/v1/tenants/acme/users/lookup", &body).ok("a lookup");

@@ -13,7 +13,6 @@ use crate::worlds::{
     scope, spring,
 };
 
-const PERIODS: [Period; 3] = [Period::Day, Period::Week, Period::Month];
 const BIG: &str = "230287431257595797";
 const SMALL: &str = "628559756630834120";
 
@@ -62,7 +61,7 @@ fn assert_world(client: &Client, world: &mut World, span: Span) {
             }
             let asker = Asker::new(client, &world.model, zone, counted);
             for tenant in scopes() {
-                for period in PERIODS {
+                for period in Period::ALL {
                     let rows = asker.series(tenant, period, span);
                     assert_identities(&rows);
                 }
@@ -73,12 +72,18 @@ fn assert_world(client: &Client, world: &mut World, span: Span) {
 
 /// Asks the same questions again and again, so that rows are kept from one answer to the next.
 fn assert_world_again(client: &Client, model: &Model, span: Span) {
-    let counted = Counted::default();
-    let asker = Asker::new(client, model, "UTC", &counted);
-    for tenant in scopes() {
-        asker.series(tenant, Period::Day, span);
-        asker.series(tenant, Period::Week, span);
-        asker.cohorts(tenant, Period::Week, span);
+    let persons = Counted { of_persons: true, ..Counted::default() };
+    let everyone = Counted { everyone: true, ..Counted::default() };
+    let logins = Counted { types: Some(vec!["login"]), ..persons.clone() };
+    for (zone, counted) in
+        [("UTC", Counted::default()), ("UTC", persons.clone()), (ZONES[1], everyone), (ZONES[2], logins)]
+    {
+        let asker = Asker::new(client, model, zone, &counted);
+        for tenant in scopes() {
+            asker.series(tenant, Period::Day, span);
+            asker.series(tenant, Period::Week, span);
+            asker.cohorts(tenant, Period::Week, span);
+        }
     }
 }
 
@@ -143,9 +148,13 @@ fn real_history_agrees_with_a_recount_in_every_zone() {
     let (events, model) = git_history();
     let (server, _data) = sealing_server("9000");
     publish(server.client(), &events);
-    let refreshes = Counted { types: Some(vec!["token_refresh"]), observed_only: false };
-    let others =
-        Counted { types: Some(vec!["login", "tenant_switch", "signup_complete"]), observed_only: true };
+    let refreshes =
+        Counted { types: Some(vec!["token_refresh"]), observed_only: false, ..Counted::default() };
+    let others = Counted {
+        types: Some(vec!["login", "tenant_switch", "signup_complete"]),
+        observed_only: true,
+        ..Counted::default()
+    };
     for (zone, from, to) in [
         ("UTC", "2023-12-15", "2024-01-15"),
         ("Europe/Berlin", "2024-03-15", "2024-04-05"),
@@ -208,7 +217,7 @@ fn clocks_that_go_back_past_midnight_or_skip_it_agree_with_a_recount() {
             for counted in all_counted() {
                 let asker = Asker::new(server.client(), &world.model, zone, &counted);
                 for tenant in scopes() {
-                    for period in PERIODS {
+                    for period in Period::ALL {
                         asker.series(tenant, period, Span::new(from, to));
                     }
                     asker.cohorts(tenant, Period::Week, Span::new(from, to));
@@ -308,7 +317,7 @@ fn without_dates_the_answer_is_thirty_days_up_to_today_of_the_zone() {
                 (&zone.into(), &"day".into(), &days[29].as_str().into(), &days[0].as_str().into())
             );
             assert_eq!(answer["tenant_id"].as_str(), tenant, "{path}");
-            assert_eq!((position(&answer), &answer["definition"]), (1, &2.into()), "{path}");
+            assert_eq!((position(&answer), &answer["definition"]), (1, &3.into()), "{path}");
         }
     }
     let days = client.ask("/v1/active-users?to=2024-03-15");
@@ -323,25 +332,26 @@ fn without_dates_the_answer_is_thirty_days_up_to_today_of_the_zone() {
 fn days_to_come_are_partial_and_days_of_nobody_are_zeros() {
     let (server, _data) = empty_server();
     let client = server.client();
-    let zeros = |path: &str, rows: usize, counts: usize, partial: bool| {
+    let zeros = |path: &str, rows: usize, total: u64, partial: bool| {
         let answer = client.ask(path);
         let found = array(&answer, "rows");
         assert_eq!(found.len(), rows, "{path}");
         for row in found {
-            let found = row.as_object().unwrap().values().filter_map(Value::as_u64);
-            assert_eq!(found.collect::<Vec<_>>(), vec![0; counts], "{row}");
-            assert_eq!(row["partial"], partial, "{row}");
+            let counts = row.as_object().unwrap().iter().filter(|(name, _)| *name != "total");
+            assert!(counts.filter_map(|(_, count)| count.as_u64()).all(|count| count == 0), "{row}");
+            assert_eq!((&row["total"], &row["partial"]), (&total.into(), &partial.into()), "{row}");
         }
     };
-    zeros("/v1/active-users?from=2024-01-01&to=2024-02-29", 60, 7, false);
+    zeros("/v1/active-users?from=2024-01-01&to=2024-02-29", 60, 0, false);
     client.publish(&[Events::seeded(2202).login(("acme", "ada"), micros("2024-02-10T12:00:00Z"))]);
     for scope in ["/v1", "/v1/tenants/acme"] {
-        zeros(&format!("{scope}/active-users?from=2023-12-01&to=2024-02-09"), 71, 7, false);
-        zeros(&format!("{scope}/active-users?from=1970-01-01&to=1970-01-02"), 2, 7, false);
-        zeros(&format!("{scope}/active-users?from=1970-01-01&to=1970-01-02&tz=Asia/Kolkata"), 2, 7, false);
-        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-02"), 2, 7, true);
-        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-02&types=login"), 2, 7, true);
-        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-09&period=week"), 3, 5, true);
+        zeros(&format!("{scope}/active-users?from=2023-12-01&to=2024-02-09"), 71, 0, false);
+        zeros(&format!("{scope}/active-users?from=1970-01-01&to=1970-01-02"), 2, 0, false);
+        zeros(&format!("{scope}/active-users?from=1970-01-01&to=1970-01-02&tz=Asia/Kolkata"), 2, 0, false);
+        // On days to come there is everybody who is there now.
+        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-02"), 2, 1, true);
+        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-02&types=login"), 2, 1, true);
+        zeros(&format!("{scope}/active-users?from=2090-01-01&to=2090-01-09&period=week"), 3, 1, true);
     }
     let (today, answer) = on_one_day("UTC", |today| {
         let Some(tomorrow) = today.succ_opt() else { panic!("the end of time") };
@@ -468,7 +478,7 @@ fn dates_zones_and_periods_are_checked() {
         for route in ["active-users", "retention"] {
             let path = format!("{scope}/{route}");
             let periods =
-                ["", "year", "Week", "weeks", "hour", if route == "retention" { "day" } else { "days" }];
+                ["", "decade", "Week", "weeks", "hour", if route == "retention" { "day" } else { "days" }];
             for (field, values) in [
                 ("from", dates.as_slice()),
                 ("to", &dates),
@@ -476,6 +486,11 @@ fn dates_zones_and_periods_are_checked() {
                 ("period", &periods),
                 ("types", &["", "logout", "estimated_activity", "login,"]),
                 ("provenance", &["", "estimated"]),
+                ("counts", &["", "none"]),
+                ("of", &["", "people"]),
+                ("week_start", &["", "tuesday", "Sunday"]),
+                ("as_of", &["", "2026-1-1", "yesterday"]),
+                ("known_at", &["", "-1", "2026-1-1"]),
                 ("min_position", &["", "-1", "x"]),
             ] {
                 for value in values {
@@ -497,7 +512,7 @@ fn dates_zones_and_periods_are_checked() {
                 let problem = client.get(&path).problem(400, "invalid_parameter", &path);
                 assert_eq!(problem["field"], field, "{path}");
             }
-            for name in ["window", "as_of", "known_at", "compare", "limit", "sort", "date", "Tz"] {
+            for name in ["window", "compare", "limit", "sort", "date", "Tz"] {
                 let problem =
                     client.get(&format!("{path}?{name}=1")).problem(400, "unknown_parameter", &path);
                 assert_eq!(problem["field"], name, "{path}");

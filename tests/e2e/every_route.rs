@@ -101,9 +101,12 @@ fn values(form: &str) -> (Option<&'static str>, &'static [&'static str]) {
         "a comma list of event types such as login,user_deleted" => {
             (Some("user_deleted,login"), &["logout", "Login", "login,,user_deleted"])
         }
-        "a comma list of active, inactive, pending, never_seen, deleted" => {
+        "a comma list of active, inactive, pending, never_seen, deleted, left_out" => {
             (Some("active,deleted"), &["gone", "active,", "Active"])
         }
+        "all" => (Some("all"), &["none", "All"]),
+        "members or persons" => (Some("persons"), &["people", "Members"]),
+        "monday or sunday" => (Some("sunday"), &["tuesday", "Monday"]),
         "observed" => (Some("observed"), &["estimated", "all", "Observed"]),
         "previous" => (Some("previous"), &["next", "Previous"]),
         "a position, an integer of at least 0" => (Some("1"), &["0x1", "1 "]),
@@ -115,13 +118,13 @@ fn values(form: &str) -> (Option<&'static str>, &'static [&'static str]) {
         "an IANA time zone such as UTC or Europe/Berlin" => {
             (Some("Asia/Kolkata"), &["+01:00", "Europe/Berln"])
         }
-        "day, week or month" => (Some("month"), &["year", "Week", "days"]),
-        "week or month" => (Some("month"), &["day", "Week", "year"]),
+        "day, week, month, quarter or year" => (Some("quarter"), &["decade", "Week", "days"]),
+        "week, month, quarter or year" => (Some("year"), &["day", "Week", "decade"]),
         "last_seen_at or -last_seen_at" => {
             (Some("last_seen_at"), &["user_id", "+last_seen_at", "--last_seen_at"])
         }
         "tenant_id, total_users, pending_users, never_seen_users, active_users, observed_users, estimated_users, \
-         inactive_users, deleted_users, or one of them after a -" => {
+         inactive_users, deleted_users, left_out_users, or one of them after a -" => {
             (Some("-tenant_id"), &["name", "last_seen_at", "+total_users", "observed"])
         }
         "a next_cursor of this list" => (None, &["x", "bnVsbA", "W10"]),

@@ -121,6 +121,7 @@ fn assert_every_member(server: &Server, model: &Model) {
             window: 30 * instant::DAY,
             types: None,
             observed_only: false,
+            everyone: false,
         };
         let expected = model.users(Some(&tenant), &question);
         let path = format!("/v1/tenants/{tenant}/users");

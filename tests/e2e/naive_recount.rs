@@ -8,7 +8,7 @@ use crate::answers::{comparable, numbers, sealing_server, walk};
 
 const TENANTS: [&str; 3] = ["acme", "beta", "gamma"];
 const USERS: [&str; 7] = ["ada", "bob", "cyd", "dan", "eve", "fay", "gus"];
-const STATUSES: &str = "active,inactive,pending,never_seen,deleted";
+const STATUSES: &str = "active,inactive,pending,never_seen,deleted,left_out";
 const TYPES: [&str; 10] = [
     "login",
     "token_refresh",
@@ -32,6 +32,7 @@ fn random_events(random: &mut Seeded, end: i64, count: usize) -> Vec<Value> {
             "estimated_activity" => events.estimated(member, at),
             "user_created" if random.below(2) == 0 => events.created_confirmed(member, at),
             "user_created" => events.invited(member, at),
+            "user_changed" => events.counting(random.below(3) > 0, member, at),
             event_type => events.of(event_type, member, at),
         }
     };
@@ -55,7 +56,8 @@ fn query(question: &Question, window: &str) -> String {
     let as_of = question.as_of.then(|| format!("as_of={}", rfc3339(question.at)));
     let types = question.types.as_ref().map(|types| format!("types={}", types.join(",")));
     let provenance = question.observed_only.then(|| "provenance=observed".to_owned());
-    [Some(format!("window={window}")), as_of, types, provenance]
+    let everyone = question.everyone.then(|| "counts=all".to_owned());
+    [Some(format!("window={window}")), as_of, types, provenance, everyone]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()
@@ -121,19 +123,30 @@ fn random_world(seed: u64) {
     for (name, window) in windows {
         for (types, observed_only) in &filters {
             let types = types.clone();
-            let question = Question { at: now, as_of: false, window, types, observed_only: *observed_only };
-            assert_agrees(server.client(), &model, &question, name);
+            for everyone in [false, true] {
+                let (types, observed_only) = (types.clone(), *observed_only);
+                let question = Question { at: now, as_of: false, window, types, observed_only, everyone };
+                assert_agrees(server.client(), &model, &question, name);
+            }
         }
     }
     for at in edges(&mut random, &events, &windows) {
         let (name, window) = *random.pick(&windows);
         let (types, observed_only) = random.pick(&filters).clone();
-        let unfiltered = Question { at, as_of: true, window, types: None, observed_only: false };
+        let everyone = random.below(3) == 0;
+        let unfiltered = Question { at, as_of: true, window, types: None, observed_only: false, everyone };
         assert_agrees(server.client(), &model, &unfiltered, name);
         assert_agrees(server.client(), &model, &Question { types, observed_only, ..unfiltered }, name);
     }
     let server = server.crash_and_restart();
-    let question = Question { at: now, as_of: false, window: 30 * DAY, types: None, observed_only: false };
+    let question = Question {
+        at: now,
+        as_of: false,
+        window: 30 * DAY,
+        types: None,
+        observed_only: false,
+        everyone: false,
+    };
     assert_agrees(server.client(), &model, &question, "30d");
 }
 

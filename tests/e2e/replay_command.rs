@@ -12,7 +12,7 @@ use crate::answers::{numbers, sealing_server};
 
 const ENDED_WITHIN: Duration = Duration::from_mins(1);
 
-const COUNTS: [&str; 8] = [
+const COUNTS: [&str; 9] = [
     "total_users",
     "pending_users",
     "never_seen_users",
@@ -21,6 +21,7 @@ const COUNTS: [&str; 8] = [
     "estimated_users",
     "inactive_users",
     "deleted_users",
+    "left_out_users",
 ];
 
 fn lastseen(arguments: &[&str], data: &Path) -> Ended {

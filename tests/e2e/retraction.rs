@@ -272,6 +272,7 @@ fn compare(client: &Client, model: &Model, now: i64) {
                     window,
                     types: types.clone(),
                     observed_only: false,
+                    everyone: false,
                 };
                 if found.status == 404 {
                     assert!(model.users(tenant, &Question { as_of: false, ..question }).is_empty());

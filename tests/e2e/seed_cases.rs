@@ -45,7 +45,7 @@ fn a_tenant_of_five_has_two_active_and_one_pending_user() {
         for summary in [&at_now, &as_of] {
             assert_eq!(numbers(summary, &COUNTS), [5, 2, 1, 2, 1, 0], "{path}: {summary}");
             assert_eq!(summary["window"], "30d");
-            assert_eq!(summary["definition"], 2);
+            assert_eq!(summary["definition"], 3);
         }
         assert!(at_now["as_of"].is_null(), "as_of is answered only where it was asked: {at_now}");
         assert_eq!(micros(as_of["as_of"].as_str().unwrap()), now);

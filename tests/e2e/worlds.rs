@@ -77,9 +77,10 @@ impl World {
         match self.random.below(20) {
             0 => self.events.created_confirmed(member, at),
             1 => self.events.invited(member, at),
-            2..5 => self.events.of(self.random.pick::<&str>(&MEMBERSHIP), member, at),
-            5..7 => self.events.estimated(member, at),
-            7..19 if guessed => self.events.estimated(member, at),
+            2 => self.events.counting(self.random.below(2) == 0, member, at),
+            3..6 => self.events.of(self.random.pick::<&str>(&MEMBERSHIP), member, at),
+            6..8 => self.events.estimated(member, at),
+            8..19 if guessed => self.events.estimated(member, at),
             _ => {
                 let mut event = self.events.of(self.random.pick::<&str>(&ACTIVITY), member, at);
                 if event["type"] == "tenant_switch" {
@@ -101,12 +102,15 @@ impl World {
 
 /// The choices of activity that counts in the questions: everything, and some of it.
 pub(crate) fn all_counted() -> Vec<Counted> {
+    let of = |types: &[&'static str]| Counted { types: Some(types.to_vec()), ..Counted::default() };
     vec![
         Counted::default(),
-        Counted { types: None, observed_only: true },
-        Counted { types: Some(vec!["login"]), observed_only: false },
-        Counted { types: Some(vec!["token_refresh", "tenant_switch"]), observed_only: false },
-        Counted { types: Some(vec!["signup_complete", "login"]), observed_only: true },
+        Counted { of_persons: true, ..Counted::default() },
+        Counted { everyone: true, ..Counted::default() },
+        Counted { observed_only: true, ..Counted::default() },
+        Counted { of_persons: true, ..of(&["login"]) },
+        of(&["token_refresh", "tenant_switch"]),
+        Counted { observed_only: true, everyone: true, ..of(&["signup_complete", "login"]) },
     ]
 }
 
@@ -148,8 +152,8 @@ impl<'a> Asker<'a> {
     /// The path of one question about `span`.
     pub(crate) fn path(&self, route: &str, tenant: Option<&str>, period: Period, span: Span) -> String {
         let (scope, Span { from, to }) = (scope(tenant), span);
-        let (period, zone, counted) = (period.name(), self.zone, self.counted.query());
-        format!("{scope}/{route}?from={from}&to={to}&period={period}&tz={zone}{counted}")
+        let (period, zone, counted) = (period.query(), self.zone, self.counted.query());
+        format!("{scope}/{route}?from={from}&to={to}&{period}&tz={zone}{counted}")
     }
 
     /// Once more if midnight passes between the question and the recount.

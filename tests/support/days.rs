@@ -18,8 +18,14 @@ pub enum Period {
     Day,
     /// ISO weeks, Monday to Sunday.
     Week,
+    /// Weeks from Sunday.
+    SundayWeek,
     /// Calendar months.
     Month,
+    /// Three months from January, April, July or October.
+    Quarter,
+    /// Calendar years.
+    Year,
 }
 
 /// The activity that counts.
@@ -29,6 +35,10 @@ pub struct Counted {
     pub types: Option<Vec<&'static str>>,
     /// True if estimates do not count.
     pub observed_only: bool,
+    /// True if nobody is left out.
+    pub everyone: bool,
+    /// True if people are counted, in however many tenants.
+    pub of_persons: bool,
 }
 
 /// Dates from the first to the last, both included.
@@ -44,6 +54,8 @@ pub struct Span {
 #[derive(Debug)]
 pub struct Recount<'a> {
     zone: Tz,
+    everyone: bool,
+    of_persons: bool,
     members: Vec<Member<'a>>,
     /// Found so far; the search is slow.
     ends: RefCell<BTreeMap<NaiveDate, i64>>,
@@ -52,12 +64,16 @@ pub struct Recount<'a> {
 #[derive(Debug)]
 struct Member<'a> {
     tenant: &'a str,
+    user: &'a str,
+    exists_from: i64,
     /// All activity that counts.
     seen: Vec<Seen>,
     /// The dates of it.
     dates: Option<Span>,
     /// All deletions and restorations: when, the id, whether it is a deletion.
     decisions: Vec<(i64, &'a str, bool)>,
+    /// All that was said about counting: when, the id, whether the member is left out.
+    countings: Vec<(i64, &'a str, bool)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,14 +83,14 @@ struct Seen {
     observed: bool,
 }
 
-/// Members by their place in [`Recount::members`].
-type Members = BTreeSet<usize>;
+/// Those who are counted: members by tenant and user, or people by user alone.
+type People<'a> = BTreeSet<(&'a str, &'a str)>;
 
 impl Model {
     /// The events in `zone`, such as `Europe/Berlin`.
     pub fn recount(&self, zone: &str, counted: &Counted) -> Recount<'_> {
         let zone = zone_of(zone);
-        let members = self.members.iter().map(|((tenant, _), facts)| {
+        let members = self.members.iter().map(|((tenant, user), facts)| {
             let seen = facts.iter().filter(|fact| counted.counts(fact)).map(|fact| Seen {
                 at: fact.at,
                 date: date(zone, fact.at),
@@ -86,8 +102,12 @@ impl Model {
             let decision =
                 |fact: &&Fact| ["user_deleted", "user_restored"].contains(&fact.event_type.as_str());
             let decisions = facts.iter().filter(decision);
+            let countings = facts.iter().filter_map(|fact| Some((fact.at, fact.id.as_str(), !fact.counts?)));
             Member {
                 tenant,
+                user,
+                exists_from: facts.iter().map(|fact| fact.at).min().unwrap_or(i64::MAX),
+                countings: countings.collect(),
                 seen,
                 dates,
                 decisions: decisions
@@ -95,7 +115,8 @@ impl Model {
                     .collect(),
             }
         });
-        Recount { zone, members: members.collect(), ends: RefCell::default() }
+        let Counted { everyone, of_persons, .. } = *counted;
+        Recount { zone, everyone, of_persons, members: members.collect(), ends: RefCell::default() }
     }
 }
 
@@ -106,10 +127,9 @@ impl Recount<'_> {
         let rows = periods.iter().map(|&row| {
             let active = self.active(tenant, row);
             let before = self.active(tenant, period.before(row));
-            let new = self.newcomers(&active, row);
+            let new = self.newcomers(tenant, &active, row);
             let returning = active.intersection(&before).count();
-            let resurrected =
-                active.iter().filter(|member| !before.contains(member) && !new.contains(member)).count();
+            let resurrected = active.iter().filter(|who| !before.contains(who) && !new.contains(who)).count();
             let mut counts = json!({
                 "from": row.from.to_string(),
                 "to": row.to.to_string(),
@@ -118,15 +138,15 @@ impl Recount<'_> {
                 "returning": returning,
                 "resurrected": resurrected,
                 "dormant": before.difference(&active).count(),
+                "estimated": self.estimated(tenant, row),
+                "total": self.total(tenant, (row.to < today).then_some(row.to)),
                 "partial": row.to >= today,
             });
             if period == Period::Day {
-                let ending_here = |days: u64| {
-                    let from = row.to - Days::new(days - 1);
-                    self.active(tenant, Span { from, to: row.to }).len()
-                };
-                counts["wau"] = ending_here(7).into();
-                counts["mau"] = ending_here(30).into();
+                let ending_here = |days: u64| Span { from: row.to - Days::new(days - 1), to: row.to };
+                counts["wau"] = self.active(tenant, ending_here(7)).len().into();
+                counts["mau"] = self.active(tenant, ending_here(30)).len().into();
+                counts["mau_estimated"] = self.estimated(tenant, ending_here(30)).into();
             }
             counts
         });
@@ -139,8 +159,11 @@ impl Recount<'_> {
         let periods = period.all(span);
         let active: Vec<_> = periods.iter().map(|&row| self.active(tenant, row)).collect();
         let cohorts = periods.iter().enumerate().map(|(first, &row)| {
-            let cohort = self.newcomers(&active[first], row);
-            let kept = active[first..].iter().map(|active| active.intersection(&cohort).count());
+            let cohort = self.newcomers(tenant, &active[first], row);
+            let kept = active[first..].iter().zip(&periods[first..]).map(|(active, later)| {
+                // A period that has not begun.
+                (later.from <= today).then(|| active.intersection(&cohort).count())
+            });
             json!({
                 "from": row.from.to_string(),
                 "to": row.to.to_string(),
@@ -158,22 +181,54 @@ impl Recount<'_> {
         *self.ends.borrow_mut().entry(date).or_insert_with(|| end(self.zone, date))
     }
 
-    /// Members that were active in `span` and are not deleted at its end.
-    fn active(&self, tenant: Option<&str>, span: Span) -> Members {
+    fn of<'b>(&'b self, tenant: Option<&'b str>) -> impl Iterator<Item = &'b Member<'b>> {
+        self.members.iter().filter(move |member| tenant.is_none_or(|tenant| tenant == member.tenant))
+    }
+
+    fn who<'b>(&self, member: &'b Member<'_>) -> (&'b str, &'b str) {
+        (if self.of_persons { "" } else { member.tenant }, member.user)
+    }
+
+    fn is_present(&self, member: &Member<'_>, end: i64) -> bool {
+        member.exists_from <= end
+            && !holds(&member.decisions, end)
+            && (self.everyone || !holds(&member.countings, end))
+    }
+
+    /// Those with a member that was active in `span` and is present at its end.
+    fn active<'b>(&'b self, tenant: Option<&'b str>, span: Span) -> People<'b> {
         let end = self.end(span.to);
-        let members = self.members.iter().enumerate();
-        let of_tenant = members.filter(|(_, member)| tenant.is_none_or(|tenant| tenant == member.tenant));
-        of_tenant
-            .filter(|(_, member)| member.was_active(span, end) && !member.is_deleted(end))
-            .map(|(at, _)| at)
-            .collect()
+        let active =
+            self.of(tenant).filter(|member| member.was_active(span, end) && self.is_present(member, end));
+        active.map(|member| self.who(member)).collect()
+    }
+
+    /// The number of the active without a member that an observation in `span` makes active.
+    fn estimated(&self, tenant: Option<&str>, span: Span) -> usize {
+        let end = self.end(span.to);
+        let observed =
+            self.of(tenant).filter(|member| member.was_observed(span) && self.is_present(member, end));
+        let observed: People<'_> = observed.map(|member| self.who(member)).collect();
+        self.active(tenant, span).difference(&observed).count()
     }
 
     /// Those of `active` whose first activity ever lies in `span`.
-    fn newcomers(&self, active: &Members, span: Span) -> Members {
-        let first = |member: usize| self.members[member].seen.iter().min_by_key(|seen| seen.at);
-        let is_new = |member: &usize| first(*member).is_some_and(|seen| span.holds(seen.date));
-        active.iter().copied().filter(is_new).collect()
+    fn newcomers<'b>(&'b self, tenant: Option<&'b str>, active: &People<'b>, span: Span) -> People<'b> {
+        let mut first: BTreeMap<(&str, &str), NaiveDate> = BTreeMap::new();
+        for member in self.of(tenant) {
+            for seen in &member.seen {
+                let date = first.entry(self.who(member)).or_insert(seen.date);
+                *date = seen.date.min(*date);
+            }
+        }
+        active.iter().copied().filter(|who| first.get(who).is_some_and(|date| span.holds(*date))).collect()
+    }
+
+    /// The number of all that are present at the end of a date; `None`: of all that is known.
+    fn total(&self, tenant: Option<&str>, date: Option<NaiveDate>) -> usize {
+        let end = date.map_or(i64::MAX, |date| self.end(date));
+        let present = self.of(tenant).filter(|member| self.is_present(member, end));
+        present.map(|member| self.who(member)).collect::<People<'_>>().len()
     }
 }
 
@@ -190,10 +245,15 @@ impl Member<'_> {
                 || !self.seen.iter().any(|seen| seen.observed && seen.at <= end))
     }
 
-    fn is_deleted(&self, end: i64) -> bool {
-        let deciding = self.decisions.iter().filter(|(at, _, _)| *at <= end).max();
-        deciding.is_some_and(|(_, _, deleted)| *deleted)
+    fn was_observed(&self, span: Span) -> bool {
+        self.seen.iter().any(|seen| seen.observed && span.holds(seen.date))
     }
+}
+
+/// True if the latest of these, up to an instant, says so.
+fn holds(decisions: &[(i64, &str, bool)], end: i64) -> bool {
+    let deciding = decisions.iter().filter(|(at, _, _)| *at <= end).max();
+    deciding.is_some_and(|(_, _, holds)| *holds)
 }
 
 impl Counted {
@@ -201,7 +261,9 @@ impl Counted {
     pub fn query(&self) -> String {
         let types = self.types.as_ref().map(|types| format!("&types={}", types.join(",")));
         let provenance = self.observed_only.then_some("&provenance=observed");
-        types.unwrap_or_default() + provenance.unwrap_or_default()
+        let everyone = if self.everyone { "&counts=all" } else { "" };
+        let of_persons = if self.of_persons { "&of=persons" } else { "" };
+        types.unwrap_or_default() + provenance.unwrap_or_default() + everyone + of_persons
     }
 
     fn counts(&self, fact: &Fact) -> bool {
@@ -213,12 +275,19 @@ impl Counted {
 }
 
 impl Period {
-    /// Its word in the API.
-    pub fn name(self) -> &'static str {
+    /// Every length.
+    pub const ALL: [Self; 6] =
+        [Self::Day, Self::Week, Self::SundayWeek, Self::Month, Self::Quarter, Self::Year];
+
+    /// Its words in a query.
+    pub fn query(self) -> &'static str {
         match self {
-            Self::Day => "day",
-            Self::Week => "week",
-            Self::Month => "month",
+            Self::Day => "period=day",
+            Self::Week => "period=week",
+            Self::SundayWeek => "period=week&week_start=sunday",
+            Self::Month => "period=month",
+            Self::Quarter => "period=quarter",
+            Self::Year => "period=year",
         }
     }
 
@@ -230,10 +299,13 @@ impl Period {
                 let from = date - Days::new(date.weekday().num_days_from_monday().into());
                 Span { from, to: from + Days::new(6) }
             }
-            Self::Month => {
-                let from = date - Days::new(date.day0().into());
-                Span { from, to: from + Months::new(1) - Days::new(1) }
+            Self::SundayWeek => {
+                let from = date - Days::new(date.weekday().num_days_from_sunday().into());
+                Span { from, to: from + Days::new(6) }
             }
+            Self::Month => months(date, 1),
+            Self::Quarter => months(date, 3),
+            Self::Year => months(date, 12),
         }
     }
 
@@ -247,6 +319,13 @@ impl Period {
         all.dedup();
         all
     }
+}
+
+/// The months of the year in groups of so many: the group that holds `date`.
+fn months(date: NaiveDate, many: u32) -> Span {
+    let first = date - Days::new(date.day0().into());
+    let from = first - Months::new(date.month0() % many);
+    Span { from, to: from + Months::new(many) - Days::new(1) }
 }
 
 impl Span {
@@ -370,8 +449,8 @@ mod tests {
         assert_eq!(
             rows,
             [
-                json!({"from": "2024-04-29", "to": "2024-05-05", "size": 5, "active": [5, 0], "partial": true}),
-                json!({"from": "2024-05-06", "to": "2024-05-12", "size": 0, "active": [0], "partial": true}),
+                json!({"from": "2024-04-29", "to": "2024-05-05", "size": 5, "active": [5, null], "partial": true}),
+                json!({"from": "2024-05-06", "to": "2024-05-12", "size": 0, "active": [null], "partial": true}),
             ]
         );
     }

@@ -44,6 +44,11 @@ impl Events {
         with(self.of("user_created", member, at), "confirmed", true)
     }
 
+    /// A `user_changed` that says whether the user counts.
+    pub fn counting(&mut self, counts: bool, member: (&str, &str), at: i64) -> Value {
+        with(self.of("user_changed", member, at), "counts", counts)
+    }
+
     /// A `user_created` with `confirmed: false`: an invitation.
     pub fn invited(&mut self, member: (&str, &str), at: i64) -> Value {
         with(self.of("user_created", member, at), "confirmed", false)

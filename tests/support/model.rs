@@ -21,6 +21,7 @@ pub(crate) struct Fact {
     pub(crate) event_type: String,
     pub(crate) at: i64,
     confirmed: bool,
+    pub(crate) counts: Option<bool>,
 }
 
 /// A question; instants and spans in microseconds.
@@ -36,6 +37,8 @@ pub struct Question {
     pub types: Option<Vec<String>>,
     /// True if estimates do not count.
     pub observed_only: bool,
+    /// True if nobody is left out.
+    pub everyone: bool,
 }
 
 /// Types that count as observed, by rank. Among activity of the same instant, the first is reported.
@@ -50,7 +53,8 @@ impl Model {
             if self.ids.insert(text("id")) {
                 let confirmed = event["confirmed"] == true;
                 let (id, event_type, at) = (text("id"), text("type"), micros(&text("occurred_at")));
-                let fact = Fact { id, event_type, at, confirmed };
+                let counts = event["counts"].as_bool();
+                let fact = Fact { id, event_type, at, confirmed, counts };
                 self.members.entry((text("tenant_id"), text("user_id"))).or_default().push(fact);
             }
         }
@@ -78,7 +82,9 @@ impl Model {
     /// The counts of `tenant`, or of all, which has four more.
     pub fn summary(&self, tenant: Option<&str>, question: &Question) -> Map<String, Value> {
         let users = self.users(tenant, question);
-        let present: Vec<_> = users.iter().filter(|user| user["status"] != "deleted").collect();
+        let absent = ["deleted", "left_out"];
+        let is_present = |user: &&Value| !absent.contains(&user["status"].as_str().unwrap_or_default());
+        let present: Vec<_> = users.iter().filter(is_present).collect();
         let with_status = |status: &str| users.iter().filter(|user| user["status"] == status).count();
         let active: Vec<_> = users.iter().filter(|user| user["status"] == "active").collect();
         let provenance =
@@ -95,6 +101,7 @@ impl Model {
             ("estimated_users", provenance("estimated")),
             ("inactive_users", with_status("inactive")),
             ("deleted_users", with_status("deleted")),
+            ("left_out_users", with_status("left_out")),
         ];
         if tenant.is_none() {
             counts.push(("tenants", distinct(&present, "tenant_id")));
@@ -143,7 +150,11 @@ fn user((tenant, user): &(String, String), facts: &[Fact], question: &Question) 
     let observed = latest(counted.iter().filter(|fact| is_observed(fact)));
     let seen = observed.or_else(|| latest(counted.iter()));
     let active = seen.is_some_and(|seen| seen.at >= question.at - question.window);
+    let counting = known.iter().filter(|fact| fact.counts.is_some() && !question.everyone);
+    let left_out =
+        counting.max_by_key(|fact| (fact.at, &fact.id)).is_some_and(|fact| fact.counts == Some(false));
     let status = match (deleted_at, confirmed_at, seen) {
+        _ if left_out => "left_out",
         (Some(_), _, _) => "deleted",
         (None, None, _) => "pending",
         (None, Some(_), None) => "never_seen",

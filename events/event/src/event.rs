@@ -24,6 +24,9 @@ pub struct Event<'a> {
     pub from_tenant_id: Option<TenantId<'a>>,
     /// True if the member was confirmed at creation. Always there on `user_created`, never on another type.
     pub confirmed: Option<bool>,
+    /// False if the member is to be left out of the numbers from then on, true if it is not. On `user_created` and
+    /// `user_changed` only.
+    pub counts: Option<bool>,
     /// The backfill run; always there on `estimated_activity`.
     pub batch: Option<BatchName<'a>>,
 }
@@ -39,6 +42,7 @@ pub(crate) mod field {
     pub(crate) const FROM_TENANT_ID: &str = "from_tenant_id";
     pub(crate) const CONFIRMED: &str = "confirmed";
     pub(crate) const BATCH: &str = "batch";
+    pub(crate) const COUNTS: &str = "counts";
 }
 
 impl<'a> Event<'a> {
@@ -58,6 +62,7 @@ impl<'a> Event<'a> {
             session_id: None,
             from_tenant_id: None,
             confirmed: None,
+            counts: None,
             batch: None,
         }
     }
@@ -77,8 +82,13 @@ impl<'a> Event<'a> {
     /// A hash of everything but the id: equal content has equal fingerprints; different content has the same with
     /// probability 2^-64. Stable across processes.
     pub fn fingerprint(&self) -> u64 {
-        let Self { id, event_type, occurred_at, confirmed, .. } = *self;
-        RecordedEvent { id, event_type, occurred_at, confirmed, names: self.names() }.fingerprint()
+        self.recorded().fingerprint()
+    }
+
+    /// The event as a store keeps it.
+    pub(crate) fn recorded(&self) -> RecordedEvent<'a> {
+        let Self { id, event_type, occurred_at, confirmed, counts, .. } = *self;
+        RecordedEvent { id, event_type, occurred_at, confirmed, counts, names: self.names() }
     }
 
     /// Calls `refuse` with every field that is missing or does not belong to the event's type.
@@ -97,6 +107,9 @@ impl<'a> Event<'a> {
             (true, false) => refuse(field::CONFIRMED, missing("true or false, required on user_created")),
             (false, true) => refuse(field::CONFIRMED, misplaced(event_type, "user_created")),
             _ => {}
+        }
+        if self.counts.is_some() && !matches!(event_type, EventType::UserCreated | EventType::UserChanged) {
+            refuse(field::COUNTS, misplaced(event_type, "user_created and user_changed"));
         }
         if event_type == EventType::EstimatedActivity && self.batch.is_none() {
             refuse(field::BATCH, missing("the name of the backfill run, required on estimated_activity"));

@@ -104,6 +104,8 @@ pub struct Fact {
     pub event_type: EventType,
     /// True if `user_created` said `confirmed: true`; false on every other type.
     pub created_confirmed: bool,
+    /// True if the member counts, false if it is left out, where `user_created` or `user_changed` says so.
+    pub counts: Option<bool>,
     /// The backfill it came with.
     pub batch: Option<BatchOrdinal>,
 }

@@ -23,6 +23,7 @@ struct Row {
     name_lens: [u8; NAMES],
     event_type: EventType,
     confirmed: Option<bool>,
+    counts: Option<bool>,
 }
 
 /// Names an event may have.
@@ -39,6 +40,8 @@ pub struct RecordedEvent<'a> {
     pub occurred_at: UtcInstant,
     /// On `user_created` only.
     pub confirmed: Option<bool>,
+    /// On `user_created` and `user_changed` only.
+    pub counts: Option<bool>,
     /// Tenant, user, session, source tenant, batch; an absent name is empty. Each follows the rule of its type.
     pub names: [&'a str; NAMES],
 }
@@ -55,7 +58,8 @@ impl RecordedEvent<'_> {
             len += name.len();
             u8::try_from(name.len()).expect("a name has at most 128 bytes")
         });
-        fingerprint((self.occurred_at, self.event_type, self.confirmed), name_lens, &bytes[..len])
+        let fixed = (self.occurred_at, self.event_type, self.confirmed, self.counts);
+        fingerprint(fixed, name_lens, &bytes[..len])
     }
 }
 
@@ -86,13 +90,7 @@ impl EventRows {
     /// # Panics
     /// If the names add up to 4 GiB.
     pub fn push(&mut self, event: &Event<'_>) {
-        self.push_recorded(&RecordedEvent {
-            id: event.id,
-            event_type: event.event_type,
-            occurred_at: event.occurred_at,
-            confirmed: event.confirmed,
-            names: event.names(),
-        });
+        self.push_recorded(&event.recorded());
     }
 
     /// Adds an event whose names were checked when it was recorded, and again when they were read.
@@ -116,6 +114,7 @@ impl EventRows {
             name_lens,
             event_type: event.event_type,
             confirmed: event.confirmed,
+            counts: event.counts,
         });
     }
 
@@ -168,7 +167,7 @@ impl EventRows {
     /// The fingerprint of the event that was added last; see [`Event::fingerprint`].
     pub(crate) fn fingerprint_of_last(&self) -> Option<u64> {
         let row = self.rows.last()?;
-        let fixed = (row.occurred_at, row.event_type, row.confirmed);
+        let fixed = (row.occurred_at, row.event_type, row.confirmed, row.counts);
         Some(fingerprint(fixed, row.name_lens, &self.text.as_bytes()[row.text_start as usize..]))
     }
 }
@@ -192,6 +191,7 @@ impl Row {
             session_id: present(session).map(SessionId::checked_before),
             from_tenant_id: present(from_tenant).map(TenantId::checked_before),
             confirmed: self.confirmed,
+            counts: self.counts,
             batch: present(batch).map(BatchName::checked_before),
         }
     }
@@ -200,7 +200,7 @@ impl Row {
 /// Hash of everything but the id, given the event's names back to back. The lengths are in it, so moving a byte between
 /// names changes it.
 fn fingerprint(
-    (occurred_at, event_type, confirmed): (UtcInstant, EventType, Option<bool>),
+    (occurred_at, event_type, confirmed, counts): (UtcInstant, EventType, Option<bool>, Option<bool>),
     name_lens: [u8; NAMES],
     names: &[u8],
 ) -> u64 {
@@ -208,6 +208,7 @@ fn fingerprint(
     fixed[..8].copy_from_slice(&occurred_at.as_micros().to_le_bytes());
     fixed[8..8 + NAMES].copy_from_slice(&name_lens);
     fixed[8 + NAMES] = event_type.code();
-    fixed[9 + NAMES] = confirmed.map_or(0, |confirmed| 1 + u8::from(confirmed));
+    let three = |value: Option<bool>| value.map_or(0, |value| 1 + u8::from(value));
+    fixed[9 + NAMES] = three(confirmed) + 3 * three(counts);
     xxh3_64_with_seed(&fixed, xxh3_64(names))
 }

@@ -414,6 +414,7 @@ impl Writer {
                 member,
                 event_type: event.event_type,
                 created_confirmed: event.confirmed == Some(true),
+                counts: event.counts,
                 batch,
             });
         }

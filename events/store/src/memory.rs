@@ -149,6 +149,7 @@ impl State {
             member: MemberRef { member, tenant, person },
             event_type: event.event_type,
             created_confirmed: event.confirmed == Some(true),
+            counts: event.counts,
             batch,
         });
         self.events.push(&event).expect("the event comes from a valid batch");

@@ -32,7 +32,7 @@ pub(super) struct PersonCounts {
 /// The living members of a person.
 #[derive(Debug, Default)]
 struct LargePerson {
-    alive: u64,
+    present: u64,
     /// Their counted last seen, each instant with the number of members that have it.
     seen: BTreeMap<UtcInstant, u32>,
 }
@@ -40,7 +40,7 @@ struct LargePerson {
 /// A member as far as its person's counts need it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Part {
-    is_alive: bool,
+    is_present: bool,
     counted_at: Option<UtcInstant>,
 }
 
@@ -54,14 +54,14 @@ struct PartChange {
 /// The other members of a person.
 #[derive(Clone, Copy, Debug, Default)]
 struct Others {
-    any_alive: bool,
+    any_present: bool,
     greatest: Option<UtcInstant>,
 }
 
 impl Part {
     fn of(standing: Option<&Standing>) -> Self {
         standing.map_or_else(Self::default, |standing| Self {
-            is_alive: standing.is_alive(),
+            is_present: standing.is_present(),
             counted_at: standing.counted_at(),
         })
     }
@@ -69,21 +69,21 @@ impl Part {
 
 impl Others {
     fn add(&mut self, other: Part) {
-        self.any_alive |= other.is_alive;
+        self.any_present |= other.is_present;
         self.greatest = self.greatest.max(other.counted_at);
     }
 }
 
 impl LargePerson {
     fn add(&mut self, part: Part) {
-        self.alive += u64::from(part.is_alive);
+        self.present += u64::from(part.is_present);
         if let Some(at) = part.counted_at {
             *self.seen.entry(at).or_default() += 1;
         }
     }
 
     fn take(&mut self, part: Part) {
-        self.alive -= u64::from(part.is_alive);
+        self.present -= u64::from(part.is_present);
         if let Some(at) = part.counted_at {
             let members = self.seen.get_mut(&at).expect("only what was added is taken");
             *members -= 1;
@@ -97,7 +97,7 @@ impl LargePerson {
     fn replace(&mut self, change: PartChange) -> Others {
         self.take(change.before);
         let greatest = self.seen.last_key_value().map(|(at, _)| *at);
-        let others = Others { any_alive: self.alive > 0, greatest };
+        let others = Others { any_present: self.present > 0, greatest };
         self.add(change.after);
         others
     }
@@ -122,8 +122,8 @@ impl PersonCounts {
                 persons.advance(&mut walks, |number, member| lists[number].push(part_of(members, member)));
             }
             for (person, parts) in persons.shared()[which].iter().zip(&mut lists) {
-                let alive = parts.iter().filter(|part| part.is_alive).count() as u64;
-                total -= alive.saturating_sub(1);
+                let present = parts.iter().filter(|part| part.is_present).count() as u64;
+                total -= present.saturating_sub(1);
                 let mut greatest = None;
                 for part in &*parts {
                     redundant.extend(part.counted_at.min(greatest));
@@ -161,9 +161,9 @@ impl PersonCounts {
         } else {
             Others::default()
         };
-        if before.is_alive != after.is_alive && !others.any_alive {
-            self.total += u64::from(after.is_alive);
-            self.total -= u64::from(before.is_alive);
+        if before.is_present != after.is_present && !others.any_present {
+            self.total += u64::from(after.is_present);
+            self.total -= u64::from(before.is_present);
         }
         if change.shared && before.counted_at != after.counted_at {
             // `None` is less than any instant: of one instant alone, none is redundant.

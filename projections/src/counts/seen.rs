@@ -13,6 +13,30 @@ pub(super) struct SeenCounts {
     estimated: InstantCounts,
 }
 
+/// The members last seen from an instant on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SeenFrom {
+    /// By an observation.
+    pub(crate) observed: u64,
+    /// Only by an estimate.
+    pub(crate) estimated: u64,
+    /// The latest of those estimates.
+    pub(crate) last_estimate_at: Option<UtcInstant>,
+}
+
+impl SeenFrom {
+    /// Counts one more member.
+    pub(super) fn add(&mut self, (at, provenance): (UtcInstant, Provenance)) {
+        match provenance {
+            Provenance::Observed => self.observed += 1,
+            Provenance::Estimated => {
+                self.estimated += 1;
+                self.last_estimate_at = self.last_estimate_at.max(Some(at));
+            }
+        }
+    }
+}
+
 impl SeenCounts {
     /// The counts of these instants.
     pub(super) fn of(all: impl Iterator<Item = (UtcInstant, Provenance)>) -> Self {
@@ -43,9 +67,13 @@ impl SeenCounts {
         }
     }
 
-    /// Counts the members last seen at `since` or later, by observation and by estimate.
-    pub(super) fn count_from(&self, since: UtcInstant) -> (u64, u64) {
-        (self.observed.count_from(since), self.estimated.count_from(since))
+    /// Counts the members last seen at `since` or later.
+    pub(super) fn count_from(&self, since: UtcInstant) -> SeenFrom {
+        SeenFrom {
+            observed: self.observed.count_from(since),
+            estimated: self.estimated.count_from(since),
+            last_estimate_at: self.estimated.max().filter(|at| *at >= since),
+        }
     }
 
     /// Reads the memory that replacing this last seen will need; the number means nothing.

@@ -3,7 +3,7 @@
 
 use lastseen_event::{Provenance, TenantOrdinal, UtcInstant};
 
-use super::seen::SeenCounts;
+use super::seen::{SeenCounts, SeenFrom};
 use crate::Summary;
 use crate::members::Members;
 use crate::roster::{Change, Standing};
@@ -80,22 +80,20 @@ impl TenantCounts {
 
     /// The numbers. `since` is the lower edge of the window, inclusive.
     pub(super) fn summary(&self, members: &Members, tenant: TenantOrdinal, since: UtcInstant) -> Summary {
-        let (observed, estimated) = match &self.seen {
+        let seen = match &self.seen {
             Some(seen) => seen.count_from(since),
             None => count_by_pass(members, tenant, since),
         };
-        self.tally.summary(observed, estimated)
+        self.tally.summary(seen)
     }
 }
 
-/// Counts active members by observation and by estimate.
-fn count_by_pass(members: &Members, tenant: TenantOrdinal, since: UtcInstant) -> (u64, u64) {
-    let mut active = (0, 0);
+/// Counts active members.
+fn count_by_pass(members: &Members, tenant: TenantOrdinal, since: UtcInstant) -> SeenFrom {
+    let mut active = SeenFrom::default();
     for standing in members.standings_of(tenant) {
-        match standing.counted_seen() {
-            Some((at, Provenance::Observed)) if at >= since => active.0 += 1,
-            Some((at, Provenance::Estimated)) if at >= since => active.1 += 1,
-            Some(_) | None => {}
+        if let Some(seen) = standing.counted_seen().filter(|(at, _)| *at >= since) {
+            active.add(seen);
         }
     }
     active

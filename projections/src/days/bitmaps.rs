@@ -1,63 +1,18 @@
-//! The bitmaps of the days of one calendar: for each kind of set and each day, the members in it.
+//! Bitmaps of members by day.
 //!
-//! Live days keep them up with every fact, a scan builds them in bulk, and `sets` takes out what rows need. A
-//! day's bitmaps are shared with their readers: whoever changes one copies it only while somebody reads it.
+//! A day's bitmap is shared with its readers: whoever changes one copies it only while somebody reads it.
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use lastseen_event::MemberOrdinal;
 use roaring::RoaringBitmap;
 
-use crate::activity::Turn;
 use crate::calendar::Day;
 
 /// Members by day.
 pub(crate) type ByDay = BTreeMap<Day, Arc<RoaringBitmap>>;
-
-/// All bitmaps.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct DayBitmaps {
-    /// Members with an observation on the day.
-    pub(crate) observed: ByDay,
-    /// Members with an estimate on the day.
-    pub(crate) estimated: ByDay,
-    /// Members by their [first day](crate::activity::first_day).
-    pub(crate) first: ByDay,
-    /// Members with an estimate and an observation, by the first day by whose end their estimates do not
-    /// count.
-    pub(crate) estimates_void_from: ByDay,
-    /// Members deleted by the end of the day and not by the end of the day before.
-    pub(crate) deleted_by_end: ByDay,
-    /// Members deleted by the end of the day before and not by the end of the day.
-    pub(crate) restored_by_end: ByDay,
-}
-
-impl DayBitmaps {
-    /// All kinds of bitmaps, in the order of their numbers in snapshots.
-    pub(crate) fn kinds(&self) -> [&ByDay; 6] {
-        let Self { observed, estimated, first, estimates_void_from, deleted_by_end, restored_by_end } = self;
-        [observed, estimated, first, estimates_void_from, deleted_by_end, restored_by_end]
-    }
-
-    /// The bitmaps of the kind with this number.
-    pub(crate) fn kind_mut(&mut self, number: u8) -> Option<&mut ByDay> {
-        let Self { observed, estimated, first, estimates_void_from, deleted_by_end, restored_by_end } = self;
-        let kinds = [observed, estimated, first, estimates_void_from, deleted_by_end, restored_by_end];
-        kinds.into_iter().nth(number.into())
-    }
-
-    /// Sets the turn of a member on a day. `true`: it was another one.
-    pub(crate) fn set_turn(&mut self, day: Day, member: MemberOrdinal, turn: Option<Turn>) -> bool {
-        let deleted = set(&mut self.deleted_by_end, day, member, turn == Some(Turn::Deleted));
-        let restored = set(&mut self.restored_by_end, day, member, turn == Some(Turn::Restored));
-        deleted || restored
-    }
-}
-
-fn set(days: &mut ByDay, day: Day, member: MemberOrdinal, is_in: bool) -> bool {
-    if is_in { insert(days, day, member) } else { remove(days, day, member) }
-}
 
 /// Adds a member to a day. `false`: it was there.
 pub(super) fn insert(days: &mut ByDay, day: Day, member: MemberOrdinal) -> bool {
@@ -75,4 +30,34 @@ pub(super) fn remove(days: &mut ByDay, day: Day, member: MemberOrdinal) -> bool 
         return false;
     };
     Arc::make_mut(members).remove(member.get())
+}
+
+/// Adds a member to a day, or takes it out. `false`: nothing changed.
+pub(super) fn set(days: &mut ByDay, day: Day, member: MemberOrdinal, is_in: bool) -> bool {
+    if is_in { insert(days, day, member) } else { remove(days, day, member) }
+}
+
+/// The bitmaps of some days, shared.
+pub(super) fn share(days: &ByDay, range: impl RangeBounds<Day>) -> ByDay {
+    days.range(range).map(|(day, members)| (*day, Arc::clone(members))).collect()
+}
+
+/// Bytes of the bitmaps, as roaring would write them: what they take in memory, but for a few words each.
+pub(super) fn bytes(days: &ByDay) -> usize {
+    days.values().map(|members| members.serialized_size()).sum()
+}
+
+/// Members by day, added in ascending order of members.
+#[derive(Debug, Default)]
+pub(super) struct Sorted(BTreeMap<Day, Vec<u32>>);
+
+impl Sorted {
+    pub(super) fn push(&mut self, day: Day, member: MemberOrdinal) {
+        self.0.entry(day).or_default().push(member.get());
+    }
+
+    pub(super) fn finish(self) -> ByDay {
+        let bitmap = |members| RoaringBitmap::from_sorted_iter(members).expect("they come in order");
+        self.0.into_iter().map(|(day, members)| (day, Arc::new(bitmap(members)))).collect()
+    }
 }

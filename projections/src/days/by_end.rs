@@ -1,31 +1,32 @@
-//! Members in the state that holds by the end of a day: deleted, or observed by then beside an estimate.
+//! Members in the state that holds by the end of a day: there and absent, or observed by then beside an estimate.
 
 use std::borrow::Cow;
 use std::ops::Bound;
 
 use roaring::RoaringBitmap;
 
-use super::bitmaps::DayBitmaps;
+use super::bitmaps::ByDay;
+use super::presence::PresenceBitmaps;
 use crate::calendar::Day;
 
-/// The state by the end of one day after the other. Each set advances only when it is asked for: most days
-/// have no estimate in reach and need no observed members.
-#[derive(Default)]
-pub(super) struct ByEnd {
-    pub(super) deleted: DeletedByEnd,
-    pub(super) observed: ObservedByEnd,
+/// The members that are deleted or left out by the end of a day. Advances only when it is asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AbsentByEnd {
+    deleted: HeldByEnd,
+    left_out: HeldByEnd,
+    either: RoaringBitmap,
 }
 
-/// The members that are deleted by the end of a day.
-#[derive(Default)]
-pub(super) struct DeletedByEnd(Reached);
+/// The members of whom something holds by the end of a day.
+#[derive(Clone, Debug, Default)]
+struct HeldByEnd(Reached);
 
 /// The members with an estimate that were observed by the end of a day.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ObservedByEnd(Reached);
 
 /// A set and the last day that is in it.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Reached {
     day: Option<Day>,
     members: RoaringBitmap,
@@ -44,41 +45,70 @@ impl Reached {
     }
 }
 
-impl DeletedByEnd {
-    /// Begins with the members deleted by the end of `day`.
-    pub(super) fn starting_with(day: Day, members: RoaringBitmap) -> Self {
-        Self(Reached { day: Some(day), members })
-    }
-
-    /// The wanted members that are deleted by the end of `day`. Days must not go back from call to call.
-    pub(super) fn by(
+impl HeldByEnd {
+    /// The wanted members of whom it holds by the end of `day`, and whether they are others than before.
+    fn by(
         &mut self,
-        bitmaps: &DayBitmaps,
+        (began, ended): (&ByDay, &ByDay),
         day: Day,
         wanted: Option<&RoaringBitmap>,
-    ) -> &RoaringBitmap {
+    ) -> (&RoaringBitmap, bool) {
         let added = self.0.advance(day);
         let members = &mut self.0.members;
         // A member turns at most once a day, so within a day the order does not matter.
-        let mut deleted = bitmaps.deleted_by_end.range(added).peekable();
-        let mut restored = bitmaps.restored_by_end.range(added).peekable();
+        let mut began = began.range(added).peekable();
+        let mut ended = ended.range(added).peekable();
+        let mut changed = false;
         loop {
-            match (deleted.peek(), restored.peek()) {
+            match (began.peek(), ended.peek()) {
                 (Some((day, more)), other) if other.is_none_or(|(other, _)| day <= other) => {
                     *members |= &*clip(more, wanted);
-                    deleted.next();
+                    began.next();
                 }
                 (_, Some((_, fewer))) => {
                     *members -= &*clip(fewer, wanted);
-                    restored.next();
+                    ended.next();
                 }
-                (_, None) => return members,
+                (_, None) => return (members, changed),
             }
+            changed = true;
         }
     }
+}
 
-    pub(super) fn into_members(self) -> RoaringBitmap {
-        self.0.members
+impl AbsentByEnd {
+    /// The wanted members that are absent by the end of `day`. Days must not go back from call to call.
+    pub(super) fn by(
+        &mut self,
+        bitmaps: &PresenceBitmaps,
+        day: Day,
+        (wanted, everyone): (Option<&RoaringBitmap>, bool),
+    ) -> &RoaringBitmap {
+        let deletions = (&bitmaps.deleted, &bitmaps.restored);
+        let leavings = (&bitmaps.left_out, &bitmaps.taken_in);
+        let (deleted, deleted_changed) = self.deleted.by(deletions, day, wanted);
+        if everyone || leavings.0.is_empty() {
+            return deleted;
+        }
+        let (left_out, left_out_changed) = self.left_out.by(leavings, day, wanted);
+        if deleted_changed || left_out_changed {
+            self.either = deleted | left_out;
+        }
+        &self.either
+    }
+}
+
+impl AbsentByEnd {
+    /// The wanted members that are deleted, and those that are left out, by the end of `day`.
+    pub(super) fn by_matter(
+        mut self,
+        bitmaps: &PresenceBitmaps,
+        day: Day,
+        wanted: Option<&RoaringBitmap>,
+    ) -> [RoaringBitmap; 2] {
+        self.deleted.by((&bitmaps.deleted, &bitmaps.restored), day, wanted);
+        self.left_out.by((&bitmaps.left_out, &bitmaps.taken_in), day, wanted);
+        [self.deleted.0.members, self.left_out.0.members]
     }
 }
 
@@ -87,11 +117,11 @@ impl ObservedByEnd {
     /// call to call.
     pub(super) fn by(
         &mut self,
-        bitmaps: &DayBitmaps,
+        estimates_void_from: &ByDay,
         day: Day,
         wanted: Option<&RoaringBitmap>,
     ) -> &RoaringBitmap {
-        for (_, members) in bitmaps.estimates_void_from.range(self.0.advance(day)) {
+        for (_, members) in estimates_void_from.range(self.0.advance(day)) {
             self.0.members |= &*clip(members, wanted);
         }
         &self.0.members

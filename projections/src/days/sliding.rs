@@ -37,17 +37,14 @@ impl Block {
 pub(super) struct Halves<'a>(&'a RoaringBitmap, &'a RoaringBitmap);
 
 impl<'a> SlidingWindow<'a> {
-    pub(super) fn new(days: &'a ByDay, wanted: Option<&'a RoaringBitmap>, width: i32) -> Self {
-        Self { days, wanted, width, block: None, before: None, begun: RoaringBitmap::new() }
-    }
-
-    /// One window only, whose days but the last have the members `before`.
-    pub(super) fn of_one_day(
+    /// Windows of `width` days; or one window only, whose days but the last have the members `before`.
+    pub(super) fn of(
         days: &'a ByDay,
         wanted: Option<&'a RoaringBitmap>,
-        before: &'a RoaringBitmap,
+        (width, before): (i32, Option<&'a RoaringBitmap>),
     ) -> Self {
-        Self { before: Some(before), ..Self::new(days, wanted, 1) }
+        let width = if before.is_some() { 1 } else { width };
+        Self { days, wanted, width, block: None, before, begun: RoaringBitmap::new() }
     }
 
     /// Returns the window that ends with `day`: the next one in order, or the first.
@@ -86,12 +83,26 @@ impl Halves<'_> {
         self.0 | self.1
     }
 
-    /// Counts the members in the window without the deleted ones.
-    pub(super) fn count(&self, deleted: &RoaringBitmap) -> u64 {
-        let all = self.0.union_len(self.1);
-        if deleted.is_empty() {
+    /// The number of members in the window.
+    pub(super) fn len(&self) -> u64 {
+        self.0.union_len(self.1)
+    }
+
+    /// Counts the members in the window without the absent ones.
+    pub(super) fn count(&self, absent: &RoaringBitmap) -> u64 {
+        let all = self.len();
+        if absent.is_empty() {
             return all;
         }
-        all - (self.0 & deleted).union_len(&(self.1 & deleted))
+        all - (self.0 & absent).union_len(&(self.1 & absent))
+    }
+
+    /// The members that are in the window and in `others`.
+    pub(super) fn and(&self, others: &RoaringBitmap) -> RoaringBitmap {
+        (self.0 & others) | (self.1 & others)
+    }
+
+    pub(super) fn contains(&self, member: u32) -> bool {
+        self.0.contains(member) || self.1.contains(member)
     }
 }

@@ -101,6 +101,7 @@ fn login(member: u32, members: u32, (position, at_us): (u64, i64)) -> Fact {
         },
         event_type: EventType::Login,
         created_confirmed: false,
+        counts: None,
         batch: None,
     }
 }

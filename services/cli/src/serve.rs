@@ -101,6 +101,8 @@ fn limits(args: &LimitArgs) -> Limits {
         waiting: args.waiting,
         wait: args.question_wait,
         deadline: args.question_deadline,
+        definitions: args.definitions,
+        kept_bytes: args.kept_memory,
         body_timeout: args.body_timeout,
     }
 }

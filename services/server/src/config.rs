@@ -99,6 +99,12 @@ pub struct Limits {
     pub wait: Duration,
     /// Longest time to work on one question; then it is broken off.
     pub deadline: Duration,
+    /// Definitions of activity whose days are kept up besides that of UTC: each a zone, the types that count, and
+    /// whether estimates do.
+    pub definitions: usize,
+    /// Most memory of their days, and most of the past that is kept from question to question, in bytes. `None`: 64 MiB
+    /// and 256 bytes a member for either.
+    pub kept_bytes: Option<usize>,
     /// Longest time for a request body to arrive.
     pub body_timeout: Duration,
 }
@@ -115,6 +121,8 @@ impl Default for Limits {
             waiting: 256,
             wait: Duration::from_secs(5),
             deadline: Duration::from_mins(2),
+            definitions: 16,
+            kept_bytes: None,
             body_timeout: Duration::from_secs(30),
         }
     }

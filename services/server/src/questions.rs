@@ -8,8 +8,11 @@ pub(crate) mod admission;
 mod as_of;
 pub(crate) mod backfills;
 pub(crate) mod cohorts;
+mod days;
 pub(crate) mod error;
 pub(crate) mod events;
+mod kept;
+pub(crate) mod moment;
 pub(crate) mod place;
 pub(crate) mod question;
 mod scan;
@@ -28,15 +31,14 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lastseen_event::{Position, UtcInstant};
-use lastseen_projections::{Persons, Scope};
+use lastseen_event::Position;
+use lastseen_projections::{MemberState, Persons, Scope, Selection};
 use tracing::Instrument;
 
 use self::admission::{Admission, Cost, Kind, Permit};
-use self::as_of::AsOfAnswer;
 use self::cohorts::Cohorts;
 pub(crate) use self::error::QuestionError;
-use self::scan::Folded;
+use self::kept::{Folded, Kept, Scanned};
 use self::series::{Series, SeriesCache};
 use self::single_flight::Flights;
 use self::span::{Calendars, Dates, Span};
@@ -46,6 +48,7 @@ use crate::asker::Asker;
 use crate::config::Limits;
 use crate::memory::Memory;
 use crate::metrics::QuestionWaits;
+use crate::read_model::definitions::{DefinitionLimits, Followed};
 use crate::read_model::{ReadModel, Reading};
 use crate::tasks;
 
@@ -57,15 +60,21 @@ pub(crate) struct Questions {
     series_rows: SeriesCache,
     calendars: Calendars,
     persons: Persons,
+    kept: Kept,
+    kept_limits: DefinitionLimits,
 }
 
 /// The questions under way, by sort.
 #[derive(Default)]
 struct AllFlights {
     folded: Flights<Arc<Folded>>,
-    as_of: Flights<AsOfAnswer>,
-    series: Flights<Arc<Series>>,
-    cohorts: Flights<Arc<Cohorts>>,
+    as_of: Flights<Arc<as_of::Counted>>,
+    followed: Flights<Followed>,
+    recorded: Flights<Position>,
+    member: Flights<Option<MemberState>>,
+    scanned: Flights<Arc<Scanned>>,
+    series: Flights<Option<Arc<Series>>>,
+    cohorts: Flights<Option<Arc<Cohorts>>>,
     users: Flights<Arc<UsersPage>>,
     tenants: Flights<Arc<TenantsPage>>,
 }
@@ -90,6 +99,8 @@ impl Questions {
             series_rows: SeriesCache::default(),
             calendars: Calendars::default(),
             persons,
+            kept: Kept::default(),
+            kept_limits: DefinitionLimits { number: limits.definitions, bytes: limits.kept_bytes },
         })
     }
 
@@ -111,14 +122,21 @@ impl Questions {
         }
     }
 
-    /// The members that a question is about: of the tenant of this name, or of all.
+    /// The members that a question is about: of the tenant of this name, or of all. Where it is not about all that is
+    /// recorded by now, the tenant may have counted then; whether it did is found out on the way.
     ///
     /// # Errors
     /// [`QuestionError::UnknownTenant`].
-    pub(crate) fn scope(&self, reading: &Reading, tenant_id: Option<&str>) -> Result<Scope, QuestionError> {
+    pub(crate) fn scope(
+        &self,
+        reading: &Reading,
+        tenant_id: Option<&str>,
+        is_known_whole: bool,
+    ) -> Result<Scope, QuestionError> {
         let Some(tenant_id) = tenant_id else { return Ok(Scope::All) };
-        let tenant = reading.tenant(self.model.log(), tenant_id);
-        tenant.map(Scope::Tenant).ok_or(QuestionError::UnknownTenant)
+        let tenant = self.model.log().members().tenant(tenant_id).ok_or(QuestionError::UnknownTenant)?;
+        let is_known = !is_known_whole || reading.views().knows_tenant(tenant);
+        is_known.then_some(Scope::Tenant(tenant)).ok_or(QuestionError::UnknownTenant)
     }
 
     /// Answers a costly question: by equal work under way, or by `work` once it has a place and its memory.
@@ -155,21 +173,48 @@ impl Questions {
         self.admission.enter_for(asker, Cost { kind: Kind::Download, bytes: DOWNLOAD_BYTES }).await
     }
 
-    /// Resolves the dates of a series against `now`.
+    /// Resolves the dates of a series against the instant and the log of a reading.
     ///
     /// # Errors
-    /// [`QuestionError::EmptySpan`], [`QuestionError::LongSpan`].
+    /// [`QuestionError::EmptySpan`], [`QuestionError::LongSpan`], [`QuestionError::NoPersons`]; others where it has to be
+    /// found out what was on record at an instant.
     pub(crate) async fn span(
         self: &Arc<Self>,
         dates: Dates,
-        now: UtcInstant,
+        reading: &Reading,
     ) -> Result<Arc<Span>, QuestionError> {
+        if dates.of_persons && self.persons == Persons::Off {
+            return Err(QuestionError::NoPersons);
+        }
         let calendar = if let Some(calendar) = self.calendars.known(dates.zone) {
             calendar
         } else {
             let (asking, zone) = (self.clone(), dates.zone);
             tasks::blocking(move || asking.calendars.make(zone)).await
         };
-        dates.at(now, calendar).map(Arc::new)
+        let mut span = dates.at(reading.at, calendar)?;
+        span.selection = self.by_position(reading, span.selection).await?;
+        Ok(Arc::new(span))
+    }
+
+    /// The same part of history with its last position in place of the instant by which it was recorded: positions and
+    /// instants of recording have one order.
+    ///
+    /// # Errors
+    /// [`QuestionError`] where history is read.
+    pub(crate) async fn by_position(
+        self: &Arc<Self>,
+        reading: &Reading,
+        selection: Selection,
+    ) -> Result<Selection, QuestionError> {
+        let Some(at) = selection.recorded_until else { return Ok(selection) };
+        let cost = Cost { kind: Kind::Count, bytes: 0 };
+        let key = (format!("{at:?}"), reading);
+        let by_then = self.shared(&self.flights.recorded, key, cost, move |asking, reading, permit| {
+            scan::recorded_by(asking.model.log(), (at, reading.position), permit.deadline())
+        });
+        let by_then = by_then.await?;
+        let until = selection.position_until.map_or(by_then, |until| until.min(by_then));
+        Ok(Selection { recorded_until: None, position_until: Some(until), ..selection })
     }
 }

@@ -8,7 +8,9 @@
 //!
 //! This layer knows neither HTTP nor questions.
 
+pub(crate) mod definitions;
 mod fold;
+pub(crate) mod halves;
 pub(crate) mod health;
 mod live;
 mod reading;
@@ -23,7 +25,7 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,7 @@ use lastseen_store::{Clock, EventStore, ReadError, StoreFault};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
+use self::definitions::{Asked, DefinitionLimits};
 use self::fold::{Fold, Work};
 use self::health::{Health, Standstill};
 use self::live::Live;
@@ -55,6 +58,10 @@ pub(crate) struct ReadModel {
     /// When the last snapshot was taken, or the model was opened.
     snapshot_at: Arc<Mutex<Instant>>,
     threads: Mutex<Option<Threads>>,
+    /// The way to the fold thread; `None` once the model is closed.
+    fold: Mutex<Option<SyncSender<Work>>>,
+    asked: Asked,
+    definition_limits: DefinitionLimits,
 }
 
 /// The threads beside the log's own, and the sender that keeps the snapshot thread running.
@@ -73,6 +80,7 @@ pub(crate) struct ReadModelOptions {
     /// The meaning of a `user_id` across tenants.
     pub(crate) persons: Persons,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) definitions: DefinitionLimits,
 }
 
 /// Resolves when a thread ends that the views cannot follow the log without.
@@ -131,7 +139,7 @@ impl ReadModel {
         let (nudge, nudges) = sync_channel(1);
         // The views of the snapshot may hold a batch that was retracted just before the last stop.
         let _ = nudge.try_send(());
-        let replacing = sender.clone();
+        let (replacing, following) = (sender.clone(), sender.clone());
         // Only the writer holds these senders: the fold and rebuild threads end when the writer does.
         let on_commit = move |commit: Commit| {
             if commit.retracted {
@@ -184,7 +192,18 @@ impl ReadModel {
         tracing::info!(events, members, seconds, "ready");
         let threads = Mutex::new(Some(Threads { fold, rebuild, snapshot: (stop, snapshot) }));
         Ok((
-            Self { log, live, folded, clock, health, snapshot_at, threads },
+            Self {
+                log,
+                live,
+                folded,
+                clock,
+                health,
+                snapshot_at,
+                threads,
+                fold: Mutex::new(Some(following)),
+                asked: Asked::default(),
+                definition_limits: options.definitions,
+            },
             Ended([fold_ended, rebuild_ended]),
         ))
     }
@@ -241,6 +260,7 @@ impl ReadModel {
     /// Takes no more events, makes durable and folds those that wait, ends the log. Blocks.
     pub(crate) fn close(&self) {
         self.health.closing();
+        drop(self.fold.lock().take());
         self.log.close();
         let Some(Threads { fold, rebuild, snapshot: (stop, snapshot) }) = self.threads.lock().take() else {
             return;

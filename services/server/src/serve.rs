@@ -18,6 +18,7 @@ use crate::http::{App, connections};
 use crate::keys::KeysFileError;
 use crate::keys::live::LiveKeys;
 use crate::origin::ListenAddress;
+use crate::read_model::definitions::DefinitionLimits;
 use crate::read_model::{ReadModel, ReadModelOptions, StartError};
 use crate::tls::{Tls, TlsError};
 use crate::{ConnectionLimits, ServeConfig, tasks};
@@ -260,12 +261,13 @@ async fn run_model(
     (config, disk): (ServeConfig, LockedDisk),
 ) -> ServeError {
     let opening = app.clone();
-    let ServeConfig { data, segment_events, segment_age, snapshot_events, persons, .. } = config;
+    let ServeConfig { data, segment_events, segment_age, snapshot_events, persons, limits, .. } = config;
+    let definitions = DefinitionLimits { number: limits.definitions, bytes: limits.kept_bytes };
     let path = data.clone();
     let log = LogOptions { segment_events, segment_age, ..LogOptions::default() };
     let model = tasks::blocking(move || {
         let metrics = opening.metrics();
-        let options = ReadModelOptions { log, snapshot_events, persons, metrics };
+        let options = ReadModelOptions { log, snapshot_events, persons, metrics, definitions };
         let progress = |events| opening.folded(events);
         ReadModel::open((disk, &path), options, Arc::new(SystemClock), progress)
     });

@@ -11,6 +11,7 @@ use lastseen_store::{AppendError, Appended, EventStore, ManualClock, OnRefused};
 use tempfile::TempDir;
 
 use crate::metrics::Metrics;
+use crate::read_model::definitions::DefinitionLimits;
 use crate::read_model::{ReadModel, ReadModelOptions};
 
 /// "Now" of the tests.
@@ -36,6 +37,7 @@ impl Model {
             snapshot_events: 1_000_000,
             persons: Persons::UserId,
             metrics: Arc::new(Metrics::new()),
+            definitions: DefinitionLimits { number: 16, bytes: None },
         };
         let locked = ReadModel::lock(Arc::new(disk.clone())).unwrap();
         let clock = Arc::new(ManualClock::new(instant(NOW)));

@@ -100,10 +100,11 @@ fn optional(event: &Event<'_>, out: &mut Vec<u8>) {
             text(value, out);
         }
     }
-    match event.confirmed {
-        Some(true) => out.extend_from_slice(b",\"confirmed\":true"),
-        Some(false) => out.extend_from_slice(b",\"confirmed\":false"),
-        None => {}
+    for (name, value) in [(&b",\"confirmed\":"[..], event.confirmed), (b",\"counts\":", event.counts)] {
+        if let Some(value) = value {
+            out.extend_from_slice(name);
+            out.extend_from_slice(if value { b"true" } else { b"false" });
+        }
     }
     out.extend_from_slice(b"}\n");
 }
@@ -192,6 +193,7 @@ mod tests {
                 _ => {
                     event.event_type = EventType::UserCreated;
                     event.confirmed = Some(whole);
+                    event.counts = if position.is_multiple_of(3) { None } else { Some(position.is_multiple_of(2)) };
                     event.batch = Some(BatchName::new(other.as_str()).unwrap());
                 }
             }

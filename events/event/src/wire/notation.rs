@@ -39,6 +39,7 @@ impl Notation for Native {
         field::FROM_TENANT_ID,
         field::CONFIRMED,
         field::BATCH,
+        field::COUNTS,
     ];
     const IS_CLOUD_EVENT: bool = false;
 }
@@ -57,6 +58,7 @@ impl Notation for CloudEvents {
         "fromtenantid",
         "confirmed",
         "backfillbatch",
+        "counts",
         SPEC_VERSION,
         SOURCE,
     ];

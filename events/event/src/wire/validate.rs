@@ -105,26 +105,21 @@ fn validate<'a, N: Notation>(
     for name in &raw.unknown {
         faults.add(Some(name), Refusal::new(FaultCode::UnknownField, "no event has a field of this name"));
     }
-    let [id, event_type, tenant_id, user_id, occurred_at, session_id, from_tenant_id, confirmed, batch] =
-        raw.values.each_ref().map(|value| value.as_ref().filter(is_there));
+    let [
+        id,
+        event_type,
+        tenant_id,
+        user_id,
+        occurred_at,
+        session_id,
+        from_tenant_id,
+        confirmed,
+        batch,
+        counts,
+    ] = raw.values.each_ref().map(|value| value.as_ref().filter(is_there));
 
     let mut faults = OfNotation::<N> { faults, notation: PhantomData };
-    let (id, event_type) = if N::IS_CLOUD_EVENT {
-        let own = |name| raw.own(name).filter(is_there);
-        let version = required(own(SPEC_VERSION), "1.0", FaultCode::UnknownSpecversion, spec_version);
-        faults.take(SPEC_VERSION, version)?;
-        let source = required(own(SOURCE), "a URI of the publisher", FaultCode::InvalidJson, not_empty);
-        let source = faults.take(SOURCE, source);
-        let id =
-            required(id, "an id", FaultCode::InvalidId, |id| cloud_event_id(source.unwrap_or_default(), id));
-        let event_type = required(event_type, CLOUD_EVENT_TYPE, FaultCode::UnknownType, cloud_event_type);
-        (faults.take(field::ID, id).filter(|_| source.is_some()), faults.take(field::TYPE, event_type))
-    } else {
-        let id = required(id, "a UUID", FaultCode::InvalidId, |t| Ok(EventId::parse(t)?));
-        let event_type =
-            required(event_type, "the name of an event type", FaultCode::UnknownType, publishable_type);
-        (faults.take(field::ID, id), faults.take(field::TYPE, event_type))
-    };
+    let (id, event_type) = identity(raw, (id, event_type), &mut faults)?;
     let tenant_id = faults.take(field::TENANT_ID, required(tenant_id, NAME, NOT_A_NAME, name(TenantId::new)));
     let user_id = faults.take(field::USER_ID, required(user_id, NAME, NOT_A_NAME, name(UserId::new)));
     let occurred_at = faults.take(
@@ -137,6 +132,7 @@ fn validate<'a, N: Notation>(
     let from_tenant_id = faults.take(field::FROM_TENANT_ID, optional(from_tenant_id, name(TenantId::new)));
     let batch = faults.take(field::BATCH, optional(batch, name(BatchName::new)));
     let confirmed = faults.take(field::CONFIRMED, boolean(confirmed, N::IS_CLOUD_EVENT));
+    let counts = faults.take(field::COUNTS, boolean(counts, N::IS_CLOUD_EVENT));
 
     let event = Event {
         id: id?,
@@ -147,6 +143,7 @@ fn validate<'a, N: Notation>(
         session_id: session_id?,
         from_tenant_id: from_tenant_id?,
         confirmed: confirmed?,
+        counts: counts?,
         batch: batch?,
     };
     event.check_fields(|field, refusal| faults.add(field, refusal));
@@ -160,6 +157,28 @@ fn validate<'a, N: Notation>(
         faults.add(field::BATCH, Refusal::new(FaultCode::BatchNotAllowed, detail));
     }
     (*faults.faults.total == before).then_some(event)
+}
+
+/// The id and the type, each if it follows its rules. `None`: it is an event of another notation, and not read on.
+fn identity<'a, N: Notation>(
+    raw: &'a RawEvent<'_, N>,
+    (id, event_type): (Option<&'a Scalar<'a>>, Option<&'a Scalar<'a>>),
+    faults: &mut OfNotation<'_, '_, N>,
+) -> Option<(Option<EventId>, Option<EventType>)> {
+    if !N::IS_CLOUD_EVENT {
+        let id = required(id, "a UUID", FaultCode::InvalidId, |text| Ok(EventId::parse(text)?));
+        let event_type =
+            required(event_type, "the name of an event type", FaultCode::UnknownType, publishable_type);
+        return Some((faults.take(field::ID, id), faults.take(field::TYPE, event_type)));
+    }
+    let own = |name| raw.own(name).filter(|value| !matches!(value, Scalar::Null));
+    let version = required(own(SPEC_VERSION), "1.0", FaultCode::UnknownSpecversion, spec_version);
+    faults.take(SPEC_VERSION, version)?;
+    let source = required(own(SOURCE), "a URI of the publisher", FaultCode::InvalidJson, not_empty);
+    let source = faults.take(SOURCE, source);
+    let id = required(id, "an id", FaultCode::InvalidId, |id| cloud_event_id(source.unwrap_or_default(), id));
+    let event_type = required(event_type, CLOUD_EVENT_TYPE, FaultCode::UnknownType, cloud_event_type);
+    Some((faults.take(field::ID, id).filter(|_| source.is_some()), faults.take(field::TYPE, event_type)))
 }
 
 /// True if the tenant is one of `tenants`, which are ascending.

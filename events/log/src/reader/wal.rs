@@ -210,6 +210,7 @@ fn fact(
         member: members.member_ref(stored.member)?,
         event_type: stored.event_type,
         created_confirmed: stored.confirmed == Some(true),
+        counts: stored.counts,
         batch,
     })
 }
@@ -221,6 +222,7 @@ fn event<'a>(stored: &StoredEvent<'a>, members: &'a Members) -> Option<Event<'a>
         session_id: stored.session_id,
         from_tenant_id: stored.from_tenant_id,
         confirmed: stored.confirmed,
+        counts: stored.counts,
         batch: stored.batch,
         ..Event::new(stored.id, stored.event_type, names, stored.occurred_at)
     })

@@ -28,6 +28,7 @@ pub(crate) struct Rows<'a> {
     occurred_at: Option<&'a [i64]>,
     recorded_at: Option<&'a [i64]>,
     confirmed: Option<&'a BooleanArray>,
+    counts: Option<&'a BooleanArray>,
     batches: Text<'a>,
     names: Option<Names<'a>>,
 }
@@ -50,6 +51,7 @@ impl<'a> Rows<'a> {
             types = Some(found.keys().values().as_ref());
             type_of_key = names.iter().map(|name| EventType::parse(name?)).collect();
         }
+        let booleans = |name| column(batch, name).and_then(|values| values.as_boolean_opt());
         let instants = |name| primitive::<TimestampMicrosecondType>(batch, name);
         Some(Self {
             len: batch.num_rows(),
@@ -60,7 +62,8 @@ impl<'a> Rows<'a> {
             members: primitive::<UInt32Type>(batch, Column::Member),
             occurred_at: instants(Column::OccurredAt),
             recorded_at: instants(Column::RecordedAt),
-            confirmed: column(batch, Column::Confirmed).and_then(|confirmed| confirmed.as_boolean_opt()),
+            confirmed: booleans(Column::Confirmed),
+            counts: booleans(Column::Counts),
             batches: Text::new(batch, Column::Batch, checked, |name| BatchName::new(name).is_ok())?,
             names: match column(batch, Column::UserId) {
                 Some(_) => Some(Names::new(batch, checked)?),
@@ -100,8 +103,11 @@ impl<'a> Rows<'a> {
     }
 
     fn confirmed(&self, row: usize) -> Option<bool> {
-        let confirmed = self.confirmed?;
-        confirmed.is_valid(row).then(|| confirmed.value(row))
+        boolean(self.confirmed, row)
+    }
+
+    fn counts(&self, row: usize) -> Option<bool> {
+        boolean(self.counts, row)
     }
 
     /// True if the row meets the filter. `None`: a column was not read, or holds a value that the log does
@@ -163,6 +169,7 @@ impl<'a> Rows<'a> {
             member: members.member_ref(self.member(row)?)?,
             event_type: self.event_type(row)?,
             created_confirmed: self.confirmed(row) == Some(true),
+            counts: self.counts(row),
             batch: match self.batches.key(row) {
                 Some(key) => Some((*numbers.get(key)?)?),
                 None => None,
@@ -208,7 +215,7 @@ impl<'a> Rows<'a> {
         row: usize,
     ) -> Option<RecordedEvent<'a>> {
         let names = self.names.as_ref()?;
-        let confirmed = self.confirmed(row);
+        let (confirmed, counts) = (self.confirmed(row), self.counts(row));
         let names = [
             names.tenants.get(row)?,
             names.users.get(row)?,
@@ -220,7 +227,7 @@ impl<'a> Rows<'a> {
         if names[..2].iter().any(|name| name.is_empty() != is_of_nobody) {
             return None;
         }
-        Some(RecordedEvent { id, event_type, occurred_at, confirmed, names })
+        Some(RecordedEvent { id, event_type, occurred_at, confirmed, counts, names })
     }
 }
 
@@ -306,6 +313,12 @@ impl<'a> Text<'a> {
             _ => Some(""),
         }
     }
+}
+
+/// The value of a row. `None`: the row has none, or the column was not read.
+fn boolean(values: Option<&BooleanArray>, row: usize) -> Option<bool> {
+    let values = values?;
+    values.is_valid(row).then(|| values.value(row))
 }
 
 /// The ids of a batch in which that column was read.

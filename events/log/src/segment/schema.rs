@@ -24,10 +24,11 @@ pub(crate) enum Column {
     FromTenantId,
     Confirmed,
     Batch,
+    Counts,
 }
 
 impl Column {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Position,
         Self::Id,
         Self::Type,
@@ -40,6 +41,7 @@ impl Column {
         Self::FromTenantId,
         Self::Confirmed,
         Self::Batch,
+        Self::Counts,
     ];
 
     /// The columns that a fold needs: no names but that of the batch, which few events have.
@@ -51,6 +53,7 @@ impl Column {
         Self::RecordedAt,
         Self::Confirmed,
         Self::Batch,
+        Self::Counts,
     ];
 
     /// The columns of an event. Its position follows from its place.
@@ -74,6 +77,7 @@ impl Column {
             Self::FromTenantId => "from_tenant_id",
             Self::Confirmed => "confirmed",
             Self::Batch => "batch",
+            Self::Counts => "counts",
         }
     }
 
@@ -87,7 +91,7 @@ impl Column {
             Self::Member => (DataType::UInt32, false),
             Self::OccurredAt | Self::RecordedAt => (instant(), false),
             Self::SessionId | Self::FromTenantId | Self::Batch => (text(), true),
-            Self::Confirmed => (DataType::Boolean, true),
+            Self::Confirmed | Self::Counts => (DataType::Boolean, true),
         };
         let field = Field::new(self.name(), data_type, nullable);
         if self == Self::Id { field.with_extension_type(Uuid) } else { field }

@@ -204,6 +204,7 @@ struct RowGroup {
     from_tenants: OptionalNames,
     confirmed: BooleanBuilder,
     batches: OptionalNames,
+    counts: BooleanBuilder,
 }
 
 impl RowGroup {
@@ -223,6 +224,7 @@ impl RowGroup {
             from_tenants: OptionalNames::default(),
             confirmed: BooleanBuilder::with_capacity(rows),
             batches: OptionalNames::default(),
+            counts: BooleanBuilder::with_capacity(rows),
         }
     }
 
@@ -254,6 +256,7 @@ impl RowGroup {
         self.from_tenants.push(event.from_tenant_id.map(lastseen_event::TenantId::as_str));
         self.confirmed.append_option(event.confirmed);
         self.batches.push(event.batch.map(lastseen_event::BatchName::as_str));
+        self.counts.append_option(event.counts);
     }
 
     fn into_batch(mut self) -> Result<RecordBatch, ParquetError> {
@@ -275,6 +278,7 @@ impl RowGroup {
             self.from_tenants.finish()?,
             Arc::new(self.confirmed.finish()),
             self.batches.finish()?,
+            Arc::new(self.counts.finish()),
         ];
         Ok(RecordBatch::try_new(schema(), columns)?)
     }

@@ -26,6 +26,8 @@ const HAS_FROM_TENANT: u8 = 1 << 1;
 const HAS_BATCH: u8 = 1 << 2;
 const HAS_CONFIRMED: u8 = 1 << 3;
 const CONFIRMED: u8 = 1 << 4;
+const HAS_COUNTS: u8 = 1 << 5;
+const COUNTS: u8 = 1 << 6;
 
 /// One event as it stands in a frame: its member by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,7 @@ pub(crate) struct StoredEvent<'a> {
     pub(crate) session_id: Option<SessionId<'a>>,
     pub(crate) from_tenant_id: Option<TenantId<'a>>,
     pub(crate) confirmed: Option<bool>,
+    pub(crate) counts: Option<bool>,
     pub(crate) batch: Option<BatchName<'a>>,
 }
 
@@ -52,6 +55,7 @@ impl<'a> StoredEvent<'a> {
             session_id: event.session_id,
             from_tenant_id: event.from_tenant_id,
             confirmed: event.confirmed,
+            counts: event.counts,
             batch: event.batch,
         }
     }
@@ -60,7 +64,7 @@ impl<'a> StoredEvent<'a> {
     pub(crate) fn retraction(batch: BatchName<'a>, occurred_at: UtcInstant) -> Self {
         let (id, event_type) = (EventId::of_retraction(batch), EventType::BackfillRetracted);
         let names = ["", "", "", "", batch.as_str()];
-        let recorded = RecordedEvent { id, event_type, occurred_at, confirmed: None, names };
+        let recorded = RecordedEvent { id, event_type, occurred_at, confirmed: None, counts: None, names };
         Self {
             id,
             fingerprint: recorded.fingerprint(),
@@ -70,6 +74,7 @@ impl<'a> StoredEvent<'a> {
             session_id: None,
             from_tenant_id: None,
             confirmed: None,
+            counts: None,
             batch: Some(batch),
         }
     }
@@ -126,6 +131,8 @@ impl PayloadBuffer {
             (event.batch.is_some(), HAS_BATCH),
             (event.confirmed.is_some(), HAS_CONFIRMED),
             (event.confirmed == Some(true), CONFIRMED),
+            (event.counts.is_some(), HAS_COUNTS),
+            (event.counts == Some(true), COUNTS),
         ] {
             if present {
                 flags |= flag;
@@ -258,6 +265,7 @@ fn read_event<'a>(cursor: &mut Cursor<'a>) -> Option<StoredEvent<'a>> {
     let from_tenant_id = text(HAS_FROM_TENANT)?.map(TenantId::new).transpose().ok()?;
     let batch = text(HAS_BATCH)?.map(BatchName::new).transpose().ok()?;
     let confirmed = (flags & HAS_CONFIRMED != 0).then_some(flags & CONFIRMED != 0);
+    let counts = (flags & HAS_COUNTS != 0).then_some(flags & COUNTS != 0);
     Some(StoredEvent {
         id,
         fingerprint,
@@ -267,6 +275,7 @@ fn read_event<'a>(cursor: &mut Cursor<'a>) -> Option<StoredEvent<'a>> {
         session_id,
         from_tenant_id,
         confirmed,
+        counts,
         batch,
     })
 }
@@ -310,8 +319,8 @@ mod tests {
             assert_eq!((stored.id, stored.fingerprint), batch.identity(row));
             assert_eq!(stored.member.index(), row);
             assert_eq!(
-                (stored.occurred_at, stored.event_type, stored.session_id, stored.confirmed),
-                (event.occurred_at, event.event_type, event.session_id, event.confirmed)
+                (stored.occurred_at, stored.event_type, stored.session_id, stored.confirmed, stored.counts),
+                (event.occurred_at, event.event_type, event.session_id, event.confirmed, event.counts)
             );
             assert_eq!((stored.from_tenant_id, stored.batch), (event.from_tenant_id, event.batch));
             row += 1;

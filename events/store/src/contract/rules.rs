@@ -51,6 +51,7 @@ fn assert_history<S: EventStore>(store: &S, expected: &EventBatch) {
             (event.id, event.occurred_at, event.event_type)
         );
         assert_eq!(fact.created_confirmed, event.confirmed == Some(true));
+        assert_eq!(fact.counts, event.counts);
         let name =
             fact.batch.map(|batch| store.with_batches(|all| all.get(batch).map(|of| of.name().to_owned())));
         assert_eq!(name.flatten().as_deref(), event.batch.map(BatchName::as_str));

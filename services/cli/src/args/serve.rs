@@ -121,6 +121,13 @@ pub(crate) struct LimitArgs {
     /// Longest work on one question; then it is broken off with 503
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_QUESTION_DEADLINE", default_value = "2m", value_parser = time_limit)]
     pub(crate) question_deadline: Duration,
+    /// Definitions of activity (a zone, the types that count) whose days are kept up besides that of UTC
+    #[arg(long, value_name = "N", env = "LASTSEEN_DEFINITIONS", default_value = "16")]
+    pub(crate) definitions: usize,
+    /// Most memory of their days, and of the past that is kept from question to question, such as 2GiB each; by default
+    /// 64 MiB and 256 bytes a member
+    #[arg(long, value_name = "SIZE", env = "LASTSEEN_KEPT_MEMORY", value_parser = size)]
+    pub(crate) kept_memory: Option<usize>,
     /// Longest time for a request body to arrive
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_BODY_TIMEOUT", default_value = "30s", value_parser = time_limit)]
     pub(crate) body_timeout: Duration,

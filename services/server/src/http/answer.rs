@@ -29,7 +29,7 @@ use crate::read_model::Reading;
 use crate::tasks;
 
 /// Version of the definitions of the numbers (docs/SEMANTICS.md). Changes when one of them does.
-pub(super) const DEFINITION: u32 = 2;
+pub(super) const DEFINITION: u32 = 3;
 
 /// Rows of an answer that are turned into text where the answer is made, in less than a millisecond.
 const SMALL_ROWS: usize = 200;

@@ -152,6 +152,15 @@ impl Query {
         &self.positions
     }
 
+    /// The same with another value of a parameter, if there is one.
+    fn with(mut self, name: &str, value: Option<&str>) -> Self {
+        if let Some(value) = value {
+            self.pairs.retain(|(of, _)| of != name);
+            self.pairs.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
     /// The text of a parameter. `None`: it is not there.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(found, _)| found == name).map(|(_, text)| text.as_str())

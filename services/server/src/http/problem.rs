@@ -436,6 +436,7 @@ impl From<QuestionError> for Problem {
             QuestionError::UnknownTenant => Self::unknown_tenant(),
             QuestionError::UnknownUser => Self::unknown_user(),
             QuestionError::UnknownBatch => Self::unknown_batch(),
+            QuestionError::NoPersons => Self::invalid_parameter("of", error),
             QuestionError::EmptySpan { .. } | QuestionError::LongSpan { .. } => {
                 Self::invalid_parameter("from", error)
             }

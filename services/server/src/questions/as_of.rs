@@ -1,9 +1,12 @@
-//! The numbers as of an instant: from the live views, and the events of the two days at the ends of the window.
+//! The numbers as of instants: from the live views, and the events of the days at the ends of the windows. Events that
+//! come meanwhile are folded in, so nothing is begun again, and all of the numbers are of one position.
+
+use std::ops::RangeInclusive;
 
 use lastseen_event::{EventType, Position, UtcInstant};
 use lastseen_log::Log;
-use lastseen_projections::{AsOf, Scope, Summary};
-use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, Scan};
+use lastseen_projections::{AsOf, Behind, Scope, Summary};
+use lastseen_store::{Detail, EventReader, EventStore, Filter, RecordedBatch, Scan};
 
 use super::admission::Deadline;
 use super::error::QuestionError;
@@ -11,76 +14,129 @@ use super::scan::tenant_of;
 use crate::read_model::Reading;
 use crate::tasks;
 
-/// Attempts to count from the live views before all of history is folded instead.
-const TRIES: usize = 3;
-
-/// The outcome of a count from the live views.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum AsOfAnswer {
-    Counted(Summary, Position),
-    /// Late events kept coming that had occurred by the instant: the pieces do not fit together.
-    Overtaken,
+/// Numbers that are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) scope: Scope,
+    /// True if nobody is left out.
+    pub(super) everyone: bool,
+    /// Numbers at its end, of the members last seen in it; both ends are inclusive.
+    pub(super) window: RangeInclusive<UtcInstant>,
 }
 
-/// Counts as of `at`, for the window that begins with `since`, inclusive.
+/// Numbers of one position.
+#[derive(Clone, Debug)]
+pub(super) struct Counted {
+    /// One for each that was asked for.
+    pub(super) then: Vec<Summary>,
+    /// The numbers of now, where they were asked for.
+    pub(super) now: Option<Summary>,
+    /// The last position that all of them reflect.
+    pub(super) position: Position,
+}
+
+/// Counts all that is asked for, and the numbers of `now`: a scope, and the lower edge of a window.
 ///
 /// # Errors
 /// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
 pub(super) fn count(
     log: &Log,
     reading: &Reading,
-    (scope, since, at): (Scope, UtcInstant, UtcInstant),
+    (asked, now): (&[Asked], Option<(Scope, UtcInstant)>),
     deadline: Deadline,
-) -> Result<AsOfAnswer, QuestionError> {
-    for _ in 0..TRIES {
-        if let counted @ AsOfAnswer::Counted(..) = count_once(log, reading, (scope, since, at), deadline)? {
-            return Ok(counted);
-        }
-    }
-    Ok(AsOfAnswer::Overtaken)
-}
-
-fn count_once(
-    log: &Log,
-    reading: &Reading,
-    (scope, since, at): (Scope, UtcInstant, UtcInstant),
-    deadline: Deadline,
-) -> Result<AsOfAnswer, QuestionError> {
-    let (mut as_of, before) = {
+) -> Result<Counted, QuestionError> {
+    let (mut counts, begun): (Vec<AsOf>, _) = {
         let views = reading.views();
-        (AsOf::new(&views, scope, since..=at), views.position())
+        let begin = |asked: &Asked| AsOf::new(&views, asked.scope, asked.everyone, asked.window.clone());
+        (asked.iter().map(begin).collect(), views.position())
     };
-    let activity = EventType::ALL.into_iter().filter(|of| of.activity().is_some());
-    let types = Some(activity.collect::<EventTypes>());
-    for part in as_of.parts() {
-        let (first, last) = part.into_inner();
-        // Events after this position occurred later than `last`.
-        let until = reading.views().reach_of(last).min(before);
-        let filter = Filter {
-            tenant: tenant_of(scope),
-            types,
-            occurred_since: Some(first),
-            occurred_until: Some(last),
-            ..Filter::default()
-        };
-        let mut reader =
-            log.scan(Scan { after: Position::START, until: Some(until), detail: Detail::Facts, filter });
-        while let Some(batch) = reader.next_batch()? {
-            deadline.check()?;
-            batch.facts.iter().for_each(|fact| as_of.see(fact));
-            tasks::give_way();
+    for (count, asked) in counts.iter_mut().zip(asked) {
+        for part in count.parts() {
+            // Events after this position occurred later than the part.
+            let until = reading.views().reach_of(*part.end()).min(begun);
+            let activity = EventType::ALL.into_iter().filter(|of| of.activity().is_some());
+            let filter = Filter { tenant: tenant_of(asked.scope), ..occurred_in(activity, part) };
+            each(log, (Position::START, until), filter, deadline, |batch| {
+                batch.facts.iter().for_each(|fact| count.see(fact));
+            })?;
         }
+        count.put_together();
     }
-    as_of.put_together();
-    loop {
+    let mut reached = vec![begun; counts.len()];
+    let (position, now) = loop {
         deadline.check()?;
         tasks::give_way();
         let views = reading.views();
-        if !as_of.step(&views) {
-            if views.reach_of(at) > before {
-                return Ok(AsOfAnswer::Overtaken);
+        let (mut more, mut behind) = (false, Vec::new());
+        // All of them, also those that have looked at all: they follow until the last one has.
+        for (number, (count, reached)) in counts.iter_mut().zip(&mut reached).enumerate() {
+            match count.look(&views) {
+                Ok(looks) => more |= looks,
+                Err(Behind) => behind.push((number, *reached)),
             }
-            return Ok(AsOfAnswer::Counted(as_of.finish(), views.position()));
+            *reached = views.position();
         }
+        if !more && behind.is_empty() {
+            break (views.position(), now.map(|(scope, since)| views.summary(scope, since)));
+        }
+        let until = views.position();
+        drop(views);
+        for (number, after) in behind {
+            each(log, (after, until), Filter::default(), deadline, |batch| {
+                for facts in batch.facts.chunks(HELD_FACTS) {
+                    counts[number].follow(&reading.views(), facts);
+                }
+            })?;
+        }
+    };
+    let mut then = Vec::with_capacity(counts.len());
+    for mut count in counts {
+        count.freeze();
+        while count.look_at_scopes(&reading.views()) {
+            deadline.check()?;
+            tasks::give_way();
+        }
+        let mut last_estimate_at = None;
+        if let Some(among) = count.latest_estimates() {
+            let filter = occurred_in([EventType::EstimatedActivity], among);
+            each(log, (Position::START, position), filter, deadline, |batch| {
+                let counting = batch.facts.iter().filter(|fact| {
+                    !reading.retracted.has(fact) && count.only_estimated().contains(fact.member.member.get())
+                });
+                last_estimate_at = last_estimate_at.max(counting.map(|fact| fact.occurred_at).max());
+            })?;
+        }
+        then.push(count.finish(last_estimate_at));
     }
+    Ok(Counted { then, now, position })
+}
+
+/// Facts that are followed under one hold of the views.
+const HELD_FACTS: usize = 1_024;
+
+/// The events of these types that occurred in these instants.
+fn occurred_in(types: impl IntoIterator<Item = EventType>, instants: RangeInclusive<UtcInstant>) -> Filter {
+    Filter {
+        types: Some(types.into_iter().collect()),
+        occurred_since: Some(*instants.start()),
+        occurred_until: Some(*instants.end()),
+        ..Filter::default()
+    }
+}
+
+/// Reads the facts between two positions that `filter` chooses.
+fn each(
+    log: &Log,
+    (after, until): (Position, Position),
+    filter: Filter,
+    deadline: Deadline,
+    mut take: impl FnMut(&RecordedBatch),
+) -> Result<(), QuestionError> {
+    let mut reader = log.scan(Scan { after, until: Some(until), detail: Detail::Facts, filter });
+    while let Some(batch) = reader.next_batch()? {
+        deadline.check()?;
+        take(&batch);
+        tasks::give_way();
+    }
+    Ok(())
 }

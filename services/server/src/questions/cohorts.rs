@@ -1,4 +1,4 @@
-//! Cohorts: the members who were new in a week or a month, and how many of them were active after.
+//! Cohorts: those who were new in a period, and how many of them were active after.
 
 use std::sync::Arc;
 
@@ -6,9 +6,8 @@ use lastseen_event::{Position, UtcInstant};
 use lastseen_projections::{Cohort, Scope};
 
 use super::Questions;
-use super::admission::{Cost, Kind, Permit};
-use super::error::QuestionError;
-use super::series::SCAN_BYTES_A_MEMBER;
+use super::admission::{Cost, Kind};
+use super::error::{Overload, QuestionError};
 use super::span::Span;
 use crate::read_model::Reading;
 
@@ -24,6 +23,9 @@ pub(crate) struct Cohorts {
     pub(crate) at: UtcInstant,
 }
 
+/// Tries to count from days that may be followed no longer a moment later.
+const TRIES: usize = 3;
+
 impl Questions {
     /// The cohorts of a span.
     ///
@@ -35,37 +37,27 @@ impl Questions {
         scope: Scope,
         span: Arc<Span>,
     ) -> Result<Arc<Cohorts>, QuestionError> {
-        let members = self.model.log().members().len();
-        let cost = if span.is_live() {
-            Cost { kind: Kind::Cohorts, bytes: members }
-        } else {
-            Cost { kind: Kind::Scan, bytes: members * SCAN_BYTES_A_MEMBER }
-        };
-        let key = (format!("{scope:?} {}", span.key()), reading);
-        self.shared(&self.flights.cohorts, key, cost, move |asking, reading, permit| {
-            asking.count_cohorts(&reading, scope, span, &permit).map(Arc::new)
-        })
-        .await
-    }
-
-    fn count_cohorts(
-        &self,
-        reading: &Reading,
-        scope: Scope,
-        span: Arc<Span>,
-        permit: &Permit,
-    ) -> Result<Cohorts, QuestionError> {
-        let (live, position) = {
-            let views = reading.views();
-            (span.is_live().then(|| views.days(scope, span.days.clone())), views.position())
-        };
-        let sets = match live {
-            Some(sets) => sets,
-            None => {
-                self.scan_days((reading, position), (scope, &span, span.days.clone()), permit.deadline())?
+        for _ in 0..TRIES {
+            let days = self.days_of(reading, scope, &span).await?;
+            let bytes = self.model.log().members().len();
+            let (key, span) = ((format!("{scope:?} {}", span.key()), reading), span.clone());
+            let counted = self.shared(
+                &self.flights.cohorts,
+                key,
+                Cost { kind: Kind::Cohorts, bytes },
+                move |asking, reading, permit| {
+                    let deadline = permit.deadline();
+                    let sets = asking.sets((&reading, &days), (scope, &span), &span.periods, deadline)?;
+                    let Some((sets, position, _)) = sets else { return Ok(None) };
+                    deadline.check()?;
+                    let at = span.at(reading.at);
+                    Ok(Some(Arc::new(Cohorts { rows: sets.cohorts(), span, position, at })))
+                },
+            );
+            if let Some(cohorts) = counted.await? {
+                return Ok(cohorts);
             }
-        };
-        permit.deadline().check()?;
-        Ok(Cohorts { rows: sets.cohorts(span.period), span, position, at: reading.at })
+        }
+        Err(QuestionError::Overloaded(Overload::Definitions))
     }
 }

@@ -14,6 +14,9 @@ pub(crate) enum QuestionError {
     /// No event of the tenant names the user.
     #[error("no event of this tenant names this user")]
     UnknownUser,
+    /// Persons are off: user ids are of their tenant.
+    #[error("persons are off: a user_id in two tenants is two people")]
+    NoPersons,
     /// No event names the batch.
     #[error("no event names this batch")]
     UnknownBatch,
@@ -58,6 +61,9 @@ pub(crate) enum Overload {
     /// No place became free in time.
     #[error("no place became free for this question in time")]
     Wait,
+    /// More definitions are asked for at once than are followed.
+    #[error("more zones and types are asked for at once than may be followed")]
+    Definitions,
     /// No memory became free in time.
     #[error("the memory for answers under way is taken")]
     Memory,

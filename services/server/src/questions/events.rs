@@ -88,7 +88,8 @@ impl Questions {
         let ReplayQuestion { after, until, mut filter, tenant_id, user_id, limit, positions } = asked;
         let log = self.model.log();
         let tenant = match &tenant_id {
-            Some(tenant_id) => Some(reading.tenant(log, tenant_id).ok_or(QuestionError::UnknownTenant)?),
+            // Also one whose events were all taken back: history has them.
+            Some(tenant_id) => Some(log.members().tenant(tenant_id).ok_or(QuestionError::UnknownTenant)?),
             None => None,
         };
         match (&tenant_id, &user_id) {
@@ -119,7 +120,7 @@ impl Questions {
         before: Option<Position>,
         (limit, positions): (usize, Positions),
     ) -> Result<LatestEvents, QuestionError> {
-        self.user(reading, names)?;
+        self.user_now(reading, names)?;
         let member = self.model.log().members().find(names.0, names.1);
         let member = member.ok_or(QuestionError::UnknownUser)?.member;
         let position = reading.position;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_projections::Selection;
+use lastseen_projections::{Scope, Selection, TypeSet};
+
+use super::as_of::Asked;
 
 /// A question about members at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,16 +18,44 @@ pub(crate) struct Question {
     pub(crate) selection: Selection,
 }
 
+/// The way to the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The live views tell them.
+    Live,
+    /// They are counted from the live views and the ends of the window.
+    AsOf,
+    /// History is folded.
+    Scan,
+}
+
+/// The end of a day behind everything: as of then all that is recorded counts.
+const FAR: UtcInstant = UtcInstant::from_micros(253_402_300_799_999_999);
+
 impl Question {
     /// True if the live views answer it.
     pub(crate) fn is_live(&self) -> bool {
         self.selection == Selection::default()
     }
 
-    /// True if it is about an instant and counts all events that had occurred by then.
-    pub(crate) fn is_as_of(&self) -> bool {
-        self.as_of.is_some()
-            && self.selection == Selection { occurred_until: self.as_of, ..Selection::default() }
+    /// True if it is about all that is recorded by now.
+    pub(crate) fn is_known_whole(&self) -> bool {
+        self.selection.position_until.is_none() && self.selection.recorded_until.is_none()
+    }
+
+    /// The way to numbers.
+    pub(super) fn way(&self) -> Way {
+        match self.selection.counted() == TypeSet::all() && self.is_known_whole() {
+            _ if self.is_live() => Way::Live,
+            true => Way::AsOf,
+            false => Way::Scan,
+        }
+    }
+
+    /// The numbers to count as of an instant, where it is asked at `at`.
+    pub(super) fn asked(&self, scope: Scope, at: UtcInstant) -> Asked {
+        let window = self.since(at)..=self.as_of.unwrap_or(FAR);
+        Asked { scope, everyone: self.selection.everyone, window }
     }
 
     /// The instant that it is asked for: `as_of`, else `now`.
@@ -36,6 +66,11 @@ impl Question {
     /// The lower edge of the window that ends at `at`, inclusive.
     pub(crate) fn since(&self, at: UtcInstant) -> UtcInstant {
         at.saturating_sub(self.window)
+    }
+
+    /// The same question about another part of history.
+    pub(super) fn of(&self, selection: Selection) -> Self {
+        Self { selection, ..*self }
     }
 
     /// The same question about events up to a position, and no later one.

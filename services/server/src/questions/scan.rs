@@ -1,31 +1,57 @@
 //! Scans: the log is read up to a fixed position and folded into views or days of their own, beside the live ones.
 //! All of it blocks, and is broken off at its deadline.
 
-use std::ops::RangeInclusive;
-
-use lastseen_event::{EventType, Fact, Position, TenantOrdinal};
+use lastseen_event::{MemberOrdinal, Position, TenantOrdinal, UtcInstant};
 use lastseen_log::Log;
-use lastseen_projections::{
-    Calendar, Day, DaySets, DaysBuilder, Persons, Retracted, Scope, Selection, TypeSet, Views, ViewsBuilder,
-};
-use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, RecordedBatch, Scan};
+use lastseen_projections::{DaysBuilder, MemberState, Persons, Retracted, Scope, Selection, ViewsBuilder};
+use lastseen_store::{Detail, EventReader, EventStore, Filter, Scan};
 
 use super::admission::Deadline;
 use super::error::QuestionError;
+use super::kept::{Folded, Scanned};
 use super::span::Span;
-use crate::memory::Reserved;
-use crate::tasks;
+use crate::read_model::halves::each_half;
 
-/// Views of a part of history, and the memory that they take.
-pub(crate) struct Folded {
-    pub(crate) views: Views,
-    /// The last position they reflect.
-    pub(crate) position: Position,
-    pub(super) _memory: Reserved,
+/// The last position that was recorded by an instant, of those up to `until`.
+///
+/// # Errors
+/// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
+pub(super) fn recorded_by(
+    log: &Log,
+    (at, until): (UtcInstant, Position),
+    deadline: Deadline,
+) -> Result<Position, QuestionError> {
+    let filter = Filter { recorded_until: Some(at), ..Filter::default() };
+    let mut until = until;
+    let last = until;
+    for after in log.parts().into_iter().rev().filter(|after| *after < last) {
+        let mut found = None;
+        let mut reader = log.scan(Scan { after, until: Some(until), detail: Detail::Facts, filter });
+        while let Some(batch) = reader.next_batch()? {
+            deadline.check()?;
+            let facts = batch.facts.iter().map(|fact| fact.position);
+            found = found.max(facts.chain(batch.retractions.iter().map(|it| it.position)).max());
+        }
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        until = after;
+    }
+    Ok(Position::START)
 }
 
-/// Folds the events that `selection` chooses, up to the present tail, without the batches in `retracted`. For one
-/// tenant only its events are read. Returns the views and the last position they reflect.
+/// Returns the batches that were taken back by a position, and count no more from then on; without one those that the
+/// views leave out.
+pub(super) fn retracted_by(log: &Log, until: Option<Position>, live: &Retracted) -> Retracted {
+    let Some(until) = until else { return live.clone() };
+    log.with_batches(|batches| {
+        let taken_back = batches.iter().filter(|(_, batch)| batch.retracted.is_some_and(|at| at <= until));
+        taken_back.map(|(number, _)| number).collect()
+    })
+}
+
+/// Folds the events that `selection` chooses, without the batches in `retracted`. For one tenant only its events are
+/// read.
 ///
 /// # Errors
 /// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
@@ -34,100 +60,64 @@ pub(super) fn fold(
     (scope, selection): (Scope, Selection),
     (retracted, persons): (Retracted, Persons),
     deadline: Deadline,
-) -> Result<(Views, Position), QuestionError> {
-    let builder = ViewsBuilder::new(selection, retracted, persons);
-    match (scope, selection.recorded_until) {
-        // Only a scan of all events tells the last position at an instant of recording.
-        (Scope::All, _) | (_, Some(_)) => fold_all(log, builder, selection, deadline),
-        (Scope::Tenant(tenant), None) => fold_tenant(log, (tenant, selection), builder, deadline),
-    }
+) -> Result<Folded, QuestionError> {
+    let builder = ViewsBuilder::new(selection, retracted, persons).without_days();
+    let filter = Filter { tenant: tenant_of(scope), ..Filter::default() };
+    fold_some(log, (selection, filter), builder, deadline)
 }
 
-fn fold_all(
+/// Folds the events about one member that `selection` chooses. `None`: there is none.
+///
+/// # Errors
+/// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
+pub(super) fn fold_member(
     log: &Log,
-    mut builder: ViewsBuilder,
-    selection: Selection,
+    (member, selection): (MemberOrdinal, Selection),
+    retracted: Retracted,
     deadline: Deadline,
-) -> Result<(Views, Position), QuestionError> {
-    let (until, mut position) = (log.tail().position(), Position::START);
-    let mut reader = log.scan(Scan { until: Some(until), ..Scan::after(Position::START, Detail::Facts) });
-    let next = move || {
-        deadline.check()?;
-        reader.next_batch().map_err(QuestionError::from)
-    };
-    tasks::gather([next], |batch: RecordedBatch| {
-        builder.apply_all(&batch.facts);
-        let last = batch.facts.iter().rev().find(|fact| is_known(&selection, fact)).map(|fact| fact.position);
-        let retracted = batch.retractions.iter().filter(|it| {
-            selection.position_until.is_none_or(|until| it.position <= until)
-                && selection.recorded_until.is_none_or(|until| it.recorded_at <= until)
-        });
-        let retracted = retracted.map(|it| it.position).max();
-        position = position.max(last.max(retracted).unwrap_or(position));
-    })?;
-    Ok((builder.finish(), position))
+) -> Result<Option<MemberState>, QuestionError> {
+    let builder = ViewsBuilder::new(selection, retracted, Persons::Off).without_days();
+    let filter = Filter { member: Some(member), ..Filter::default() };
+    let folded = fold_some(log, (selection, filter), builder, deadline)?;
+    Ok(folded.views.member(member))
 }
 
-fn fold_tenant(
+fn fold_some(
     log: &Log,
-    (tenant, selection): (TenantOrdinal, Selection),
+    (selection, filter): (Selection, Filter),
     mut builder: ViewsBuilder,
     deadline: Deadline,
-) -> Result<(Views, Position), QuestionError> {
+) -> Result<Folded, QuestionError> {
+    let position = until(log, &selection);
+    let filter = Filter { occurred_until: selection.occurred_until, ..filter };
+    each_half(log, (position, filter), || deadline.check(), |batch| builder.apply_all(&batch.facts))?;
+    Ok(Folded { views: builder.finish(), position, memory: None })
+}
+
+/// The last position to read.
+fn until(log: &Log, selection: &Selection) -> Position {
     let tail = log.tail().position();
-    let position = selection.position_until.map_or(tail, |until| until.min(tail));
-    let filter =
-        Filter { tenant: Some(tenant), occurred_until: selection.occurred_until, ..Filter::default() };
-    each_half(log, (position, filter), deadline, |batch| builder.apply_all(&batch.facts))?;
-    Ok((builder.finish(), position))
+    selection.position_until.map_or(tail, |until| until.min(tail))
 }
 
-/// Folds everything that rows for some days of a span need from the events up to a position.
+/// Folds everything that rows of a span need.
 ///
 /// # Errors
 /// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
 pub(super) fn days(
     log: &Log,
-    (scope, span, days): (Scope, &Span, RangeInclusive<Day>),
-    (until, retracted): (Position, Retracted),
+    (scope, span): (Scope, &Span),
+    retracted: Retracted,
     deadline: Deadline,
-) -> Result<DaySets, QuestionError> {
-    let last = *span.period.around(*days.end()).end();
-    let counted = span.selection.counted();
-    let decides = [EventType::UserDeleted, EventType::UserRestored];
-    let types = EventType::ALL.into_iter().filter(|of| counted.contains(*of) || decides.contains(of));
-    // Where all activity counts, nearly every event does: a search for them costs more than it saves.
-    let types = (counted != TypeSet::all()).then(|| types.collect::<EventTypes>());
-    let filter = Filter {
-        tenant: tenant_of(scope),
-        types,
-        occurred_until: Some(span.calendar.end(last)),
-        ..Filter::default()
-    };
-    let mut builder = DaysBuilder::new(span.selection, retracted, Calendar::clone(&span.calendar));
-    each_half(log, (until, filter), deadline, |batch| builder.apply_all(&batch.facts))?;
-    Ok(builder.finish(days))
-}
-
-/// Reads the events up to a position that `filter` chooses, in two halves side by side. The fold of them must not
-/// depend on their order.
-fn each_half(
-    log: &Log,
-    (until, filter): (Position, Filter),
-    deadline: Deadline,
-    fold: impl FnMut(RecordedBatch),
-) -> Result<(), QuestionError> {
-    let parts = log.parts();
-    let half = parts.partition_point(|part| part.get() < until.get() / 2);
-    let half = parts.get(half).map_or(until, |part| (*part).min(until));
-    let readers = [(Position::START, half), (half, until)].map(|(after, until)| {
-        let mut reader = log.scan(Scan { after, until: Some(until), detail: Detail::Facts, filter });
-        move || {
-            deadline.check()?;
-            reader.next_batch().map_err(QuestionError::from)
-        }
-    });
-    tasks::gather(readers, fold)
+) -> Result<Scanned, QuestionError> {
+    let selection = span.selection;
+    let until = until(log, &selection);
+    let persons = if span.of_persons && scope == Scope::All { Persons::UserId } else { Persons::Off };
+    let mut builder = DaysBuilder::new(selection, retracted, span.calendar.clone(), persons);
+    let filter =
+        Filter { tenant: tenant_of(scope), occurred_until: selection.occurred_until, ..Filter::default() };
+    each_half(log, (until, filter), || deadline.check(), |batch| builder.apply_all(&batch.facts))?;
+    Ok(Scanned { days: builder.finish(), position: until, memory: None })
 }
 
 /// The tenant of a filter for the events of a scope.
@@ -136,9 +126,4 @@ pub(super) fn tenant_of(scope: Scope) -> Option<TenantOrdinal> {
         Scope::All => None,
         Scope::Tenant(tenant) => Some(tenant),
     }
-}
-
-/// True if the fact was on record by the bounds of the selection, whenever it occurred.
-fn is_known(selection: &Selection, fact: &Fact) -> bool {
-    Selection { occurred_until: None, ..*selection }.keeps(fact)
 }

@@ -30,11 +30,12 @@ pub(crate) enum Column {
     EstimatedUsers,
     InactiveUsers,
     DeletedUsers,
+    LeftOutUsers,
 }
 
 impl Column {
     /// All columns.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::TenantId,
         Self::TotalUsers,
         Self::PendingUsers,
@@ -44,6 +45,7 @@ impl Column {
         Self::EstimatedUsers,
         Self::InactiveUsers,
         Self::DeletedUsers,
+        Self::LeftOutUsers,
     ];
 
     /// The name on the wire.
@@ -58,6 +60,7 @@ impl Column {
             Self::EstimatedUsers => "estimated_users",
             Self::InactiveUsers => "inactive_users",
             Self::DeletedUsers => "deleted_users",
+            Self::LeftOutUsers => "left_out_users",
         }
     }
 
@@ -73,6 +76,7 @@ impl Column {
             Self::EstimatedUsers => summary.estimated_users,
             Self::InactiveUsers => summary.inactive_users,
             Self::DeletedUsers => summary.deleted_users,
+            Self::LeftOutUsers => summary.left_out_users,
         };
         Some(i64::try_from(count).unwrap_or(i64::MAX))
     }
@@ -127,6 +131,8 @@ pub(crate) struct TenantsPage {
     pub(crate) position: Position,
     /// "Now" of all pages.
     pub(crate) now: UtcInstant,
+    /// True if the list is of the past, and stands still at its position.
+    pub(crate) stands_still: bool,
 }
 
 /// Tenants counted under one hold of the views.
@@ -219,6 +225,7 @@ impl Questions {
             Place { key, name: name.to_owned() }
         });
         let named = |it: &Candidate| (members.tenant_id(it.tenant).as_str().into(), it.summary);
-        Ok(TenantsPage { tenants: best.iter().map(named).collect(), next, position, now })
+        let (tenants, stands_still) = (best.iter().map(named).collect(), matches!(source, Source::Folded(_)));
+        Ok(TenantsPage { tenants, next, position, now, stands_still })
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use futures_util::future::join_all;
 use lastseen_event::Position;
-use lastseen_projections::{Period, Scope, Selection};
+use lastseen_projections::{Period, Scope, Selection, TypeSet};
 
 use super::admission::{Admission, Cost, Kind};
 use super::question::Question;
@@ -66,14 +66,14 @@ async fn numbers_are_typed_answers_of_typed_questions() {
     let live = questions.summary(&reading, Scope::All, &now()).await.unwrap();
     assert_eq!((live.summary.total_users, live.summary.active_users, live.summary.deleted_users), (3, 2, 1));
     assert_eq!((live.position, live.at), (Position::new(6), reading.at));
-    let scope = questions.scope(&reading, Some("acme")).unwrap();
+    let scope = questions.scope(&reading, Some("acme"), true).unwrap();
     let past = questions.summary(&reading, scope, &as_of("2026-01-09T03:00:00Z")).await.unwrap();
     assert_eq!((past.summary.total_users, past.summary.active_users, past.summary.deleted_users), (3, 2, 0));
     let selection = Selection { position_until: Some(Position::new(3)), ..Selection::default() };
     let known = Question { selection, ..now() };
     let known = questions.summary(&reading, scope, &known).await.unwrap();
     assert_eq!((known.summary.total_users, known.position), (2, Position::new(3)));
-    let unknown = questions.scope(&reading, Some("nobody"));
+    let unknown = questions.scope(&reading, Some("nobody"), false);
     assert!(matches!(unknown, Err(QuestionError::UnknownTenant)), "{unknown:?}");
 }
 
@@ -82,7 +82,9 @@ async fn lists_and_series_are_typed_answers_of_typed_questions() {
     let model = model().await;
     let questions = questions(&model);
     let reading = questions.reading(None).await.unwrap();
-    let Scope::Tenant(tenant) = questions.scope(&reading, Some("acme")).unwrap() else { panic!("a tenant") };
+    let Scope::Tenant(tenant) = questions.scope(&reading, Some("acme"), true).unwrap() else {
+        panic!("a tenant")
+    };
     let asked = UsersQuestion {
         tenant,
         question: now(),
@@ -111,10 +113,15 @@ async fn lists_and_series_are_typed_answers_of_typed_questions() {
         to: "2026-01-09".parse().ok(),
         zone: Tz::UTC,
         period: Period::Day,
-        selection: Selection::default(),
+        of_persons: false,
+        as_of: None,
+        known_at: None,
+        types: TypeSet::all(),
+        observed_only: false,
+        everyone: false,
     };
     for zone in [Tz::UTC, Tz::Pacific__Kiritimati] {
-        let span = questions.span(Dates { zone, ..dates.clone() }, reading.at).await.unwrap();
+        let span = questions.span(Dates { zone, ..dates.clone() }, &reading).await.unwrap();
         let series = questions.series(&reading, Scope::All, span.clone()).await.unwrap();
         let again = questions.series(&reading, Scope::All, span).await.unwrap();
         assert_eq!(series.rows, again.rows, "counted and kept: {zone}");

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use lastseen_event::Position;
-use lastseen_projections::MemberState;
+use lastseen_event::{MemberOrdinal, Position};
+use lastseen_projections::{MemberState, Scope, Selection};
 
 use super::Questions;
 use super::admission::{Cost, Kind};
 use super::error::QuestionError;
+use super::question::Question;
+use super::scan;
+use super::views::Source;
 use crate::read_model::Reading;
 use crate::tasks;
 
@@ -32,8 +35,39 @@ impl Questions {
     /// The state of one user, and the last position that it reflects.
     ///
     /// # Errors
+    /// [`QuestionError::UnknownTenant`], [`QuestionError::UnknownUser`]; others where history is read.
+    pub(crate) async fn user(
+        self: &Arc<Self>,
+        reading: &Reading,
+        names: (&str, &str),
+        question: &Question,
+    ) -> Result<(MemberState, Position), QuestionError> {
+        if question.is_live() {
+            return self.user_now(reading, names);
+        }
+        let selection = self.by_position(reading, question.selection).await?;
+        let selection = question.of(selection).known_until(reading.position).selection;
+        let position = selection.position_until.unwrap_or(reading.position).min(reading.position);
+        let member = {
+            let members = self.model.log().members();
+            let tenant = members.tenant(names.0).ok_or(QuestionError::UnknownTenant)?;
+            let member = members.find(names.0, names.1);
+            member.ok_or_else(|| unknown(reading.views().knows_tenant(tenant)))?
+        };
+        let kept = self.kept.folded(Scope::Tenant(member.tenant), selection);
+        let state = match kept {
+            Some(folded) => folded.views.member(member.member),
+            None => self.folded_member(reading, member.member, selection).await?,
+        };
+        let state = state.ok_or_else(|| unknown(reading.views().knows_tenant(member.tenant)))?;
+        Ok((state, position))
+    }
+
+    /// The present state of one user, and the last position that it reflects.
+    ///
+    /// # Errors
     /// [`QuestionError::UnknownTenant`], [`QuestionError::UnknownUser`].
-    pub(crate) fn user(
+    pub(super) fn user_now(
         &self,
         reading: &Reading,
         (tenant_id, user_id): (&str, &str),
@@ -46,31 +80,48 @@ impl Questions {
         Ok((state, views.position()))
     }
 
+    /// Folds the events of one member.
+    async fn folded_member(
+        self: &Arc<Self>,
+        reading: &Reading,
+        member: MemberOrdinal,
+        selection: Selection,
+    ) -> Result<Option<MemberState>, QuestionError> {
+        let key = (format!("{member:?} {selection:?}"), reading);
+        let cost = Cost { kind: Kind::List, bytes: 0 };
+        self.shared(&self.flights.member, key, cost, move |asking, reading, permit| {
+            let retracted = asking.retracted_by(&reading, &selection);
+            scan::fold_member(asking.model.log(), (member, selection), retracted, permit.deadline())
+        })
+        .await
+    }
+
     /// The states of many users.
     ///
     /// # Errors
-    /// [`QuestionError::UnknownTenant`]; [`QuestionError::Overloaded`] for a large one.
+    /// [`QuestionError::UnknownTenant`]; [`QuestionError::Overloaded`] for a large one; others where history is read.
     pub(crate) async fn look_up(
         self: &Arc<Self>,
         reading: &Reading,
-        tenant_id: String,
-        user_ids: Vec<String>,
+        (tenant_id, user_ids): (String, Vec<String>),
+        question: &Question,
     ) -> Result<LookedUp, QuestionError> {
-        reading.tenant(self.model.log(), &tenant_id).ok_or(QuestionError::UnknownTenant)?;
+        let scope = self.scope(reading, Some(&tenant_id), question.is_known_whole())?;
+        let source = self.source(reading, scope, question).await?;
         if user_ids.len() <= SMALL_LOOKUP {
-            return Ok(self.look_up_now(reading, &tenant_id, user_ids));
+            return Ok(self.look_up_in(&source, &tenant_id, user_ids));
         }
         let permit =
             self.admission.enter_for(reading.asker(), Cost { kind: Kind::List, bytes: LOOKUP_BYTES }).await?;
-        let (asking, reading) = (self.clone(), reading.clone());
+        let asking = self.clone();
         let looked_up = tasks::blocking(move || {
             let _permit = permit;
-            asking.look_up_now(&reading, &tenant_id, user_ids)
+            asking.look_up_in(&source, &tenant_id, user_ids)
         });
         Ok(looked_up.await)
     }
 
-    fn look_up_now(&self, reading: &Reading, tenant_id: &str, user_ids: Vec<String>) -> LookedUp {
+    fn look_up_in(&self, source: &Source, tenant_id: &str, user_ids: Vec<String>) -> LookedUp {
         let found: Vec<_> = {
             let members = self.model.log().members();
             let find = |user_id: String| {
@@ -79,7 +130,8 @@ impl Questions {
             };
             user_ids.into_iter().map(find).collect()
         };
-        let views = reading.views();
+        let position = source.position_of_now();
+        let views = source.hold();
         let (mut users, mut unknown) = (Vec::with_capacity(found.len()), Vec::new());
         for (user_id, member) in found {
             match member.and_then(|member| views.member(member.member)) {
@@ -87,6 +139,10 @@ impl Questions {
                 None => unknown.push(user_id),
             }
         }
-        LookedUp { users, unknown, position: views.position() }
+        LookedUp { users, unknown, position }
     }
+}
+
+fn unknown(is_tenant_known: bool) -> QuestionError {
+    if is_tenant_known { QuestionError::UnknownUser } else { QuestionError::UnknownTenant }
 }

@@ -45,7 +45,7 @@ impl Sort {
 /// The users that belong on a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct UsersFilter {
-    /// Any of these; empty: all but the deleted ones.
+    /// Any of these; empty: all but those that are deleted or left out.
     pub(crate) conditions: Vec<Condition>,
     /// Inclusive; leaves out never-seen users.
     pub(crate) seen_since: Option<UtcInstant>,
@@ -57,7 +57,7 @@ impl UsersFilter {
     /// True if a member belongs on the list; `since` is the lower edge of the window, inclusive.
     fn admits(&self, state: &MemberState, since: UtcInstant) -> bool {
         let met = if self.conditions.is_empty() {
-            !state.meets(Condition::Deleted, since)
+            !state.meets(Condition::Deleted, since) && !state.meets(Condition::LeftOut, since)
         } else {
             self.conditions.iter().any(|condition| state.meets(*condition, since))
         };
@@ -96,6 +96,8 @@ pub(crate) struct UsersPage {
     pub(crate) position: Position,
     /// "Now" of all pages.
     pub(crate) now: UtcInstant,
+    /// True if the list is of the past, and stands still at its position.
+    pub(crate) stands_still: bool,
 }
 
 impl UsersPage {
@@ -159,7 +161,8 @@ impl Questions {
         let pass = Pass { questions: self, asked, since: asked.question.since(asked.question.at(now)) };
         let position = source.position_of_now();
         let (users, more) = pass.page(source, deadline)?;
-        Ok(UsersPage { users, more, position, now })
+        let stands_still = matches!(source, Source::Folded(_));
+        Ok(UsersPage { users, more, position, now, stands_still })
     }
 }
 

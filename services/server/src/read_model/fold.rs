@@ -7,11 +7,12 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use lastseen_event::Position;
 use lastseen_log::{Commit, Log};
-use lastseen_projections::Views;
-use lastseen_store::{Detail, EventReader, EventStore, ReadError, Scan};
+use lastseen_projections::{Definition, Following, Unfollowed, Views};
+use lastseen_store::{EventReader, EventStore, ReadError};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use super::definitions::{facts_between, few_facts};
 use super::live::{self, Live};
 use crate::metrics::Metrics;
 
@@ -21,8 +22,21 @@ pub(super) const QUEUE_GROUPS: usize = 4;
 /// A request to the fold thread.
 pub(super) enum Work {
     Commit(Commit),
+    /// Lets the live views follow a definition from now on.
+    Follow(Follow),
+    /// Lets the live views follow a definition no longer; what was kept of it is sent back to be freed.
+    Unfollow(Definition, Sender<Unfollowed>),
     /// Puts these views in the place of the live ones once they have folded as much.
     Replace(Rebuilt),
+}
+
+/// A definition that was made beside the live views.
+pub(super) struct Follow {
+    pub(super) following: Box<Following>,
+    /// Last position of the log that is in it.
+    pub(super) reached: Position,
+    /// Receives what it was made of, to be freed, and whether the live views follow it.
+    pub(super) done: Sender<(Box<Following>, Result<bool, ReadError>)>,
 }
 
 /// Views that were built beside the live ones.
@@ -49,6 +63,15 @@ impl Fold {
         while let Ok(work) = work.recv() {
             match work {
                 Work::Commit(commit) => self.commit(commit),
+                Work::Follow(Follow { mut following, reached, done }) => {
+                    let follows = self.follow(&mut following, reached);
+                    // Whoever asked may be gone.
+                    let _ = done.send((following, follows));
+                }
+                Work::Unfollow(definition, done) => {
+                    let unfollowed = self.live.get().write().unfollow(definition);
+                    let _ = done.send(unfollowed);
+                }
                 Work::Replace(Rebuilt { views, reached, replaced }) => {
                     // A rebuild that was given up has dropped its receiver.
                     let _ = replaced.send(self.replace(*views, reached));
@@ -70,11 +93,17 @@ impl Fold {
         commit.acknowledge();
     }
 
+    /// Folds the few events that were committed since a definition was handed over into it.
+    fn follow(&self, following: &mut Following, reached: Position) -> Result<bool, ReadError> {
+        let folded = *self.folded.borrow();
+        let since = few_facts(self.log.scan(facts_between(reached, folded)))?;
+        Ok(self.live.get().write().follow(following, &since))
+    }
+
     /// Folds the few events that were committed since the rebuilt views were handed over, and puts them in place.
     fn replace(&self, mut views: Views, reached: Position) -> Result<(), ReadError> {
         let folded = (*self.folded.borrow()).max(reached);
-        let scan = Scan { until: Some(folded), ..Scan::after(reached, Detail::Facts) };
-        let mut reader = self.log.scan(scan);
+        let mut reader = self.log.scan(facts_between(reached, folded));
         while let Some(batch) = reader.next_batch()? {
             views.apply_all(&batch.facts);
         }

@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
+use chrono_tz::Tz;
 use lastseen_event::Position;
 use lastseen_log::Log;
-use lastseen_projections::{Persons, Retracted, Selection, Views, ViewsBuilder};
+use lastseen_projections::{Following, Retracted, Selection, Views, ViewsBuilder};
 use lastseen_store::{Detail, EventReader, EventStore, ReadError, RecordedBatch, Scan};
 
 use super::fold::{Rebuilt, Work};
 use super::health::Health;
-use super::live::Live;
+use super::live::{Live, SharedViews};
 use super::restore::retracted_in;
 use crate::tasks;
 
@@ -86,8 +87,7 @@ impl Rebuilds {
             }
             let started = Instant::now();
             tracing::info!(batches = wanted.len(), "rebuilding the views without the retracted batches");
-            let persons = before.read().persons();
-            let (views, reached) = self.build(wanted, persons, nudges)?;
+            let (views, reached) = self.build(wanted, &before, nudges)?;
             let (replaced, answer) = channel();
             let work = Work::Replace(Rebuilt { views, reached, replaced });
             self.fold.send(work).map_err(|_| Unfinished::Stopped)?;
@@ -110,13 +110,37 @@ impl Rebuilds {
     fn build(
         &self,
         retracted: Retracted,
-        persons: Persons,
+        before: &SharedViews,
         nudges: &Receiver<()>,
     ) -> Result<(Box<Views>, Position), Unfinished> {
+        let mut followed = Vec::new();
+        let persons = {
+            let before = before.read();
+            let mut zones = vec![Tz::UTC];
+            for (definition, _) in before.followed() {
+                let Some(calendar) = before.calendar(definition.zone) else { continue };
+                let is_first = !zones.contains(&definition.zone);
+                zones.extend(is_first.then_some(definition.zone));
+                followed.push(Following::beside(definition, calendar, retracted.clone(), is_first));
+            }
+            before.persons()
+        };
         let mut builder = ViewsBuilder::new(Selection::default(), retracted, persons);
         let mut reached = Position::START;
-        self.read_on(&mut reached, nudges, |batch| builder.apply_all(&batch.facts))?;
+        self.read_on(&mut reached, nudges, |batch| {
+            builder.apply_all(&batch.facts);
+            for following in &mut followed {
+                following.see_all(&batch.facts);
+            }
+        })?;
         let mut views: Box<Views> = Box::new(builder.finish());
+        for mut following in followed {
+            while following.look_at_some(&views) {
+                check_wanted(nudges)?;
+            }
+            following.put_together();
+            views.follow(&mut following, &[]);
+        }
         for _ in 0..CATCH_UPS_MAX {
             if self.log.tail().position().get() - reached.get() <= LEFT_MAX {
                 break;

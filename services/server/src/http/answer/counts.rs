@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 #[expect(clippy::struct_field_names, reason = "the names on the wire")]
 pub(in crate::http) struct UserCounts {
-    /// Confirmed, not deleted.
+    /// Neither deleted nor left out.
     total_users: u64,
     /// Created, not confirmed.
     pending_users: u64,
@@ -22,8 +22,10 @@ pub(in crate::http) struct UserCounts {
     estimated_users: u64,
     /// Last seen before the window.
     inactive_users: u64,
-    /// Deleted, and not restored since.
+    /// Deleted, and not restored since; without those that are left out.
     deleted_users: u64,
+    /// Left out of all other numbers: bots, staff, test users.
+    left_out_users: u64,
 }
 
 /// Numbers of members; over all tenants also of tenants, and of persons where ids are shared.
@@ -60,6 +62,7 @@ impl From<&Summary> for UserCounts {
             estimated_users: summary.estimated_users,
             inactive_users: summary.inactive_users,
             deleted_users: summary.deleted_users,
+            left_out_users: summary.left_out_users,
         }
     }
 }

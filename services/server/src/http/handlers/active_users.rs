@@ -1,10 +1,10 @@
-//! `GET /v1/active-users` and `GET /v1/tenants/{tenant_id}/active-users`: how many users were active day by day, week
-//! by week or month by month.
+//! `GET /v1/active-users` and `GET /v1/tenants/{tenant_id}/active-users`: how many users were active day by day, or
+//! period by period.
 
 use std::sync::Arc;
 
 use lastseen_event::UtcInstant;
-use lastseen_projections::{Period, SeriesRow};
+use lastseen_projections::SeriesRow;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::SeriesParams;
+use crate::http::params::value::{Length, Of};
 use crate::http::problem::Problem;
 use crate::http::schema;
 use crate::keys::seal::ShownPosition;
@@ -27,12 +28,18 @@ pub(super) struct SpanHead {
     /// An IANA time zone.
     tz: &'static str,
     period: &'static str,
+    /// Whom the numbers count: `members` or `persons`.
+    of: &'static str,
     /// Inclusive.
     #[schemars(with = "schema::Date")]
     from: String,
     /// Inclusive.
     #[schemars(with = "schema::Date")]
     to: String,
+    /// The instant that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
+    as_of: Option<UtcInstant>,
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
     at: UtcInstant,
@@ -43,13 +50,11 @@ impl SpanHead {
         Self {
             tenant_id: tenant_id.map(str::to_owned),
             tz: span.zone.name(),
-            period: match span.period {
-                Period::Day => "day",
-                Period::Week => "week",
-                Period::Month => "month",
-            },
-            from: span.days.start().to_string(),
-            to: span.days.end().to_string(),
+            period: Length::of(span.periods.period).as_str(),
+            of: if span.of_persons { Of::Persons } else { Of::Members }.as_str(),
+            from: span.periods.days.start().to_string(),
+            to: span.periods.days.end().to_string(),
+            as_of: span.selection.occurred_until,
             at,
         }
     }
@@ -61,6 +66,9 @@ pub(in crate::http) struct ActiveUsers {
     #[serde(flatten)]
     head: SpanHead,
     rows: Vec<Row>,
+    /// The mean of `active` over the last 30 days that are over and not after `to`, divided by the `mau` of the last of
+    /// them. Null: that is 0.
+    stickiness: Option<f64>,
     /// The answer reflects all events up to this position.
     position: ShownPosition,
     /// The version of the definitions of the numbers.
@@ -94,23 +102,33 @@ struct Row {
     returning: u64,
     resurrected: u64,
     dormant: u64,
+    /// Those of `active` whom only estimates make active.
+    estimated: u64,
+    /// Those of `mau` whom only estimates make active; rows of days only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mau_estimated: Option<u64>,
+    /// Everybody by the end of the period, active or not; where it is not over, at `at`.
+    total: u64,
     /// True if the period is not over yet.
     partial: bool,
 }
 
 impl Row {
     fn new(row: &SeriesRow, partial: bool) -> Self {
-        let SeriesRow { days, active, wau, mau, new, returning, resurrected, dormant } = row;
+        let SeriesRow { days, active, estimated, windows, new, returning, resurrected, dormant, total } = row;
         Self {
             from: days.start().to_string(),
             to: days.end().to_string(),
             active: *active,
-            wau: *wau,
-            mau: *mau,
+            wau: windows.map(|windows| windows.wau),
+            mau: windows.map(|windows| windows.mau),
             new: *new,
             returning: *returning,
             resurrected: *resurrected,
             dormant: *dormant,
+            estimated: *estimated,
+            mau_estimated: windows.map(|windows| windows.mau_estimated),
+            total: *total,
             partial,
         }
     }
@@ -122,17 +140,22 @@ pub(in crate::http) async fn active_users(
 ) -> Result<Json<ActiveUsers>, Problem> {
     let (questions, params) = (ask.questions()?, &ask.params);
     let reading = ask.reading(params.span.min_position).await?;
-    let scope = questions.scope(&reading, ask.tenant_id())?;
-    let dates = params.span.dates(params.period.unwrap_or(Period::Day));
-    let span = questions.span(dates, reading.at).await?;
+    let scope = questions.scope(&reading, ask.tenant_id(), params.span.known_at.is_none())?;
+    let dates = params.span.dates(params.period.unwrap_or_default());
+    let span = questions.span(dates, &reading).await?;
     let series = questions.series(&reading, scope, span).await?;
-    let Series { span, rows, position, at } = Arc::as_ref(&series);
+    let Series { span, rows, stickiness, position, at } = Arc::as_ref(&series);
     let rows: Vec<_> = rows.iter().map(|row| Row::new(row, span.is_partial(*row.days.end(), *at))).collect();
     // With both dates given and every period over, nothing but new events changes a row.
-    let is_fixed =
-        params.span.from.is_some() && params.span.to.is_some() && rows.iter().all(|row| !row.partial);
+    let is_fixed = params.span.is_fixed() && rows.iter().all(|row| !row.partial);
     let version = Version::of(&reading, *position);
     let (count, head) = (rows.len(), SpanHead::new(ask.tenant_id(), span, *at));
-    let body = ActiveUsers { head, rows, position: ask.show(*position), definition: DEFINITION };
+    let body = ActiveUsers {
+        head,
+        rows,
+        stickiness: *stickiness,
+        position: ask.show(*position),
+        definition: DEFINITION,
+    };
     Ok(Json::new(body).rows(count).version(is_fixed.then_some(version)))
 }

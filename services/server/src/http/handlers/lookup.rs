@@ -5,13 +5,13 @@ use lastseen_event::wire::describe_json_error;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::user::UserParams;
 use crate::http::answer::user::UserRow;
 use crate::http::answer::{Answer, DEFINITION, Json};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::body::{self, decompress};
 use crate::http::description::{Content, ENCODING, RequestBody};
+use crate::http::params::question::QuestionParams;
 use crate::http::problem::Problem;
 use crate::http::schema;
 use crate::keys::seal::ShownPosition;
@@ -48,6 +48,10 @@ pub(in crate::http) struct LookedUp {
     unknown: Vec<String>,
     /// The window that was asked for.
     window: String,
+    /// The instant that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
+    as_of: Option<UtcInstant>,
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
     at: UtcInstant,
@@ -63,14 +67,16 @@ impl Answer for LookedUp {
 }
 
 /// `POST /v1/tenants/{tenant_id}/users/lookup`
-pub(in crate::http) async fn lookup(ask: Ask<Query, UserParams>) -> Result<Json<LookedUp>, Problem> {
+pub(in crate::http) async fn lookup(ask: Ask<Query, QuestionParams>) -> Result<Json<LookedUp>, Problem> {
     ask.questions()?;
     let Lookup { user_ids } = read(&ask).await?;
     let reading = ask.reading(ask.params.min_position).await?;
-    let window = ask.params.window.clone().unwrap_or_default();
+    let (question, window) = (ask.params.question(reading.at), ask.params.window());
     let tenant_id = ask.tenant_id().unwrap_or_default().to_owned();
-    let found = ask.questions()?.look_up(&reading, tenant_id.clone(), user_ids).await?;
-    let since = reading.at.saturating_sub(window.span);
+    let asked = (tenant_id.clone(), user_ids);
+    let found = ask.questions()?.look_up(&reading, asked, &question).await?;
+    let at = question.at(reading.at);
+    let since = question.since(at);
     let row = |(user_id, state): &(String, _)| {
         UserRow::new((&tenant_id, user_id), state, (since, &window), ask.positions())
     };
@@ -79,14 +85,15 @@ pub(in crate::http) async fn lookup(ask: Ask<Query, UserParams>) -> Result<Json<
         users: found.users.iter().map(row).collect(),
         unknown: found.unknown,
         window: window.text.clone(),
-        at: reading.at,
+        as_of: question.as_of,
+        at,
         position: ask.show(found.position),
         definition: DEFINITION,
     })
     .rows(rows))
 }
 
-async fn read(ask: &Ask<Query, UserParams>) -> Result<Lookup, Problem> {
+async fn read(ask: &Ask<Query, QuestionParams>) -> Result<Lookup, Problem> {
     let (found, media_type) = body::content_type(&ask.headers);
     if media_type != "application/json" {
         return Err(Problem::unsupported_media_type("application/json", found));

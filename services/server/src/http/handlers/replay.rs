@@ -11,11 +11,12 @@ use crate::http::ask::Ask;
 use crate::http::auth;
 use crate::http::description::Content;
 use crate::http::params::params;
-use crate::http::params::value::{EventLimit, Moment};
+use crate::http::params::value::EventLimit;
 use crate::http::problem::Problem;
 use crate::http::schema::events::RecordedEvent;
 use crate::keys::seal::Positions;
 use crate::questions::events::{Replay, ReplayQuestion};
+use crate::questions::moment::Moment;
 
 params! {
     /// A replay.
@@ -69,10 +70,10 @@ impl Pieces for Replay {
 
 impl ReplayParams {
     fn asked(&self, now: UtcInstant, positions: Positions) -> ReplayQuestion {
-        let since = |moment: Option<Moment>| moment.map(|moment| moment.at(now));
+        let since = |moment: Option<Moment>| moment.map(|moment| moment.at_utc(now));
         // The store's bounds are inclusive; instants are whole microseconds.
         let before = |moment: Option<Moment>| {
-            moment.map(|moment| UtcInstant::from_micros(moment.at(now).as_micros().saturating_sub(1)))
+            moment.map(|moment| UtcInstant::from_micros(moment.at_utc(now).as_micros().saturating_sub(1)))
         };
         ReplayQuestion {
             after: self.after.unwrap_or(Position::START),

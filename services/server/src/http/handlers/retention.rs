@@ -1,9 +1,10 @@
-//! `GET /v1/retention` and `GET /v1/tenants/{tenant_id}/retention`: who was new in a week or a month, and how many of
+//! `GET /v1/retention` and `GET /v1/tenants/{tenant_id}/retention`: who was new in a period, and how many of
 //! them were active after.
 
 use std::sync::Arc;
 
-use lastseen_projections::{Cohort, Period};
+use lastseen_event::UtcInstant;
+use lastseen_projections::Cohort;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -12,10 +13,12 @@ use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::CohortsParams;
+use crate::http::params::value::Length;
 use crate::http::problem::Problem;
 use crate::http::schema;
 use crate::keys::seal::ShownPosition;
 use crate::questions::cohorts::Cohorts;
+use crate::questions::span::Span;
 
 /// Cohorts of new users, and their activity after.
 #[derive(JsonSchema, Serialize)]
@@ -47,20 +50,42 @@ struct Row {
     to: String,
     /// The users who were new in the period.
     size: u64,
-    /// The number of them that were active in the k-th period after it, from 0.
-    active: Vec<u64>,
-    /// True if the last period is not over yet.
+    /// The number of them that were active in the k-th period after it, from 0. Null: the period has not begun.
+    active: Vec<Option<u64>>,
+    /// True if one of the numbers may change: a period is not over yet.
     partial: bool,
 }
 
 impl Row {
-    fn new(cohort: &Cohort, partial: bool) -> Self {
+    fn new(cohort: &Cohort, periods: &[Standing]) -> Self {
+        // The periods from that of the cohort on.
+        let mine = &periods[periods.len().saturating_sub(cohort.active.len())..];
+        let active =
+            |(active, standing): (&u64, &Standing)| (*standing != Standing::ToCome).then_some(*active);
         Self {
             from: cohort.days.start().to_string(),
             to: cohort.days.end().to_string(),
             size: cohort.size,
-            active: cohort.active.clone(),
-            partial,
+            active: cohort.active.iter().zip(mine).map(active).collect(),
+            partial: mine.iter().any(|standing| *standing != Standing::Over),
+        }
+    }
+}
+
+/// A period beside the instant of the question.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Over,
+    Running,
+    ToCome,
+}
+
+impl Standing {
+    fn of(cohort: &Cohort, span: &Span, at: UtcInstant) -> Self {
+        match (span.is_partial(*cohort.days.end(), at), span.is_to_come(*cohort.days.start(), at)) {
+            (false, _) => Self::Over,
+            (true, false) => Self::Running,
+            (true, true) => Self::ToCome,
         }
     }
 }
@@ -69,15 +94,14 @@ impl Row {
 pub(in crate::http) async fn retention(ask: Ask<Query, CohortsParams>) -> Result<Json<Retention>, Problem> {
     let (questions, params) = (ask.questions()?, &ask.params);
     let reading = ask.reading(params.span.min_position).await?;
-    let scope = questions.scope(&reading, ask.tenant_id())?;
-    let dates = params.span.dates(params.period.map_or(Period::Week, |period| period.0));
-    let span = questions.span(dates, reading.at).await?;
+    let scope = questions.scope(&reading, ask.tenant_id(), params.span.known_at.is_none())?;
+    let dates = params.span.dates(params.period.map_or(Length::Week, |period| period.0));
+    let span = questions.span(dates, &reading).await?;
     let cohorts = questions.cohorts(&reading, scope, span).await?;
     let Cohorts { span, rows: cohorts, position, at } = Arc::as_ref(&cohorts);
-    // The last number of every cohort is of the same period.
-    let partial = span.is_partial(*span.period.around(*span.days.end()).end(), *at);
-    let rows: Vec<_> = cohorts.iter().map(|cohort| Row::new(cohort, partial)).collect();
-    let is_fixed = params.span.from.is_some() && params.span.to.is_some() && !partial;
+    let periods: Vec<_> = cohorts.iter().map(|cohort| Standing::of(cohort, span, *at)).collect();
+    let rows: Vec<_> = cohorts.iter().map(|cohort| Row::new(cohort, &periods)).collect();
+    let is_fixed = params.span.is_fixed() && periods.iter().all(|standing| *standing == Standing::Over);
     let version = Version::of(&reading, *position);
     // A row has a number for each period after it.
     let (count, head) = (rows.len() * rows.len(), SpanHead::new(ask.tenant_id(), span, *at));

@@ -42,6 +42,9 @@ pub(in crate::http) struct Summary {
     at: UtcInstant,
     #[serde(flatten)]
     counts: Counts,
+    /// The instant, inclusive, until which an estimate makes somebody active. Null: none does.
+    #[schemars(with = "Option<schema::Instant>")]
+    estimates_until: Option<UtcInstant>,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<Counts>,
     /// The answer reflects all events up to this position.
@@ -60,7 +63,7 @@ impl Answer for Summary {
 pub(in crate::http) async fn summary(ask: Ask<Query, SummaryParams>) -> Result<Json<Summary>, Problem> {
     let (questions, params) = (ask.questions()?, &ask.params);
     let reading = ask.reading(params.question.min_position).await?;
-    let scope = questions.scope(&reading, ask.tenant_id())?;
+    let scope = questions.scope(&reading, ask.tenant_id(), params.question.known_at.is_none())?;
     let question = params.question.question(reading.at);
     let (counted, previous) = match params.compare {
         Some(Previous) => {
@@ -77,6 +80,7 @@ pub(in crate::http) async fn summary(ask: Ask<Query, SummaryParams>) -> Result<J
         as_of: question.as_of,
         at: counted.at,
         counts: counts(&counted),
+        estimates_until: counted.summary.last_estimate_at.map(|at| at.saturating_add(question.window)),
         previous: previous.as_ref().map(counts),
         position: ask.show(counted.position),
         definition: DEFINITION,

@@ -75,6 +75,7 @@ pub(in crate::http) async fn tenants(ask: Ask<Query, TenantsParams>) -> Result<J
     let reading = ask.reading(ask.params.question.min_position).await?;
     let now = paged.now.or(params.question.is_relative().then_some(reading.at));
     let question = params.question.question(now.unwrap_or(reading.at));
+    let question = paged.position.map_or(question, |position| question.known_until(position));
     let asked = TenantsQuestion {
         question,
         sort: params.sort.unwrap_or_default(),
@@ -83,7 +84,8 @@ pub(in crate::http) async fn tenants(ask: Ask<Query, TenantsParams>) -> Result<J
         limit: params.limit.unwrap_or_default().0,
     };
     let page = ask.questions()?.tenants(&reading, asked).await?;
-    let next_cursor = page.next.clone().map(|after| paged.next("", page.now, after));
+    let position = page.stands_still.then_some(page.position);
+    let next_cursor = page.next.clone().map(|after| paged.next("", (page.now, position), after));
     let version = Version::of(&reading, page.position);
     let tenant = |(tenant_id, summary): &(Box<str>, _)| Tenant {
         tenant_id: tenant_id.to_string(),

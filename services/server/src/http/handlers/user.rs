@@ -1,7 +1,6 @@
 //! `GET /v1/tenants/{tenant_id}/users/{user_id}`: one user.
 
-use lastseen_event::{Position, UtcInstant};
-use lastseen_projections::Window;
+use lastseen_event::UtcInstant;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -9,20 +8,10 @@ use crate::http::answer::user::UserRow;
 use crate::http::answer::{Answer, DEFINITION, Json};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
-use crate::http::params::params;
+use crate::http::params::question::QuestionParams;
 use crate::http::problem::Problem;
 use crate::http::schema;
 use crate::keys::seal::ShownPosition;
-
-params! {
-    /// Users at the present instant.
-    UserParams {
-        /// a duration
-        window: Window = "`30d`",
-        /// a position
-        min_position: Position = "none",
-    }
-}
 
 /// One user.
 #[derive(JsonSchema, Serialize)]
@@ -32,6 +21,10 @@ pub(in crate::http) struct UserAnswer {
     user: UserRow,
     /// The window that was asked for.
     window: String,
+    /// The instant that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
+    as_of: Option<UtcInstant>,
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
     at: UtcInstant,
@@ -47,15 +40,16 @@ impl Answer for UserAnswer {
 }
 
 /// `GET /v1/tenants/{tenant_id}/users/{user_id}`
-pub(in crate::http) async fn user(ask: Ask<Query, UserParams>) -> Result<Json<UserAnswer>, Problem> {
+pub(in crate::http) async fn user(ask: Ask<Query, QuestionParams>) -> Result<Json<UserAnswer>, Problem> {
     let reading = ask.reading(ask.params.min_position).await?;
-    let window = ask.params.window.clone().unwrap_or_default();
-    let (state, position) = ask.questions()?.user(&reading, ask.user())?;
-    let since = reading.at.saturating_sub(window.span);
+    let (question, window) = (ask.params.question(reading.at), ask.params.window());
+    let (state, position) = ask.questions()?.user(&reading, ask.user(), &question).await?;
+    let at = question.at(reading.at);
     Ok(Json::new(UserAnswer {
-        user: UserRow::new(ask.user(), &state, (since, &window), ask.positions()),
+        user: UserRow::new(ask.user(), &state, (question.since(at), &window), ask.positions()),
         window: window.text,
-        at: reading.at,
+        as_of: question.as_of,
+        at,
         position: ask.show(position),
         definition: DEFINITION,
     }))

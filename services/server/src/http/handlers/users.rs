@@ -15,10 +15,11 @@ use crate::http::description::Success;
 use crate::http::params::cursor::{Cursor, Paged};
 use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
-use crate::http::params::value::{Conditions, ListFormat, Moment, PageLimit};
+use crate::http::params::value::{Conditions, ListFormat, PageLimit};
 use crate::http::problem::Problem;
 use crate::http::schema;
 use crate::keys::seal::ShownPosition;
+use crate::questions::moment::Moment;
 use crate::questions::users::{Sort, UsersFilter, UsersQuestion};
 use crate::read_model::Reading;
 
@@ -28,8 +29,8 @@ params! {
         ..question: QuestionParams,
         /// `last_seen_at` or `-last_seen_at`
         sort: Sort = "`-last_seen_at`",
-        /// a comma list of `active`, `inactive`, `pending`, `never_seen`, `deleted`
-        status: Conditions = "all but `deleted`",
+        /// a comma list of `active`, `inactive`, `pending`, `never_seen`, `deleted`, `left_out`
+        status: Conditions = "all but `deleted` and `left_out`",
         /// an instant, inclusive
         seen_since: Moment = "none",
         /// an instant, exclusive
@@ -112,8 +113,8 @@ impl UsersParams {
             question: self.question.question(now),
             filter: UsersFilter {
                 conditions: self.status.clone().unwrap_or_default().0,
-                seen_since: self.seen_since.map(|moment| moment.at(now)),
-                seen_before: self.seen_before.map(|moment| moment.at(now)),
+                seen_since: self.seen_since.map(|moment| moment.at_utc(now)),
+                seen_before: self.seen_before.map(|moment| moment.at_utc(now)),
             },
             sort: self.sort.unwrap_or_default(),
             now: fixed,
@@ -144,12 +145,16 @@ async fn page(ask: Ask<Query, UsersParams>) -> Result<Json<UsersAnswer>, Problem
     let params = &paged.params;
     let reading = ask.reading(ask.params.question.min_position).await?;
     let tenant = tenant(&ask, &reading)?;
-    let asked = params.asked(tenant, (paged.now, paged.after.clone()), &reading);
+    let mut asked = params.asked(tenant, (paged.now, paged.after.clone()), &reading);
+    if let Some(position) = paged.position {
+        asked.question = asked.question.known_until(position);
+    }
     let question = asked.question;
     let page = questions.users(&reading, asked).await?;
     let at = question.at(page.now);
     let (since, window) = (question.since(at), params.question.window());
-    let next_cursor = page.next().map(|after| paged.next(tenant_id, page.now, after));
+    let position = page.stands_still.then_some(page.position);
+    let next_cursor = page.next().map(|after| paged.next(tenant_id, (page.now, position), after));
     let version = Version::of(&reading, page.position);
     let row = |(user_id, state): &(Box<str>, _)| {
         UserRow::new((tenant_id, user_id), state, (since, &window), ask.positions())
@@ -186,7 +191,8 @@ async fn all(ask: Ask<Query, UsersParams>, dialect: Dialect) -> Result<Stream<Cs
 }
 
 fn tenant(ask: &Ask<Query, UsersParams>, reading: &Reading) -> Result<TenantOrdinal, Problem> {
-    match ask.questions()?.scope(reading, ask.tenant_id())? {
+    let is_known_whole = ask.params.question.known_at.is_none();
+    match ask.questions()?.scope(reading, ask.tenant_id(), is_known_whole)? {
         Scope::Tenant(tenant) => Ok(tenant),
         Scope::All => Err(Problem::unknown_tenant()),
     }

@@ -2,13 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use lastseen_event::UtcInstant;
+use lastseen_event::{Position, UtcInstant};
 use schemars::{Schema, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::value::Value;
 use super::{Params, Query};
 use crate::http::problem::Problem;
+use crate::keys::seal::Positions;
 use crate::questions::place::Place;
 
 /// The beginning of the next page. Fixes "now", so no window moves between pages.
@@ -21,34 +22,40 @@ pub(in crate::http) struct Cursor {
     /// "Now" of the first page.
     pub(in crate::http) now: UtcInstant,
     pub(in crate::http) after: Place,
+    /// The position of a list of the past, which stands still, as the caller sees it.
+    pub(in crate::http) position: Option<String>,
 }
 
-/// `(tenant, query, now, key, name)`, `now` in microseconds since 1970.
+/// `(tenant, query, now, key, name, position)`, `now` in microseconds since 1970.
 #[derive(Serialize, Deserialize)]
-struct Fields(String, String, i64, Option<i64>, String);
+struct Fields(String, String, i64, Option<i64>, String, Option<String>);
 
 /// Parameters that may differ from page to page.
-const PER_PAGE: [&str; 2] = ["cursor", "min_position"];
+const PER_PAGE: [&str; 3] = ["cursor", "min_position", LIMIT];
+/// Of these, the one that stays as it was where it is not given again.
+const LIMIT: &str = "limit";
 
 impl Cursor {
     /// The parameters that the list was asked with. Those of this request may be left out, or must be the same; the
-    /// cursor itself and `min_position` may differ.
+    /// cursor itself, `limit` and `min_position` may differ.
     ///
     /// # Errors
     /// `invalid_parameter`.
     fn resume<P: Params>(&self, asked: &Query, tenant_id: &str) -> Result<P, Problem> {
-        let (asked, positions) = (asked.canonical(&PER_PAGE), asked.positions());
-        if self.tenant_id != tenant_id || !(asked.is_empty() || asked == self.query) {
+        let first = Query::parse::<P>(Some(&self.query), asked.positions().clone())?;
+        let others = asked.canonical(&PER_PAGE);
+        let is_same = others.is_empty() || others == first.canonical(&PER_PAGE);
+        if self.tenant_id != tenant_id || !is_same {
             let detail =
                 "expected the list and the parameters that the cursor was given under, or the cursor alone";
             return Err(Problem::invalid_parameter("cursor", detail));
         }
-        P::take(&Query::parse::<P>(Some(&self.query), positions.clone())?)
+        P::take(&first.with(LIMIT, asked.text(LIMIT)))
     }
 
     fn encode(self) -> String {
-        let Self { tenant_id, query, now, after } = self;
-        let fields = Fields(tenant_id, query, now.as_micros(), after.key, after.name);
+        let Self { tenant_id, query, now, after, position } = self;
+        let fields = Fields(tenant_id, query, now.as_micros(), after.key, after.name, position);
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&fields).expect("strings and integers are serializable"))
     }
 }
@@ -62,6 +69,9 @@ pub(in crate::http) struct Paged<P> {
     pub(in crate::http) now: Option<UtcInstant>,
     /// The last row of the page before.
     pub(in crate::http) after: Option<Place>,
+    /// The position of a list of the past, which stands still.
+    pub(in crate::http) position: Option<Position>,
+    positions: Positions,
 }
 
 impl<P: Params> Paged<P> {
@@ -75,17 +85,35 @@ impl<P: Params> Paged<P> {
         asked: &Query,
         tenant_id: &str,
     ) -> Result<Self, Problem> {
+        let positions = asked.positions().clone();
         let Some(cursor) = cursor else {
-            return Ok(Self { params, query: asked.canonical(&PER_PAGE), now: None, after: None });
+            let query = asked.canonical(&["cursor", "min_position"]);
+            return Ok(Self { params, query, now: None, after: None, position: None, positions });
         };
         let params = cursor.resume(asked, tenant_id)?;
-        let Cursor { query, now, after, .. } = cursor;
-        Ok(Self { params, query, now: Some(now), after: Some(after) })
+        let Cursor { query, now, after, position, .. } = cursor;
+        let position = match position {
+            Some(text) => {
+                let position =
+                    if positions.are_sealed() { positions.open(&text) } else { Value::parse(&text) };
+                let foreign = || Problem::invalid_parameter("cursor", "expected a cursor of this list");
+                Some(position.ok_or_else(foreign)?)
+            }
+            None => None,
+        };
+        Ok(Self { params, query, now: Some(now), after: Some(after), position, positions })
     }
 
-    /// The cursor of the page after the row at `after`.
-    pub(in crate::http) fn next(&self, tenant_id: &str, now: UtcInstant, after: Place) -> String {
-        Cursor { tenant_id: tenant_id.to_owned(), query: self.query.clone(), now, after }.encode()
+    /// The cursor of the page after the row at `after`. A list of the past stands still at `position`.
+    pub(in crate::http) fn next(
+        &self,
+        tenant_id: &str,
+        (now, position): (UtcInstant, Option<Position>),
+        after: Place,
+    ) -> String {
+        let position = position.map(|position| self.positions.show(position).to_string());
+        let (tenant_id, query) = (tenant_id.to_owned(), self.query.clone());
+        Cursor { tenant_id, query, now, after, position }.encode()
     }
 }
 
@@ -98,8 +126,9 @@ impl Value for Cursor {
 
     fn parse(text: &str) -> Option<Self> {
         let fields = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-        let Fields(tenant_id, query, now_us, key, name) = fields;
-        Some(Self { tenant_id, query, now: UtcInstant::from_micros(now_us), after: Place { key, name } })
+        let Fields(tenant_id, query, now_us, key, name, position) = fields;
+        let (now, after) = (UtcInstant::from_micros(now_us), Place { key, name });
+        Some(Self { tenant_id, query, now, after, position })
     }
 }
 
@@ -111,7 +140,8 @@ mod tests {
     fn a_cursor_survives_the_round_trip_and_nothing_else_is_one() {
         let after = Place { key: None, name: "Zoë \"x\"".to_owned() };
         let now = UtcInstant::from_micros(7);
-        let cursor = Cursor { tenant_id: "8127".to_owned(), query: "limit=2".to_owned(), now, after };
+        let (tenant_id, query, position) = ("8127".to_owned(), "limit=2".to_owned(), Some("7".to_owned()));
+        let cursor = Cursor { tenant_id, query, now, after, position };
         assert_eq!(Cursor::parse(&cursor.clone().encode()), Some(cursor));
         for bad in ["", "x", "!!", "bnVsbA", "W10"] {
             assert_eq!(Cursor::parse(bad), None, "{bad}");

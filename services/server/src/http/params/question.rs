@@ -4,7 +4,8 @@ use lastseen_event::UtcInstant;
 use lastseen_projections::{Selection, TypeSet, Window};
 
 use super::params;
-use super::value::{KnownAt, Moment, ObservedOnly};
+use super::value::{Everyone, ObservedOnly};
+use crate::questions::moment::{KnownAt, Moment};
 use crate::questions::question::Question;
 
 params! {
@@ -20,6 +21,8 @@ params! {
         types: TypeSet = "all, and estimates",
         /// `observed`: estimates do not count
         provenance: ObservedOnly = "all",
+        /// `all`: users that are left out count as well
+        counts: Everyone = "those that are not left out",
         /// a position
         min_position: lastseen_event::Position = "none",
     }
@@ -33,15 +36,16 @@ impl QuestionParams {
 
     /// Resolves the question against `now`.
     pub(in crate::http) fn question(&self, now: UtcInstant) -> Question {
-        let as_of = self.as_of.map(|as_of| as_of.at(now));
+        let as_of = self.as_of.map(|as_of| as_of.at_utc(now));
         let mut selection = Selection { occurred_until: as_of, ..Selection::default() };
         match self.known_at {
             Some(KnownAt::Position(position)) => selection.position_until = Some(position),
-            Some(KnownAt::Moment(moment)) => selection.recorded_until = Some(moment.at(now)),
+            Some(KnownAt::Moment(moment)) => selection.recorded_until = Some(moment.at_utc(now)),
             None => {}
         }
         selection.types = self.types.unwrap_or_default();
         selection.observed_only = self.provenance.is_some();
+        selection.everyone = self.counts.is_some();
         Question { window: self.window().span, as_of, selection }
     }
 

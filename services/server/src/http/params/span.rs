@@ -2,10 +2,11 @@
 
 use chrono_tz::Tz;
 use lastseen_event::Position;
-use lastseen_projections::{Day, Period, Selection, TypeSet};
+use lastseen_projections::{Day, TypeSet, WeekStart};
 
 use super::params;
-use super::value::{CohortPeriod, ObservedOnly};
+use super::value::{CohortLength, Everyone, Length, ObservedOnly, Of};
+use crate::questions::moment::{KnownAt, Moment};
 use crate::questions::span::Dates;
 
 params! {
@@ -14,13 +15,23 @@ params! {
         /// a date such as `2026-01-31`
         from: Day = "29 days before `to`",
         /// a date
-        to: Day = "today in `tz`",
+        to: Day = "the day of `as_of`, or today, in `tz`",
         /// an IANA time zone such as `Europe/Berlin`
         tz: Tz = "`UTC`",
+        /// an instant, inclusive; a date is its first instant in `tz`
+        as_of: Moment = "now, with all events",
+        /// a position or an instant, inclusive
+        known_at: KnownAt = "all events",
         /// a comma list of `login`, `token_refresh`, `tenant_switch`, `signup_complete`
         types: TypeSet = "all, and estimates",
         /// `observed`: estimates do not count
         provenance: ObservedOnly = "all",
+        /// `all`: users that are left out count as well
+        counts: Everyone = "those that are not left out",
+        /// `members`, or `persons`: a user in several tenants is one
+        of: Of = "`members`",
+        /// the first day of a week, `monday` or `sunday`
+        week_start: WeekStart = "`monday`",
         /// a position
         min_position: Position = "none",
     }
@@ -30,8 +41,8 @@ params! {
     /// A series.
     SeriesParams {
         ..span: SpanParams,
-        /// `day`, `week` or `month`
-        period: Period = "`day`",
+        /// `day`, `week`, `month`, `quarter` or `year`
+        period: Length = "`day`",
     }
 }
 
@@ -39,19 +50,35 @@ params! {
     /// Cohorts.
     CohortsParams {
         ..span: SpanParams,
-        /// `week` or `month`
-        period: CohortPeriod = "`week`",
+        /// `week`, `month`, `quarter` or `year`
+        period: CohortLength = "`week`",
     }
 }
 
 impl SpanParams {
     /// The dates, in periods of this length.
-    pub(in crate::http) fn dates(&self, period: Period) -> Dates {
-        let selection = Selection {
+    pub(in crate::http) fn dates(&self, length: Length) -> Dates {
+        Dates {
+            from: self.from,
+            to: self.to,
+            zone: self.tz.unwrap_or(Tz::UTC),
+            period: length.period(self.week_start),
+            of_persons: self.of == Some(Of::Persons),
+            as_of: self.as_of,
+            known_at: self.known_at,
             types: self.types.unwrap_or_default(),
             observed_only: self.provenance.is_some(),
-            ..Selection::default()
+            everyone: self.counts.is_some(),
+        }
+    }
+
+    /// True if the days are given, and no instant as a time before now.
+    pub(in crate::http) fn is_fixed(&self) -> bool {
+        let known_at = match self.known_at {
+            Some(KnownAt::Moment(moment)) => Some(moment),
+            Some(KnownAt::Position(_)) | None => None,
         };
-        Dates { from: self.from, to: self.to, zone: self.tz.unwrap_or(Tz::UTC), period, selection }
+        let mut moments = [self.as_of, known_at].into_iter().flatten();
+        self.from.is_some() && self.to.is_some() && moments.all(Moment::is_absolute)
     }
 }

@@ -1,14 +1,13 @@
 //! The types of parameters: each reads its own text.
 
-use std::time::Duration;
-
 use chrono_tz::Tz;
 use lastseen_event::{EventType, Position, Provenance, UtcInstant};
-use lastseen_projections::{Calendar, Condition, Day, Period, TypeSet, Window};
+use lastseen_projections::{Condition, Day, Period, Status, TypeSet, WeekStart, Window};
 use lastseen_store::EventTypes;
 use schemars::{Schema, json_schema};
 
 use crate::http::schema::{integer_from, list_of, one_of, position_from};
+use crate::questions::moment::{KnownAt, Moment};
 use crate::questions::tenants::{Column, TenantSort};
 use crate::questions::users::Sort;
 
@@ -29,33 +28,6 @@ pub(in crate::http) trait Value: Sized {
 /// A duration, such as `30d`.
 const DURATION: &str = "^[1-9][0-9]*(us|ms|s|m|h|d|w)$";
 
-/// An instant as it was asked for: absolute, a date, or a time before now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Moment {
-    Instant(UtcInstant),
-    /// The first instant of the date, UTC.
-    Date(Day),
-    Before(Duration),
-}
-
-impl Moment {
-    /// Resolves the instant against `now`.
-    pub(in crate::http) fn at(self, now: UtcInstant) -> UtcInstant {
-        match self {
-            Self::Instant(at) => at,
-            Self::Date(day) => {
-                UtcInstant::from_micros(Calendar::utc().end(day.plus(-1)).as_micros().saturating_add(1))
-            }
-            Self::Before(span) => now.saturating_sub(span),
-        }
-    }
-
-    /// True if it is the same instant whenever it is asked for.
-    pub(in crate::http) fn is_absolute(self) -> bool {
-        !matches!(self, Self::Before(_))
-    }
-}
-
 impl Value for Moment {
     const FORM: &'static str = "an RFC 3339 instant (2026-01-06T16:00:00Z), a date (2026-01-06: its first instant) \
                                 or a time before now (90d)";
@@ -74,13 +46,6 @@ impl Value for Moment {
         let before = || text.parse::<Window>().ok().map(|window| Self::Before(window.span));
         instant().or_else(date).or_else(before)
     }
-}
-
-/// The bound of what was on record, inclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum KnownAt {
-    Position(Position),
-    Moment(Moment),
 }
 
 impl Value for KnownAt {
@@ -254,6 +219,71 @@ impl Value for ObservedOnly {
     }
 }
 
+/// `all`: nobody is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct Everyone;
+
+impl Value for Everyone {
+    const FORM: &'static str = "all";
+
+    fn schema() -> Schema {
+        one_of(["all"])
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        (text == "all").then_some(Self)
+    }
+}
+
+/// Whom rows count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::http) enum Of {
+    /// Each membership.
+    #[default]
+    Members,
+    /// People, in however many tenants.
+    Persons,
+}
+
+impl Of {
+    /// The word on the wire.
+    pub(in crate::http) fn as_str(self) -> &'static str {
+        match self {
+            Self::Members => "members",
+            Self::Persons => "persons",
+        }
+    }
+}
+
+impl Value for Of {
+    const FORM: &'static str = "members or persons";
+
+    fn schema() -> Schema {
+        one_of(["members", "persons"])
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Members, Self::Persons].into_iter().find(|of| of.as_str() == text)
+    }
+}
+
+/// The first day of a week.
+impl Value for WeekStart {
+    const FORM: &'static str = "monday or sunday";
+
+    fn schema() -> Schema {
+        one_of(["monday", "sunday"])
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "monday" => Some(Self::Monday),
+            "sunday" => Some(Self::Sunday),
+            _ => None,
+        }
+    }
+}
+
 /// `previous`: the same numbers one window before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) struct Previous;
@@ -294,37 +324,79 @@ impl Value for Tz {
     }
 }
 
-/// The period of a series.
-impl Value for Period {
-    const FORM: &'static str = "day, week or month";
+/// The length of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::http) enum Length {
+    #[default]
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+impl Length {
+    const ALL: [Self; 5] = [Self::Day, Self::Week, Self::Month, Self::Quarter, Self::Year];
+
+    /// The word on the wire.
+    pub(in crate::http) fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Quarter => "quarter",
+            Self::Year => "year",
+        }
+    }
+
+    /// The length of these periods.
+    pub(in crate::http) fn of(period: Period) -> Self {
+        match period {
+            Period::Day => Self::Day,
+            Period::Week(_) => Self::Week,
+            Period::Month => Self::Month,
+            Period::Quarter => Self::Quarter,
+            Period::Year => Self::Year,
+        }
+    }
+
+    /// Periods of this length.
+    pub(in crate::http) fn period(self, week_start: Option<WeekStart>) -> Period {
+        match self {
+            Self::Day => Period::Day,
+            Self::Week => Period::Week(week_start.unwrap_or_default()),
+            Self::Month => Period::Month,
+            Self::Quarter => Period::Quarter,
+            Self::Year => Period::Year,
+        }
+    }
+}
+
+impl Value for Length {
+    const FORM: &'static str = "day, week, month, quarter or year";
 
     fn schema() -> Schema {
-        one_of(["day", "week", "month"])
+        one_of(Self::ALL.map(Self::as_str))
     }
 
     fn parse(text: &str) -> Option<Self> {
-        match text {
-            "day" => Some(Self::Day),
-            "week" => Some(Self::Week),
-            "month" => Some(Self::Month),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|length| length.as_str() == text)
     }
 }
 
 /// The period of cohorts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) struct CohortPeriod(pub(in crate::http) Period);
+pub(in crate::http) struct CohortLength(pub(in crate::http) Length);
 
-impl Value for CohortPeriod {
-    const FORM: &'static str = "week or month";
+impl Value for CohortLength {
+    const FORM: &'static str = "week, month, quarter or year";
 
     fn schema() -> Schema {
-        one_of(["week", "month"])
+        one_of(["week", "month", "quarter", "year"])
     }
 
     fn parse(text: &str) -> Option<Self> {
-        Period::parse(text).filter(|period| *period != Period::Day).map(Self)
+        Length::parse(text).filter(|length| *length != Length::Day).map(Self)
     }
 }
 
@@ -346,8 +418,8 @@ impl Value for Sort {
 
 impl Value for TenantSort {
     const FORM: &'static str = "tenant_id, total_users, pending_users, never_seen_users, active_users, \
-                                observed_users, estimated_users, inactive_users, deleted_users, or one of them \
-                                after a -";
+                                observed_users, estimated_users, inactive_users, deleted_users, left_out_users, \
+                                or one of them after a -";
 
     fn schema() -> Schema {
         let both = |column: Column| [column.as_str().to_owned(), format!("-{}", column.as_str())];
@@ -367,10 +439,10 @@ impl Value for TenantSort {
 pub(in crate::http) struct Conditions(pub(in crate::http) Vec<Condition>);
 
 impl Value for Conditions {
-    const FORM: &'static str = "a comma list of active, inactive, pending, never_seen, deleted";
+    const FORM: &'static str = "a comma list of active, inactive, pending, never_seen, deleted, left_out";
 
     fn schema() -> Schema {
-        list_of(["active", "inactive", "pending", "never_seen", "deleted"])
+        list_of(Status::ALL.map(Status::as_str))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -380,6 +452,7 @@ impl Value for Conditions {
             "pending" => Some(Condition::Pending),
             "never_seen" => Some(Condition::NeverSeen),
             "deleted" => Some(Condition::Deleted),
+            "left_out" => Some(Condition::LeftOut),
             _ => None,
         };
         text.split(',').map(condition).collect::<Option<Vec<_>>>().map(Self)
@@ -443,6 +516,8 @@ impl Value for OnInvalid {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -456,7 +531,7 @@ mod tests {
             ("90m", "2026-01-09T22:30:00Z"),
         ] {
             let moment = Moment::parse(text).unwrap();
-            assert_eq!(moment.at(now), UtcInstant::parse(expected).unwrap(), "{text}");
+            assert_eq!(moment.at_utc(now), UtcInstant::parse(expected).unwrap(), "{text}");
             assert_eq!(moment.is_absolute(), !text.ends_with(['d', 'm']), "{text}");
         }
         for bad in ["", "now", "yesterday", "2026-1-6", "2026-01-06T16:00:00", "1767715200", "-2d", "2 d"] {

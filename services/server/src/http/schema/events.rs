@@ -23,36 +23,37 @@ pub(in crate::http) struct CloudEvent;
 pub(in crate::http) struct RecordedEvent;
 
 /// The fields that not every type has, in the order of the wire.
-const OPTIONAL: [&str; 4] = ["session_id", "from_tenant_id", "confirmed", "batch"];
+const OPTIONAL: [&str; 5] = ["session_id", "from_tenant_id", "confirmed", "batch", "counts"];
 
 /// The fields of `OPTIONAL` that a type may have, and those that it must have.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Fields {
-    allowed: [bool; 4],
-    required: [bool; 4],
+    allowed: [bool; 5],
+    required: [bool; 5],
 }
 
 impl Fields {
     /// Finds them by offering an event with each combination of the fields.
     fn of(event_type: EventType) -> Self {
-        let taken: Vec<[bool; 4]> = (0..16_u8)
-            .map(|bits| [0, 1, 2, 3].map(|bit| bits & (1 << bit) != 0))
+        let taken: Vec<[bool; 5]> = (0..32_u8)
+            .map(|bits| [0, 1, 2, 3, 4].map(|bit| bits & (1 << bit) != 0))
             .filter(|with| is_taken(event_type, *with))
             .collect();
         Self {
-            allowed: [0, 1, 2, 3].map(|field| taken.iter().any(|with| with[field])),
-            required: [0, 1, 2, 3].map(|field| taken.iter().all(|with| with[field])),
+            allowed: [0, 1, 2, 3, 4].map(|field| taken.iter().any(|with| with[field])),
+            required: [0, 1, 2, 3, 4].map(|field| taken.iter().all(|with| with[field])),
         }
     }
 }
 
-fn is_taken(event_type: EventType, [session, from, confirmed, batch]: [bool; 4]) -> bool {
+fn is_taken(event_type: EventType, [session, from, confirmed, batch, counts]: [bool; 5]) -> bool {
     let id = EventId::new(Uuid::from_u128(1)).expect("not nil");
     let of = (TenantId::new("t").expect("a name"), UserId::new("u").expect("a name"));
     let event = Event {
         session_id: session.then(|| SessionId::new("s").expect("a name")),
         from_tenant_id: from.then(|| TenantId::new("f").expect("a name")),
         confirmed: confirmed.then_some(true),
+        counts: counts.then_some(false),
         batch: batch.then(|| BatchName::new("b").expect("a name")),
         ..Event::new(id, event_type, of, UtcInstant::EARLIEST)
     };
@@ -98,6 +99,10 @@ fn field(name_of: &str) -> Value {
         "session_id" => with(name(), "The session, on observed activity."),
         "from_tenant_id" => with(name(), "The tenant that the user came from."),
         "confirmed" => with(json_schema!({ "type": "boolean" }), "True if the user is confirmed already."),
+        "counts" => with(
+            json_schema!({ "type": "boolean" }),
+            "False leaves the user out of the numbers from then on, true takes it back in.",
+        ),
         _ => with(name(), "The name of the backfill. It needs the scope `backfill`."),
     }
 }
@@ -184,6 +189,7 @@ impl JsonSchema for CloudEvent {
                 "fromtenantid": optional("from_tenant_id"),
                 "confirmed": optional("confirmed"),
                 "backfillbatch": optional("batch"),
+                "counts": optional("counts"),
             },
             "required": ["specversion", "id", "source", "type", "subject", "time", "tenantid"],
         })
@@ -223,17 +229,15 @@ mod tests {
     fn the_rules_tell_the_fields_of_each_type() {
         let found = groups();
         let optional = |name| (name, false);
-        let expected: [Group; 5] = [
+        let expected: [Group; 6] = [
             (
                 vec!["login", "token_refresh", "signup_complete"],
                 vec![optional("session_id"), optional("batch")],
             ),
             (vec!["tenant_switch"], ["session_id", "from_tenant_id", "batch"].map(optional).to_vec()),
-            (vec!["user_created"], vec![("confirmed", true), optional("batch")]),
-            (
-                vec!["user_confirmed", "user_changed", "user_deleted", "user_restored"],
-                vec![optional("batch")],
-            ),
+            (vec!["user_created"], vec![("confirmed", true), optional("batch"), optional("counts")]),
+            (vec!["user_confirmed", "user_deleted", "user_restored"], vec![optional("batch")]),
+            (vec!["user_changed"], vec![optional("batch"), optional("counts")]),
             (vec!["estimated_activity"], vec![("batch", true)]),
         ];
         assert_eq!(found, expected);

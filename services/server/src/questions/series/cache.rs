@@ -5,9 +5,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use chrono_tz::Tz;
 use lastseen_event::Position;
-use lastseen_projections::{Before, Day, Period, Scope, SeriesRow, TypeSet};
+use lastseen_projections::{Before, Day, Definition, Period, Scope, SeriesRow};
 use parking_lot::Mutex;
 
 use crate::questions::span::Span;
@@ -47,7 +46,7 @@ struct Inner {
     /// The key of each series by the number of the question that last asked for it: the first is the oldest.
     by_age: BTreeMap<u64, Key>,
     /// The latest first.
-    before: VecDeque<(CacheScope, CachedBefore)>,
+    before: VecDeque<(Key, CachedBefore)>,
     /// Rows of all series, [`SERIES_ROWS`] more for each.
     rows: usize,
     /// Questions so far.
@@ -58,8 +57,9 @@ struct Inner {
 struct Key {
     of: CacheScope,
     period: Period,
-    zone: Tz,
-    counted: TypeSet,
+    definition: Definition,
+    everyone: bool,
+    of_persons: bool,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +72,8 @@ struct Series {
 
 impl Key {
     fn new(of: CacheScope, span: &Span) -> Self {
-        Self { of, period: span.period, zone: span.zone, counted: span.selection.counted() }
+        let (definition, everyone) = (span.definition(), span.selection.everyone);
+        Self { of, period: span.periods.period, definition, everyone, of_persons: span.of_persons }
     }
 }
 
@@ -102,9 +103,9 @@ impl SeriesCache {
         let mut inner = self.0.lock();
         let key = Key::new(of, span);
         inner.touch(key);
-        let first = *span.period.around(*span.days.start()).start();
+        let first = *span.periods.period.around(*span.periods.days.start()).start();
         let Some(series) = inner.series.get(&key) else { return BTreeMap::new() };
-        series.rows.range(first..=*span.days.end()).map(|(day, kept)| (*day, kept.clone())).collect()
+        series.rows.range(first..=*span.periods.days.end()).map(|(day, kept)| (*day, kept.clone())).collect()
     }
 
     /// Keeps rows in place of those that were counted before.
@@ -130,33 +131,34 @@ impl SeriesCache {
     }
 
     /// Returns the members who were active before the running day, if they are kept.
-    pub(super) fn before(&self, of: CacheScope) -> Option<CachedBefore> {
-        let inner = self.0.lock();
-        inner.before.iter().find(|(scope, _)| *scope == of).map(|(_, before)| before.clone())
+    pub(super) fn before(&self, of: CacheScope, span: &Span) -> Option<CachedBefore> {
+        let (inner, key) = (self.0.lock(), Key::new(of, span));
+        inner.before.iter().find(|(of, _)| *of == key).map(|(_, before)| before.clone())
     }
 
     /// Keeps the members who were active before the running day.
-    pub(super) fn keep_before(&self, of: CacheScope, before: CachedBefore) {
-        let mut inner = self.0.lock();
-        inner.before.retain(|(scope, _)| *scope != of);
-        inner.before.push_front((of, before));
+    pub(super) fn keep_before(&self, of: CacheScope, span: &Span, before: CachedBefore) {
+        let (mut inner, key) = (self.0.lock(), Key::new(of, span));
+        inner.before.retain(|(of, _)| *of != key);
+        inner.before.push_front((key, before));
         inner.before.truncate(BEFORE_MAX);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono_tz::Tz;
     use lastseen_event::TenantOrdinal;
-    use lastseen_projections::{Calendar, Selection};
+    use lastseen_projections::{Calendar, Periods, Selection};
 
     use super::*;
 
     fn span(days: i32) -> Span {
         Span {
-            days: Day::new(0)..=Day::new(days - 1),
-            period: Period::Day,
+            periods: Periods { days: Day::new(0)..=Day::new(days - 1), period: Period::Day },
             zone: Tz::UTC,
             calendar: Arc::new(Calendar::utc()),
+            of_persons: false,
             selection: Selection::default(),
         }
     }
@@ -164,8 +166,18 @@ mod tests {
     fn rows(days: i32) -> impl Iterator<Item = CachedRow> {
         (0..days).map(|day| {
             let days = Day::new(day)..=Day::new(day);
-            let [active, new, returning, resurrected, dormant] = [0; 5];
-            let row = SeriesRow { days, active, wau: None, mau: None, new, returning, resurrected, dormant };
+            let [active, estimated, new, returning, resurrected, dormant, total] = [0; 7];
+            let row = SeriesRow {
+                days,
+                active,
+                estimated,
+                windows: None,
+                new,
+                returning,
+                resurrected,
+                dormant,
+                total,
+            };
             CachedRow { row, position: Position::new(1) }
         })
     }
