@@ -175,13 +175,7 @@ impl LookedAt {
         }
         let mut tally = Tally::default();
         for (flags, count) in (0_u8..).zip(counts).filter(|(flags, _)| flags & EXISTS != 0) {
-            let is = Membership {
-                deleted: flags & DELETED != 0,
-                left_out: flags & LEFT_OUT != 0,
-                confirmed: flags & CONFIRMED != 0,
-                seen: flags & SEEN != 0,
-            };
-            tally.add_many(is, count);
+            tally.add_many(membership_of(flags), count);
         }
         tally
     }
@@ -195,6 +189,15 @@ impl LookedAt {
             group.iter().map(|flags| u8::from(Self::is_present(*flags))).fold(0, |any, is| any | is) != 0
         });
         (present, of.iter().any(is_active))
+    }
+}
+
+fn membership_of(flags: u8) -> Membership {
+    Membership {
+        deleted: flags & DELETED != 0,
+        left_out: flags & LEFT_OUT != 0,
+        confirmed: flags & CONFIRMED != 0,
+        seen: flags & SEEN != 0,
     }
 }
 
@@ -452,6 +455,27 @@ impl AsOf {
         let parts = self.estimated_parts.iter().filter(|(_, members)| counts(members));
         let part = parts.map(|(part, _)| part.clone());
         part.chain(day).max_by_key(|part| *part.end())
+    }
+
+    /// The numbers of one tenant, after all members were looked at.
+    pub fn tenant(&self, views: &Views, tenant: TenantOrdinal) -> Summary {
+        let mut tally = Tally::default();
+        let mut active = SeenFrom::default();
+        for range in views.members().ranges_of(tenant) {
+            let (first, last) = (*range.start() as usize, *range.end() as usize);
+            let looked = self.members.0.get(first..self.members.0.len().min(last + 1)).unwrap_or_default();
+            for flags in looked {
+                tally.add_many(membership_of(*flags), u64::from(flags & EXISTS != 0));
+            }
+            active.observed += self.observed.range_cardinality(range.clone());
+            active.estimated += self.estimated.range_cardinality(range);
+        }
+        tally.summary(active)
+    }
+
+    /// The members that an observation makes active.
+    pub fn observed(&self) -> &RoaringBitmap {
+        &self.observed
     }
 
     /// The members that only an estimate makes active.

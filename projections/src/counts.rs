@@ -126,6 +126,11 @@ impl Counts {
         by_newest.replace(tenant, before, newest);
     }
 
+    /// The greatest last seen of the members of a tenant that are neither deleted nor left out.
+    pub(crate) fn newest(&self, tenant: TenantOrdinal) -> Option<UtcInstant> {
+        self.tenants.get(tenant.index()).and_then(TenantCounts::newest)
+    }
+
     /// Reads the memory that following a change from this standing will need; the number means nothing.
     pub(crate) fn touch(&self, fact: &Fact, standing: &Standing) -> u64 {
         let Some(seen) = standing.counted_seen() else { return 0 };

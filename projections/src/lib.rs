@@ -38,6 +38,7 @@ mod selection;
 mod snapshot;
 mod summary;
 mod tally;
+mod traffic;
 mod views;
 mod window;
 
@@ -57,5 +58,6 @@ pub use retracted::Retracted;
 pub use selection::{InvalidTypes, Selection, TypeSet};
 pub use snapshot::{Restoring, SNAPSHOT_VERSION, Taking};
 pub use summary::{Overall, PersonNumbers, Scope, Summary};
-pub use views::{DaysAsked, Unfollowed, Views, ViewsBuilder};
+pub use traffic::{EventCounts, Traffic};
+pub use views::{DaysAsked, Subject, Unfollowed, Views, ViewsBuilder};
 pub use window::{InvalidWindow, Window};

@@ -1,6 +1,8 @@
 //! The state of one member as folded, and the one definition of every condition a member can meet.
 
-use lastseen_event::{EventType, Position, Provenance, UtcInstant};
+use std::cmp::Reverse;
+
+use lastseen_event::{BatchOrdinal, EventType, Position, Provenance, UtcInstant};
 
 /// A member that exists: at least one event tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct MemberState {
     pub last_seen: Option<Seen>,
     /// Least `occurred_at` of any activity that counts, estimates included.
     pub first_seen_at: Option<UtcInstant>,
+    /// Number of its events, each as often as it was folded.
+    pub events: u32,
 }
 
 /// The activity that a last-seen value comes from.
@@ -29,9 +33,22 @@ pub struct Seen {
     pub event_type: EventType,
     /// Among activity of the same instant and type, the least.
     pub position: Position,
+    /// The backfill that it came with.
+    pub batch: Option<BatchOrdinal>,
 }
 
 impl Seen {
+    /// The order in which the greatest decides between memberships: the latest, then the type that is listed first, then
+    /// the least position.
+    fn decides(&self) -> (UtcInstant, Reverse<u8>, Reverse<Position>) {
+        (self.at, Reverse(self.event_type.code()), Reverse(self.position))
+    }
+
+    /// True if it is a guess.
+    pub fn is_estimated(&self) -> bool {
+        self.provenance() == Provenance::Estimated
+    }
+
     /// Returns `Estimated` for a guess, `Observed` for an event that happened.
     pub fn provenance(&self) -> Provenance {
         if self.event_type == EventType::EstimatedActivity {
@@ -96,6 +113,40 @@ pub enum Condition {
 }
 
 impl MemberState {
+    /// True if the member is neither deleted nor left out.
+    pub fn is_present(&self) -> bool {
+        self.deleted_at.is_none() && self.left_out_at.is_none()
+    }
+
+    /// The state of a person with these memberships. `None`: there are none.
+    ///
+    /// Last seen and confirmation come from the memberships that are present, or from all if none is. The person exists
+    /// and was first seen with those that are not left out, or with all if all are. It is left out if all are; it is
+    /// deleted if none is present otherwise, since the last of them was.
+    pub fn of_person(memberships: &[Self]) -> Option<Self> {
+        let or_all = |is_wanted: fn(&Self) -> bool| {
+            let wanted = move |of: &&Self| is_wanted(of) || !memberships.iter().any(is_wanted);
+            memberships.iter().filter(wanted)
+        };
+        let present = || or_all(Self::is_present);
+        let counting = || or_all(|of| of.left_out_at.is_none());
+        let gone = !memberships.iter().any(Self::is_present);
+        let is_left_out = memberships.iter().all(|of| of.left_out_at.is_some());
+        Some(Self {
+            exists_from: counting().map(|of| of.exists_from).min()?,
+            confirmed_from: present().filter_map(|of| of.confirmed_from).min(),
+            deleted_at: memberships
+                .iter()
+                .filter_map(|of| of.deleted_at)
+                .max()
+                .filter(|_| gone && !is_left_out),
+            left_out_at: memberships.iter().filter_map(|of| of.left_out_at).max().filter(|_| is_left_out),
+            last_seen: present().filter_map(|of| of.last_seen).max_by_key(Seen::decides),
+            first_seen_at: counting().filter_map(|of| of.first_seen_at).min(),
+            events: memberships.iter().map(|of| of.events).fold(0, u32::saturating_add),
+        })
+    }
+
     /// The first status that holds. `since` is the lower edge of the window, inclusive.
     pub fn status(&self, since: UtcInstant) -> Status {
         if self.left_out_at.is_some() {

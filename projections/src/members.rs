@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use lastseen_event::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal};
+use lastseen_event::{Fact, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal, UtcInstant};
 use roaring::RoaringBitmap;
 
 use crate::persons::{PersonMembers, Persons};
@@ -19,7 +19,21 @@ pub(crate) struct Members {
     /// `None` where persons are off.
     persons: Option<PersonMembers>,
     /// One per tenant ordinal; empty for a tenant without a fact.
-    tenants: Vec<OrdinalRanges>,
+    tenants: Vec<OfTenant>,
+}
+
+/// The members of a tenant.
+#[derive(Debug, Default)]
+struct OfTenant {
+    members: OrdinalRanges,
+    /// The least instant that one of them exists from.
+    exists_from: Option<UtcInstant>,
+}
+
+impl OfTenant {
+    fn exist(&mut self, at: UtcInstant) {
+        self.exists_from = Some(self.exists_from.map_or(at, |from| from.min(at)));
+    }
 }
 
 impl Members {
@@ -38,18 +52,21 @@ impl Members {
         if change.before.is_none() {
             change.shared = self.enter(fact.member);
         }
+        if change.exists_before.is_none_or(|before| fact.occurred_at < before) {
+            self.tenant_mut(fact.member.tenant).exist(fact.occurred_at);
+        }
         change
     }
 
     /// Enters a new member into its tenant and person. `true`: the person has others.
     fn enter(&mut self, MemberRef { member, tenant, person }: MemberRef) -> bool {
-        self.tenant_mut(tenant).insert(member);
+        self.tenant_mut(tenant).members.insert(member);
         self.join(person, member)
     }
 
-    fn tenant_mut(&mut self, tenant: TenantOrdinal) -> &mut OrdinalRanges {
+    fn tenant_mut(&mut self, tenant: TenantOrdinal) -> &mut OfTenant {
         if tenant.index() >= self.tenants.len() {
-            self.tenants.resize_with(tenant.index() + 1, OrdinalRanges::default);
+            self.tenants.resize_with(tenant.index() + 1, OfTenant::default);
         }
         &mut self.tenants[tenant.index()]
     }
@@ -79,14 +96,17 @@ impl Members {
                 }
                 other => {
                     if let Some((before, range)) = other.replace((tenant, member.get()..=member.get())) {
-                        self.tenant_mut(before).append(range);
+                        self.tenant_mut(before).members.append(range);
                     }
                 }
             }
             self.join(person, member);
+            if let Some(from) = self.roster.exists_from(member) {
+                self.tenant_mut(tenant).exist(from);
+            }
         }
         if let Some((tenant, range)) = run {
-            self.tenant_mut(tenant).append(range);
+            self.tenant_mut(tenant).members.append(range);
         }
         Some(())
     }
@@ -103,7 +123,7 @@ impl Members {
 
     /// The members of a tenant, ascending.
     pub(crate) fn ordinals_of(&self, tenant: TenantOrdinal) -> impl Iterator<Item = MemberOrdinal> {
-        self.tenants.get(tenant.index()).into_iter().flat_map(OrdinalRanges::iter)
+        self.tenants.get(tenant.index()).into_iter().flat_map(|of| of.members.iter())
     }
 
     /// First to last ordinal of each run of a tenant's members, ascending.
@@ -117,7 +137,7 @@ impl Members {
         tenant: TenantOrdinal,
         first: u32,
     ) -> impl Iterator<Item = RangeInclusive<u32>> {
-        self.tenants.get(tenant.index()).into_iter().flat_map(move |members| members.ranges_from(first))
+        self.tenants.get(tenant.index()).into_iter().flat_map(move |of| of.members.ranges_from(first))
     }
 
     /// The ordinals of a scope's members as a set. `None`: all members.
@@ -135,8 +155,13 @@ impl Members {
         self.ordinals_of(tenant).filter_map(|member| self.roster.standing(member))
     }
 
+    /// The least instant that a member of the tenant exists from. `None`: it has none.
+    pub(crate) fn tenant_exists_from(&self, tenant: TenantOrdinal) -> Option<UtcInstant> {
+        self.tenants.get(tenant.index())?.exists_from
+    }
+
     /// True if the tenant has a member, deleted or not.
     pub(crate) fn knows_tenant(&self, tenant: TenantOrdinal) -> bool {
-        self.tenants.get(tenant.index()).is_some_and(|members| !members.is_empty())
+        self.tenants.get(tenant.index()).is_some_and(|of| !of.members.is_empty())
     }
 }

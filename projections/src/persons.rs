@@ -92,6 +92,10 @@ impl PersonMembers {
         self.now.clone()
     }
 
+    pub(crate) fn now(&self) -> &PersonMap {
+        &self.now
+    }
+
     /// The members of one person, in no order that means anything.
     pub(crate) fn members_of(&self, person: PersonOrdinal) -> impl Iterator<Item = MemberOrdinal> {
         let first = self.firsts.get(person.index()).map(member_of);

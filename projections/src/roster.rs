@@ -5,10 +5,11 @@
 //! membership.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::ops::Range;
 
-use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, UtcInstant};
+use lastseen_event::{BatchOrdinal, EventType, Fact, MemberOrdinal, Position, Provenance, UtcInstant};
 
 use crate::bytes::{BadPart, Bytes, slots_of};
 use crate::decisions::{Decision, Decisions, Matter};
@@ -24,6 +25,9 @@ pub(crate) struct Roster {
     records: Paged<Record>,
     deletions: Decisions,
     leavings: Decisions,
+    /// Of each part of the records that was restored, by its first slot, the position up to which its events were counted.
+    /// Empty where each fact comes once.
+    counted_until: BTreeMap<usize, Position>,
 }
 
 /// The part of a member that the numbers depend on.
@@ -96,6 +100,10 @@ impl Roster {
         if selection.counted().contains(fact.event_type) {
             record.see(fact);
         }
+        let part = self.counted_until.range(..=member.index()).next_back();
+        if part.is_none_or(|(_, until)| fact.position > *until) {
+            record.events = record.events.saturating_add(1);
+        }
         let mut decision = selection.decision(fact);
         if let Some((matter, new)) = decision {
             let decisions = match matter {
@@ -131,6 +139,7 @@ impl Roster {
             left_out_at: since(&self.leavings, LEFT_OUT),
             last_seen: record.seen(),
             first_seen_at: record.first_seen(),
+            events: record.events,
         })
     }
 
@@ -180,9 +189,19 @@ impl Roster {
         (0..u32::try_from(self.slots()).expect("ordinals are 32 bits")).map(MemberOrdinal::new)
     }
 
+    /// From now on each fact comes once.
+    pub(crate) fn is_restored(&mut self) {
+        self.counted_until.clear();
+    }
+
     /// True if there is a fact about the member.
     pub(crate) fn knows(&self, member: MemberOrdinal) -> bool {
         self.records.get(member.index()).has(KNOWN)
+    }
+
+    /// True if the person of this member has others.
+    pub(crate) fn is_shared(&self, member: MemberOrdinal) -> bool {
+        self.records.get(member.index()).has(SHARED)
     }
 
     /// Notes that the person of this member has others.
@@ -190,12 +209,13 @@ impl Roster {
         self.records.slot(member.index()).tagged_position |= SHARED;
     }
 
-    /// Encodes the records of these slots, then the decisions about them.
-    pub(crate) fn encode(&self, slots: Range<usize>, part: &mut Vec<u8>) {
+    /// Encodes the records of these slots as of a position, then the decisions about them.
+    pub(crate) fn encode(&self, slots: Range<usize>, position: Position, part: &mut Vec<u8>) {
         let [first, end] =
             [slots.start, slots.end].map(|slot| u32::try_from(slot).expect("ordinals are 32 bits"));
         part.extend_from_slice(&first.to_le_bytes());
         part.extend_from_slice(&(end - first).to_le_bytes());
+        part.extend_from_slice(&position.get().to_le_bytes());
         part.reserve(slots.len() * size_of::<Record>());
         for slot in slots {
             self.records.get(slot).encode(part);
@@ -207,7 +227,10 @@ impl Roster {
 
     /// Adds the records and decisions of a part.
     pub(crate) fn decode(&mut self, bytes: &mut Bytes<'_>) -> Result<(), BadPart> {
-        for slot in slots_of(bytes.u32()?, bytes.u32()?)? {
+        let slots = slots_of(bytes.u32()?, bytes.u32()?)?;
+        let position = Position::new(bytes.u64()?);
+        self.counted_until.insert(slots.start, position);
+        for slot in slots {
             let record = Record::decode(bytes)?;
             if record.has(KNOWN) {
                 *self.records.slot(slot) = record;
@@ -227,7 +250,7 @@ fn confirms(fact: &Fact) -> bool {
     }
 }
 
-/// Forty bytes a member. Instants in microseconds; they mean nothing unless their flag is set.
+/// Forty-eight bytes a member. Instants in microseconds; they mean nothing unless their flag is set.
 #[derive(Clone, Copy, Debug, Default)]
 struct Record {
     seen_micros: i64,
@@ -236,9 +259,13 @@ struct Record {
     exists_micros: i64,
     confirmed_micros: i64,
     first_seen_micros: i64,
+    /// Facts about the member, each as often as it came.
+    events: u32,
+    /// The batch of last seen, plus one. 0: none.
+    seen_batch: u32,
 }
 
-const _: () = assert!(size_of::<Record>() == 40);
+const _: () = assert!(size_of::<Record>() == 48);
 
 const POSITION_BITS: u32 = 55;
 const POSITION: u64 = (1 << POSITION_BITS) - 1;
@@ -279,6 +306,7 @@ impl Record {
             at: UtcInstant::from_micros(self.seen_micros),
             event_type,
             position: Position::new(self.tagged_position & POSITION),
+            batch: self.seen_batch.checked_sub(1).map(BatchOrdinal::new),
         })
     }
 
@@ -322,6 +350,7 @@ impl Record {
         least(&mut self.first_seen_micros, seen & RANK != 0, fact.occurred_at);
         if seen & RANK == 0 || key(micros, place) > key(self.seen_micros, seen) {
             self.seen_micros = micros;
+            self.seen_batch = fact.batch.map_or(0, |batch| batch.get() + 1);
             self.tagged_position = self.tagged_position & !(RANK | POSITION) | place;
         }
     }
@@ -333,11 +362,14 @@ impl Record {
     }
 
     fn encode(&self, part: &mut Vec<u8>) {
-        let Self { seen_micros, tagged_position, exists_micros, confirmed_micros, first_seen_micros } = self;
+        let Self { seen_micros, tagged_position, exists_micros, confirmed_micros, .. } = self;
         part.extend_from_slice(&seen_micros.to_le_bytes());
         part.extend_from_slice(&(tagged_position & !SHARED).to_le_bytes());
-        for micros in [exists_micros, confirmed_micros, first_seen_micros] {
+        for micros in [exists_micros, confirmed_micros, &self.first_seen_micros] {
             part.extend_from_slice(&micros.to_le_bytes());
+        }
+        for number in [self.events, self.seen_batch] {
+            part.extend_from_slice(&number.to_le_bytes());
         }
     }
 
@@ -348,6 +380,8 @@ impl Record {
             exists_micros: bytes.i64()?,
             confirmed_micros: bytes.i64()?,
             first_seen_micros: bytes.i64()?,
+            events: bytes.u32()?,
+            seen_batch: bytes.u32()?,
         })
     }
 }

@@ -14,17 +14,17 @@ use roaring::RoaringBitmap;
 
 use crate::bytes::{BadPart, Bytes};
 use crate::calendar::Day;
-use crate::days::{ActivityDays, ByDay, PresenceDays};
+use crate::days::ByDay;
 use crate::members::Members;
 use crate::persons::Persons;
 use crate::roster::Roster;
-use crate::views::utc_days;
-use crate::{Retracted, TypeSet, Views, ViewsBuilder};
+use crate::views::UtcDays;
+use crate::{Retracted, Traffic, TypeSet, Views, ViewsBuilder};
 
 /// The version of the parts' content and of the fold of facts. Changes with either.
 pub const SNAPSHOT_VERSION: u32 = 3;
 
-/// Members copied under one hold of the views: some 300 KiB.
+/// Members copied under one hold of the views: some 400 KiB.
 const PART_MEMBERS: usize = 8_192;
 
 /// A snapshot that is being taken.
@@ -37,6 +37,10 @@ pub struct Taking {
     next: usize,
     /// Bitmaps that were copied and wait to be written; `None` until all members are.
     days: Option<VecDeque<DayPart>>,
+    /// The events of days as of the checkpoint: they are counted, so they cannot be of a later moment.
+    traffic: Traffic,
+    /// The days of it that wait to be written.
+    traffic_days: VecDeque<Day>,
 }
 
 /// A bitmap that was copied.
@@ -50,6 +54,7 @@ struct DayPart {
 const MEMBERS: u8 = 1;
 const DAYS: u8 = 2;
 const RETRACTED: u8 = 3;
+const TRAFFIC: u8 = 4;
 
 impl Taking {
     /// Begins a snapshot of the views at their position.
@@ -60,7 +65,16 @@ impl Taking {
     /// [`Taking::of`] for tests, with so many members a part.
     #[doc(hidden)]
     pub fn in_parts_of(views: &Views, part_members: usize) -> Self {
-        Self { checkpoint: views.position(), part_members, has_retracted: false, next: 0, days: None }
+        let traffic = views.utc_traffic().clone();
+        Self {
+            checkpoint: views.position(),
+            part_members,
+            has_retracted: false,
+            next: 0,
+            days: None,
+            traffic_days: traffic.days().collect(),
+            traffic,
+        }
     }
 
     /// The position after which everything has to be folded again.
@@ -85,7 +99,7 @@ impl Taking {
             let slots = self.next..end.min(self.next + self.part_members);
             self.next = slots.end;
             part.push(MEMBERS);
-            members.roster.encode(slots, part);
+            members.roster.encode(slots, views.position(), part);
             return true;
         }
         let bitmaps = activity.bitmaps().kinds().into_iter().chain(presence.bitmaps().kinds()).zip(0..);
@@ -101,8 +115,13 @@ impl Taking {
         false
     }
 
-    /// Encodes the next bitmap; the views are not needed any more. `false`: that was all.
+    /// Encodes the next bitmap, or the events of the next day; the views are not needed any more. `false`: that was all.
     pub fn next_day(&mut self, part: &mut Vec<u8>) -> bool {
+        if let Some(day) = self.traffic_days.pop_front() {
+            part.push(TRAFFIC);
+            self.traffic.encode(day, part);
+            return true;
+        }
         let Some(DayPart { kind, day, members }) = self.days.as_mut().and_then(VecDeque::pop_front) else {
             return false;
         };
@@ -121,8 +140,7 @@ fn encode_bitmap(members: &RoaringBitmap, part: &mut Vec<u8>) {
 #[derive(Debug)]
 pub struct Restoring {
     roster: Roster,
-    activity: ActivityDays,
-    presence: PresenceDays,
+    days: UtcDays,
     retracted: Retracted,
 }
 
@@ -130,8 +148,8 @@ impl Restoring {
     /// Begins without a part.
     #[expect(clippy::new_without_default, reason = "the beginning of a process, not a value")]
     pub fn new() -> Self {
-        let (activity, presence) = utc_days(TypeSet::all());
-        Self { roster: Roster::default(), activity, presence, retracted: Retracted::default() }
+        let days = UtcDays::new(TypeSet::all(), Retracted::default());
+        Self { roster: Roster::default(), days, retracted: Retracted::default() }
     }
 
     /// Reads one part.
@@ -147,7 +165,7 @@ impl Restoring {
             DAYS => {
                 let (kind, day) = (bytes.u8()?, Day::new(bytes.i32()?));
                 let members = RoaringBitmap::deserialize_from(bytes.rest()).map_err(|_| BadPart)?;
-                let Self { activity, presence, .. } = self;
+                let UtcDays { activity, presence, .. } = &mut self.days;
                 let kinds = activity.bitmaps_mut().kinds_mut().into_iter();
                 let mut kinds = kinds.chain(presence.bitmaps_mut().kinds_mut());
                 let days = kinds.nth(kind.into()).ok_or(BadPart)?;
@@ -159,6 +177,7 @@ impl Restoring {
                 self.retracted = batches.iter().map(number).collect();
                 bytes = Bytes::new(rest);
             }
+            TRAFFIC => self.days.traffic.decode(&mut bytes)?,
             _ => return Err(BadPart),
         }
         bytes.end()
@@ -179,7 +198,8 @@ impl Restoring {
         let mut members = Members::new(persons);
         members.roster = self.roster;
         members.enter_all(whose).ok_or(BadPart)?;
-        self.activity.find_members();
-        Ok(ViewsBuilder::from_parts(members, (self.activity, self.presence), self.retracted, checkpoint))
+        self.days.activity.find_members();
+        self.days.traffic.leave_out(self.retracted.clone());
+        Ok(ViewsBuilder::from_parts(members, self.days, self.retracted, checkpoint))
     }
 }

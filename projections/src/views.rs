@@ -8,7 +8,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use lastseen_event::{Fact, MemberOrdinal, Position, TenantOrdinal, UtcInstant};
+use lastseen_event::{Fact, MemberOrdinal, PersonOrdinal, Position, TenantOrdinal, UtcInstant};
+
+use roaring::RoaringBitmap;
 
 use crate::counts::{Counts, PassLimits};
 use crate::days::{ActivityDays, PresenceDays};
@@ -17,7 +19,7 @@ use crate::recent::{Mark, Recent};
 use crate::roster::Roster;
 use crate::{
     Before, Calendar, Day, DaySets, Definition, Following, MemberState, Periods, Persons, Retracted, Scope,
-    Selection, Summary, TypeSet, Wanted,
+    Selection, Summary, Traffic, TypeSet, Wanted,
 };
 
 /// Facts whose memory is read at once.
@@ -33,17 +35,29 @@ pub struct Views {
     activity: Vec<(Definition, ActivityDays)>,
     /// The first is that of UTC.
     presence: Vec<(Tz, PresenceDays)>,
+    /// The first is that of UTC.
+    traffic: Vec<(Tz, Traffic)>,
     recent: Recent,
     selection: Selection,
     retracted: Retracted,
     position: Position,
 }
 
-/// The days of a definition that is followed no longer.
-#[derive(Debug)]
+/// Days that can be followed besides those of UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// The active members of a definition.
+    Activity(Definition),
+    /// The events of a zone.
+    Traffic(Tz),
+}
+
+/// The days of a subject that is followed no longer.
+#[derive(Debug, Default)]
 pub struct Unfollowed {
     _activity: Option<ActivityDays>,
     _presence: Option<PresenceDays>,
+    _traffic: Option<Traffic>,
 }
 
 /// Rows that are asked for.
@@ -87,9 +101,14 @@ impl Views {
         if !self.selection.keeps(fact) {
             return;
         }
+        // Counting is no join: a fact that comes again is not counted again.
+        let is_new = fact.position > self.position;
         self.position = self.position.max(fact.position);
         if self.retracted.has(fact) {
             return;
+        }
+        for (_, traffic) in self.traffic.iter_mut().filter(|_| is_new) {
+            traffic.count(fact);
         }
         self.recent.keep(fact);
         let change = self.members.fold(fact, &self.selection);
@@ -197,6 +216,10 @@ impl Views {
         self.counts.summary(&self.members, scope, since)
     }
 
+    pub(crate) fn utc_traffic(&self) -> &Traffic {
+        &self.traffic[0].1
+    }
+
     /// True if the days of a definition are kept up.
     pub fn follows(&self, definition: Definition) -> bool {
         self.activity_of(definition).is_some()
@@ -237,31 +260,73 @@ impl Views {
         self.follows(definition)
     }
 
-    /// Follows a definition no longer; that of [`Definition::UTC`] stays. What was kept of it is given back: it takes
-    /// long to free.
-    pub fn unfollow(&mut self, definition: Definition) -> Unfollowed {
-        let unwanted = |(of, _): &(Definition, _)| *of == definition && *of != Definition::UTC;
-        let activity = self.activity.iter().position(unwanted).map(|at| self.activity.remove(at).1);
-        let Self { activity: others, presence, .. } = self;
-        let is_unused = |(zone, _): &(Tz, _)| !others.iter().any(|(of, _)| of.zone == *zone);
-        let unused = presence.iter().skip(1).position(is_unused).map(|at| presence.remove(at + 1).1);
-        Unfollowed { _activity: activity, _presence: unused }
+    /// Follows the traffic of a zone from now on. `since` are the facts that came after what was counted of it. `false`: it
+    /// leaves out other batches.
+    pub fn follow_traffic(&mut self, zone: Tz, traffic: &mut Traffic, since: &[Fact]) -> bool {
+        if *traffic.retracted() != self.retracted {
+            return false;
+        }
+        if self.traffic_of(zone).is_none() {
+            for fact in since {
+                traffic.count(fact);
+            }
+            let empty = Traffic::new(traffic.calendar().clone(), self.retracted.clone());
+            self.traffic.push((zone, std::mem::replace(traffic, empty)));
+        }
+        true
+    }
+
+    /// True if the days of a subject are kept up.
+    pub fn follows_subject(&self, subject: Subject) -> bool {
+        match subject {
+            Subject::Activity(definition) => self.follows(definition),
+            Subject::Traffic(zone) => self.traffic_of(zone).is_some(),
+        }
+    }
+
+    /// The events by day of a zone. `None`: they are not followed.
+    pub fn traffic_of(&self, zone: Tz) -> Option<&Traffic> {
+        self.traffic.iter().find(|(of, _)| *of == zone).map(|(_, traffic)| traffic)
+    }
+
+    /// Follows a subject no longer; those of UTC stay. What was kept of it is given back: it takes long to free.
+    pub fn unfollow(&mut self, subject: Subject) -> Unfollowed {
+        match subject {
+            Subject::Activity(Definition::UTC) | Subject::Traffic(Tz::UTC) => Unfollowed::default(),
+            Subject::Activity(definition) => {
+                let found = self.activity.iter().position(|(of, _)| *of == definition);
+                let activity = found.map(|at| self.activity.remove(at).1);
+                let Self { activity: others, presence, .. } = self;
+                let is_unused = |(zone, _): &(Tz, _)| !others.iter().any(|(of, _)| of.zone == *zone);
+                let unused = presence.iter().skip(1).position(is_unused).map(|at| presence.remove(at + 1).1);
+                Unfollowed { _activity: activity, _presence: unused, _traffic: None }
+            }
+            Subject::Traffic(zone) => {
+                let found = self.traffic.iter().position(|(of, _)| *of == zone);
+                let traffic = found.map(|at| self.traffic.remove(at).1);
+                Unfollowed { _traffic: traffic, ..Unfollowed::default() }
+            }
+        }
     }
 
     /// The calendar of a zone that is followed.
     pub fn calendar(&self, zone: Tz) -> Option<Arc<Calendar>> {
-        self.activity.iter().find(|(of, _)| of.zone == zone).map(|(_, days)| days.calendar())
+        let of_activity =
+            self.activity.iter().find(|(of, _)| of.zone == zone).map(|(_, days)| days.calendar());
+        of_activity.or_else(|| self.traffic_of(zone).map(|traffic| traffic.calendar().clone()))
     }
 
-    /// The definitions that are followed besides that of UTC, and the bytes that each takes, about.
-    pub fn followed(&self) -> Vec<(Definition, usize)> {
+    /// The subjects that are followed besides those of UTC, and the bytes that each takes, about.
+    pub fn followed(&self) -> Vec<(Subject, usize)> {
         let bytes = |(of, days): &(Definition, ActivityDays)| {
             let sharing = self.activity.iter().filter(|(other, _)| other.zone == of.zone).count();
             let presence = self.presence_of(of.zone).map_or(0, PresenceDays::bytes);
             let presence = if of.zone == Tz::UTC { 0 } else { presence / sharing };
-            (*of, days.bytes() + presence)
+            (Subject::Activity(*of), days.bytes() + presence)
         };
-        self.activity.iter().skip(1).map(bytes).collect()
+        let traffic = self.traffic.iter().skip(1);
+        let traffic = traffic.map(|(zone, traffic)| (Subject::Traffic(*zone), traffic.bytes()));
+        self.activity.iter().skip(1).map(bytes).chain(traffic).collect()
     }
 
     /// Takes out everything that rows need, to be counted without the views; nothing for a tenant that is not known.
@@ -301,9 +366,52 @@ impl Views {
         Some(self.activity_of(asked.definition)?.changed_at(reach).max(presence))
     }
 
+    /// The instant from which a tenant exists, the least of its members, and the greatest last seen of those that are
+    /// neither deleted nor left out. `None`: it is not known, nobody was seen.
+    pub fn tenant_life(&self, tenant: TenantOrdinal) -> (Option<UtcInstant>, Option<UtcInstant>) {
+        (self.members.tenant_exists_from(tenant), self.counts.newest(tenant))
+    }
+
+    /// The members of a scope. `None`: all.
+    pub fn members_of_scope(&self, scope: Scope) -> Option<RoaringBitmap> {
+        self.members.set_of(scope)
+    }
+
     /// The state of one member. `None`: no fact is about it.
     pub fn member(&self, member: MemberOrdinal) -> Option<MemberState> {
         self.members.roster.member(member)
+    }
+
+    /// The state of a person, at the member that stands for it; that member is one of the person's, and stays the same.
+    /// `None`: another member stands for its person, or there is no fact about it.
+    pub fn person(&self, member: MemberOrdinal) -> Option<MemberState> {
+        if !self.members.roster.is_shared(member) {
+            return self.member(member);
+        }
+        let persons = self.members.persons()?;
+        if persons.now().representative(member) != member {
+            return None;
+        }
+        MemberState::of_person(&self.memberships(member).map(|(_, state)| state).collect::<Vec<_>>())
+    }
+
+    /// The memberships of the person of a member, with that member.
+    pub fn memberships(&self, member: MemberOrdinal) -> impl Iterator<Item = (MemberOrdinal, MemberState)> {
+        let persons = self.members.persons();
+        let first = persons.map_or(member, |persons| persons.now().representative(member));
+        let others = persons.into_iter().flat_map(move |persons| persons.now().members_of(first));
+        let alone = self.members.persons().is_none().then_some(member);
+        others.chain(alone).filter_map(|member| Some((member, self.member(member)?)))
+    }
+
+    /// The members of a person, in no order that means anything; none where persons are off.
+    pub fn members_of_person(&self, person: PersonOrdinal) -> impl Iterator<Item = MemberOrdinal> {
+        self.members.persons().into_iter().flat_map(move |persons| persons.members_of(person))
+    }
+
+    /// One more than the greatest ordinal that may be known.
+    pub fn slots(&self) -> u32 {
+        u32::try_from(self.members.roster.slots()).unwrap_or(u32::MAX)
     }
 
     /// First to last ordinal of each run of a tenant's members, ascending.
@@ -331,7 +439,7 @@ pub struct ViewsBuilder {
     selection: Selection,
     members: Members,
     /// Those of UTC; `None` where no rows are asked for.
-    days: Option<(ActivityDays, PresenceDays)>,
+    days: Option<UtcDays>,
     retracted: Retracted,
     position: Position,
 }
@@ -339,7 +447,7 @@ pub struct ViewsBuilder {
 impl ViewsBuilder {
     /// A builder that folds the events that `selection` chooses, without those of retracted batches.
     pub fn new(selection: Selection, retracted: Retracted, persons: Persons) -> Self {
-        let days = Some(utc_days(selection.counted()));
+        let days = Some(UtcDays::new(selection.counted(), retracted.clone()));
         Self { selection, retracted, members: Members::new(persons), days, position: Position::START }
     }
 
@@ -352,7 +460,7 @@ impl ViewsBuilder {
     /// A builder that goes on from the facts folded up to a position.
     pub(crate) fn from_parts(
         members: Members,
-        days: (ActivityDays, PresenceDays),
+        days: UtcDays,
         retracted: Retracted,
         position: Position,
     ) -> Self {
@@ -367,14 +475,18 @@ impl ViewsBuilder {
         if !self.selection.keeps(fact) {
             return;
         }
+        let is_new = fact.position > self.position;
         self.position = self.position.max(fact.position);
         if self.retracted.has(fact) {
             return;
         }
         let change = self.members.fold(fact, &self.selection);
-        if let Some((activity, presence)) = &mut self.days {
+        if let Some(UtcDays { activity, presence, traffic }) = &mut self.days {
             presence.follow(fact, &change, &self.members.roster);
             activity.follow(fact, change.first_seen_before);
+            if is_new {
+                traffic.count(fact);
+            }
         }
     }
 
@@ -399,13 +511,16 @@ impl ViewsBuilder {
 
     /// [`ViewsBuilder::finish`] for [`Views::with_pass_limits`].
     #[doc(hidden)]
-    pub fn finish_with_pass_limits(self, limits: PassLimits) -> Views {
-        let (activity, presence) = self.days.unwrap_or_else(|| utc_days(self.selection.counted()));
+    pub fn finish_with_pass_limits(mut self, limits: PassLimits) -> Views {
+        self.members.roster.is_restored();
+        let UtcDays { activity, presence, traffic } =
+            self.days.unwrap_or_else(|| UtcDays::new(self.selection.counted(), self.retracted.clone()));
         let definition = Definition { counted: self.selection.counted(), ..Definition::UTC };
         Views {
             counts: Counts::of(&self.members, limits),
             activity: vec![(definition, activity)],
             presence: vec![(Tz::UTC, presence)],
+            traffic: vec![(Tz::UTC, traffic)],
             recent: Recent::after(self.position),
             selection: self.selection,
             retracted: self.retracted,
@@ -415,8 +530,22 @@ impl ViewsBuilder {
     }
 }
 
-/// Days of UTC without a fact.
-pub(crate) fn utc_days(counted: TypeSet) -> (ActivityDays, PresenceDays) {
-    let calendar = Arc::new(Calendar::utc());
-    (ActivityDays::new(calendar.clone(), counted), PresenceDays::new(calendar))
+/// The days of UTC.
+#[derive(Debug)]
+pub(crate) struct UtcDays {
+    pub(crate) activity: ActivityDays,
+    pub(crate) presence: PresenceDays,
+    pub(crate) traffic: Traffic,
+}
+
+impl UtcDays {
+    /// Days of no fact.
+    pub(crate) fn new(counted: TypeSet, retracted: Retracted) -> Self {
+        let calendar = Arc::new(Calendar::utc());
+        Self {
+            activity: ActivityDays::new(calendar.clone(), counted),
+            presence: PresenceDays::new(calendar.clone()),
+            traffic: Traffic::new(calendar, retracted),
+        }
+    }
 }

@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, TenantOrdinal, UtcInstant};
 use lastseen_projections::{
     Calendar, Cohort, Cut, Day, DaysAsked, DaysBuilder, Definition, Following, Period, Periods, Persons,
-    Retracted, Scope, Selection, SeriesRow, Views, ViewsBuilder, WeekStart, Windows,
+    Retracted, Scope, Selection, SeriesRow, Subject, Views, ViewsBuilder, WeekStart, Windows,
 };
 use proptest::prelude::*;
 
@@ -312,7 +312,7 @@ fn scanned(facts: &[Fact], asked: &Asked, zone: Tz, periods: &Periods) -> lastse
     let calendar = Arc::new(Calendar::of_zone(zone));
     let mut builder = DaysBuilder::new(asked.choice.selection(), Retracted::default(), calendar, persons);
     builder.apply_all(facts);
-    builder.finish().days(periods)
+    builder.finish().days(periods, None)
 }
 
 /// Follows a definition of which `seen` facts were scanned while the views held `held`.
@@ -397,7 +397,7 @@ proptest! {
         let sets = views.days(&of).unwrap();
         prop_assert_eq!(sets.rows(open), expected.rows(&of.periods));
         prop_assert_eq!(sets.cohorts(), expected.cohorts(&of.periods));
-        drop(views.unfollow(definition));
+        drop(views.unfollow(Subject::Activity(definition)));
         prop_assert_eq!(views.follows(definition), definition == Definition::UTC);
         prop_assert!(views.followed().is_empty());
     }
@@ -458,7 +458,7 @@ proptest! {
         let gap = if is_dropped { late.len() / 2 } else { 0 };
         if is_dropped {
             // Followed no longer, and once more later on: nothing is known of the time between.
-            drop(views.unfollow(of.definition));
+            drop(views.unfollow(Subject::Activity(of.definition)));
             views.apply_all(&late[..gap]);
             let mut following = followed(&views, of.definition, &facts[..early.len() + gap], &[]);
             prop_assert!(views.follow(&mut following, &[]));
@@ -547,7 +547,7 @@ fn who_comes_while_a_clock_is_set_back_past_midnight_is_new_once() {
     let mut builder = DaysBuilder::new(Selection::default(), Retracted::default(), calendar, Persons::Off);
     builder.apply_all(&facts);
     let days = "2009-10-01".parse().unwrap()..="2009-11-30".parse().unwrap();
-    let sets = builder.finish().days(&Periods { days, period: Period::Month });
+    let sets = builder.finish().days(&Periods { days, period: Period::Month }, None);
     let new: Vec<u64> = sets.rows(Day::new(i32::MAX)).iter().map(|row| row.new).collect();
     let sizes: Vec<u64> = sets.cohorts().iter().map(|cohort| cohort.size).collect();
     assert_eq!((new, sizes), (vec![1, 0], vec![1, 0]), "they are shown in October first");

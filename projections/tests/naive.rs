@@ -150,12 +150,18 @@ fn state(mine: &[Fact], choice: &Choice) -> MemberState {
         left_out_at: counting.filter(|fact| fact.counts == Some(false)).map(|fact| fact.occurred_at),
         last_seen: greatest(seen.iter().filter(observed)).or_else(|| greatest(seen.iter().filter(estimated))),
         first_seen_at: seen.iter().map(|fact| fact.occurred_at).min(),
+        events: u32::try_from(mine.len()).unwrap(),
     }
 }
 
 /// The latest; of one instant the type listed first; of one type the least position.
 fn greatest<'a>(facts: impl Iterator<Item = &'a Fact>) -> Option<Seen> {
-    facts
-        .max_by_key(|fact| (fact.occurred_at, Reverse(fact.event_type.code()), Reverse(fact.position)))
-        .map(|fact| Seen { at: fact.occurred_at, event_type: fact.event_type, position: fact.position })
+    facts.max_by_key(|fact| (fact.occurred_at, Reverse(fact.event_type.code()), Reverse(fact.position))).map(
+        |fact| Seen {
+            at: fact.occurred_at,
+            event_type: fact.event_type,
+            position: fact.position,
+            batch: fact.batch,
+        },
+    )
 }

@@ -101,7 +101,7 @@ proptest! {
             let day = |fact: &Fact| Calendar::utc().date(fact.occurred_at);
             let days = facts.iter().map(day).min().zip(facts.iter().map(day).max());
             days.map(|(first, last)| {
-                let sets = builder.finish().days(&Periods { days: first..=last, period: Period::Day });
+                let sets = builder.finish().days(&Periods { days: first..=last, period: Period::Day }, None);
                 // The total of the last day is of everything, whatever occurred later.
                 sets.rows(last.plus(1))
             })

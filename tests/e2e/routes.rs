@@ -99,7 +99,7 @@ fn malformed_and_repeated_parameters_are_refused_by_name() {
         (&summary, "provenance", &["", "estimated", "all"]),
         (&summary, "known_at", &["", "-1", "x", "1.0"]),
         (&summary[..2], "compare", &["", "next"]),
-        (&list, "sort", &["", "user_id", "+last_seen_at"]),
+        (&list, "sort", &["", "-user_id", "+last_seen_at"]),
         (&list, "status", &["", "gone", "active,", "Active"]),
         (&list, "seen_since", &["", "2026"]),
         (&list, "seen_before", &["", "now"]),

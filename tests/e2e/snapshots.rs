@@ -149,11 +149,11 @@ fn a_snapshot_of_other_numbers_is_told_member_by_member() {
     let (mut events, start) = (Events::seeded(1_501), micros("2026-01-06T16:00:00Z"));
     server.client().publish(&[events.login(("acme", "ada"), start), events.login(("acme", "bob"), start)]);
     server.terminate();
-    // The first part behind the head: length, checksum, then kind, first member, number of members, the first record, which
-    // begins with last seen. A bug would write a wrong one with its right checksum.
+    // The first part behind the head: length, checksum, then kind, first member, number of members, position, the first record,
+    // which begins with last seen. A bug would write a wrong one with its right checksum.
     let mut bytes = fs::read(snapshot(data.path())).unwrap();
     let length = usize::try_from(u32::from_le_bytes(bytes[48..52].try_into().unwrap())).unwrap();
-    bytes[56 + 9] ^= 1;
+    bytes[56 + 17] ^= 1;
     let checksum = crc32c::crc32c(&bytes[56..56 + length]);
     bytes[52..56].copy_from_slice(&checksum.to_le_bytes());
     fs::write(snapshot(data.path()), &bytes).unwrap();

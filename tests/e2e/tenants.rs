@@ -111,7 +111,7 @@ fn assert_rows(client: &Client, model: &Model, query: &str, question: &Question)
     assert_eq!(overall["tenants"], rows.len(), "{query}: as many as the summary says");
     for row in &rows {
         let mut names: Vec<_> = row.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut fields = [["tenant_id"].as_slice(), &COUNTS].concat();
+        let mut fields = [["tenant_id", "last_seen_at", "created_at"].as_slice(), &COUNTS].concat();
         names.sort_unstable();
         fields.sort_unstable();
         assert_eq!(names, fields, "{row}");
@@ -320,6 +320,8 @@ fn parameters_are_checked() {
         ("as_of", &["", "yesterday", "2026-1-6"]),
         ("known_at", &["", "-1", "x"]),
         ("types", &["", "logout", "user_created"]),
+        ("compare", &["", "next"]),
+        ("trend", &["", "0", "367"]),
         ("provenance", &["", "estimated"]),
         ("min_position", &["", "-1"]),
     ] {
@@ -329,7 +331,7 @@ fn parameters_are_checked() {
             assert_eq!(problem["field"], field, "{path}");
         }
     }
-    for name in ["status", "seen_since", "format", "compare", "from", "tz", "Sort"] {
+    for name in ["status", "seen_since", "format", "order", "from", "tz", "Sort"] {
         let path = format!("/v1/tenants?{name}=1");
         assert_eq!(client.get(&path).problem(400, "unknown_parameter", &path)["field"], name);
     }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use lastseen_event::{EventType, Fact, MemberOrdinal, Provenance, UtcInstant};
 
+use roaring::RoaringBitmap;
+
 use super::activity::{ActivityBitmaps, ActivityDays, Estimates, FirstDay};
 use super::bitmaps::{ByDay, Sorted, insert};
 use super::presence::PresenceBitmaps;
@@ -244,8 +246,9 @@ impl ScannedDays {
         self.presence.exists.is_empty()
     }
 
-    /// Everything that rows of these periods need, of all members that were folded.
-    pub fn days(&self, periods: &Periods) -> DaySets {
-        DaySets::new(&self.activity, &self.presence, periods, self.wanted.clone())
+    /// Everything that rows of these periods need: of these members, or of all that were folded.
+    pub fn days(&self, periods: &Periods, members: Option<RoaringBitmap>) -> DaySets {
+        let wanted = Wanted { members, ..self.wanted.clone() };
+        DaySets::new(&self.activity, &self.presence, periods, wanted)
     }
 }

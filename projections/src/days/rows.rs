@@ -121,6 +121,12 @@ impl DaySets {
         rows
     }
 
+    /// Returns the number of the active in each of the periods, and nothing else of them.
+    pub fn active_counts(&self) -> Vec<u64> {
+        let mut by_end = ByEnd::default();
+        self.periods.all().iter().map(|days| self.active(days, &mut by_end).all.len()).collect()
+    }
+
     /// Returns rows with windows for all of these consecutive days but the first.
     fn rows_by_day(&self, singles: &[RangeInclusive<Day>]) -> Vec<SeriesRow> {
         let days: Vec<Day> = singles.iter().skip(1).map(|single| *single.end()).collect();

@@ -9,21 +9,26 @@ mod as_of;
 pub(crate) mod backfills;
 pub(crate) mod cohorts;
 mod days;
+pub(crate) mod decay;
 pub(crate) mod error;
 pub(crate) mod events;
 mod kept;
 pub(crate) mod moment;
+mod person;
 pub(crate) mod place;
 pub(crate) mod question;
 mod scan;
 pub(crate) mod series;
+pub(crate) mod sessions;
 mod single_flight;
 pub(crate) mod span;
 pub(crate) mod summary;
 pub(crate) mod tenants;
-mod user;
+pub(crate) mod traffic;
+pub(crate) mod user;
 pub(crate) mod users;
 mod views;
+pub(crate) mod why;
 
 #[cfg(test)]
 mod tests;
@@ -32,18 +37,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lastseen_event::Position;
-use lastseen_projections::{MemberState, Persons, Scope, Selection};
+use lastseen_projections::{AsOf, MemberState, Persons, Scope, Selection, Traffic};
 use tracing::Instrument;
 
 use self::admission::{Admission, Cost, Kind, Permit};
 use self::cohorts::Cohorts;
+use self::decay::Decay;
 pub(crate) use self::error::QuestionError;
 use self::kept::{Folded, Kept, Scanned};
 use self::series::{Series, SeriesCache};
+use self::sessions::Session;
 use self::single_flight::Flights;
 use self::span::{Calendars, Dates, Span};
 use self::tenants::TenantsPage;
 use self::users::UsersPage;
+use self::why::Why;
 use crate::asker::Asker;
 use crate::config::Limits;
 use crate::memory::Memory;
@@ -72,7 +80,12 @@ struct AllFlights {
     followed: Flights<Followed>,
     recorded: Flights<Position>,
     member: Flights<Option<MemberState>>,
+    why: Flights<Option<Why>>,
+    sessions: Flights<(Arc<[Session]>, Position)>,
     scanned: Flights<Arc<Scanned>>,
+    tenants_as_of: Flights<Arc<Option<AsOf>>>,
+    decay: Flights<Arc<Decay>>,
+    traffic: Flights<(Arc<Traffic>, Position)>,
     series: Flights<Option<Arc<Series>>>,
     cohorts: Flights<Option<Arc<Cohorts>>>,
     users: Flights<Arc<UsersPage>>,

@@ -2,7 +2,8 @@
 
 mod compress;
 pub(super) mod counts;
-pub(super) mod csv;
+pub(super) mod list;
+pub(super) mod person;
 mod stream;
 pub(super) mod user;
 

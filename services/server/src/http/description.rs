@@ -317,6 +317,7 @@ fn codes(operation: &Operation) -> impl Iterator<Item = Code> {
         Possible::Path => operation.path.contains('{'),
         Possible::Tenant => names("tenant_id"),
         Possible::User => names("user_id"),
+        Possible::Persons => operation.path.starts_with("/v1/persons"),
         Possible::Batch => names("batch"),
         Possible::Body => operation.body.is_some(),
         Possible::Lookup => operation.body.is_some() && asks,

@@ -225,6 +225,15 @@ impl Problem {
         Self::new(Code::UnknownUser, detail).field("user_id")
     }
 
+    pub(in crate::http) fn unknown_person() -> Self {
+        let detail = "no event names this user";
+        Self::new(Code::UnknownUser, detail).field("user_id")
+    }
+
+    pub(in crate::http) fn persons_off() -> Self {
+        Self::new(Code::PersonsOff, QuestionError::NoPersons)
+    }
+
     pub(in crate::http) fn unknown_batch() -> Self {
         let detail = "no event names this batch";
         Self::new(Code::UnknownBatch, detail).field("batch")
@@ -435,6 +444,7 @@ impl From<QuestionError> for Problem {
         match &error {
             QuestionError::UnknownTenant => Self::unknown_tenant(),
             QuestionError::UnknownUser => Self::unknown_user(),
+            QuestionError::UnknownPerson => Self::unknown_person(),
             QuestionError::UnknownBatch => Self::unknown_batch(),
             QuestionError::NoPersons => Self::invalid_parameter("of", error),
             QuestionError::EmptySpan { .. } | QuestionError::LongSpan { .. } => {

@@ -24,8 +24,8 @@ use super::auth::{self, Access, Admin, Backfill, Bound, Open, Peer, Publish, Que
 use super::body::unread;
 use super::description::{self, Description, Operation, RequestBody, Success};
 use super::handlers::{
-    active_users, backfills, description as described, events, health, lookup, metrics, replay, retention,
-    summary, tenants, user, user_events, users,
+    active_users, backfills, decay, description as described, event_counts, events, health, lookup, metrics,
+    person, replay, retention, sessions, summary, tenants, user, user_events, users, why,
 };
 use super::params::{ParamSpec, Params};
 use super::problem::{Problem, ProblemCode};
@@ -72,6 +72,18 @@ fn table() -> Vec<Route> {
             .says("getActiveUsers", "a series by day, week or month"),
         route(GET, "/v1/retention", Query, retention::retention)
             .says("getRetention", "cohorts by week or month"),
+        route(GET, "/v1/event-counts", Query, event_counts::event_counts)
+            .says("getEventCounts", "events of each type by day, or by period"),
+        route(GET, "/v1/tenants/{tenant_id}/event-counts", Query, event_counts::event_counts)
+            .says("getTenantEventCounts", "the same of one tenant"),
+        route(GET, "/v1/decay", Query, decay::decay)
+            .says("getDecay", "the active of the days to come, if nobody came back"),
+        route(GET, "/v1/tenants/{tenant_id}/decay", Query, decay::decay)
+            .says("getTenantDecay", "the same of one tenant"),
+        route(GET, "/v1/users", Query, users::users).says("listAllUsers", "users of all tenants"),
+        route(GET, "/v1/persons", Query, users::persons).says("listPersons", "persons over all tenants"),
+        route(GET, "/v1/persons/{user_id}", Query, person::person)
+            .says("getPerson", "one person with all memberships"),
         route(GET, "/v1/tenants", Query, tenants::tenants).says("listTenants", "tenants with their counts"),
         route(GET, "/v1/tenants/{tenant_id}/summary", Query, summary::summary)
             .says("getTenantSummary", "counts of one tenant"),
@@ -87,6 +99,10 @@ fn table() -> Vec<Route> {
         route(GET, "/v1/tenants/{tenant_id}/users/{user_id}", Query, user::user).says("getUser", "one user"),
         route(GET, "/v1/tenants/{tenant_id}/users/{user_id}/events", Query, user_events::user_events)
             .says("listUserEvents", "the events of one user"),
+        route(GET, "/v1/tenants/{tenant_id}/users/{user_id}/why", Query, why::why)
+            .says("explainUser", "the numbers that a user is in, and why"),
+        route(GET, "/v1/tenants/{tenant_id}/users/{user_id}/sessions", Query, sessions::sessions)
+            .says("listUserSessions", "the events of one user by session"),
         route(GET, "/v1/backfills", Backfill, backfills::backfills)
             .says("listBackfills", "batches of backfills"),
         route(GET, "/v1/backfills/{batch}", Backfill, backfills::backfill).says("getBackfill", "one batch"),

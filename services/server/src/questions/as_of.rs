@@ -35,6 +35,21 @@ pub(super) struct Counted {
     pub(super) position: Position,
 }
 
+/// Finds the members that are active: a count that is frozen, and the position that it reflects.
+///
+/// # Errors
+/// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
+pub(super) fn active(
+    log: &Log,
+    reading: &Reading,
+    asked: &Asked,
+    deadline: Deadline,
+) -> Result<(Option<AsOf>, Position), QuestionError> {
+    let (mut counts, position, _) = look(log, reading, (std::slice::from_ref(asked), None), deadline)?;
+    counts.iter_mut().for_each(AsOf::freeze);
+    Ok((counts.pop(), position))
+}
+
 /// Counts all that is asked for, and the numbers of `now`: a scope, and the lower edge of a window.
 ///
 /// # Errors
@@ -42,53 +57,10 @@ pub(super) struct Counted {
 pub(super) fn count(
     log: &Log,
     reading: &Reading,
-    (asked, now): (&[Asked], Option<(Scope, UtcInstant)>),
+    asked: (&[Asked], Option<(Scope, UtcInstant)>),
     deadline: Deadline,
 ) -> Result<Counted, QuestionError> {
-    let (mut counts, begun): (Vec<AsOf>, _) = {
-        let views = reading.views();
-        let begin = |asked: &Asked| AsOf::new(&views, asked.scope, asked.everyone, asked.window.clone());
-        (asked.iter().map(begin).collect(), views.position())
-    };
-    for (count, asked) in counts.iter_mut().zip(asked) {
-        for part in count.parts() {
-            // Events after this position occurred later than the part.
-            let until = reading.views().reach_of(*part.end()).min(begun);
-            let activity = EventType::ALL.into_iter().filter(|of| of.activity().is_some());
-            let filter = Filter { tenant: tenant_of(asked.scope), ..occurred_in(activity, part) };
-            each(log, (Position::START, until), filter, deadline, |batch| {
-                batch.facts.iter().for_each(|fact| count.see(fact));
-            })?;
-        }
-        count.put_together();
-    }
-    let mut reached = vec![begun; counts.len()];
-    let (position, now) = loop {
-        deadline.check()?;
-        tasks::give_way();
-        let views = reading.views();
-        let (mut more, mut behind) = (false, Vec::new());
-        // All of them, also those that have looked at all: they follow until the last one has.
-        for (number, (count, reached)) in counts.iter_mut().zip(&mut reached).enumerate() {
-            match count.look(&views) {
-                Ok(looks) => more |= looks,
-                Err(Behind) => behind.push((number, *reached)),
-            }
-            *reached = views.position();
-        }
-        if !more && behind.is_empty() {
-            break (views.position(), now.map(|(scope, since)| views.summary(scope, since)));
-        }
-        let until = views.position();
-        drop(views);
-        for (number, after) in behind {
-            each(log, (after, until), Filter::default(), deadline, |batch| {
-                for facts in batch.facts.chunks(HELD_FACTS) {
-                    counts[number].follow(&reading.views(), facts);
-                }
-            })?;
-        }
-    };
+    let (counts, position, now) = look(log, reading, asked, deadline)?;
     let mut then = Vec::with_capacity(counts.len());
     for mut count in counts {
         count.freeze();
@@ -139,4 +111,58 @@ fn each(
         tasks::give_way();
     }
     Ok(())
+}
+
+/// Looks at all members for each count, until all are of one position; also at the numbers of now at that position.
+fn look(
+    log: &Log,
+    reading: &Reading,
+    (asked, now): (&[Asked], Option<(Scope, UtcInstant)>),
+    deadline: Deadline,
+) -> Result<(Vec<AsOf>, Position, Option<Summary>), QuestionError> {
+    let (mut counts, begun): (Vec<AsOf>, _) = {
+        let views = reading.views();
+        let begin = |asked: &Asked| AsOf::new(&views, asked.scope, asked.everyone, asked.window.clone());
+        (asked.iter().map(begin).collect(), views.position())
+    };
+    for (count, asked) in counts.iter_mut().zip(asked) {
+        for part in count.parts() {
+            // Events after this position occurred later than the part.
+            let until = reading.views().reach_of(*part.end()).min(begun);
+            let activity = EventType::ALL.into_iter().filter(|of| of.activity().is_some());
+            let filter = Filter { tenant: tenant_of(asked.scope), ..occurred_in(activity, part) };
+            each(log, (Position::START, until), filter, deadline, |batch| {
+                batch.facts.iter().for_each(|fact| count.see(fact));
+            })?;
+        }
+        count.put_together();
+    }
+    let mut reached = vec![begun; counts.len()];
+    let (position, now) = loop {
+        deadline.check()?;
+        tasks::give_way();
+        let views = reading.views();
+        let (mut more, mut behind) = (false, Vec::new());
+        // All of them, also those that have looked at all: they follow until the last one has.
+        for (number, (count, reached)) in counts.iter_mut().zip(&mut reached).enumerate() {
+            match count.look(&views) {
+                Ok(looks) => more |= looks,
+                Err(Behind) => behind.push((number, *reached)),
+            }
+            *reached = views.position();
+        }
+        if !more && behind.is_empty() {
+            break (views.position(), now.map(|(scope, since)| views.summary(scope, since)));
+        }
+        let until = views.position();
+        drop(views);
+        for (number, after) in behind {
+            each(log, (after, until), Filter::default(), deadline, |batch| {
+                for facts in batch.facts.chunks(HELD_FACTS) {
+                    counts[number].follow(&reading.views(), facts);
+                }
+            })?;
+        }
+    };
+    Ok((counts, position, now))
 }

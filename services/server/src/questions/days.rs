@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_projections::{Cut, Day, DaySets, DaysAsked, Definition, Periods, Scope, Selection};
+use lastseen_projections::{
+    Calendar, Cut, Day, DaySets, DaysAsked, Definition, Periods, Scope, Selection, Subject,
+};
 use lastseen_store::{Detail, EventReader, EventStore, Filter, Scan};
 
 use super::Questions;
@@ -46,10 +48,10 @@ impl Questions {
             return self.scanned(reading, scope, span.clone()).await.map(DaysOf::Scanned);
         }
         let definition = span.definition();
-        if definition == Definition::UTC || self.model.follows(definition) {
+        if definition == Definition::UTC || self.model.follows(Subject::Activity(definition)) {
             return Ok(DaysOf::Live);
         }
-        match self.follow(reading, span.clone()).await? {
+        match self.follow(reading, Subject::Activity(definition), span.calendar.clone()).await? {
             Followed::Yes => Ok(DaysOf::Live),
             Followed::TooLarge => {
                 let selection = span.selection;
@@ -61,18 +63,22 @@ impl Questions {
         }
     }
 
-    /// Lets the live views follow the definition of a span.
-    async fn follow(self: &Arc<Self>, reading: &Reading, span: Arc<Span>) -> Result<Followed, QuestionError> {
-        let definition = span.definition();
+    /// Lets the live views follow a subject. The calendar is that of its zone.
+    pub(super) async fn follow(
+        self: &Arc<Self>,
+        reading: &Reading,
+        subject: Subject,
+        calendar: Arc<Calendar>,
+    ) -> Result<Followed, QuestionError> {
         let bytes = self.model.log().members().len() * MAKING_BYTES_A_MEMBER;
-        let key = (format!("{definition:?}"), reading);
+        let key = (format!("{subject:?}"), reading);
         self.shared(
             &self.flights.followed,
             key,
             Cost { kind: Kind::Scan, bytes },
             move |asking, _, permit| {
                 let deadline = permit.deadline();
-                asking.model.follow(definition, &span.calendar, || deadline.check())
+                asking.model.follow(subject, &calendar, || deadline.check())
             },
         )
         .await
@@ -133,7 +139,9 @@ impl Questions {
     ) -> Result<Option<(DaySets, Position, Day)>, QuestionError> {
         let open = span.open(span.at(reading.at));
         if let DaysOf::Scanned(scanned) = days {
-            return Ok(Some((scanned.days.days(periods), scanned.position, open)));
+            // Days of all are cut down to those of a tenant.
+            let members = if scanned.scope == scope { None } else { reading.views().members_of_scope(scope) };
+            return Ok(Some((scanned.days.days(periods, members), scanned.position, open)));
         }
         let asked = span.of(periods.clone()).asked(scope);
         match span.selection.occurred_until {

@@ -14,6 +14,9 @@ pub(crate) enum QuestionError {
     /// No event of the tenant names the user.
     #[error("no event of this tenant names this user")]
     UnknownUser,
+    /// No event names the user, in any tenant.
+    #[error("no event names this user")]
+    UnknownPerson,
     /// Persons are off: user ids are of their tenant.
     #[error("persons are off: a user_id in two tenants is two people")]
     NoPersons,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lastseen_event::wire::encode_retraction;
-use lastseen_event::{BatchName, Event, Fact, MemberOrdinal, Position, Retraction};
+use lastseen_event::{BatchName, Event, Fact, Position, Retraction};
 use lastseen_log::{Log, LogReader};
 use lastseen_projections::Retracted;
 use lastseen_store::{Detail, EventReader, EventStore, Filter, ReadError, RecordedBatch, Scan};
@@ -85,7 +85,46 @@ impl Questions {
     /// # Errors
     /// [`QuestionError::UnknownTenant`], [`QuestionError::UnknownUser`].
     pub(crate) fn replay(&self, reading: &Reading, asked: ReplayQuestion) -> Result<Replay, QuestionError> {
-        let ReplayQuestion { after, until, mut filter, tenant_id, user_id, limit, positions } = asked;
+        let filter = self.filter(&asked)?;
+        let ReplayQuestion { after, until, limit, positions, .. } = asked;
+        let log = self.model.log();
+        let until = until.map_or(reading.position, |until| until.min(reading.position));
+        let reader = log.scan(Scan { after, until: Some(until), detail: Detail::Events, filter });
+        let (left, unsent) = (limit.unwrap_or(u64::MAX), Unsent::default());
+        Ok(Replay { log: log.clone(), reader, until, left, unsent, positions })
+    }
+
+    /// The last lines of a replay, at most `limit`, the newest first; and the last position that they reflect.
+    ///
+    /// # Errors
+    /// [`QuestionError`].
+    pub(crate) async fn newest(
+        self: &Arc<Self>,
+        reading: &Reading,
+        asked: ReplayQuestion,
+        limit: usize,
+    ) -> Result<(Vec<u8>, Position), QuestionError> {
+        let filter = self.filter(&asked)?;
+        let until = asked.until.map_or(reading.position, |until| until.min(reading.position));
+        let permit =
+            self.admission.enter_for(reading.asker(), Cost { kind: Kind::List, bytes: PAGE_BYTES }).await?;
+        let log = self.model.log().clone();
+        let lines = tasks::blocking(move || {
+            let ReplayQuestion { after, positions, .. } = asked;
+            let span = (after, until);
+            latest(&log, (filter, span), (None, &positions), (limit, permit.deadline()))
+        });
+        let mut text = Vec::new();
+        for (_, line) in lines.await?.into_iter().take(limit) {
+            text.extend_from_slice(&line);
+            text.push(b'\n');
+        }
+        Ok((text, until))
+    }
+
+    /// The filter of a replay, with the tenant and the user that it names.
+    fn filter(&self, asked: &ReplayQuestion) -> Result<Filter, QuestionError> {
+        let ReplayQuestion { mut filter, tenant_id, user_id, .. } = asked.clone();
         let log = self.model.log();
         let tenant = match &tenant_id {
             // Also one whose events were all taken back: history has them.
@@ -103,10 +142,7 @@ impl Questions {
                 filter.person = Some(person.ok_or(QuestionError::UnknownUser)?);
             }
         }
-        let until = until.map_or(reading.position, |until| until.min(reading.position));
-        let reader = log.scan(Scan { after, until: Some(until), detail: Detail::Events, filter });
-        let (left, unsent) = (limit.unwrap_or(u64::MAX), Unsent::default());
-        Ok(Replay { log: log.clone(), reader, until, left, unsent, positions })
+        Ok(filter)
     }
 
     /// The latest events of a member before `before`, exclusive, at most `limit`.
@@ -130,7 +166,10 @@ impl Questions {
             self.admission.enter_for(reading.asker(), Cost { kind: Kind::List, bytes: PAGE_BYTES }).await?;
         let (log, retracted) = (self.model.log().clone(), reading.retracted.clone());
         let found = tasks::blocking(move || {
-            let found = latest(&log, (member, until), (&retracted, &positions), (limit, permit.deadline()));
+            let filter = Filter { member: Some(member), ..Filter::default() };
+            let span = (Position::START, until);
+            let marks = (Some(&retracted), &positions);
+            let found = latest(&log, (filter, span), marks, (limit, permit.deadline()));
             drop(permit);
             found
         });
@@ -143,40 +182,55 @@ impl Questions {
     }
 }
 
-/// The latest events of a member up to a position, the newest first: one more than `limit` where there are more. Reads
-/// the parts of the log from the last on, and stops when it has them.
+/// The latest events that meet a filter between two positions, the newest first: one more than `limit` where there are
+/// more. Reads the parts of the log from the last on, and stops when it has them. Those of batches that were taken back
+/// are marked, where these are given.
 fn latest(
     log: &Log,
-    (member, until): (MemberOrdinal, Position),
-    (retracted, positions): (&Retracted, &Positions),
+    (filter, (after, until)): (Filter, (Position, Position)),
+    (retracted, positions): (Option<&Retracted>, &Positions),
     (limit, deadline): (usize, Deadline),
 ) -> Result<Vec<Line>, QuestionError> {
-    let filter = Filter { member: Some(member), ..Filter::default() };
     let (mut lines, mut until): (Vec<Line>, Position) = (Vec::new(), until);
-    let last = until;
-    for after in log.parts().into_iter().rev().filter(|after| *after < last) {
+    let (first, last) = (after, until);
+    let parts = log.parts();
+    let begins = parts.iter().rev().filter(|part| **part < last).map(|part| (*part).max(first));
+    for after in begins {
         let wanted = limit + 1 - lines.len();
         let mut part: VecDeque<Line> = VecDeque::new();
+        let mut add = |position, mut line: Vec<u8>| {
+            if part.len() == wanted {
+                part.pop_front();
+            }
+            line.truncate(line.trim_ascii_end().len());
+            part.push_back((position, line));
+        };
         let mut reader = log.scan(Scan { after, until: Some(until), detail: Detail::Events, filter });
         while let Some(batch) = reader.next_batch()? {
             deadline.check()?;
-            for (fact, event) in batch.facts.iter().zip(batch.events.iter()) {
-                if part.len() == wanted {
-                    part.pop_front();
-                }
+            let mut unsent = Unsent { batch, ..Unsent::default() };
+            while let Some(record) = unsent.next() {
                 let mut line = Vec::new();
-                positions.encode(&event, (fact.position, fact.recorded_at), &mut line);
-                line.truncate(line.trim_ascii_end().len());
-                if retracted.has(fact) {
-                    // The event stays on record, and does not count.
-                    line.pop();
-                    line.extend_from_slice(b",\"retracted\":true}");
+                match record {
+                    Record::Event(fact, event) => {
+                        let position = fact.position;
+                        positions.encode(&event, (position, fact.recorded_at), &mut line);
+                        if retracted.is_some_and(|retracted| retracted.has(fact)) {
+                            // The event stays on record, and does not count.
+                            line.truncate(line.trim_ascii_end().len() - 1);
+                            line.extend_from_slice(b",\"retracted\":true}");
+                        }
+                        add(position, line);
+                    }
+                    Record::Retraction(retraction) => {
+                        encode(log, &retraction, &mut line);
+                        add(retraction.position, line);
+                    }
                 }
-                part.push_back((fact.position, line));
             }
         }
         lines.extend(part.into_iter().rev());
-        if lines.len() > limit {
+        if lines.len() > limit || after <= first {
             break;
         }
         until = after;

@@ -29,6 +29,8 @@ pub(crate) struct Folded {
 #[derive(Debug)]
 pub(crate) struct Scanned {
     pub(crate) days: ScannedDays,
+    /// Their members.
+    pub(super) scope: Scope,
     /// The last position they reflect.
     pub(crate) position: Position,
     /// The memory that they take, where that is too much to be kept.

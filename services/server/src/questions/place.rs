@@ -7,4 +7,6 @@ pub(crate) struct Place {
     pub(crate) key: Option<i64>,
     /// Decides between equal keys.
     pub(crate) name: String,
+    /// Decides between equal names; empty where names differ.
+    pub(crate) of: String,
 }

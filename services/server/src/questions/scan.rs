@@ -1,7 +1,7 @@
 //! Scans: the log is read up to a fixed position and folded into views or days of their own, beside the live ones.
 //! All of it blocks, and is broken off at its deadline.
 
-use lastseen_event::{MemberOrdinal, Position, TenantOrdinal, UtcInstant};
+use lastseen_event::{MemberOrdinal, PersonOrdinal, Position, TenantOrdinal, UtcInstant};
 use lastseen_log::Log;
 use lastseen_projections::{DaysBuilder, MemberState, Persons, Retracted, Scope, Selection, ViewsBuilder};
 use lastseen_store::{Detail, EventReader, EventStore, Filter, Scan};
@@ -66,6 +66,21 @@ pub(super) fn fold(
     fold_some(log, (selection, filter), builder, deadline)
 }
 
+/// Folds the events about one person that `selection` chooses.
+///
+/// # Errors
+/// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
+pub(super) fn fold_person(
+    log: &Log,
+    (person, selection): (PersonOrdinal, Selection),
+    (retracted, persons): (Retracted, Persons),
+    deadline: Deadline,
+) -> Result<Folded, QuestionError> {
+    let builder = ViewsBuilder::new(selection, retracted, persons).without_days();
+    let filter = Filter { person: Some(person), ..Filter::default() };
+    fold_some(log, (selection, filter), builder, deadline)
+}
+
 /// Folds the events about one member that `selection` chooses. `None`: there is none.
 ///
 /// # Errors
@@ -117,7 +132,7 @@ pub(super) fn days(
     let filter =
         Filter { tenant: tenant_of(scope), occurred_until: selection.occurred_until, ..Filter::default() };
     each_half(log, (until, filter), || deadline.check(), |batch| builder.apply_all(&batch.facts))?;
-    Ok(Scanned { days: builder.finish(), position: until, memory: None })
+    Ok(Scanned { days: builder.finish(), scope, position: until, memory: None })
 }
 
 /// The tenant of a filter for the events of a scope.

@@ -23,7 +23,7 @@ pub(crate) struct Counted {
 }
 
 /// Bytes that a count as of an instant takes a member: bitmaps, and a byte of what it was.
-const AS_OF_BYTES_A_MEMBER: usize = 3;
+pub(super) const AS_OF_BYTES_A_MEMBER: usize = 3;
 
 impl Questions {
     /// The numbers of a scope. Of now, the live views tell them in microseconds.

@@ -5,15 +5,18 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use lastseen_event::{Position, TenantOrdinal, UtcInstant};
 use lastseen_log::Members;
-use lastseen_projections::{Scope, Summary};
+use lastseen_projections::{Calendar, Day, Period, Periods, Scope, Summary};
 
 use super::Questions;
 use super::admission::{Cost, Deadline, Kind};
+use super::as_of;
 use super::error::QuestionError;
 use super::place::Place;
-use super::question::Question;
+use super::question::{Question, Way};
+use super::span::Span;
 use super::views::Source;
 use crate::read_model::Reading;
 use crate::tasks;
@@ -118,15 +121,37 @@ pub(crate) struct TenantsQuestion {
     pub(crate) after: Option<Place>,
     /// Most rows of a page.
     pub(crate) limit: usize,
+    /// True if the numbers of one window before are asked for.
+    pub(crate) with_previous: bool,
+    /// The number of days that are over whose active users are asked for.
+    pub(crate) trend_days: u32,
+}
+
+/// A tenant of the list.
+#[derive(Clone, Debug)]
+pub(crate) struct TenantRow {
+    tenant: TenantOrdinal,
+    pub(crate) tenant_id: Box<str>,
+    pub(crate) summary: Summary,
+    /// The greatest last seen of its users. `None`: nobody was seen.
+    pub(crate) last_seen_at: Option<UtcInstant>,
+    /// The first event about one of its users.
+    pub(crate) created_at: Option<UtcInstant>,
+    /// The numbers of one window before, where they were asked for.
+    pub(crate) previous: Option<Summary>,
+    /// The active users of the last days that are over, the earliest first; empty where they were not asked for.
+    pub(crate) trend: Vec<u64>,
 }
 
 /// A page of the list.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TenantsPage {
-    /// Tenant id and its numbers, in order.
-    pub(crate) tenants: Vec<(Box<str>, Summary)>,
+    /// In order.
+    pub(crate) tenants: Vec<TenantRow>,
     /// The place of the last row. `None`: nothing follows.
     pub(crate) next: Option<Place>,
+    /// Tenants of the whole list.
+    pub(crate) total: u64,
     /// The position of the first row.
     pub(crate) position: Position,
     /// "Now" of all pages.
@@ -164,18 +189,112 @@ impl Questions {
         reading: &Reading,
         asked: TenantsQuestion,
     ) -> Result<Arc<TenantsPage>, QuestionError> {
+        let asked = TenantsQuestion {
+            question: asked.question.of(self.by_position(reading, asked.question.selection).await?),
+            ..asked
+        };
         let folded = match self.source(reading, Scope::All, &asked.question).await? {
             Source::Live(_) => None,
             folded @ Source::Folded(_) => Some(folded),
         };
         let key = (format!("{asked:?}"), reading);
         let cost = Cost { kind: Kind::List, bytes: PAGE_BYTES };
-        self.shared(&self.flights.tenants, key, cost, move |asking, reading, permit| {
-            let now = asked.now.unwrap_or(reading.at);
-            let source = folded.unwrap_or(Source::Live(reading));
-            asking.tenants_page(&source, &asked, now, permit.deadline()).map(Arc::new)
-        })
-        .await
+        let page = self.shared(&self.flights.tenants, key, cost, {
+            let asked = asked.clone();
+            move |asking, reading, permit| {
+                let now = asked.now.unwrap_or(reading.at);
+                let source = folded.unwrap_or(Source::Live(reading));
+                asking.tenants_page(&source, &asked, now, permit.deadline()).map(Arc::new)
+            }
+        });
+        let page = page.await?;
+        if !asked.with_previous && asked.trend_days == 0 {
+            return Ok(page);
+        }
+        let mut page = TenantsPage::clone(&page);
+        if asked.with_previous {
+            self.add_previous(reading, &asked.question, &mut page).await?;
+        }
+        if asked.trend_days > 0 {
+            self.add_trends(reading, &asked, &mut page).await?;
+        }
+        Ok(Arc::new(page))
+    }
+
+    /// Adds the numbers of one window before.
+    async fn add_previous(
+        self: &Arc<Self>,
+        reading: &Reading,
+        question: &Question,
+        page: &mut TenantsPage,
+    ) -> Result<(), QuestionError> {
+        let earlier = question.previous(question.at(page.now));
+        let at = earlier.at(page.now);
+        let since = earlier.since(at);
+        if earlier.way() == Way::AsOf {
+            let asked = earlier.asked(Scope::All, at);
+            let bytes = self.members_of(reading, Scope::All) * super::summary::AS_OF_BYTES_A_MEMBER;
+            let key = (format!("tenants {asked:?}"), reading);
+            let cost = Cost { kind: Kind::Count, bytes };
+            let then = self.shared(&self.flights.tenants_as_of, key, cost, move |asking, reading, permit| {
+                let log = asking.model.log();
+                as_of::active(log, &reading, &asked, permit.deadline()).map(|(active, _)| Arc::new(active))
+            });
+            let Some(then) = &*then.await? else { return Ok(()) };
+            for row in &mut page.tenants {
+                row.previous = Some(then.tenant(&reading.views(), row.tenant));
+            }
+            return Ok(());
+        }
+        // At the position of the page.
+        let source = self.source(reading, Scope::All, &earlier.known_until(page.position)).await?;
+        for row in &mut page.tenants {
+            row.previous = Some(source.hold().summary(Scope::Tenant(row.tenant), since));
+        }
+        Ok(())
+    }
+
+    /// Adds the active users of the last days that are over.
+    async fn add_trends(
+        self: &Arc<Self>,
+        reading: &Reading,
+        asked: &TenantsQuestion,
+        page: &mut TenantsPage,
+    ) -> Result<(), QuestionError> {
+        let calendar = Arc::new(Calendar::utc());
+        let last = asked.question.at(page.now);
+        let days = Day::new(0)..=Day::new(0);
+        let span = Span {
+            periods: Periods { days, period: Period::Day },
+            zone: Tz::UTC,
+            calendar,
+            of_persons: false,
+            selection: asked.question.selection,
+        };
+        let last = span.open(last).plus(-1);
+        let days = i32::try_from(asked.trend_days).unwrap_or(i32::MAX);
+        let periods = Periods { days: last.plus(1 - days)..=last, period: Period::Day };
+        let span = Arc::new(span.of(periods.clone()));
+        let days = self.days_of(reading, Scope::All, &span).await?;
+        let tenants: Vec<_> = page.tenants.iter().map(|row| row.tenant).collect();
+        let cost = Cost { kind: Kind::List, bytes: PAGE_BYTES };
+        let permit = self.admission.enter_for(reading.asker(), cost).await?;
+        let (asking, reading) = (self.clone(), reading.clone());
+        let trends = tasks::blocking(move || {
+            let mut trends = Vec::with_capacity(tenants.len());
+            for tenant in tenants {
+                permit.deadline().check()?;
+                let scope = Scope::Tenant(tenant);
+                let sets = asking.sets((&reading, &days), (scope, &span), &periods, permit.deadline())?;
+                trends.push(sets.map(|(sets, ..)| sets.active_counts()).unwrap_or_default());
+                tasks::give_way();
+            }
+            Ok::<_, QuestionError>(trends)
+        });
+        for (row, trend) in page.tenants.iter_mut().zip(trends.await?) {
+            row.trend = trend;
+        }
+        Ok(())
     }
 
     fn tenants_page(
@@ -191,6 +310,7 @@ impl Questions {
         let tenants = u32::try_from(source.hold().tenants()).unwrap_or(u32::MAX);
         let (wanted, log) = (limit + 1, self.model.log());
         let mut best: Vec<Candidate> = Vec::with_capacity(wanted * 2 + TURN_TENANTS as usize);
+        let mut total = 0;
         for first in (0..tenants).step_by(TURN_TENANTS as usize) {
             deadline.check()?;
             let turn: Vec<Candidate> = {
@@ -203,6 +323,7 @@ impl Questions {
                 counted.map(candidate).collect()
             };
             tasks::give_way();
+            total += turn.len() as u64;
             let members = log.members();
             let is_after = |candidate: &Candidate| {
                 let place = candidate.place(&members);
@@ -216,16 +337,28 @@ impl Questions {
                 best.truncate(wanted);
             }
         }
+        let views = source.hold();
         let members = log.members();
         best.sort_unstable_by(|a, b| sort.compare(a.place(&members), b.place(&members)));
         let more = best.len() > *limit;
         best.truncate(*limit);
         let next = best.last().filter(|_| more).map(|last| {
             let (key, name) = last.place(&members);
-            Place { key, name: name.to_owned() }
+            Place { key, name: name.to_owned(), of: String::new() }
         });
-        let named = |it: &Candidate| (members.tenant_id(it.tenant).as_str().into(), it.summary);
+        let named = |it: &Candidate| {
+            let (created_at, last_seen_at) = views.tenant_life(it.tenant);
+            TenantRow {
+                tenant: it.tenant,
+                tenant_id: members.tenant_id(it.tenant).as_str().into(),
+                summary: it.summary,
+                last_seen_at,
+                created_at,
+                previous: None,
+                trend: Vec::new(),
+            }
+        };
         let (tenants, stands_still) = (best.iter().map(named).collect(), matches!(source, Source::Folded(_)));
-        Ok(TenantsPage { tenants, next, position, now, stands_still })
+        Ok(TenantsPage { tenants, next, total, position, now, stands_still })
     }
 }

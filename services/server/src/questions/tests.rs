@@ -15,7 +15,7 @@ use super::question::Question;
 use super::single_flight::Flights;
 use super::span::Dates;
 use super::tenants::{TenantSort, TenantsQuestion};
-use super::users::{Sort, UsersFilter, UsersQuestion};
+use super::users::{Sort, UsersFilter, UsersQuestion, Whom};
 use super::{QuestionError, Questions};
 use crate::config::Limits;
 use crate::memory::Memory;
@@ -86,28 +86,37 @@ async fn lists_and_series_are_typed_answers_of_typed_questions() {
         panic!("a tenant")
     };
     let asked = UsersQuestion {
-        tenant,
+        whom: Whom::Members(Scope::Tenant(tenant)),
         question: now(),
         filter: UsersFilter::default(),
-        sort: Sort::NewestFirst,
+        sort: Sort::default(),
         now: None,
         after: None,
         limit: 1,
     };
     let first = questions.users(&reading, asked.clone()).await.unwrap();
-    assert_eq!(first.users.iter().map(|(id, _)| &**id).collect::<Vec<_>>(), ["ada"]);
-    let rest = UsersQuestion { now: Some(first.now), after: first.next(), ..asked.clone() };
+    assert_eq!(first.users.iter().map(|user| &*user.user_id).collect::<Vec<_>>(), ["ada"]);
+    let rest = UsersQuestion { now: Some(first.now), after: first.next.clone(), ..asked.clone() };
     let rest = questions.users(&reading, rest).await.unwrap();
-    assert_eq!(rest.users.iter().map(|(id, _)| &**id).collect::<Vec<_>>(), ["bob"]);
-    assert_eq!(rest.next(), None);
+    assert_eq!(rest.users.iter().map(|user| &*user.user_id).collect::<Vec<_>>(), ["bob"]);
+    assert_eq!(rest.next, None);
+    assert_eq!((first.total, rest.total), (2, 2), "one is deleted");
     let mut export = questions.export(&reading, asked).await.unwrap();
-    assert_eq!(export.next(1)[0].0.as_ref(), "ada");
+    assert_eq!(export.next(1)[0].user_id.as_ref(), "ada");
     assert_eq!(export.next(10).len(), 1);
     assert!(export.next(10).is_empty());
     let sort = TenantSort::default();
-    let tenants = TenantsQuestion { question: now(), sort, now: None, after: None, limit: 10 };
+    let tenants = TenantsQuestion {
+        question: now(),
+        sort,
+        now: None,
+        after: None,
+        limit: 10,
+        with_previous: true,
+        trend_days: 3,
+    };
     let tenants = questions.tenants(&reading, tenants).await.unwrap();
-    assert_eq!(tenants.tenants.iter().map(|(id, _)| &**id).collect::<Vec<_>>(), ["acme", "zeta"]);
+    assert_eq!(tenants.tenants.iter().map(|row| &*row.tenant_id).collect::<Vec<_>>(), ["acme", "zeta"]);
     let dates = Dates {
         from: "2026-01-08".parse().ok(),
         to: "2026-01-09".parse().ok(),

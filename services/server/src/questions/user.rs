@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use lastseen_event::{MemberOrdinal, Position};
-use lastseen_projections::{MemberState, Scope, Selection};
+use lastseen_projections::{MemberState, Persons, Scope, Selection};
+
+use lastseen_store::EventStore;
 
 use super::Questions;
 use super::admission::{Cost, Kind};
@@ -31,8 +33,24 @@ const SMALL_LOOKUP: usize = 200;
 /// Bytes of a large look-up's answer.
 const LOOKUP_BYTES: usize = 1 << 20;
 
+/// One user.
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    pub(crate) state: MemberState,
+    /// The backfill that last seen came with.
+    pub(crate) last_seen_batch: Option<Box<str>>,
+    /// The memberships of the same person in other tenants, by bytes of the tenant id. `None`: persons are off, or these
+    /// are more than [`OTHERS_MAX`].
+    pub(crate) others: Option<Vec<(Box<str>, MemberState)>>,
+    /// The last position that it reflects.
+    pub(crate) position: Position,
+}
+
+/// Most memberships in other tenants that are told with a user.
+const OTHERS_MAX: usize = 100;
+
 impl Questions {
-    /// The state of one user, and the last position that it reflects.
+    /// One user.
     ///
     /// # Errors
     /// [`QuestionError::UnknownTenant`], [`QuestionError::UnknownUser`]; others where history is read.
@@ -41,10 +59,58 @@ impl Questions {
         reading: &Reading,
         names: (&str, &str),
         question: &Question,
-    ) -> Result<(MemberState, Position), QuestionError> {
-        if question.is_live() {
-            return self.user_now(reading, names);
+    ) -> Result<User, QuestionError> {
+        let (state, others, position) = if question.is_live() {
+            let (state, position) = self.user_now(reading, names)?;
+            (state, self.others_now(reading, names), position)
+        } else if self.persons == Persons::Off {
+            let (state, position) = self.user_then(reading, names, question).await?;
+            (state, None, position)
+        } else {
+            self.scope(reading, Some(names.0), question.is_known_whole())?;
+            let person = self.person(reading, names.1, question).await?;
+            let is_this = |membership: &&(Box<str>, MemberState)| &*membership.0 == names.0;
+            let state = person.memberships.iter().find(is_this).map(|(_, state)| *state);
+            let others = person.memberships.iter().filter(|of| !is_this(of)).cloned().collect();
+            (state.ok_or(QuestionError::UnknownUser)?, Some(others), person.position)
+        };
+        let last_seen_batch = state.last_seen.and_then(|seen| seen.batch).and_then(|batch| {
+            self.model.log().with_batches(|batches| batches.get(batch).map(|batch| batch.name().into()))
+        });
+        let others = others.filter(|others| others.len() <= OTHERS_MAX);
+        Ok(User { state, last_seen_batch, others, position })
+    }
+
+    /// The memberships of the same person in other tenants; `None` where persons are off, or they are many.
+    fn others_now(
+        &self,
+        reading: &Reading,
+        (tenant_id, user_id): (&str, &str),
+    ) -> Option<Vec<(Box<str>, MemberState)>> {
+        let member = self.model.log().members().find(tenant_id, user_id)?.member;
+        if self.persons == Persons::Off {
+            return None;
         }
+        let views = reading.views();
+        let others = views.memberships(member).filter(|(other, _)| *other != member);
+        let others: Vec<_> = others.take(OTHERS_MAX + 1).collect();
+        let members = self.model.log().members();
+        let named = |(other, state): &(MemberOrdinal, MemberState)| {
+            let tenant = members.member_ref(*other)?.tenant;
+            Some((members.tenant_id(tenant).as_str().into(), *state))
+        };
+        let mut others: Vec<(Box<str>, MemberState)> = others.iter().filter_map(named).collect();
+        others.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Some(others)
+    }
+
+    /// The state of one user of the past, by its own events alone.
+    async fn user_then(
+        self: &Arc<Self>,
+        reading: &Reading,
+        names: (&str, &str),
+        question: &Question,
+    ) -> Result<(MemberState, Position), QuestionError> {
         let selection = self.by_position(reading, question.selection).await?;
         let selection = question.of(selection).known_until(reading.position).selection;
         let position = selection.position_until.unwrap_or(reading.position).min(reading.position);

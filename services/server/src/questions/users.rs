@@ -1,16 +1,17 @@
-//! Lists of users: the members of a tenant that meet a filter, in order of last seen, page by page or all at once.
+//! Lists of users: the members of a tenant or of all, or the persons behind them, that meet a filter, in order, page by
+//! page or all at once.
 //!
-//! A page is one pass over the tenant's records; only candidates for the page are kept. An export keeps four bytes a
-//! user, in order, and reads each user again when its row is sent.
+//! A page is one pass over the records; only candidates for the page are kept. An export keeps four bytes a user, in
+//! order, and reads each user again when its row is sent.
 
 mod export;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use lastseen_event::{MemberOrdinal, Position, TenantOrdinal, UtcInstant};
+use lastseen_event::{MemberOrdinal, Position, UtcInstant};
 use lastseen_log::Members;
-use lastseen_projections::{Condition, MemberState, Scope};
+use lastseen_projections::{Condition, MemberState, Scope, Views};
 
 pub(crate) use self::export::UsersExport;
 use super::Questions;
@@ -22,19 +23,44 @@ use super::views::{Source, members_of_tenant};
 use crate::read_model::Reading;
 use crate::tasks;
 
-/// Order by last seen. Never-seen users are last either way; ties go by the bytes of `user_id`, ascending.
+/// The column that a list is sorted by. Ties go by the bytes of `user_id`, then of `tenant_id`, ascending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Sort {
-    OldestFirst,
+pub(crate) enum UsersColumn {
+    /// Users who were never seen are last in both directions.
     #[default]
-    NewestFirst,
+    LastSeen,
+    CreatedAt,
+    UserId,
+}
+
+/// The order of a list of users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Sort {
+    pub(crate) column: UsersColumn,
+    /// Only of the columns with instants.
+    pub(crate) descending: bool,
+}
+
+impl Default for Sort {
+    fn default() -> Self {
+        Self { column: UsersColumn::LastSeen, descending: true }
+    }
 }
 
 impl Sort {
-    fn by_last_seen(self, a: Option<UtcInstant>, b: Option<UtcInstant>) -> Ordering {
+    /// The instant that the list is sorted by. `None`: the list is sorted by name, or the user has none.
+    fn key(self, state: &MemberState) -> Option<UtcInstant> {
+        match self.column {
+            UsersColumn::LastSeen => state.last_seen.map(|seen| seen.at),
+            UsersColumn::CreatedAt => Some(state.exists_from),
+            UsersColumn::UserId => None,
+        }
+    }
+
+    fn by_key(self, a: Option<UtcInstant>, b: Option<UtcInstant>) -> Ordering {
         match (a, b) {
-            (Some(a), Some(b)) if self == Self::OldestFirst => a.cmp(&b),
-            (Some(a), Some(b)) => b.cmp(&a),
+            (Some(a), Some(b)) if self.descending => b.cmp(&a),
+            (Some(a), Some(b)) => a.cmp(&b),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (None, None) => Ordering::Equal,
@@ -51,26 +77,54 @@ pub(crate) struct UsersFilter {
     pub(crate) seen_since: Option<UtcInstant>,
     /// Exclusive; leaves out never-seen users.
     pub(crate) seen_before: Option<UtcInstant>,
+    /// Inclusive.
+    pub(crate) created_since: Option<UtcInstant>,
+    /// Exclusive.
+    pub(crate) created_before: Option<UtcInstant>,
+    /// The beginning of the user id; empty: any.
+    pub(crate) prefix: String,
 }
 
 impl UsersFilter {
-    /// True if a member belongs on the list; `since` is the lower edge of the window, inclusive.
+    /// True if a user of this state belongs on the list, whatever its id is; `since` is the lower edge of the window,
+    /// inclusive.
     fn admits(&self, state: &MemberState, since: UtcInstant) -> bool {
         let met = if self.conditions.is_empty() {
-            !state.meets(Condition::Deleted, since) && !state.meets(Condition::LeftOut, since)
+            state.is_present()
         } else {
             self.conditions.iter().any(|condition| state.meets(*condition, since))
         };
         let seen = |holds: &dyn Fn(UtcInstant) -> bool| state.last_seen.is_some_and(|seen| holds(seen.at));
         met && self.seen_since.is_none_or(|since| seen(&|at| at >= since))
             && self.seen_before.is_none_or(|before| seen(&|at| at < before))
+            && self.created_since.is_none_or(|since| state.exists_from >= since)
+            && self.created_before.is_none_or(|before| state.exists_from < before)
     }
 }
 
-/// A question for a list of one tenant's users.
+/// Those whom a list is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Whom {
+    /// The members of a scope.
+    Members(Scope),
+    /// The persons of all tenants.
+    Persons,
+}
+
+impl Whom {
+    /// The scope of the views that know them.
+    pub(super) fn scope(self) -> Scope {
+        match self {
+            Self::Members(scope) => scope,
+            Self::Persons => Scope::All,
+        }
+    }
+}
+
+/// A question for a list of users.
 #[derive(Clone, Debug)]
 pub(crate) struct UsersQuestion {
-    pub(crate) tenant: TenantOrdinal,
+    pub(crate) whom: Whom,
     pub(crate) question: Question,
     pub(crate) filter: UsersFilter,
     pub(crate) sort: Sort,
@@ -82,31 +136,32 @@ pub(crate) struct UsersQuestion {
     pub(crate) limit: usize,
 }
 
-/// The id of a user and its state.
-pub(crate) type NamedUser = (Box<str>, MemberState);
+/// A user of a list: its names and its state.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedUser {
+    /// The name of the member that stands for a person.
+    pub(crate) tenant_id: Box<str>,
+    pub(crate) user_id: Box<str>,
+    pub(crate) state: MemberState,
+    /// Number of memberships; 1 for a member.
+    pub(crate) memberships: usize,
+}
 
 /// A page of a list.
 #[derive(Debug)]
 pub(crate) struct UsersPage {
-    /// User id and state, in order.
+    /// In order.
     pub(crate) users: Vec<NamedUser>,
-    /// True if more follow.
-    pub(crate) more: bool,
+    /// The place of the last row. `None`: nothing follows.
+    pub(crate) next: Option<Place>,
+    /// Users of the whole list.
+    pub(crate) total: u64,
     /// The last position they reflect.
     pub(crate) position: Position,
     /// "Now" of all pages.
     pub(crate) now: UtcInstant,
     /// True if the list is of the past, and stands still at its position.
     pub(crate) stands_still: bool,
-}
-
-impl UsersPage {
-    /// The place of the last row. `None`: nothing follows.
-    pub(crate) fn next(&self) -> Option<Place> {
-        let (user_id, state) = self.users.last().filter(|_| self.more)?;
-        let key = state.last_seen.map(|seen| seen.at.as_micros());
-        Some(Place { key, name: user_id.to_string() })
-    }
 }
 
 /// Members looked at before the fold and those who wait for names get a turn.
@@ -124,16 +179,22 @@ impl Questions {
     /// A page of a list.
     ///
     /// # Errors
-    /// [`QuestionError`] where the tenant is large, or history is read.
+    /// [`QuestionError`] where there are many users, or history is read.
     pub(crate) async fn users(
         self: &Arc<Self>,
         reading: &Reading,
         asked: UsersQuestion,
     ) -> Result<Arc<UsersPage>, QuestionError> {
-        let scope = Scope::Tenant(asked.tenant);
-        let source = self.source(reading, scope, &asked.question).await?;
-        let members = members_of_tenant(&source.hold(), asked.tenant);
-        if members <= SMALL_TENANT_MEMBERS && asked.limit <= SMALL_PAGE_ROWS {
+        let source = self.source(reading, asked.whom.scope(), &asked.question).await?;
+        let is_small = match asked.whom {
+            Whom::Members(Scope::Tenant(tenant)) => {
+                members_of_tenant(&source.hold(), tenant) <= SMALL_TENANT_MEMBERS
+            }
+            Whom::Members(Scope::All) | Whom::Persons => {
+                source.hold().slots() as usize <= SMALL_TENANT_MEMBERS
+            }
+        };
+        if is_small && asked.limit <= SMALL_PAGE_ROWS {
             return Ok(Arc::new(self.users_page(&source, &asked, reading.at, None)?));
         }
         let folded = match source {
@@ -159,10 +220,7 @@ impl Questions {
     ) -> Result<UsersPage, QuestionError> {
         let now = asked.now.unwrap_or(now);
         let pass = Pass { questions: self, asked, since: asked.question.since(asked.question.at(now)) };
-        let position = source.position_of_now();
-        let (users, more) = pass.page(source, deadline)?;
-        let stands_still = matches!(source, Source::Folded(_));
-        Ok(UsersPage { users, more, position, now, stands_still })
+        pass.page(source, now, deadline)
     }
 }
 
@@ -173,22 +231,13 @@ struct Listed {
     state: MemberState,
 }
 
-impl Listed {
-    fn last_seen_at(&self) -> Option<UtcInstant> {
-        self.state.last_seen.map(|seen| seen.at)
-    }
-
-    fn user_id<'a>(&self, members: &'a Members) -> &'a str {
-        user_id(members, self.member)
-    }
-}
-
-fn user_id(members: &Members, member: MemberOrdinal) -> &str {
+/// The user id and the tenant id of a member.
+fn names(members: &Members, member: MemberOrdinal) -> (&str, &str) {
     let member = members.member_ref(member).expect("views know only members of the log");
-    members.user_id(member.person).as_str()
+    (members.user_id(member.person).as_str(), members.tenant_id(member.tenant).as_str())
 }
 
-/// A pass over the members of a tenant.
+/// A pass over the users of a list.
 struct Pass<'a> {
     questions: &'a Questions,
     asked: &'a UsersQuestion,
@@ -197,16 +246,19 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Finds the first `limit` users after the page before. Returns also whether there are more.
+    /// Finds the first `limit` users after the page before, and counts all of the list.
     fn page(
         &self,
         source: &Source,
+        now: UtcInstant,
         deadline: Option<Deadline>,
-    ) -> Result<(Vec<NamedUser>, bool), QuestionError> {
+    ) -> Result<UsersPage, QuestionError> {
         let UsersQuestion { after, limit, .. } = self.asked;
-        let wanted = limit + 1;
+        let (wanted, position) = (limit + 1, source.position_of_now());
         let mut best: Vec<Listed> = Vec::with_capacity(wanted * 2);
+        let mut total = 0;
         self.each(source, deadline, |members, listed| {
+            total += 1;
             if after.as_ref().is_some_and(|after| !self.is_after(members, &listed, after)) {
                 return;
             }
@@ -216,16 +268,25 @@ impl Pass<'_> {
             }
             best.push(listed);
         })?;
+        let views = source.hold();
         let members = self.questions.model.log().members();
         best.sort_unstable_by(|a, b| self.compare(&members, a, b));
         let more = best.len() > *limit;
         best.truncate(*limit);
-        let named = best.iter().map(|listed| (listed.user_id(&members).into(), listed.state)).collect();
-        Ok((named, more))
+        let next = best.last().filter(|_| more).map(|last| self.place(&members, last));
+        let named = |listed: &Listed| named(&views, &members, self.asked.whom, *listed);
+        let (users, stands_still) = (best.iter().map(named).collect(), matches!(source, Source::Folded(_)));
+        Ok(UsersPage { users, next, total, position, now, stands_still })
     }
 
-    /// Calls `take` with every user of the list, in no order. Views are not held through a large tenant, so each user
-    /// is as of one moment from the beginning on.
+    fn place(&self, members: &Members, listed: &Listed) -> Place {
+        let (user_id, tenant_id) = names(members, listed.member);
+        let key = self.asked.sort.key(&listed.state).map(UtcInstant::as_micros);
+        Place { key, name: user_id.to_owned(), of: tenant_id.to_owned() }
+    }
+
+    /// Calls `take` with every user of the list, in no order. Views are not held through many members, so each user is as
+    /// of one moment from the beginning on.
     fn each(
         &self,
         source: &Source,
@@ -233,7 +294,14 @@ impl Pass<'_> {
         mut take: impl FnMut(&Members, Listed),
     ) -> Result<(), QuestionError> {
         let log = self.questions.model.log();
-        let runs: Vec<_> = source.hold().runs_of(self.asked.tenant).collect();
+        let UsersQuestion { whom, filter, .. } = self.asked;
+        let runs: Vec<_> = match whom {
+            Whom::Members(Scope::Tenant(tenant)) => source.hold().runs_of(*tenant).collect(),
+            Whom::Members(Scope::All) | Whom::Persons => match source.hold().slots() {
+                0 => Vec::new(),
+                slots => vec![MemberOrdinal::new(0)..=MemberOrdinal::new(slots - 1)],
+            },
+        };
         for run in runs {
             let (first, last) = (run.start().get(), run.end().get());
             for from in (first..=last).step_by(TURN_MEMBERS as usize) {
@@ -246,8 +314,14 @@ impl Pass<'_> {
                 let members = log.members();
                 let turn = from..=last.min(from.saturating_add(TURN_MEMBERS - 1));
                 for member in turn.map(MemberOrdinal::new) {
-                    let state = views.member(member);
-                    if let Some(state) = state.filter(|state| self.asked.filter.admits(state, self.since)) {
+                    let state = match whom {
+                        Whom::Members(_) => views.member(member),
+                        Whom::Persons => views.person(member),
+                    };
+                    let admitted = state.filter(|state| filter.admits(state, self.since));
+                    let is_named =
+                        || filter.prefix.is_empty() || names(&members, member).0.starts_with(&filter.prefix);
+                    if let Some(state) = admitted.filter(|_| is_named()) {
                         take(&members, Listed { member, state });
                     }
                 }
@@ -258,13 +332,28 @@ impl Pass<'_> {
 
     /// Compares two users as the list sorts them; reads names for ties only.
     fn compare(&self, members: &Members, a: &Listed, b: &Listed) -> Ordering {
-        let order = self.asked.sort.by_last_seen(a.last_seen_at(), b.last_seen_at());
-        order.then_with(|| a.user_id(members).cmp(b.user_id(members)))
+        let sort = self.asked.sort;
+        let order = sort.by_key(sort.key(&a.state), sort.key(&b.state));
+        order.then_with(|| names(members, a.member).cmp(&names(members, b.member)))
     }
 
     fn is_after(&self, members: &Members, listed: &Listed, after: &Place) -> bool {
-        let key = after.key.map(UtcInstant::from_micros);
-        let order = self.asked.sort.by_last_seen(listed.last_seen_at(), key);
-        order.then_with(|| listed.user_id(members).cmp(&after.name)).is_gt()
+        let sort = self.asked.sort;
+        let order = sort.by_key(sort.key(&listed.state), after.key.map(UtcInstant::from_micros));
+        // A person has one row, in whichever tenants it is.
+        let after_name = match self.asked.whom {
+            Whom::Members(_) => (after.name.as_str(), after.of.as_str()),
+            Whom::Persons => (after.name.as_str(), names(members, listed.member).1),
+        };
+        order.then_with(|| names(members, listed.member).cmp(&after_name)).is_gt()
     }
+}
+
+fn named(views: &Views, members: &Members, whom: Whom, Listed { member, state }: Listed) -> NamedUser {
+    let (user_id, tenant_id) = names(members, member);
+    let memberships = match whom {
+        Whom::Members(_) => 1,
+        Whom::Persons => views.memberships(member).count(),
+    };
+    NamedUser { tenant_id: tenant_id.into(), user_id: user_id.into(), state, memberships }
 }

@@ -1,23 +1,25 @@
-//! The definitions of activity that the live views follow besides that of UTC: made of history at their first question,
-//! kept while they are asked for.
+//! The days that the live views follow besides those of UTC, of activity and of traffic: made of history at their first
+//! question, kept while they are asked for.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
+use chrono_tz::Tz;
 use lastseen_event::{EventType, Fact, Position};
-use lastseen_projections::{Calendar, Definition, Following};
+use lastseen_projections::{Calendar, Definition, Following, Subject, Traffic, Views};
 use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, ReadError, Scan};
 use parking_lot::Mutex;
 
 use super::ReadModel;
 use super::fold::{Follow, Work};
 use super::halves::each_half;
+use super::live::SharedViews;
 use crate::tasks;
 
 /// Bounds on what is followed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DefinitionLimits {
-    /// Most definitions besides that of UTC.
+    /// Most subjects besides those of UTC.
     pub(crate) number: usize,
     /// Most bytes of their days. `None`: as many as the views take, about.
     pub(crate) bytes: Option<usize>,
@@ -32,30 +34,30 @@ impl DefinitionLimits {
     }
 }
 
-/// The definitions in the order in which they were asked for, the latest last.
+/// The subjects in the order in which they were asked for, the latest last.
 #[derive(Debug, Default)]
-pub(super) struct Asked(Mutex<Vec<Definition>>);
+pub(super) struct Asked(Mutex<Vec<Subject>>);
 
 impl Asked {
-    fn touch(&self, definition: Definition) {
+    fn touch(&self, subject: Subject) {
         let mut asked = self.0.lock();
-        asked.retain(|of| *of != definition);
-        asked.push(definition);
+        asked.retain(|of| *of != subject);
+        asked.push(subject);
     }
 
-    fn forget(&self, definition: Definition) {
-        self.0.lock().retain(|of| *of != definition);
+    fn forget(&self, subject: Subject) {
+        self.0.lock().retain(|of| *of != subject);
     }
 
     /// The one among these that was asked for longest ago, but for `kept`.
-    fn oldest(&self, among: &[(Definition, usize)], kept: Definition) -> Option<Definition> {
+    fn oldest(&self, among: &[(Subject, usize)], kept: Subject) -> Option<Subject> {
         let asked = self.0.lock();
-        let age = |definition: &Definition| asked.iter().position(|of| of == definition);
+        let age = |subject: &Subject| asked.iter().position(|of| of == subject);
         among.iter().map(|(of, _)| *of).filter(|of| *of != kept).min_by_key(age)
     }
 }
 
-/// The outcome of following a definition.
+/// The outcome of following a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Followed {
     /// The live views have its days from now on.
@@ -64,7 +66,7 @@ pub(crate) enum Followed {
     TooLarge,
 }
 
-/// Most facts that the fold thread is left with when a definition is handed over.
+/// Most facts that the fold thread is left with when days are handed over.
 const LEFT_MAX: u64 = 4_096;
 /// Most catch-up reads while more events come.
 const CATCH_UPS_MAX: usize = 64;
@@ -72,85 +74,129 @@ const CATCH_UPS_MAX: usize = 64;
 const HELD_FACTS: usize = 1_024;
 
 impl ReadModel {
-    /// Notes that a definition is asked for. Returns whether the live views follow it.
-    pub(crate) fn follows(&self, definition: Definition) -> bool {
-        let follows = self.live.get().read().follows(definition);
-        if follows && definition != Definition::UTC {
-            self.asked.touch(definition);
+    /// Notes that a subject is asked for. Returns whether the live views follow it.
+    pub(crate) fn follows(&self, subject: Subject) -> bool {
+        let follows = self.live.get().read().follows_subject(subject);
+        let is_utc = matches!(subject, Subject::Activity(Definition::UTC) | Subject::Traffic(Tz::UTC));
+        if follows && !is_utc {
+            self.asked.touch(subject);
         }
         follows
     }
 
-    /// The definitions that are followed, and the bytes that each takes.
-    pub(crate) fn followed(&self) -> Vec<(Definition, usize)> {
+    /// The subjects that are followed, and the bytes that each takes.
+    pub(crate) fn followed(&self) -> Vec<(Subject, usize)> {
         self.live.get().read().followed()
     }
 
-    /// Makes the days of a definition from history and lets the live views follow them. The calendar is that of its zone.
+    /// Makes the days of a subject from history and lets the live views follow them. The calendar is that of its zone.
     /// `check` is asked again and again whether to go on. Blocks.
     ///
     /// # Errors
     /// Those of reading, and of `check`.
     pub(crate) fn follow<E: From<ReadError> + Send>(
         &self,
-        definition: Definition,
+        subject: Subject,
         calendar: &Arc<Calendar>,
         check: impl Fn() -> Result<(), E> + Sync,
     ) -> Result<Followed, E> {
-        let limits = self.definition_limits;
-        if limits.number == 0 {
+        if self.definition_limits.number == 0 {
             return Ok(Followed::TooLarge);
         }
+        let bytes_max = self.definition_limits.bytes_of(self.log.members().len());
         loop {
-            if self.follows(definition) {
+            if self.follows(subject) {
                 return Ok(Followed::Yes);
             }
-            let views = self.live.get();
-            let (mut following, mut reached) = {
-                let views = views.read();
-                (Following::new(definition, calendar.clone(), &views), views.position())
+            let (mut days, reached) = match subject {
+                Subject::Activity(definition) => self.make_activity(definition, calendar, &check)?,
+                Subject::Traffic(zone) => self.make_traffic(zone, calendar, &check)?,
             };
-            let filter = Filter { types: Some(activity_types(definition)), ..Filter::default() };
-            each_half(&self.log, (reached, filter), &check, |batch| following.see_all(&batch.facts))?;
-            while following.look_at_some(&views.read()) {
-                check()?;
-                tasks::give_way();
-            }
-            following.put_together();
-            let bytes_max = limits.bytes_of(self.log.members().len());
-            if following.bytes() > bytes_max {
+            if days.bytes() > bytes_max {
                 return Ok(Followed::TooLarge);
             }
-            for _ in 0..CATCH_UPS_MAX {
-                check()?;
-                let position = views.read().position();
-                if position.get() - reached.get() <= LEFT_MAX {
-                    break;
-                }
-                let mut reader = self.log.scan(facts_between(reached, position));
-                while let Some(batch) = reader.next_batch()? {
-                    for facts in batch.facts.chunks(HELD_FACTS) {
-                        following.catch_up(&views.read(), facts);
-                    }
-                }
-                reached = position;
-            }
-            if !self.hand_over(Box::new(following), reached)? {
+            let reached = self.catch_up(&mut days, reached, &check)?;
+            if !self.hand_over(days, reached)? {
                 // A retraction replaced the views meanwhile, or the server stops: then the check says so.
                 check()?;
                 continue;
             }
-            self.asked.touch(definition);
-            self.make_room(definition, bytes_max);
+            self.asked.touch(subject);
+            self.make_room(subject, bytes_max);
             return Ok(Followed::Yes);
         }
     }
 
+    fn make_activity<E: From<ReadError> + Send>(
+        &self,
+        definition: Definition,
+        calendar: &Arc<Calendar>,
+        check: &(impl Fn() -> Result<(), E> + Sync),
+    ) -> Result<(NewDays, Position), E> {
+        let views = self.live.get();
+        let (mut following, reached) = {
+            let views = views.read();
+            (Following::new(definition, calendar.clone(), &views), views.position())
+        };
+        let filter = Filter { types: Some(activity_types(definition)), ..Filter::default() };
+        each_half(&self.log, (reached, filter), check, |batch| following.see_all(&batch.facts))?;
+        while following.look_at_some(&views.read()) {
+            check()?;
+            tasks::give_way();
+        }
+        following.put_together();
+        Ok((NewDays::Activity(Box::new(following), views), reached))
+    }
+
+    fn make_traffic<E: From<ReadError> + Send>(
+        &self,
+        zone: Tz,
+        calendar: &Arc<Calendar>,
+        check: &(impl Fn() -> Result<(), E> + Sync),
+    ) -> Result<(NewDays, Position), E> {
+        let (retracted, reached) = {
+            let views = self.live.get();
+            let views = views.read();
+            (views.retracted().clone(), views.position())
+        };
+        let mut traffic = Box::new(Traffic::new(calendar.clone(), retracted));
+        each_half(&self.log, (reached, Filter::default()), check, |batch| {
+            for fact in &batch.facts {
+                traffic.count(fact);
+            }
+        })?;
+        Ok((NewDays::Traffic(zone, traffic), reached))
+    }
+
+    /// Folds the events in that came meanwhile, all but the last few. Returns the position that is reached.
+    fn catch_up<E: From<ReadError>>(
+        &self,
+        days: &mut NewDays,
+        mut reached: Position,
+        check: &impl Fn() -> Result<(), E>,
+    ) -> Result<Position, E> {
+        for _ in 0..CATCH_UPS_MAX {
+            check()?;
+            let position = self.live.get().read().position();
+            if position.get() - reached.get() <= LEFT_MAX {
+                break;
+            }
+            let mut reader = self.log.scan(facts_between(reached, position));
+            while let Some(batch) = reader.next_batch()? {
+                for facts in batch.facts.chunks(HELD_FACTS) {
+                    days.catch_up(facts);
+                }
+            }
+            reached = position;
+        }
+        Ok(reached)
+    }
+
     /// Gives the days to the fold thread. Returns whether the live views follow them now.
-    fn hand_over(&self, following: Box<Following>, reached: Position) -> Result<bool, ReadError> {
+    fn hand_over(&self, days: NewDays, reached: Position) -> Result<bool, ReadError> {
         let Some(fold) = self.fold.lock().clone() else { return Ok(true) };
         let (done, handed_over) = channel();
-        if fold.send(Work::Follow(Follow { following, reached, done })).is_err() {
+        if fold.send(Work::Follow(Follow { days, reached, done })).is_err() {
             return Ok(true);
         }
         drop(fold);
@@ -160,7 +206,7 @@ impl ReadModel {
     }
 
     /// Lets those go that were asked for longest ago, until the bounds hold.
-    fn make_room(&self, kept: Definition, bytes_max: usize) {
+    fn make_room(&self, kept: Subject, bytes_max: usize) {
         loop {
             let followed = self.followed();
             let bytes: usize = followed.iter().map(|(_, bytes)| bytes).sum();
@@ -169,13 +215,49 @@ impl ReadModel {
             }
             let Some(oldest) = self.asked.oldest(&followed, kept) else { return };
             self.asked.forget(oldest);
-            tracing::info!(zone = oldest.zone.name(), bytes, "a definition is followed no longer");
+            tracing::info!(?oldest, bytes, "days are followed no longer");
             let Some(fold) = self.fold.lock().clone() else { return };
             let (done, freed) = channel();
             if fold.send(Work::Unfollow(oldest, done)).is_err() {
                 return;
             }
             drop(freed.recv());
+        }
+    }
+}
+
+/// Days that were made beside the live views.
+pub(super) enum NewDays {
+    /// With the views that they were made beside.
+    Activity(Box<Following>, SharedViews),
+    Traffic(Tz, Box<Traffic>),
+}
+
+impl NewDays {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Activity(following, _) => following.bytes(),
+            Self::Traffic(_, traffic) => traffic.bytes(),
+        }
+    }
+
+    /// Folds facts in that came since, each once.
+    fn catch_up(&mut self, facts: &[Fact]) {
+        match self {
+            Self::Activity(following, views) => following.catch_up(&views.read(), facts),
+            Self::Traffic(_, traffic) => {
+                for fact in facts {
+                    traffic.count(fact);
+                }
+            }
+        }
+    }
+
+    /// Lets views follow them, which hold the facts since.
+    pub(super) fn follow(&mut self, views: &mut Views, since: &[Fact]) -> bool {
+        match self {
+            Self::Activity(following, _) => views.follow(following, since),
+            Self::Traffic(zone, traffic) => views.follow_traffic(*zone, traffic, since),
         }
     }
 }

@@ -7,12 +7,12 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use lastseen_event::Position;
 use lastseen_log::{Commit, Log};
-use lastseen_projections::{Definition, Following, Unfollowed, Views};
+use lastseen_projections::{Subject, Unfollowed, Views};
 use lastseen_store::{EventReader, EventStore, ReadError};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::definitions::{facts_between, few_facts};
+use super::definitions::{NewDays, facts_between, few_facts};
 use super::live::{self, Live};
 use crate::metrics::Metrics;
 
@@ -22,21 +22,21 @@ pub(super) const QUEUE_GROUPS: usize = 4;
 /// A request to the fold thread.
 pub(super) enum Work {
     Commit(Commit),
-    /// Lets the live views follow a definition from now on.
+    /// Lets the live views follow new days from now on.
     Follow(Follow),
-    /// Lets the live views follow a definition no longer; what was kept of it is sent back to be freed.
-    Unfollow(Definition, Sender<Unfollowed>),
+    /// Lets the live views follow some days no longer, which are sent back to be freed.
+    Unfollow(Subject, Sender<Unfollowed>),
     /// Puts these views in the place of the live ones once they have folded as much.
     Replace(Rebuilt),
 }
 
-/// A definition that was made beside the live views.
+/// Days that were made beside the live views.
 pub(super) struct Follow {
-    pub(super) following: Box<Following>,
-    /// Last position of the log that is in it.
+    pub(super) days: NewDays,
+    /// Last position of the log that is in them.
     pub(super) reached: Position,
-    /// Receives what it was made of, to be freed, and whether the live views follow it.
-    pub(super) done: Sender<(Box<Following>, Result<bool, ReadError>)>,
+    /// Receives the rest of them, to be freed, and whether the live views follow them.
+    pub(super) done: Sender<(NewDays, Result<bool, ReadError>)>,
 }
 
 /// Views that were built beside the live ones.
@@ -63,13 +63,13 @@ impl Fold {
         while let Ok(work) = work.recv() {
             match work {
                 Work::Commit(commit) => self.commit(commit),
-                Work::Follow(Follow { mut following, reached, done }) => {
-                    let follows = self.follow(&mut following, reached);
+                Work::Follow(Follow { mut days, reached, done }) => {
+                    let follows = self.follow(&mut days, reached);
                     // Whoever asked may be gone.
-                    let _ = done.send((following, follows));
+                    let _ = done.send((days, follows));
                 }
-                Work::Unfollow(definition, done) => {
-                    let unfollowed = self.live.get().write().unfollow(definition);
+                Work::Unfollow(subject, done) => {
+                    let unfollowed = self.live.get().write().unfollow(subject);
                     let _ = done.send(unfollowed);
                 }
                 Work::Replace(Rebuilt { views, reached, replaced }) => {
@@ -93,11 +93,11 @@ impl Fold {
         commit.acknowledge();
     }
 
-    /// Folds the few events that were committed since a definition was handed over into it.
-    fn follow(&self, following: &mut Following, reached: Position) -> Result<bool, ReadError> {
+    /// Folds the few events that were committed since days were handed over into them.
+    fn follow(&self, days: &mut NewDays, reached: Position) -> Result<bool, ReadError> {
         let folded = *self.folded.borrow();
         let since = few_facts(self.log.scan(facts_between(reached, folded)))?;
-        Ok(self.live.get().write().follow(following, &since))
+        Ok(days.follow(&mut self.live.get().write(), &since))
     }
 
     /// Folds the few events that were committed since the rebuilt views were handed over, and puts them in place.

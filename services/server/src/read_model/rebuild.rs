@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use chrono_tz::Tz;
 use lastseen_event::Position;
 use lastseen_log::Log;
-use lastseen_projections::{Following, Retracted, Selection, Views, ViewsBuilder};
+use lastseen_projections::{
+    Definition, Following, Retracted, Selection, Subject, Traffic, Views, ViewsBuilder,
+};
 use lastseen_store::{Detail, EventReader, EventStore, ReadError, RecordedBatch, Scan};
 
 use super::fold::{Rebuilt, Work};
@@ -113,15 +115,23 @@ impl Rebuilds {
         before: &SharedViews,
         nudges: &Receiver<()>,
     ) -> Result<(Box<Views>, Position), Unfinished> {
-        let mut followed = Vec::new();
+        let (mut followed, mut traffic) = (Vec::new(), Vec::new());
         let persons = {
             let before = before.read();
             let mut zones = vec![Tz::UTC];
-            for (definition, _) in before.followed() {
-                let Some(calendar) = before.calendar(definition.zone) else { continue };
-                let is_first = !zones.contains(&definition.zone);
-                zones.extend(is_first.then_some(definition.zone));
-                followed.push(Following::beside(definition, calendar, retracted.clone(), is_first));
+            for (subject, _) in before.followed() {
+                let (Subject::Activity(Definition { zone, .. }) | Subject::Traffic(zone)) = subject;
+                let Some(calendar) = before.calendar(zone) else { continue };
+                match subject {
+                    Subject::Activity(definition) => {
+                        let is_first = !zones.contains(&zone);
+                        zones.extend(is_first.then_some(zone));
+                        followed.push(Following::beside(definition, calendar, retracted.clone(), is_first));
+                    }
+                    Subject::Traffic(zone) => {
+                        traffic.push((zone, Traffic::new(calendar, retracted.clone())));
+                    }
+                }
             }
             before.persons()
         };
@@ -132,6 +142,9 @@ impl Rebuilds {
             for following in &mut followed {
                 following.see_all(&batch.facts);
             }
+            for (_, traffic) in &mut traffic {
+                batch.facts.iter().for_each(|fact| traffic.count(fact));
+            }
         })?;
         let mut views: Box<Views> = Box::new(builder.finish());
         for mut following in followed {
@@ -140,6 +153,9 @@ impl Rebuilds {
             }
             following.put_together();
             views.follow(&mut following, &[]);
+        }
+        for (zone, mut traffic) in traffic {
+            views.follow_traffic(zone, &mut traffic, &[]);
         }
         for _ in 0..CATCH_UPS_MAX {
             if self.log.tail().position().get() - reached.get() <= LEFT_MAX {

@@ -22,8 +22,8 @@ pub(in crate::http) trait Pieces: Send + 'static {
     /// The name of the answer, for the list of routes and for the log.
     const NAME: &'static str;
 
-    /// The text in its notation, and the headers of the answer.
-    fn describe(generator: &mut SchemaGenerator) -> (Content, Vec<(&'static str, &'static str)>);
+    /// The text in each of its notations, and the headers of the answer.
+    fn describe(generator: &mut SchemaGenerator) -> (Vec<Content>, Vec<(&'static str, &'static str)>);
 
     /// Makes the next piece. `None`: that was all. Blocks.
     ///
@@ -51,7 +51,7 @@ impl<P: Pieces> Reply for Stream<P> {
 
     fn describe(generator: &mut SchemaGenerator) -> Success {
         let (content, headers) = P::describe(generator);
-        Success { headers, ..Success::of(vec![content]) }
+        Success { headers, ..Success::of(content) }
     }
 
     async fn respond(self, wants: Wants) -> Response {

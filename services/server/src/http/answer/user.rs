@@ -5,6 +5,7 @@ use lastseen_projections::{MemberState, Status, Window};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+use super::list::ListRow;
 use crate::http::schema;
 use crate::keys::seal::{Positions, ShownPosition};
 
@@ -13,8 +14,8 @@ use crate::keys::seal::{Positions, ShownPosition};
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[schemars(rename = "UserRow")]
 pub(in crate::http) struct UserRow {
-    pub(super) tenant_id: String,
-    pub(super) user_id: String,
+    tenant_id: String,
+    user_id: String,
     #[schemars(with = "schema::UserStatus")]
     status: &'static str,
     /// Null: never seen.
@@ -47,9 +48,8 @@ pub(in crate::http) struct UserRow {
     active_until: Option<UtcInstant>,
 }
 
-impl UserRow {
-    /// The names of the fields, in order.
-    pub(super) const COLUMNS: [&'static str; 13] = [
+impl ListRow for UserRow {
+    const COLUMNS: &'static [&'static str] = &[
         "tenant_id",
         "user_id",
         "status",
@@ -65,6 +65,12 @@ impl UserRow {
         "active_until",
     ];
 
+    fn ids(&mut self) -> Vec<&mut String> {
+        vec![&mut self.tenant_id, &mut self.user_id]
+    }
+}
+
+impl UserRow {
     /// The member as it is where the window of length `window` begins at `since`, inclusive.
     pub(in crate::http) fn new(
         (tenant_id, user_id): (&str, &str),
@@ -94,11 +100,14 @@ impl UserRow {
 }
 
 #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
-fn type_name<S: Serializer>(value: &Option<EventType>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn type_name<S: Serializer>(value: &Option<EventType>, serializer: S) -> Result<S::Ok, S::Error> {
     value.map(EventType::as_str).serialize(serializer)
 }
 
 #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
-fn provenance_name<S: Serializer>(value: &Option<Provenance>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn provenance_name<S: Serializer>(
+    value: &Option<Provenance>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     value.map(Provenance::as_str).serialize(serializer)
 }

@@ -11,7 +11,7 @@ use crate::http::ask::Ask;
 use crate::http::auth;
 use crate::http::description::Content;
 use crate::http::params::params;
-use crate::http::params::value::EventLimit;
+use crate::http::params::value::{EventLimit, NewestFirst};
 use crate::http::problem::Problem;
 use crate::http::schema::events::RecordedEvent;
 use crate::keys::seal::Positions;
@@ -39,8 +39,10 @@ params! {
         user_id: String = "all",
         /// a comma list of event types
         types: EventTypes = "all",
-        /// an integer of at least 1; at most so many events
-        limit: EventLimit = "none",
+        /// `newest`: the last ones, at most `limit`, the newest first
+        order: NewestFirst = "that of positions",
+        /// an integer of at least 1; at most so many events; with `order=newest` at most 1000
+        limit: EventLimit = "none; with `order=newest` 100",
         /// a position
         min_position: Position = "none",
     }
@@ -49,10 +51,17 @@ params! {
 /// Text sent at once, at least, where there is more.
 const PIECE_BYTES: usize = 256 * 1024;
 
-impl Pieces for Replay {
+/// The lines on their way.
+pub(in crate::http) enum Lines {
+    InOrder(Box<Replay>),
+    /// All of them; `None` once they were sent.
+    NewestFirst(Option<Vec<u8>>),
+}
+
+impl Pieces for Lines {
     const NAME: &'static str = "Events";
 
-    fn describe(generator: &mut SchemaGenerator) -> (Content, Vec<(&'static str, &'static str)>) {
+    fn describe(generator: &mut SchemaGenerator) -> (Vec<Content>, Vec<(&'static str, &'static str)>) {
         let schema = json_schema!({
             "type": "string",
             "description": "One event a line, in order of position.",
@@ -60,11 +69,14 @@ impl Pieces for Replay {
             "contentSchema": generator.subschema_for::<RecordedEvent>(),
         });
         let content = Content::new("application/x-ndjson", schema);
-        (content, vec![("Lastseen-Until", "The last position that the replay reaches.")])
+        (vec![content], vec![("Lastseen-Until", "The last position that the replay reaches.")])
     }
 
     fn next(&mut self) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Replay::next(self, PIECE_BYTES)?)
+        match self {
+            Self::InOrder(replay) => Ok(replay.next(PIECE_BYTES)?),
+            Self::NewestFirst(text) => Ok(text.take().filter(|text| !text.is_empty())),
+        }
     }
 }
 
@@ -95,15 +107,32 @@ impl ReplayParams {
 }
 
 /// `GET /v1/events`
-pub(in crate::http) async fn replay(ask: Ask<auth::Replay, ReplayParams>) -> Result<Stream<Replay>, Problem> {
-    let questions = ask.questions()?;
-    let reading = ask.reading(ask.params.min_position).await?;
-    let replay = questions.replay(&reading, ask.params.asked(reading.at, ask.positions().clone()))?;
-    let permit = questions.download(reading.asker()).await?;
+pub(in crate::http) async fn replay(ask: Ask<auth::Replay, ReplayParams>) -> Result<Stream<Lines>, Problem> {
+    /// Most lines, where the newest come first.
+    const NEWEST_MAX: u64 = 1_000;
+    /// Their number where none is asked for.
+    const NEWEST: u64 = 100;
+    let (questions, params) = (ask.questions()?, &ask.params);
+    let reading = ask.reading(params.min_position).await?;
+    let asked = params.asked(reading.at, ask.positions().clone());
+    let (pieces, until, permit) = if params.order.is_some() {
+        let limit = params.limit.map_or(NEWEST, |limit| limit.0);
+        if limit > NEWEST_MAX {
+            let detail = "expected at most 1000 with order=newest";
+            return Err(Problem::invalid_parameter("limit", detail));
+        }
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let (text, until) = questions.newest(&reading, asked, limit).await?;
+        (Lines::NewestFirst(Some(text)), until, questions.download(reading.asker()).await?)
+    } else {
+        let replay = questions.replay(&reading, asked)?;
+        let until = replay.until;
+        (Lines::InOrder(Box::new(replay)), until, questions.download(reading.asker()).await?)
+    };
     let headers = vec![
         (CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
-        of_position(UNTIL, &ask.show(replay.until)),
+        of_position(UNTIL, &ask.show(until)),
     ];
     let stall_timeout = ask.app().stall_timeout;
-    Ok(Stream { pieces: replay, headers, permit, stall_timeout })
+    Ok(Stream { pieces, headers, permit, stall_timeout })
 }

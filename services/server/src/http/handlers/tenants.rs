@@ -11,11 +11,11 @@ use crate::http::auth::Query;
 use crate::http::params::cursor::{Cursor, Paged};
 use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
-use crate::http::params::value::PageLimit;
+use crate::http::params::value::{DayCount, PageLimit, Previous};
 use crate::http::problem::Problem;
 use crate::http::schema;
 use crate::keys::seal::ShownPosition;
-use crate::questions::tenants::{TenantSort, TenantsQuestion};
+use crate::questions::tenants::{TenantRow, TenantSort, TenantsQuestion};
 
 params! {
     /// A page of tenants.
@@ -23,6 +23,10 @@ params! {
         ..question: QuestionParams,
         /// `tenant_id` or the name of a count; `-` in front: descending
         sort: TenantSort = "`-active_users`",
+        /// `previous`: adds the counts one window earlier, in `previous`
+        compare: Previous = "none",
+        /// an integer from 1 to 366: adds `trend`, the active users of as many days that are over
+        trend: DayCount = "none",
         /// an integer from 1 to 1000
         limit: PageLimit = "`100`",
         /// a `next_cursor` of this list
@@ -34,7 +38,9 @@ params! {
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "Tenants")]
 pub(in crate::http) struct TenantsAnswer {
-    tenants: Vec<Tenant>,
+    tenants: Vec<Row>,
+    /// Tenants of the whole list.
+    total: u64,
     /// The cursor of the next page; null on the last one.
     next_cursor: Option<String>,
     /// The window that was asked for.
@@ -61,11 +67,22 @@ impl Answer for TenantsAnswer {
 /// A tenant with its counts.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TenantRow")]
-struct Tenant {
+struct Row {
     /// The tenant that was asked for.
     tenant_id: String,
     #[serde(flatten)]
     counts: UserCounts,
+    /// The latest of its users. Null: nobody was seen.
+    #[schemars(with = "Option<schema::Instant>")]
+    last_seen_at: Option<UtcInstant>,
+    /// The tenant exists from this instant, that of the first event.
+    #[schemars(with = "schema::Instant")]
+    created_at: Option<UtcInstant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<UserCounts>,
+    /// Of the last days that are over, the earliest first, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trend: Option<Vec<u64>>,
 }
 
 /// `GET /v1/tenants`
@@ -82,17 +99,24 @@ pub(in crate::http) async fn tenants(ask: Ask<Query, TenantsParams>) -> Result<J
         now,
         after: paged.after.clone(),
         limit: params.limit.unwrap_or_default().0,
+        with_previous: params.compare.is_some(),
+        trend_days: params.trend.map_or(0, |days| days.0),
     };
     let page = ask.questions()?.tenants(&reading, asked).await?;
     let position = page.stands_still.then_some(page.position);
     let next_cursor = page.next.clone().map(|after| paged.next("", (page.now, position), after));
     let version = Version::of(&reading, page.position);
-    let tenant = |(tenant_id, summary): &(Box<str>, _)| Tenant {
-        tenant_id: tenant_id.to_string(),
-        counts: UserCounts::from(summary),
+    let tenant = |row: &TenantRow| Row {
+        tenant_id: row.tenant_id.to_string(),
+        counts: UserCounts::from(&row.summary),
+        last_seen_at: row.last_seen_at,
+        created_at: row.created_at,
+        previous: row.previous.as_ref().map(UserCounts::from),
+        trend: params.trend.map(|_| row.trend.clone()),
     };
     let body = TenantsAnswer {
         tenants: page.tenants.iter().map(tenant).collect(),
+        total: page.total,
         next_cursor,
         window: params.question.window().text,
         as_of: question.as_of,

@@ -1,6 +1,7 @@
 //! `GET /v1/tenants/{tenant_id}/users/{user_id}`: one user.
 
 use lastseen_event::UtcInstant;
+use lastseen_projections::MemberState;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -12,6 +13,7 @@ use crate::http::params::question::QuestionParams;
 use crate::http::problem::Problem;
 use crate::http::schema;
 use crate::keys::seal::ShownPosition;
+use crate::questions::user::User;
 
 /// One user.
 #[derive(JsonSchema, Serialize)]
@@ -19,6 +21,13 @@ use crate::keys::seal::ShownPosition;
 pub(in crate::http) struct UserAnswer {
     #[serde(flatten)]
     user: UserRow,
+    /// Events about the user, those of retracted batches left out.
+    total_events: u32,
+    /// The backfill that last seen came with. Null: none, or the key is bound to tenants.
+    last_seen_batch: Option<String>,
+    /// The same user id in other tenants, by bytes of `tenant_id`. Null: more than 100, or the server runs with
+    /// `--persons off`, or the key is bound to tenants.
+    memberships: Option<Vec<Membership>>,
     /// The window that was asked for.
     window: String,
     /// The instant that was asked for.
@@ -39,14 +48,39 @@ impl Answer for UserAnswer {
     const EXAMPLE: &'static str = include_str!("../description/examples/User.json");
 }
 
+/// The same user id in another tenant.
+#[derive(JsonSchema, Serialize)]
+struct Membership {
+    tenant_id: String,
+    #[schemars(with = "schema::UserStatus")]
+    status: &'static str,
+    #[schemars(with = "Option<schema::Instant>")]
+    last_seen_at: Option<UtcInstant>,
+}
+
 /// `GET /v1/tenants/{tenant_id}/users/{user_id}`
 pub(in crate::http) async fn user(ask: Ask<Query, QuestionParams>) -> Result<Json<UserAnswer>, Problem> {
     let reading = ask.reading(ask.params.min_position).await?;
     let (question, window) = (ask.params.question(reading.at), ask.params.window());
-    let (state, position) = ask.questions()?.user(&reading, ask.user(), &question).await?;
+    let questions = ask.questions()?;
+    let user = questions.user(&reading, ask.user(), &question).await?;
+    let User { state, last_seen_batch, others, position } = user;
     let at = question.at(reading.at);
+    let since = question.since(at);
+    let membership = |(tenant_id, state): &(Box<str>, MemberState)| Membership {
+        tenant_id: tenant_id.to_string(),
+        status: state.status(since).as_str(),
+        last_seen_at: state.last_seen.map(|seen| seen.at),
+    };
+    // Batches and other tenants are not for everybody.
+    let sees_all = !ask.positions().are_sealed();
+    let others = others.filter(|_| sees_all && questions.check_persons().is_ok());
+    let others = others.map(|others| others.iter().map(membership).collect());
     Ok(Json::new(UserAnswer {
-        user: UserRow::new(ask.user(), &state, (question.since(at), &window), ask.positions()),
+        user: UserRow::new(ask.user(), &state, (since, &window), ask.positions()),
+        total_events: state.events,
+        last_seen_batch: last_seen_batch.filter(|_| sees_all).map(String::from),
+        memberships: others,
         window: window.text,
         as_of: question.as_of,
         at,

@@ -1,12 +1,14 @@
-//! `GET /v1/tenants/{tenant_id}/users`: the users of a tenant, filtered, sorted, page by page or as CSV.
+//! `GET /v1/users`, `GET /v1/tenants/{tenant_id}/users` and `GET /v1/persons`: users of all tenants, of one, and the
+//! persons behind them, filtered, sorted, page by page or all at once.
 
 use axum::response::Response;
-use lastseen_event::{TenantOrdinal, UtcInstant};
+use lastseen_event::UtcInstant;
 use lastseen_projections::Scope;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
-use crate::http::answer::csv::{CsvUsers, Dialect};
+use crate::http::answer::list::{Notation, WholeList};
+use crate::http::answer::person::PersonRow;
 use crate::http::answer::user::UserRow;
 use crate::http::answer::{Answer, DEFINITION, Json, Reply, Stream, Version, Wants};
 use crate::http::ask::Ask;
@@ -15,19 +17,20 @@ use crate::http::description::Success;
 use crate::http::params::cursor::{Cursor, Paged};
 use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
-use crate::http::params::value::{Conditions, ListFormat, PageLimit};
+use crate::http::params::value::{Conditions, ListFormat, PageLimit, Prefix};
 use crate::http::problem::Problem;
 use crate::http::schema;
 use crate::keys::seal::ShownPosition;
 use crate::questions::moment::Moment;
-use crate::questions::users::{Sort, UsersFilter, UsersQuestion};
+use crate::questions::place::Place;
+use crate::questions::users::{NamedUser, Sort, UsersFilter, UsersPage, UsersQuestion, Whom};
 use crate::read_model::Reading;
 
 params! {
     /// A list of users.
     UsersParams {
         ..question: QuestionParams,
-        /// `last_seen_at` or `-last_seen_at`
+        /// `last_seen_at` or `created_at`, descending with `-` in front, or `user_id`
         sort: Sort = "`-last_seen_at`",
         /// a comma list of `active`, `inactive`, `pending`, `never_seen`, `deleted`, `left_out`
         status: Conditions = "all but `deleted` and `left_out`",
@@ -35,20 +38,26 @@ params! {
         seen_since: Moment = "none",
         /// an instant, exclusive
         seen_before: Moment = "none",
+        /// an instant, inclusive
+        created_since: Moment = "none",
+        /// an instant, exclusive
+        created_before: Moment = "none",
+        /// the beginning of the user id
+        prefix: Prefix = "any",
         /// an integer from 1 to 1000; JSON only
         limit: PageLimit = "`100`",
         /// a `next_cursor` of this list; JSON only
         cursor: Cursor = "the first page",
-        /// `json`, `csv` or `excel`
+        /// `json`, `csv`, `excel` or `ndjson`
         format: ListFormat = "`json`",
     }
 }
 
-/// A page of users.
+/// The end of an answer with a list.
 #[derive(JsonSchema, Serialize)]
-#[schemars(rename = "Users")]
-pub(in crate::http) struct UsersAnswer {
-    users: Vec<UserRow>,
+struct ListTail {
+    /// Rows of the whole list.
+    total: u64,
     /// The cursor of the next page; null on the last one.
     next_cursor: Option<String>,
     /// The window that was asked for.
@@ -66,24 +75,48 @@ pub(in crate::http) struct UsersAnswer {
     definition: u32,
 }
 
+/// A page of users.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Users")]
+pub(in crate::http) struct UsersAnswer {
+    users: Vec<UserRow>,
+    #[serde(flatten)]
+    tail: ListTail,
+}
+
 impl Answer for UsersAnswer {
     const NAME: &'static str = "Users";
     const EXAMPLE: &'static str = include_str!("../description/examples/Users.json");
     const HAS_ETAG: bool = true;
 }
 
-/// A page, or all of the list.
-pub(in crate::http) enum List {
-    Page(Json<UsersAnswer>),
-    All(Box<Stream<CsvUsers>>),
+/// A page of persons.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Persons")]
+pub(in crate::http) struct PersonsAnswer {
+    persons: Vec<PersonRow>,
+    #[serde(flatten)]
+    tail: ListTail,
 }
 
-impl Reply for List {
-    const NAME: &'static str = UsersAnswer::NAME;
+impl Answer for PersonsAnswer {
+    const NAME: &'static str = "Persons";
+    const EXAMPLE: &'static str = include_str!("../description/examples/Persons.json");
+    const HAS_ETAG: bool = true;
+}
+
+/// A page, or all of the list.
+pub(in crate::http) enum List<A> {
+    Page(Json<A>),
+    All(Box<Stream<WholeList>>),
+}
+
+impl<A: Answer> Reply for List<A> {
+    const NAME: &'static str = A::NAME;
 
     fn describe(generator: &mut SchemaGenerator) -> Success {
-        let page = Json::<UsersAnswer>::describe(generator);
-        let all = Stream::<CsvUsers>::describe(generator);
+        let page = Json::<A>::describe(generator);
+        let all = Stream::<WholeList>::describe(generator);
         let content = page.content.into_iter().chain(all.content).collect();
         Success { content, headers: all.headers, ..page }
     }
@@ -97,103 +130,151 @@ impl Reply for List {
 }
 
 impl UsersParams {
+    fn bounds(&self) -> impl Iterator<Item = Moment> {
+        let bounds = [self.seen_since, self.seen_before, self.created_since, self.created_before];
+        bounds.into_iter().flatten()
+    }
+
     fn asked(
         &self,
-        tenant: TenantOrdinal,
-        paged: (Option<UtcInstant>, Option<crate::questions::place::Place>),
+        whom: Whom,
+        (now, after): (Option<UtcInstant>, Option<Place>),
         reading: &Reading,
     ) -> UsersQuestion {
-        let bounds = [self.seen_since, self.seen_before];
-        let is_relative = |moment: Moment| !moment.is_absolute();
-        let is_relative = self.question.is_relative() || bounds.into_iter().flatten().any(is_relative);
-        let fixed = paged.0.or(is_relative.then_some(reading.at));
+        let is_relative = self.question.is_relative() || !self.bounds().all(Moment::is_absolute);
+        let fixed = now.or(is_relative.then_some(reading.at));
         let now = fixed.unwrap_or(reading.at);
+        let at = |moment: Option<Moment>| moment.map(|moment| moment.at_utc(now));
         UsersQuestion {
-            tenant,
+            whom,
             question: self.question.question(now),
             filter: UsersFilter {
                 conditions: self.status.clone().unwrap_or_default().0,
-                seen_since: self.seen_since.map(|moment| moment.at_utc(now)),
-                seen_before: self.seen_before.map(|moment| moment.at_utc(now)),
+                seen_since: at(self.seen_since),
+                seen_before: at(self.seen_before),
+                created_since: at(self.created_since),
+                created_before: at(self.created_before),
+                prefix: self.prefix.clone().unwrap_or_default().0,
             },
             sort: self.sort.unwrap_or_default(),
             now: fixed,
-            after: paged.1,
+            after,
             limit: self.limit.unwrap_or_default().0,
         }
     }
 
     /// True if position and parameters alone decide the answer.
     fn is_fixed(&self) -> bool {
-        let bounds = [self.seen_since, self.seen_before];
-        self.question.is_fixed() && bounds.into_iter().flatten().all(Moment::is_absolute)
+        self.question.is_fixed() && self.bounds().all(Moment::is_absolute)
     }
 }
 
-/// `GET /v1/tenants/{tenant_id}/users`
-pub(in crate::http) async fn users(ask: Ask<Query, UsersParams>) -> Result<List, Problem> {
-    match ask.params.format.unwrap_or_default() {
-        ListFormat::Json => page(ask).await.map(List::Page),
-        ListFormat::Csv => all(ask, Dialect::Exact).await.map(Box::new).map(List::All),
-        ListFormat::Excel => all(ask, Dialect::Spreadsheet).await.map(Box::new).map(List::All),
-    }
+/// `GET /v1/users`, also of one tenant
+pub(in crate::http) async fn users(ask: Ask<Query, UsersParams>) -> Result<List<UsersAnswer>, Problem> {
+    let row = |user: &NamedUser, since, window: &_, ask: &Ask<Query, UsersParams>| {
+        UserRow::new((&user.tenant_id, &user.user_id), &user.state, (since, window), ask.positions())
+    };
+    list(ask, false, row, |users, tail| UsersAnswer { users, tail }).await
 }
 
-async fn page(ask: Ask<Query, UsersParams>) -> Result<Json<UsersAnswer>, Problem> {
-    let (tenant_id, questions) = (ask.tenant_id().unwrap_or_default(), ask.questions()?);
-    let paged = Paged::read(ask.params.clone(), ask.params.cursor.clone(), &ask.query, tenant_id)?;
+/// `GET /v1/persons`
+pub(in crate::http) async fn persons(ask: Ask<Query, UsersParams>) -> Result<List<PersonsAnswer>, Problem> {
+    let row = |user: &NamedUser, since, window: &_, ask: &Ask<Query, UsersParams>| {
+        PersonRow::new(user, (since, window), ask.positions())
+    };
+    list(ask, true, row, |persons, tail| PersonsAnswer { persons, tail }).await
+}
+
+async fn list<A: Answer, R>(
+    ask: Ask<Query, UsersParams>,
+    of_persons: bool,
+    row: impl Fn(&NamedUser, UtcInstant, &lastseen_projections::Window, &Ask<Query, UsersParams>) -> R,
+    answer: impl FnOnce(Vec<R>, ListTail) -> A,
+) -> Result<List<A>, Problem> {
+    let notation = match ask.params.format.unwrap_or_default() {
+        ListFormat::Json => return page(ask, of_persons, row, answer).await.map(List::Page),
+        ListFormat::Csv => Notation::Csv,
+        ListFormat::Excel => Notation::Excel,
+        ListFormat::Ndjson => Notation::Ndjson,
+    };
+    all(ask, of_persons, notation).await.map(Box::new).map(List::All)
+}
+
+async fn page<A: Answer, R>(
+    ask: Ask<Query, UsersParams>,
+    of_persons: bool,
+    row: impl Fn(&NamedUser, UtcInstant, &lastseen_projections::Window, &Ask<Query, UsersParams>) -> R,
+    answer: impl FnOnce(Vec<R>, ListTail) -> A,
+) -> Result<Json<A>, Problem> {
+    // No tenant has such an id.
+    let all = if of_persons { "\u{0}persons" } else { "\u{0}users" };
+    let (list, questions) = (ask.tenant_id().unwrap_or(all), ask.questions()?);
+    let paged = Paged::read(ask.params.clone(), ask.params.cursor.clone(), &ask.query, list)?;
     let params = &paged.params;
     let reading = ask.reading(ask.params.question.min_position).await?;
-    let tenant = tenant(&ask, &reading)?;
-    let mut asked = params.asked(tenant, (paged.now, paged.after.clone()), &reading);
+    let whom = whom(&ask, params, of_persons, &reading)?;
+    let mut asked = params.asked(whom, (paged.now, paged.after.clone()), &reading);
     if let Some(position) = paged.position {
         asked.question = asked.question.known_until(position);
     }
     let question = asked.question;
     let page = questions.users(&reading, asked).await?;
-    let at = question.at(page.now);
-    let (since, window) = (question.since(at), params.question.window());
-    let position = page.stands_still.then_some(page.position);
-    let next_cursor = page.next().map(|after| paged.next(tenant_id, (page.now, position), after));
-    let version = Version::of(&reading, page.position);
-    let row = |(user_id, state): &(Box<str>, _)| {
-        UserRow::new((tenant_id, user_id), state, (since, &window), ask.positions())
-    };
-    let body = UsersAnswer {
-        users: page.users.iter().map(row).collect(),
+    let UsersPage { users, next, total, position, now, stands_still } = &*page;
+    let (at, window) = (question.at(*now), params.question.window());
+    let since = question.since(at);
+    let next_cursor = next.clone().map(|after| {
+        let stands_at = stands_still.then_some(*position);
+        paged.next(list, (*now, stands_at), after)
+    });
+    let rows = users.iter().map(|user| row(user, since, &window, &ask)).collect();
+    let tail = ListTail {
+        total: *total,
         next_cursor,
         window: window.text.clone(),
         as_of: question.as_of,
         at,
-        position: ask.show(page.position),
+        position: ask.show(*position),
         definition: DEFINITION,
     };
-    Ok(Json::new(body).rows(page.users.len()).version(params.is_fixed().then_some(version)))
+    let version = Version::of(&reading, *position);
+    Ok(Json::new(answer(rows, tail)).rows(users.len()).version(params.is_fixed().then_some(version)))
 }
 
-async fn all(ask: Ask<Query, UsersParams>, dialect: Dialect) -> Result<Stream<CsvUsers>, Problem> {
+async fn all(
+    ask: Ask<Query, UsersParams>,
+    of_persons: bool,
+    notation: Notation,
+) -> Result<Stream<WholeList>, Problem> {
     let (questions, params) = (ask.questions()?, &ask.params);
     for (name, is_given) in [("limit", params.limit.is_some()), ("cursor", params.cursor.is_some())] {
         if is_given {
-            let detail = "CSV has all users at once: expected no limit and no cursor";
+            let detail = "this format has all rows at once: expected no limit and no cursor";
             return Err(Problem::invalid_parameter(name, detail));
         }
     }
     let reading = ask.reading(params.question.min_position).await?;
-    let tenant = tenant(&ask, &reading)?;
+    let whom = whom(&ask, params, of_persons, &reading)?;
     let permit = questions.download(reading.asker()).await?;
-    let export = questions.export(&reading, params.asked(tenant, (None, None), &reading)).await?;
-    let tenant_id = ask.tenant_id().unwrap_or_default().to_owned();
+    let export = questions.export(&reading, params.asked(whom, (None, None), &reading)).await?;
     let (window, positions) = (params.question.window(), ask.positions().clone());
-    let pieces = CsvUsers { export, tenant_id, window, dialect, positions, begun: false };
+    let pieces = WholeList { export, of_persons, window, notation, positions, begun: false };
     let stall_timeout = ask.app().stall_timeout;
     Ok(Stream { headers: pieces.headers(), pieces, permit, stall_timeout })
 }
 
-fn tenant(ask: &Ask<Query, UsersParams>, reading: &Reading) -> Result<TenantOrdinal, Problem> {
-    let is_known_whole = ask.params.question.known_at.is_none();
-    match ask.questions()?.scope(reading, ask.tenant_id(), is_known_whole)? {
-        Scope::Tenant(tenant) => Ok(tenant),
-        Scope::All => Err(Problem::unknown_tenant()),
+/// Those whom the list is about.
+fn whom(
+    ask: &Ask<Query, UsersParams>,
+    params: &UsersParams,
+    of_persons: bool,
+    reading: &Reading,
+) -> Result<Whom, Problem> {
+    let questions = ask.questions()?;
+    if of_persons {
+        questions.check_persons().map_err(|_| Problem::persons_off())?;
+        return Ok(Whom::Persons);
     }
+    let is_known_whole = params.question.known_at.is_none();
+    let scope: Scope = questions.scope(reading, ask.tenant_id(), is_known_whole)?;
+    Ok(Whom::Members(scope))
 }

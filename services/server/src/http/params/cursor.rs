@@ -26,9 +26,9 @@ pub(in crate::http) struct Cursor {
     pub(in crate::http) position: Option<String>,
 }
 
-/// `(tenant, query, now, key, name, position)`, `now` in microseconds since 1970.
+/// `(tenant, query, now, key, (name, of), position)`, `now` in microseconds since 1970.
 #[derive(Serialize, Deserialize)]
-struct Fields(String, String, i64, Option<i64>, String, Option<String>);
+struct Fields(String, String, i64, Option<i64>, (String, String), Option<String>);
 
 /// Parameters that may differ from page to page.
 const PER_PAGE: [&str; 3] = ["cursor", "min_position", LIMIT];
@@ -55,7 +55,7 @@ impl Cursor {
 
     fn encode(self) -> String {
         let Self { tenant_id, query, now, after, position } = self;
-        let fields = Fields(tenant_id, query, now.as_micros(), after.key, after.name, position);
+        let fields = Fields(tenant_id, query, now.as_micros(), after.key, (after.name, after.of), position);
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&fields).expect("strings and integers are serializable"))
     }
 }
@@ -126,8 +126,8 @@ impl Value for Cursor {
 
     fn parse(text: &str) -> Option<Self> {
         let fields = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-        let Fields(tenant_id, query, now_us, key, name, position) = fields;
-        let (now, after) = (UtcInstant::from_micros(now_us), Place { key, name });
+        let Fields(tenant_id, query, now_us, key, (name, of), position) = fields;
+        let (now, after) = (UtcInstant::from_micros(now_us), Place { key, name, of });
         Some(Self { tenant_id, query, now, after, position })
     }
 }
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_the_round_trip_and_nothing_else_is_one() {
-        let after = Place { key: None, name: "Zoë \"x\"".to_owned() };
+        let after = Place { key: None, name: "Zoë \"x\"".to_owned(), of: "8127".to_owned() };
         let now = UtcInstant::from_micros(7);
         let (tenant_id, query, position) = ("8127".to_owned(), "limit=2".to_owned(), Some("7".to_owned()));
         let cursor = Cursor { tenant_id, query, now, after, position };

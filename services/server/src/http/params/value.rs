@@ -1,6 +1,7 @@
 //! The types of parameters: each reads its own text.
 
 use chrono_tz::Tz;
+use lastseen_event::limits::NAME_BYTES_MAX;
 use lastseen_event::{EventType, Position, Provenance, UtcInstant};
 use lastseen_projections::{Condition, Day, Period, Status, TypeSet, WeekStart, Window};
 use lastseen_store::EventTypes;
@@ -9,7 +10,7 @@ use schemars::{Schema, json_schema};
 use crate::http::schema::{integer_from, list_of, one_of, position_from};
 use crate::questions::moment::{KnownAt, Moment};
 use crate::questions::tenants::{Column, TenantSort};
-use crate::questions::users::Sort;
+use crate::questions::users::{Sort, UsersColumn};
 
 /// A value of a parameter.
 pub(in crate::http) trait Value: Sized {
@@ -160,6 +161,28 @@ impl Value for PageLimit {
     }
 }
 
+/// A number of days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct DayCount(pub(in crate::http) u32);
+
+impl Default for DayCount {
+    fn default() -> Self {
+        Self(30)
+    }
+}
+
+impl Value for DayCount {
+    const FORM: &'static str = "an integer from 1 to 366";
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": 366 })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        digits(text).filter(|days| (1..=366).contains(days)).and_then(|it| u32::try_from(it).ok()).map(Self)
+    }
+}
+
 /// Most events of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) struct EventLimit(pub(in crate::http) u64);
@@ -216,6 +239,22 @@ impl Value for ObservedOnly {
 
     fn parse(text: &str) -> Option<Self> {
         (text == Provenance::Observed.as_str()).then_some(Self)
+    }
+}
+
+/// `newest`: the newest events come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct NewestFirst;
+
+impl Value for NewestFirst {
+    const FORM: &'static str = "newest";
+
+    fn schema() -> Schema {
+        one_of(["newest"])
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        (text == "newest").then_some(Self)
     }
 }
 
@@ -401,18 +440,37 @@ impl Value for CohortLength {
 }
 
 impl Value for Sort {
-    const FORM: &'static str = "last_seen_at or -last_seen_at";
+    const FORM: &'static str = "last_seen_at, -last_seen_at, created_at, -created_at or user_id";
 
     fn schema() -> Schema {
-        one_of(["last_seen_at", "-last_seen_at"])
+        one_of(["last_seen_at", "-last_seen_at", "created_at", "-created_at", "user_id"])
     }
 
     fn parse(text: &str) -> Option<Self> {
-        match text {
-            "last_seen_at" => Some(Self::OldestFirst),
-            "-last_seen_at" => Some(Self::NewestFirst),
-            _ => None,
-        }
+        let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
+        let column = match name {
+            "last_seen_at" => UsersColumn::LastSeen,
+            "created_at" => UsersColumn::CreatedAt,
+            "user_id" if !descending => UsersColumn::UserId,
+            _ => return None,
+        };
+        Some(Self { column, descending })
+    }
+}
+
+/// The beginning of an id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::http) struct Prefix(pub(in crate::http) String);
+
+impl Value for Prefix {
+    const FORM: &'static str = "1 to 128 bytes";
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1 })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        (1..=NAME_BYTES_MAX).contains(&text.len()).then(|| Self(text.to_owned()))
     }
 }
 
@@ -469,13 +527,15 @@ pub(in crate::http) enum ListFormat {
     Csv,
     /// All users as CSV for spreadsheets: a byte order mark, and no cell is a formula.
     Excel,
+    /// All users, a line of JSON each.
+    Ndjson,
 }
 
 impl Value for ListFormat {
-    const FORM: &'static str = "json, csv or excel";
+    const FORM: &'static str = "json, csv, excel or ndjson";
 
     fn schema() -> Schema {
-        one_of(["json", "csv", "excel"])
+        one_of(["json", "csv", "excel", "ndjson"])
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -483,6 +543,7 @@ impl Value for ListFormat {
             "json" => Some(Self::Json),
             "csv" => Some(Self::Csv),
             "excel" => Some(Self::Excel),
+            "ndjson" => Some(Self::Ndjson),
             _ => None,
         }
     }

@@ -26,6 +26,8 @@ pub(in crate::http) enum Possible {
     Tenant,
     /// A user, in the path or as a parameter.
     User,
+    /// Persons over all tenants.
+    Persons,
     /// A batch, in the path.
     Batch,
     /// The body of a request.
@@ -145,6 +147,8 @@ codes! {
         "no event names the tenant: correct the id, or publish first";
     UnknownUser: NOT_FOUND, "unknown_user", "No such user", User,
         "no event of the tenant names the user";
+    PersonsOff: NOT_FOUND, "persons_off", "No persons here", Persons,
+        "ask about users: a `user_id` in two tenants is two people";
     UnknownBatch: NOT_FOUND, "unknown_batch", "No such batch", Batch,
         "no event names the batch";
     MethodNotAllowed: METHOD_NOT_ALLOWED, "method_not_allowed", "Wrong method", Never,

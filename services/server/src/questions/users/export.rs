@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use lastseen_event::{MemberOrdinal, Position, UtcInstant};
-use lastseen_projections::{MemberState, Scope};
 
 use super::super::Questions;
 use super::super::admission::{Cost, Deadline, Kind, Permit};
 use super::super::error::QuestionError;
-use super::super::views::{Source, members_of_tenant};
-use super::{Pass, UsersQuestion, user_id};
+use super::super::views::Source;
+use super::{Listed, NamedUser, Pass, UsersQuestion, Whom, named, names};
 use crate::memory::Reserved;
 use crate::read_model::Reading;
 use crate::tasks;
@@ -25,6 +24,7 @@ const TURN_NAMES: usize = 4_096;
 pub(crate) struct UsersExport {
     questions: Arc<Questions>,
     source: Source,
+    whom: Whom,
     /// In order.
     members: Vec<MemberOrdinal>,
     /// Rows that were sent.
@@ -46,8 +46,9 @@ impl Questions {
         reading: &Reading,
         asked: UsersQuestion,
     ) -> Result<UsersExport, QuestionError> {
-        let source = self.source(reading, Scope::Tenant(asked.tenant), &asked.question).await?;
-        let members = members_of_tenant(&source.hold(), asked.tenant);
+        let scope = asked.whom.scope();
+        let source = self.source(reading, scope, &asked.question).await?;
+        let members = self.members_of(reading, scope);
         let cost = Cost { kind: Kind::List, bytes: members * SORTING_BYTES_A_MEMBER };
         let permit = self.admission.enter_for(reading.asker(), cost).await?;
         let (asking, now) = (self.clone(), reading.at);
@@ -67,18 +68,18 @@ impl Questions {
             let mut found: Vec<(Option<UtcInstant>, MemberOrdinal)> = Vec::new();
             let pass = Pass { questions: &self, asked, since };
             pass.each(&source, Some(permit.deadline()), |_, listed| {
-                found.push((listed.last_seen_at(), listed.member));
+                found.push((asked.sort.key(&listed.state), listed.member));
             })?;
             (position, found)
         };
-        found.sort_unstable_by(|a, b| asked.sort.by_last_seen(a.0, b.0));
+        found.sort_unstable_by(|a, b| asked.sort.by_key(a.0, b.0));
         for equal in found.chunk_by_mut(|a, b| a.0 == b.0) {
             self.sort_by_name(equal, permit.deadline())?;
         }
         let members: Vec<_> = found.into_iter().map(|(_, member)| member).collect();
         permit.memory().shrink_to(members.len() * size_of::<MemberOrdinal>());
-        let memory = permit.into_memory();
-        Ok(UsersExport { questions: self, source, members, sent: 0, position, since, _memory: memory })
+        let (memory, whom) = (permit.into_memory(), asked.whom);
+        Ok(UsersExport { questions: self, source, whom, members, sent: 0, position, since, _memory: memory })
     }
 
     /// Sorts users by name. Names are copied a turn at a time, so the writer never waits for a sort.
@@ -90,14 +91,17 @@ impl Questions {
         if users.len() < 2 {
             return Ok(());
         }
-        let mut named: Vec<(Box<str>, MemberOrdinal)> = Vec::with_capacity(users.len());
+        let mut named: Vec<(Box<str>, Box<str>, MemberOrdinal)> = Vec::with_capacity(users.len());
         for turn in users.chunks(TURN_NAMES) {
             deadline.check()?;
             let members = self.model.log().members();
-            named.extend(turn.iter().map(|(_, member)| (user_id(&members, *member).into(), *member)));
+            named.extend(turn.iter().map(|(_, member)| {
+                let (user_id, tenant_id) = names(&members, *member);
+                (user_id.into(), tenant_id.into(), *member)
+            }));
         }
-        named.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        for (user, (_, member)) in users.iter_mut().zip(named) {
+        named.sort_unstable_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        for (user, (.., member)) in users.iter_mut().zip(named) {
             user.1 = member;
         }
         Ok(())
@@ -106,15 +110,19 @@ impl Questions {
 
 impl UsersExport {
     /// The next users in order, at most `rows`; empty at the end. Blocks for less than a millisecond.
-    pub(crate) fn next(&mut self, rows: usize) -> Vec<(Box<str>, MemberState)> {
+    pub(crate) fn next(&mut self, rows: usize) -> Vec<NamedUser> {
         let end = self.members.len().min(self.sent + rows);
         let turn = &self.members[self.sent..end];
         self.sent = end;
-        let states: Vec<_> = {
-            let views = self.source.hold();
-            turn.iter().filter_map(|member| Some((*member, views.member(*member)?))).collect()
-        };
+        let views = self.source.hold();
         let members = self.questions.model.log().members();
-        states.into_iter().map(|(member, state)| (user_id(&members, member).into(), state)).collect()
+        let user = |member: &MemberOrdinal| {
+            let state = match self.whom {
+                Whom::Members(_) => views.member(*member),
+                Whom::Persons => views.person(*member),
+            };
+            Some(named(&views, &members, self.whom, Listed { member: *member, state: state? }))
+        };
+        turn.iter().filter_map(user).collect()
     }
 }
