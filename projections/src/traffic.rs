@@ -160,6 +160,8 @@ impl Traffic {
     pub(crate) fn encode(&self, day: Day, part: &mut Vec<u8>) {
         let Some(traffic) = self.days.get(&day) else { return };
         part.extend_from_slice(&day.number().to_le_bytes());
+        let entries: usize = traffic.shards.iter().map(|shard| shard.len()).sum();
+        part.extend_from_slice(&(entries as u64).to_le_bytes());
         for shard in &traffic.shards {
             for (key, events) in &**shard {
                 part.extend_from_slice(&key.to_le_bytes());
@@ -172,7 +174,7 @@ impl Traffic {
     pub(crate) fn decode(&mut self, bytes: &mut Bytes<'_>) -> Result<(), BadPart> {
         let day = Day::new(bytes.i32()?);
         let traffic = Arc::make_mut(self.days.entry(day).or_default());
-        while !bytes.rest().is_empty() {
+        for _ in 0..bytes.u64()? {
             let (key, events) = (bytes.u64()?, bytes.u32()?);
             let event_type = EventType::from_code((key & 0xff) as u8).ok_or(BadPart)?;
             let tenant = TenantOrdinal::new(u32::try_from(key >> 8).map_err(|_| BadPart)?);

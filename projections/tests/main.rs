@@ -11,3 +11,4 @@ mod naive;
 mod retraction;
 mod scale;
 mod snapshots;
+mod traffic;

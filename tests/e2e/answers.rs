@@ -74,13 +74,18 @@ pub(crate) fn without_at(mut answer: Value) -> Value {
 
 /// All users of a list, page by page, as they are answered.
 pub(crate) fn walk(client: &Client, path: &str) -> Vec<Value> {
-    let mut users = Vec::new();
+    rows_of(client, path, "users")
+}
+
+/// All rows of a list, page by page; `field` has those of a page.
+pub(crate) fn rows_of(client: &Client, path: &str, field: &str) -> Vec<Value> {
+    let mut rows = Vec::new();
     let mut next = path.to_owned();
     loop {
         let page = client.ask(&next);
-        users.extend(array(&page, "users").iter().cloned());
-        let Some(cursor) = page["next_cursor"].as_str() else { return users };
-        assert!(users.len() < 1_000_000, "the pages of {path} do not end");
+        rows.extend(array(&page, field).iter().cloned());
+        let Some(cursor) = page["next_cursor"].as_str() else { return rows };
+        assert!(rows.len() < 1_000_000, "the pages of {path} do not end");
         let separator = if path.contains('?') { '&' } else { '?' };
         next = format!("{path}{separator}cursor={cursor}");
     }

@@ -31,6 +31,7 @@ mod metrics;
 mod naive_recount;
 mod overload;
 mod pages;
+mod past;
 mod positions;
 mod postgres;
 mod replay;

@@ -66,7 +66,8 @@ impl World {
         self.model.publish(&events);
     }
 
-    fn event(&mut self) -> Value {
+    /// One more event, not published yet.
+    pub(crate) fn event(&mut self) -> Value {
         // Some happen to the same member at the same instant.
         if self.random.below(6) > 0 {
             let member = (*self.random.pick(&TENANTS), *self.random.pick(&USERS));

@@ -350,6 +350,11 @@ pub fn today(zone: &str) -> NaiveDate {
     date(zone_of(zone), crate::instant::now())
 }
 
+/// The date in `zone` at an instant in microseconds since 1970.
+pub fn date_in(zone: &str, micros: i64) -> NaiveDate {
+    date(zone_of(zone), micros)
+}
+
 fn zone_of(name: &str) -> Tz {
     name.parse().unwrap_or_else(|error| panic!("{name}: {error}"))
 }

@@ -34,7 +34,7 @@ mod tools;
 
 pub use certificates::{Authority, Certified};
 pub use chrono::NaiveDate;
-pub use days::{Counted, Period, Recount, Span, today};
+pub use days::{Counted, Period, Recount, Span, date_in, today};
 pub use events::Events;
 pub use http::{Answer, Client, path_segment};
 pub use model::{Model, Question};

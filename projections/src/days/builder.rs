@@ -4,6 +4,7 @@
 //! near the processor; the definitions are those of the live days.
 
 use std::hint::black_box;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use lastseen_event::{EventType, Fact, MemberOrdinal, Provenance, UtcInstant};
@@ -246,9 +247,43 @@ impl ScannedDays {
         self.presence.exists.is_empty()
     }
 
+    /// The members whose days differ, as far as rows of these periods can tell.
+    pub fn differing(&self, other: &Self, periods: &Periods) -> RoaringBitmap {
+        let reach = periods.reach();
+        let ever = Day::new(i32::MIN)..=*reach.end();
+        let mut differing = RoaringBitmap::new();
+        let activity = self.activity.kinds().into_iter().zip(other.activity.kinds());
+        // Activity matters in reach, but for the first of all.
+        for ((ours, theirs), days) in activity.zip([&reach, &reach, &ever, &ever]) {
+            add_differing(&mut differing, (ours, theirs), days);
+        }
+        let presence = self.presence.kinds().into_iter().zip(other.presence.kinds());
+        let presence =
+            presence.take(if self.wanted.everyone { PresenceBitmaps::OF_EVERYONE } else { usize::MAX });
+        for pair in presence {
+            add_differing(&mut differing, pair, &ever);
+        }
+        differing
+    }
+
     /// Everything that rows of these periods need: of these members, or of all that were folded.
     pub fn days(&self, periods: &Periods, members: Option<RoaringBitmap>) -> DaySets {
         let wanted = Wanted { members, ..self.wanted.clone() };
         DaySets::new(&self.activity, &self.presence, periods, wanted)
+    }
+}
+
+/// Adds the members that are on a day of one and not on that of the other.
+fn add_differing(
+    differing: &mut RoaringBitmap,
+    (ours, theirs): (&ByDay, &ByDay),
+    days: &RangeInclusive<Day>,
+) {
+    let none = RoaringBitmap::new();
+    for (day, members) in ours.range(days.clone()) {
+        *differing |= &**members ^ theirs.get(day).map_or(&none, |members| members);
+    }
+    for (_, members) in theirs.range(days.clone()).filter(|(day, _)| !ours.contains_key(day)) {
+        *differing |= &**members;
     }
 }

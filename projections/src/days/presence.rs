@@ -29,6 +29,9 @@ pub(crate) struct PresenceBitmaps {
 }
 
 impl PresenceBitmaps {
+    /// The kinds that matter where nobody is left out: so many of the first.
+    pub(crate) const OF_EVERYONE: usize = 3;
+
     /// All kinds, in the order of their numbers in snapshots.
     pub(crate) fn kinds(&self) -> [&ByDay; 5] {
         let Self { exists, deleted, restored, left_out, taken_in } = self;

@@ -96,6 +96,8 @@ struct Gauges {
     places: Family<KindLabel, Gauge>,
     running: Family<KindLabel, Gauge>,
     waiting: Family<KindLabel, Gauge>,
+    definitions: Gauge,
+    memory_kept: Gauge,
     memory_budget: Gauge,
     memory_taken: Gauge,
     resident: Gauge,
@@ -122,6 +124,10 @@ pub(crate) struct State {
     pub(crate) snapshot_age: Duration,
     /// By kind of question: its name, places, places that are taken, questions that wait.
     pub(crate) questions: Vec<(&'static str, usize, usize, usize)>,
+    /// Definitions that are followed besides those of UTC.
+    pub(crate) definitions: usize,
+    /// Memory of the kept past.
+    pub(crate) kept_bytes: usize,
     pub(crate) memory_budget_bytes: usize,
     pub(crate) memory_taken_bytes: usize,
     pub(crate) users: u64,
@@ -212,6 +218,7 @@ impl Metrics {
         for (name, help, gauge) in [
             ("memory_budget", "Budget of bodies and answers under way (--memory)", &gauges.memory_budget),
             ("memory_taken", "Part of the budget that is taken", &gauges.memory_taken),
+            ("memory_kept", "Memory of the kept past (--kept-memory)", &gauges.memory_kept),
             ("memory_resident", "Resident memory of the process", &gauges.resident),
         ] {
             registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
@@ -244,6 +251,11 @@ impl Metrics {
             "Time that costly questions waited for a place and for memory, by kind",
             Unit::Seconds,
             self.question_waits.0.clone(),
+        );
+        registry.register(
+            "definitions_followed",
+            "Definitions that are followed besides those of UTC",
+            self.gauges.definitions.clone(),
         );
         registry.register(
             "question_places",
@@ -333,6 +345,8 @@ impl Gauges {
         show(&self.segments, now.segments as u64);
         show(&self.lag, now.lag);
         self.snapshot_age.set(now.snapshot_age.as_secs_f64());
+        show(&self.definitions, now.definitions as u64);
+        show(&self.memory_kept, now.kept_bytes as u64);
         show(&self.memory_budget, now.memory_budget_bytes as u64);
         show(&self.memory_taken, now.memory_taken_bytes as u64);
         show(&self.resident, resident_bytes().unwrap_or_default());

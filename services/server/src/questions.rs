@@ -8,6 +8,7 @@ pub(crate) mod admission;
 mod as_of;
 pub(crate) mod backfills;
 pub(crate) mod cohorts;
+pub(crate) mod corrections;
 mod days;
 pub(crate) mod decay;
 pub(crate) mod error;
@@ -42,6 +43,7 @@ use tracing::Instrument;
 
 use self::admission::{Admission, Cost, Kind, Permit};
 use self::cohorts::Cohorts;
+use self::corrections::Corrections;
 use self::decay::Decay;
 pub(crate) use self::error::QuestionError;
 use self::kept::{Folded, Kept, Scanned};
@@ -88,6 +90,7 @@ struct AllFlights {
     traffic: Flights<(Arc<Traffic>, Position)>,
     series: Flights<Option<Arc<Series>>>,
     cohorts: Flights<Option<Arc<Cohorts>>>,
+    corrections: Flights<Arc<Corrections>>,
     users: Flights<Arc<UsersPage>>,
     tenants: Flights<Arc<TenantsPage>>,
 }
@@ -120,6 +123,11 @@ impl Questions {
     /// Of each kind of costly question its name, its places, those that are taken, and the questions that wait.
     pub(crate) fn places(&self) -> Vec<(&'static str, usize, usize, usize)> {
         self.admission.places()
+    }
+
+    /// Bytes of the past that is kept from question to question.
+    pub(crate) fn kept_past_bytes(&self) -> usize {
+        self.kept.bytes()
     }
 
     /// A reading of the views, once they reflect the position that the asker wants.

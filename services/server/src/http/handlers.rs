@@ -2,6 +2,7 @@
 
 pub(super) mod active_users;
 pub(super) mod backfills;
+pub(super) mod corrections;
 pub(super) mod decay;
 pub(super) mod description;
 pub(super) mod event_counts;

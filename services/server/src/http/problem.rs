@@ -447,6 +447,7 @@ impl From<QuestionError> for Problem {
             QuestionError::UnknownPerson => Self::unknown_person(),
             QuestionError::UnknownBatch => Self::unknown_batch(),
             QuestionError::NoPersons => Self::invalid_parameter("of", error),
+            QuestionError::Backwards => Self::invalid_parameter("until", error),
             QuestionError::EmptySpan { .. } | QuestionError::LongSpan { .. } => {
                 Self::invalid_parameter("from", error)
             }

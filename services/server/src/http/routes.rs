@@ -24,8 +24,8 @@ use super::auth::{self, Access, Admin, Backfill, Bound, Open, Peer, Publish, Que
 use super::body::unread;
 use super::description::{self, Description, Operation, RequestBody, Success};
 use super::handlers::{
-    active_users, backfills, decay, description as described, event_counts, events, health, lookup, metrics,
-    person, replay, retention, sessions, summary, tenants, user, user_events, users, why,
+    active_users, backfills, corrections, decay, description as described, event_counts, events, health,
+    lookup, metrics, person, replay, retention, sessions, summary, tenants, user, user_events, users, why,
 };
 use super::params::{ParamSpec, Params};
 use super::problem::{Problem, ProblemCode};
@@ -72,6 +72,10 @@ fn table() -> Vec<Route> {
             .says("getActiveUsers", "a series by day, week or month"),
         route(GET, "/v1/retention", Query, retention::retention)
             .says("getRetention", "cohorts by week or month"),
+        route(GET, "/v1/corrections", Query, corrections::corrections)
+            .says("getCorrections", "rows of a series that came out otherwise later"),
+        route(GET, "/v1/tenants/{tenant_id}/corrections", Query, corrections::corrections)
+            .says("getTenantCorrections", "the same of one tenant"),
         route(GET, "/v1/event-counts", Query, event_counts::event_counts)
             .says("getEventCounts", "events of each type by day, or by period"),
         route(GET, "/v1/tenants/{tenant_id}/event-counts", Query, event_counts::event_counts)

@@ -52,14 +52,14 @@ impl Questions {
         self.model.log().with_batches(find).ok_or(QuestionError::UnknownBatch)
     }
 
-    /// The batches before `before`, the one that came last first, at most `limit`; and the last one shown where more
-    /// follow.
+    /// The batches before `before`, the one that came last first, at most `limit`; the last one shown where more follow;
+    /// the number of all batches.
     pub(crate) fn backfills(
         &self,
         reading: &Reading,
         before: Option<BatchOrdinal>,
         limit: usize,
-    ) -> (Vec<Backfill>, Option<BatchOrdinal>) {
+    ) -> (Vec<Backfill>, Option<BatchOrdinal>, usize) {
         self.model.log().with_batches(|batches| {
             let rest =
                 batches.iter().rev().filter(|(number, _)| before.is_none_or(|before| *number < before));
@@ -67,7 +67,8 @@ impl Questions {
             let more = shown.len() > limit;
             shown.truncate(limit);
             let next = shown.last().filter(|_| more).map(|(number, _)| *number);
-            (shown.into_iter().map(|batch| Backfill::new(batch, &reading.retracted)).collect(), next)
+            let shown = shown.into_iter().map(|batch| Backfill::new(batch, &reading.retracted));
+            (shown.collect(), next, batches.iter().count())
         })
     }
 }

@@ -85,7 +85,7 @@ impl Questions {
     }
 
     /// Folds the days of a span from history.
-    async fn scanned(
+    pub(super) async fn scanned(
         self: &Arc<Self>,
         reading: &Reading,
         scope: Scope,

@@ -23,6 +23,9 @@ pub(crate) enum QuestionError {
     /// No event names the batch.
     #[error("no event names this batch")]
     UnknownBatch,
+    /// The later position is before the earlier one.
+    #[error("expected a position not before that of since")]
+    Backwards,
     /// The span of days is empty.
     #[error("expected a date not after {last}, the last day")]
     EmptySpan { last: Day },

@@ -115,6 +115,11 @@ impl Kept {
         self.keep(Made::Scanned(key, scanned), bytes);
     }
 
+    /// Bytes of all that is kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.lock().entries.iter().map(|entry| entry.bytes).sum()
+    }
+
     /// Keeps something of so many bytes, beside others up to the most.
     fn keep(&self, made: Made, (bytes, bytes_max): (usize, usize)) {
         if bytes > bytes_max {

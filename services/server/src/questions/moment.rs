@@ -41,3 +41,13 @@ pub(crate) enum KnownAt {
     Position(Position),
     Moment(Moment),
 }
+
+impl KnownAt {
+    /// True if it is the same whenever it is asked for.
+    pub(crate) fn is_absolute(self) -> bool {
+        match self {
+            Self::Position(_) => true,
+            Self::Moment(moment) => moment.is_absolute(),
+        }
+    }
+}

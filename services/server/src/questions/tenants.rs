@@ -240,9 +240,23 @@ impl Questions {
                 let log = asking.model.log();
                 as_of::active(log, &reading, &asked, permit.deadline()).map(|(active, _)| Arc::new(active))
             });
-            let Some(then) = &*then.await? else { return Ok(()) };
-            for row in &mut page.tenants {
-                row.previous = Some(then.tenant(&reading.views(), row.tenant));
+            let then = then.await?;
+            let tenants: Vec<_> = page.tenants.iter().map(|row| row.tenant).collect();
+            let cost = Cost { kind: Kind::List, bytes: PAGE_BYTES };
+            let permit = self.admission.enter_for(reading.asker(), cost).await?;
+            let reading = reading.clone();
+            let summaries = tasks::blocking(move || {
+                let Some(then) = &*then else { return Ok(Vec::new()) };
+                let mut summaries = Vec::with_capacity(tenants.len());
+                for tenant in tenants {
+                    permit.deadline().check()?;
+                    summaries.push(then.tenant(&reading.views(), tenant));
+                    tasks::give_way();
+                }
+                Ok::<_, QuestionError>(summaries)
+            });
+            for (row, summary) in page.tenants.iter_mut().zip(summaries.await?) {
+                row.previous = Some(summary);
             }
             return Ok(());
         }

@@ -30,7 +30,7 @@ pub(crate) struct TrafficRow {
 pub(crate) struct EventTraffic {
     /// One for each period, in order.
     pub(crate) rows: Vec<TrafficRow>,
-    /// As many periods right before, where they were asked for.
+    /// The same number of periods right before, where they were asked for.
     pub(crate) previous: Option<Vec<TrafficRow>>,
     /// The last position that they reflect.
     pub(crate) position: Position,

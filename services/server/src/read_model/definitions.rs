@@ -84,6 +84,11 @@ impl ReadModel {
         follows
     }
 
+    /// The number of subjects that are followed besides those of UTC.
+    pub(crate) fn definitions(&self) -> usize {
+        self.asked.0.lock().len()
+    }
+
     /// The subjects that are followed, and the bytes that each takes.
     pub(crate) fn followed(&self) -> Vec<(Subject, usize)> {
         self.live.get().read().followed()

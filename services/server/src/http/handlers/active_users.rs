@@ -84,7 +84,7 @@ impl Answer for ActiveUsers {
 /// One period.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "SeriesRow")]
-struct Row {
+pub(super) struct Row {
     /// Inclusive.
     #[schemars(with = "schema::Date")]
     from: String,
@@ -114,7 +114,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(row: &SeriesRow, partial: bool) -> Self {
+    pub(super) fn new(row: &SeriesRow, partial: bool) -> Self {
         let SeriesRow { days, active, estimated, windows, new, returning, resurrected, dormant, total } = row;
         Self {
             from: days.start().to_string(),
@@ -139,7 +139,7 @@ pub(in crate::http) async fn active_users(
     ask: Ask<Query, SeriesParams>,
 ) -> Result<Json<ActiveUsers>, Problem> {
     let (questions, params) = (ask.questions()?, &ask.params);
-    let reading = ask.reading(params.span.min_position).await?;
+    let reading = ask.reading(params.span.days.min_position).await?;
     let scope = questions.scope(&reading, ask.tenant_id(), params.span.known_at.is_none())?;
     let dates = params.span.dates(params.period.unwrap_or_default());
     let span = questions.span(dates, &reading).await?;

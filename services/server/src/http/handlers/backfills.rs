@@ -77,6 +77,8 @@ impl From<Backfill> for Row {
 pub(in crate::http) struct BackfillsAnswer {
     /// The batch that came last first.
     backfills: Vec<Row>,
+    /// Batches of the whole list.
+    total: usize,
     /// The cursor of the next page; null on the last one.
     next_cursor: Option<String>,
     /// The answer reflects all events up to this position.
@@ -118,11 +120,12 @@ pub(in crate::http) async fn backfills(
     };
     let reading = ask.reading(ask.params.min_position).await?;
     let limit = ask.params.limit.unwrap_or_default().0;
-    let (backfills, next) = ask.questions()?.backfills(&reading, before, limit);
+    let (backfills, next, total) = ask.questions()?.backfills(&reading, before, limit);
     let rows = backfills.len();
     let version = Version::of(&reading, reading.position);
     let body = BackfillsAnswer {
         backfills: backfills.into_iter().map(Row::from).collect(),
+        total,
         next_cursor: next.map(|number| number.get().to_string()),
         position: ask.show(reading.position),
     };

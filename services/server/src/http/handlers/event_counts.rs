@@ -65,7 +65,7 @@ pub(in crate::http) struct EventCounts {
     #[schemars(with = "schema::Instant")]
     at: UtcInstant,
     rows: Vec<Row>,
-    /// As many rows, of the periods right before.
+    /// Rows of the periods right before, as many as `rows`.
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<Vec<Row>>,
     /// The answer reflects all events up to this position.

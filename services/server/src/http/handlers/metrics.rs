@@ -65,6 +65,8 @@ pub(in crate::http) async fn metrics<A: Access>(ask: Ask<A, NoParams>) -> Result
             lag: position.saturating_sub(model.position().get()),
             snapshot_age: model.snapshot_age(),
             questions: questions.places(),
+            definitions: model.definitions(),
+            kept_bytes: questions.kept_past_bytes(),
             users: summary.total_users,
             active_users: summary.active_users,
             tenants: summary.overall.map_or(0, |overall| overall.tenants),

@@ -93,7 +93,7 @@ impl Standing {
 /// `GET /v1/retention`, also of one tenant
 pub(in crate::http) async fn retention(ask: Ask<Query, CohortsParams>) -> Result<Json<Retention>, Problem> {
     let (questions, params) = (ask.questions()?, &ask.params);
-    let reading = ask.reading(params.span.min_position).await?;
+    let reading = ask.reading(params.span.days.min_position).await?;
     let scope = questions.scope(&reading, ask.tenant_id(), params.span.known_at.is_none())?;
     let dates = params.span.dates(params.period.map_or(Length::Week, |period| period.0));
     let span = questions.span(dates, &reading).await?;

@@ -10,8 +10,8 @@ use crate::questions::moment::{KnownAt, Moment};
 use crate::questions::span::Dates;
 
 params! {
-    /// The days, and the events that count.
-    SpanParams {
+    /// The days, and the events that count, whatever was known.
+    DaysParams {
         /// a date such as `2026-01-31`
         from: Day = "29 days before `to`",
         /// a date
@@ -20,8 +20,6 @@ params! {
         tz: Tz = "`UTC`",
         /// an instant, inclusive; a date is its first instant in `tz`
         as_of: Moment = "now, with all events",
-        /// a position or an instant, inclusive
-        known_at: KnownAt = "all events",
         /// a comma list of `login`, `token_refresh`, `tenant_switch`, `signup_complete`
         types: TypeSet = "all, and estimates",
         /// `observed`: estimates do not count
@@ -34,6 +32,28 @@ params! {
         week_start: WeekStart = "`monday`",
         /// a position
         min_position: Position = "none",
+    }
+}
+
+params! {
+    /// The days, and the events that count.
+    SpanParams {
+        ..days: DaysParams,
+        /// a position or an instant, inclusive
+        known_at: KnownAt = "all events",
+    }
+}
+
+params! {
+    /// A series at two positions.
+    CorrectionsParams {
+        ..days: DaysParams,
+        /// `day`, `week`, `month`, `quarter` or `year`
+        period: Length = "`day`",
+        /// a position or an instant, inclusive: the rows as they were then
+        since: KnownAt = "required",
+        /// a position or an instant, inclusive: the rows that are compared with them
+        until: KnownAt = "all events",
     }
 }
 
@@ -55,9 +75,9 @@ params! {
     }
 }
 
-impl SpanParams {
-    /// The dates, in periods of this length.
-    pub(in crate::http) fn dates(&self, length: Length) -> Dates {
+impl DaysParams {
+    /// The dates, in periods of this length, as they are known by a position or an instant.
+    pub(in crate::http) fn dates(&self, length: Length, known_at: Option<KnownAt>) -> Dates {
         Dates {
             from: self.from,
             to: self.to,
@@ -65,20 +85,34 @@ impl SpanParams {
             period: length.period(self.week_start),
             of_persons: self.of == Some(Of::Persons),
             as_of: self.as_of,
-            known_at: self.known_at,
+            known_at,
             types: self.types.unwrap_or_default(),
             observed_only: self.provenance.is_some(),
             everyone: self.counts.is_some(),
         }
     }
 
+    fn is_fixed(&self) -> bool {
+        self.from.is_some() && self.to.is_some() && self.as_of.is_none_or(Moment::is_absolute)
+    }
+}
+
+impl SpanParams {
+    /// The dates, in periods of this length.
+    pub(in crate::http) fn dates(&self, length: Length) -> Dates {
+        self.days.dates(length, self.known_at)
+    }
+
     /// True if the days are given, and no instant as a time before now.
     pub(in crate::http) fn is_fixed(&self) -> bool {
-        let known_at = match self.known_at {
-            Some(KnownAt::Moment(moment)) => Some(moment),
-            Some(KnownAt::Position(_)) | None => None,
-        };
-        let mut moments = [self.as_of, known_at].into_iter().flatten();
-        self.from.is_some() && self.to.is_some() && moments.all(Moment::is_absolute)
+        self.days.is_fixed() && self.known_at.is_none_or(KnownAt::is_absolute)
+    }
+}
+
+impl CorrectionsParams {
+    /// True if the days are given, and no instant as a time before now.
+    pub(in crate::http) fn is_fixed(&self) -> bool {
+        let known_at = [self.since, self.until];
+        self.days.is_fixed() && known_at.into_iter().flatten().all(KnownAt::is_absolute)
     }
 }
