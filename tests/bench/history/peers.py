@@ -93,7 +93,13 @@ def duckdb_query(question, ids):
     if q.types:
         activity = f"type IN ({', '.join(map(repr, q.types))})"
     estimates = not q.types
-    order, ids = ("(occurred_at, id)", ", id") if ids else ("occurred_at", "")
+
+    def latest(decides):
+        return f"max({'(occurred_at, id)' if ids else 'occurred_at'}) FILTER ({decides})"
+
+    def holds(yes, no):
+        decided = f"CASE WHEN {no} IS NULL THEN {yes} IS NOT NULL OR NULL ELSE coalesce({yes} > {no}, false) END"
+        return f"coalesce(last_value({decided} IGNORE NULLS) OVER days, false)"
 
     def over(bitmap, days):
         return f"bit_or({bitmap}) OVER (PARTITION BY part ORDER BY day ROWS {days} PRECEDING)"
@@ -114,18 +120,15 @@ WITH seen AS MATERIALIZED (
     {f'''UNION ALL
     SELECT {part}, {base}, false, {bits} FROM {q.files} WHERE {observed} AND occurred_at < {begins} GROUP BY ALL
     ''' if estimates else ""}
-), decisions AS MATERIALIZED (
-    SELECT member, greatest({day}, {base}) AS day, occurred_at{ids}, type >= 'user_deleted' AS deletion,
-           if(deletion, type = 'user_deleted', NOT counts) AS yes
-    FROM {q.files} WHERE (type >= 'user_deleted' OR counts IS NOT NULL) AND occurred_at < {ends}
-), decided AS (
-    SELECT member, day, arg_max(yes, {order}) FILTER (deletion) AS deleted, arg_max(yes, {order}) FILTER (NOT deletion) AS left_out
-    FROM decisions GROUP BY ALL
+), decided AS MATERIALIZED (
+    SELECT member, greatest({day}, {base}) AS day,
+           {latest("type = 'user_deleted'")} AS gone, {latest("type = 'user_restored'")} AS back,
+           {latest("counts = false")} AS left_out, {latest("counts")} AS taken_in
+    FROM {q.files} WHERE (type >= 'user_deleted' OR counts IS NOT NULL) AND occurred_at < {ends} GROUP BY ALL
 ), spans AS (
     SELECT member, greatest(day, DATE '{q.first}') AS since, coalesce(lead(day) OVER days - 1, DATE '{q.last}') AS until
     FROM decided WINDOW days AS (PARTITION BY member ORDER BY day)
-    QUALIFY coalesce(last_value(deleted IGNORE NULLS) OVER days, false)
-         OR coalesce(last_value(left_out IGNORE NULLS) OVER days, false)
+    QUALIFY {holds("gone", "back")} OR {holds("left_out", "taken_in")}
 ), absent AS (
     SELECT {part} AS part, day, {bits} AS a
     FROM (SELECT member, unnest(range(since, until + 1, INTERVAL 1 DAY))::DATE AS day FROM spans) GROUP BY ALL
@@ -142,9 +145,7 @@ WITH seen AS MATERIALIZED (
     SELECT *{", CASE WHEN e30 IS NOT NULL THEN coalesce(c | a, c, a) END AS x" if estimates else ""}
     FROM windows WHERE day >= DATE '{q.first}'
 ), ties AS (
-    SELECT count(*) AS ties FROM (
-        FROM decisions SELECT 1 GROUP BY member, deletion, occurred_at HAVING bool_or(yes) AND NOT bool_and(yes)
-    )
+    SELECT count(*) AS ties FROM decided WHERE gone = back OR left_out = taken_in
 )
 SELECT day::VARCHAR, ({count("")})::BIGINT, ({count("7")})::BIGINT, ({count("30")})::BIGINT, any_value(ties)
 FROM rows CROSS JOIN ties GROUP BY day ORDER BY day
@@ -158,13 +159,16 @@ def clickhouse_query(question, ids):
 
     The rest is arithmetic with arrays. `smear` joins each day with the one k days before. A decision that changes something adds
     the bit of its member to its day, or takes it away, and the sums of these from the first day on are the sets `a`."""
-    q, micros, beyond = question, "toUnixTimestamp64Micro(occurred_at)", 10_000
-    at = f"greatest(({q.local(micros)} - {q.midnight(q.base)}) / 86400000000, 0)"
-    estimates = not q.types
-    if estimates:
-        slot = f"{at} + {q.days} * (ascii(type) = 101) + {beyond} * (ascii(type) IN (117, 98))"
-    else:
-        slot = f"{at} + {beyond} * (type NOT IN ({', '.join(map(repr, q.types))}))"
+    q, beyond, estimates = question, 10_000, not question.types
+
+    def day(instant):
+        return f"toUInt16(greatest(({q.local(f'toUnixTimestamp64Micro({instant})')} - {q.midnight(q.base)}) / 86400000000, 0))"
+
+    # Activity begins with e, which is an estimate, l, s or t; all else with b or u.
+    slot = f"{q.days} * (ascii(type) = 101) + {beyond} * ((ascii(type) < 101) + (ascii(type) > 116))"
+    if q.types:
+        slot = f"{beyond} * (type NOT IN ({', '.join(map(repr, q.types))}))"
+    slot = f"toUInt16({day('occurred_at')} + {slot})"
     bit = "bitShiftLeft(toUInt128(1), bitAnd({}, 127))"
     smears = [(2, "", 1), (4, 2, 2), (7, 4, 3), (8, 4, 4), (16, 8, 8), (30, 16, 14)]
 
@@ -181,7 +185,7 @@ def clickhouse_query(question, ids):
         return f"arrayMap((o, e, c, a) -> {counted}, {cut(f'o{window}')}, {cut(f'e{window}')}, c, a)"
 
     def sums(of_deletion):
-        places = f"arrayMap(d -> if(d.1 = {of_deletion}, d.5, {beyond}), decided)"
+        places = f"arrayMap(d -> if(d.1 = {of_deletion}, {day('d.3')}, {beyond}), decided)"
         return cut(f"arrayCumSum(arrayReduce('sumResample(0, {q.days}, 1)', changes, {places}))")
 
     c, doubled = "o30", 30
@@ -200,10 +204,11 @@ FROM (
         FROM (
             SELECT arraySlice(slots, 1, {q.days}) AS slots_o, arraySlice(slots, {q.days + 1}) AS slots_e,
                    arrayMap(
-                       d -> (d.3 >= 'user_deleted', d.1, d.2, if(d.3 >= 'user_deleted', d.3 = 'user_deleted', ifNull(NOT d.4, false)), d.5, d.6),
+                       d -> (d.3 >= 'user_deleted', d.1, d.2, if(d.3 >= 'user_deleted', d.3 = 'user_deleted', ifNull(NOT d.4, false)),
+                             {"d.5" if ids else "0"}),
                        decisions
                    ) AS told,
-                   arraySort(d -> (d.1, d.2, d.3, d.6, d.4), told) AS decided,
+                   arraySort(d -> (d.1, d.2, d.3, d.5, d.4), told) AS decided,
                    arrayShiftRight(decided, 1) AS previous,
                    arrayMap((d, p) -> d.4 != (p.4 AND p.1 = d.1 AND p.2 = d.2), decided, previous) AS changed,
                    arrayMap(
@@ -211,10 +216,9 @@ FROM (
                    ) AS changes
             FROM (
                 SELECT toUInt{16 if q.greatest < 2**23 else 32}(bitShiftRight(member, 7)) AS part,
-                       groupBitOrResample(0, {q.days * (1 + estimates)}, 1)({bit.format("member")}, toUInt16({slot})) AS slots,
+                       groupBitOrResample(0, {q.days * (1 + estimates)}, 1)({bit.format("member")}, {slot}) AS slots,
                        groupArrayIf(
-                           (member, occurred_at, type, counts, toUInt16({at}), {"id" if ids else "''"}),
-                           type >= 'user_deleted' OR counts IS NOT NULL
+                           (member, occurred_at, type, counts{", id" if ids else ""}), type >= 'user_deleted' OR counts IS NOT NULL
                        ) AS decisions
                 FROM file({q.files}, Parquet, '{COLUMNS}')
                 WHERE occurred_at < fromUnixTimestamp64Micro({q.ends}) GROUP BY part
