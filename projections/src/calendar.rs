@@ -221,6 +221,17 @@ impl Calendar {
         date(at.as_micros(), self.stretch(at).ahead_us)
     }
 
+    /// The date of an instant, and the microseconds around it that show this date while the clock runs evenly.
+    pub(crate) fn day_around(&self, at: UtcInstant) -> (Day, RangeInclusive<i64>) {
+        let behind = self.stretches.partition_point(|stretch| stretch.start_us <= at.as_micros());
+        let Stretch { start_us, ahead_us, .. } = self.stretches[behind.saturating_sub(1)];
+        let day = date(at.as_micros(), ahead_us);
+        let first = day.start_us().saturating_sub(ahead_us).max(start_us);
+        let last = day.plus(1).start_us().saturating_sub(ahead_us).saturating_sub(1);
+        let last = self.stretches.get(behind).map_or(last, |next| last.min(next.start_us - 1));
+        (day, first..=last)
+    }
+
     /// The first day that the instant is not after: its date, but where the clock is set back past midnight
     /// later and shows the date before once more.
     pub fn closed_by(&self, at: UtcInstant) -> Day {

@@ -49,8 +49,8 @@ pub use compare::{Difference, DifferenceKind};
 #[doc(hidden)]
 pub use counts::PassLimits;
 pub use days::{
-    Before, Cohort, Cut, DaySets, DaysBuilder, Definition, Following, Periods, ScannedDays, SeriesRow,
-    Wanted, Windows,
+    ActivityScan, Before, Cohort, Cut, DaySets, DaysBuilder, Definition, Following, Periods, ScannedDays,
+    SeriesRow, Wanted, Windows,
 };
 pub use member::{Condition, MemberState, Seen, Status};
 pub use persons::{PersonMap, Persons};

@@ -14,7 +14,12 @@ pub struct Retracted(Arc<RoaringBitmap>);
 impl Retracted {
     /// True if the fact came with one of these batches.
     pub fn has(&self, fact: &Fact) -> bool {
-        fact.batch.is_some_and(|batch| self.contains(batch))
+        self.has_batch(fact.batch)
+    }
+
+    /// True if this is one of these batches.
+    pub(crate) fn has_batch(&self, batch: Option<BatchOrdinal>) -> bool {
+        batch.is_some_and(|batch| self.contains(batch))
     }
 
     /// True if the batch is one of these.

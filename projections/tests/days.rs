@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate};
 use chrono_tz::Tz;
-use lastseen_event::{EventType, Fact, MemberOrdinal, Position, Provenance, TenantOrdinal, UtcInstant};
+use lastseen_event::{
+    EventType, Fact, MemberOrdinal, Position, Provenance, Sighting, TenantOrdinal, UtcInstant,
+};
 use lastseen_projections::{
-    Calendar, Cohort, Cut, Day, DaysAsked, DaysBuilder, Definition, Following, Period, Periods, Persons,
-    Retracted, Scope, Selection, SeriesRow, Subject, Views, ViewsBuilder, WeekStart, Windows,
+    ActivityScan, Calendar, Cohort, Cut, Day, DaysAsked, DaysBuilder, Definition, Following, Period, Periods,
+    Persons, Retracted, Scope, Selection, SeriesRow, Subject, Views, ViewsBuilder, WeekStart, Windows,
 };
 use proptest::prelude::*;
 
@@ -315,10 +317,16 @@ fn scanned(facts: &[Fact], asked: &Asked, zone: Tz, periods: &Periods) -> lastse
     builder.finish().days(periods, None)
 }
 
+fn scan(following: &Following, facts: &[Fact]) -> ActivityScan {
+    let mut scan = following.scan();
+    scan.see_all(&facts.iter().filter_map(Sighting::of).collect::<Vec<_>>());
+    scan
+}
+
 /// Follows a definition of which `seen` facts were scanned while the views held `held`.
 fn followed(views: &Views, definition: Definition, seen: &[Fact], held: &[Fact]) -> Following {
     let mut following = Following::new(definition, Arc::new(Calendar::of_zone(definition.zone)), views);
-    following.see_all(seen);
+    following.join(scan(&following, seen));
     while following.look_at_some(views) {}
     following.put_together();
     following.catch_up(views, held);
@@ -382,10 +390,10 @@ proptest! {
         let definition = asked.of(zone, start).definition;
         let mut following = Following::new(definition, Arc::new(Calendar::of_zone(zone)), &views);
         let halfway = begun + (handed_over - begun) / 2;
-        following.see_all(&facts[seen / 2..seen]);
+        following.join(scan(&following, &facts[seen / 2..seen]));
         views.apply_all(&facts[begun..halfway]);
         while following.look_at_some(&views) {}
-        following.see_all(&facts[..seen / 2]);
+        following.join(scan(&following, &facts[..seen / 2]));
         following.put_together();
         following.catch_up(&views, &facts[seen.min(begun)..halfway]);
         views.apply_all(&facts[halfway..handed_over]);

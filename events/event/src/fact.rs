@@ -110,6 +110,27 @@ pub struct Fact {
     pub batch: Option<BatchOrdinal>,
 }
 
+/// The part of an activity event that tells when its member was seen: what days are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// The member that was seen.
+    pub member: MemberOrdinal,
+    /// The kind of the event, which is [activity](EventType::activity).
+    pub event_type: EventType,
+    /// The publisher's clock.
+    pub occurred_at: UtcInstant,
+    /// The backfill it came with.
+    pub batch: Option<BatchOrdinal>,
+}
+
+impl Sighting {
+    /// The sighting that a fact is. `None`: the event is not activity.
+    pub fn of(fact: &Fact) -> Option<Self> {
+        let Fact { member, event_type, occurred_at, batch, .. } = *fact;
+        event_type.activity().map(|_| Self { member: member.member, event_type, occurred_at, batch })
+    }
+}
+
 /// The record that a batch was taken back. It stands among the events; from then on the name of the batch is
 /// dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

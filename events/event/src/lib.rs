@@ -26,7 +26,8 @@ pub use batch::EventBatch;
 pub use event::Event;
 pub use event_type::{EventType, Provenance};
 pub use fact::{
-    BatchOrdinal, Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, Retraction, TenantOrdinal,
+    BatchOrdinal, Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, Retraction, Sighting,
+    TenantOrdinal,
 };
 pub use fault::{EventFault, FaultCode, Refusal};
 pub use id::{EventId, InvalidEventId};

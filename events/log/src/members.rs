@@ -113,6 +113,11 @@ impl Members {
         Some(MemberRef { member, tenant: entry.tenant(), person: entry.person })
     }
 
+    /// The end of the numbers that were given out: there may be gaps below.
+    pub(crate) fn slots(&self) -> usize {
+        self.entries.len()
+    }
+
     /// True if each member of `other` is here with the same numbers and names.
     pub(crate) fn has_all_of(&self, other: &Self) -> bool {
         (0..)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lastseen_event::{
     BatchName, EventBatch, EventId, Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, Retraction,
-    TenantOrdinal, UtcInstant,
+    Sighting, TenantOrdinal, UtcInstant,
 };
 use tokio::sync::watch;
 
@@ -212,11 +212,16 @@ impl EventReader for MemoryReader {
         self.scan.after = reached;
         let wanted = |position: Position| position > after && position <= reached;
         let mut batch = RecordedBatch { reached, ..RecordedBatch::default() };
-        let retractions = state.retractions.iter().filter(|retraction| wanted(retraction.position));
-        batch.retractions.extend(retractions.filter(|retraction| filter.keeps_retraction(retraction)));
         let start = state.facts.partition_point(|fact| fact.position <= after);
         let rows = start..state.facts.partition_point(|fact| fact.position <= reached);
-        for row in rows.filter(|row| filter.keeps(&state.facts[*row])) {
+        let rows = rows.filter(|row| filter.keeps(&state.facts[*row]));
+        if detail == Detail::Sightings {
+            batch.sightings.extend(rows.filter_map(|row| Sighting::of(&state.facts[row])));
+            return Ok(Some(batch));
+        }
+        let retractions = state.retractions.iter().filter(|retraction| wanted(retraction.position));
+        batch.retractions.extend(retractions.filter(|retraction| filter.keeps_retraction(retraction)));
+        for row in rows {
             batch.facts.push(state.facts[row]);
             if detail == Detail::Events {
                 batch.events.push(&state.events.get(row));

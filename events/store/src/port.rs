@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use lastseen_event::{BatchName, EventBatch, EventRows, Fact, Position, Retraction};
+use lastseen_event::{BatchName, EventBatch, EventRows, Fact, Position, Retraction, Sighting};
 use tokio::sync::watch;
 
 use crate::{AppendError, Batches, ReadError, Scan};
@@ -161,6 +161,8 @@ pub struct Appended {
 /// The part of each event to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
+    /// Only who was seen when, of activity alone: neither ids nor names, and no retractions.
+    Sightings,
     /// Only what a fold needs: no names.
     Facts,
     /// Everything that was appended.
@@ -171,6 +173,8 @@ pub enum Detail {
 /// of no member: they stand apart.
 #[derive(Clone, Debug, Default)]
 pub struct RecordedBatch {
+    /// The activity among the events, under [`Detail::Sightings`] alone; then nothing else is told of any.
+    pub sightings: Vec<Sighting>,
     /// The part of each event that a fold sees, one per event.
     pub facts: Vec<Fact>,
     /// The events as they were appended.

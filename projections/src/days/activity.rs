@@ -121,6 +121,11 @@ impl ActivityDays {
 
     /// Follows a fact. `first_seen_before` is the least instant of all activity of the member before it.
     pub(crate) fn follow(&mut self, fact: &Fact, first_seen_before: Option<UtcInstant>) {
+        self.follow_with(fact, |days| first_seen_before.map(|at| estimates_void_from(&days.calendar, at)));
+    }
+
+    /// Follows a fact. `void_from` finds the first day by whose end the observations before it leave no estimate.
+    pub(super) fn follow_with(&mut self, fact: &Fact, void_from: impl FnOnce(&Self) -> Option<Day>) {
         let provenance = fact.event_type.activity().filter(|_| self.counted.contains(fact.event_type));
         let Some(provenance) = provenance else { return };
         let (member, at, position) = (fact.member.member, fact.occurred_at, fact.position);
@@ -135,8 +140,8 @@ impl ActivityDays {
             return;
         }
         match provenance {
-            Provenance::Observed => self.observe(position, member, at),
-            Provenance::Estimated => self.estimate(position, member, first_seen_before),
+            Provenance::Observed => self.observe(position, member, estimates_void_from(&self.calendar, at)),
+            Provenance::Estimated => self.estimate(position, member, void_from),
         }
         if is_new {
             self.day_changed.insert(day, position);
@@ -162,13 +167,12 @@ impl ActivityDays {
         self.begun.stamp(is, position);
     }
 
-    /// Makes the estimates of a member void from an observation on.
-    fn observe(&mut self, position: Position, member: MemberOrdinal, at: UtcInstant) {
+    /// Makes the estimates of a member void from a day on, by an observation.
+    fn observe(&mut self, position: Position, member: MemberOrdinal, from: Day) {
         let was = self.estimates.get(member.index());
         if was == Estimates::None {
             return;
         }
-        let from = estimates_void_from(&self.calendar, at);
         if let Estimates::VoidFrom(later) = was {
             if later <= from {
                 return;
@@ -181,13 +185,18 @@ impl ActivityDays {
     }
 
     /// Notes that a member has an estimate. If it is the first one, all earlier activity was observed.
-    fn estimate(&mut self, position: Position, member: MemberOrdinal, first_seen_before: Option<UtcInstant>) {
+    fn estimate(
+        &mut self,
+        position: Position,
+        member: MemberOrdinal,
+        void_from: impl FnOnce(&Self) -> Option<Day>,
+    ) {
         if self.estimates.get(member.index()) != Estimates::None {
             return;
         }
         *self.estimates.slot(member.index()) = Estimates::Valid;
-        if let Some(observed) = first_seen_before {
-            self.observe(position, member, observed);
+        if let Some(from) = void_from(self) {
+            self.observe(position, member, from);
         }
     }
 

@@ -3,6 +3,7 @@
 //! A scan feeds it. No more of a member is kept than its days need, so that the memory of all members stays
 //! near the processor; the definitions are those of the live days.
 
+use std::collections::btree_map::Entry;
 use std::hint::black_box;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -11,11 +12,12 @@ use lastseen_event::{EventType, Fact, MemberOrdinal, Provenance, UtcInstant};
 
 use roaring::RoaringBitmap;
 
-use super::activity::{ActivityBitmaps, ActivityDays, Estimates, FirstDay};
+use super::activity::{ActivityBitmaps, ActivityDays};
 use super::bitmaps::{ByDay, Sorted, insert};
+use super::marks::Marks;
 use super::presence::PresenceBitmaps;
 use super::sets::{DaySets, Periods, Wanted};
-use crate::activity::{estimates_void_from, first_day};
+use crate::activity::estimates_void_from;
 use crate::calendar::{Calendar, Day};
 use crate::decisions::{Decision, Decisions, Matter};
 use crate::paged::Paged;
@@ -31,61 +33,22 @@ const GROUP: usize = 64;
 pub(super) struct ActivityBuilder {
     calendar: Arc<Calendar>,
     counted: TypeSet,
-    observed: ByDay,
-    estimated: ByDay,
-    observations: Paged<Observations>,
-    /// The first day with an estimate of each member.
-    first_estimates: Paged<Option<Day>>,
-}
-
-/// The observations of a member.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Observations {
-    /// The least instant in microseconds.
-    first_us: i64,
-    first_day: Day,
-    /// The day of the last one folded, which is often that of the next one.
-    day: Day,
-}
-
-// Four members share a line of the processor's cache.
-const _: () = assert!(size_of::<Observations>() == 16);
-
-/// A day before all days of 64 bits of microseconds.
-const NO_DAY: Day = Day::new(i32::MIN);
-
-impl Default for Observations {
-    fn default() -> Self {
-        Self { first_us: i64::MAX, first_day: NO_DAY, day: NO_DAY }
-    }
-}
-
-impl Observations {
-    /// Folds one observation in. `true`: it is on another day than the one before it.
-    pub(super) fn add(&mut self, at: UtcInstant, day: Day) -> bool {
-        self.first_us = self.first_us.min(at.as_micros());
-        self.first_day = first_day(self.first_day(), day);
-        std::mem::replace(&mut self.day, day) != day
-    }
-
-    fn first_day(&self) -> Option<Day> {
-        (self.first_day != NO_DAY).then_some(self.first_day)
-    }
-
-    pub(super) fn first(&self) -> Option<UtcInstant> {
-        self.first_day().map(|_| UtcInstant::from_micros(self.first_us))
-    }
+    repeats_dates: bool,
+    observed: Marks,
+    estimated: Marks,
+    /// The observations that close an earlier day than their date, by that day. None where no date comes back.
+    closing_earlier: ByDay,
 }
 
 impl ActivityBuilder {
     pub(super) fn new(calendar: Arc<Calendar>, counted: TypeSet) -> Self {
         Self {
-            calendar,
             counted,
-            observed: ByDay::default(),
-            estimated: ByDay::default(),
-            observations: Paged::default(),
-            first_estimates: Paged::default(),
+            repeats_dates: calendar.repeats_dates(),
+            observed: Marks::new(calendar.clone()),
+            estimated: Marks::new(calendar.clone()),
+            calendar,
+            closing_earlier: ByDay::default(),
         }
     }
 
@@ -94,52 +57,104 @@ impl ActivityBuilder {
     pub(super) fn see(&mut self, member: MemberOrdinal, at: UtcInstant, event_type: EventType) {
         match event_type.activity().filter(|_| self.counted.contains(event_type)) {
             Some(Provenance::Observed) => {
-                let day = self.calendar.date(at);
-                if self.observations.slot(member.index()).add(at, day) {
-                    insert(&mut self.observed, day, member);
+                self.observed.mark(member, at);
+                if self.repeats_dates
+                    && let Some(day) = closing_earlier(&self.calendar, at)
+                {
+                    insert(&mut self.closing_earlier, day, member);
                 }
             }
-            Some(Provenance::Estimated) => {
-                let day = self.calendar.date(at);
-                let first = self.first_estimates.slot(member.index());
-                *first = Some(first_day(*first, day));
-                insert(&mut self.estimated, day, member);
-            }
+            Some(Provenance::Estimated) => self.estimated.mark(member, at),
             None => {}
         }
     }
 
-    /// Reads the memory that these members need. They are in no relation, so the processor waits for many at once.
-    #[inline]
-    pub(super) fn touch(&self, members: impl Iterator<Item = MemberOrdinal>) {
-        let is_known = |member: &MemberOrdinal| self.observations.get(member.index()).first_day().is_some();
-        black_box(members.filter(is_known).count());
+    /// Folds in what another one of the same definition was fed.
+    pub(super) fn join(&mut self, other: Self) {
+        self.observed.join(other.observed);
+        self.estimated.join(other.estimated);
+        for (day, members) in other.closing_earlier {
+            *Arc::make_mut(self.closing_earlier.entry(day).or_default()) |= &*members;
+        }
     }
 
-    /// The days, and what they were made of.
-    pub(super) fn finish(self) -> (ActivityDays, Paged<Observations>) {
-        let mut days = ActivityDays::new(self.calendar.clone(), self.counted);
-        let (mut first, mut void_from) = (Sorted::default(), Sorted::default());
-        let slots = 0..self.observations.slots().max(self.first_estimates.slots());
-        for (slot, member) in slots.zip((0..).map(MemberOrdinal::new)) {
-            let (observed, estimated) = (self.observations.get(slot), self.first_estimates.get(slot));
-            let first_estimate = estimated.map(|day| first_day(observed.first_day(), day));
-            let Some(day) = first_estimate.or(observed.first_day()) else { continue };
-            first.push(day, member);
-            *days.first_days.slot(slot) = FirstDay(day);
-            if estimated.is_some() {
-                let from = observed.first().map(|at| estimates_void_from(&self.calendar, at));
-                *days.estimates.slot(slot) = from.map_or(Estimates::Valid, Estimates::VoidFrom);
-                if let Some(from) = from {
-                    void_from.push(from, member);
-                }
-            }
+    pub(super) fn finish(self) -> MadeActivity {
+        let mut days = ActivityDays::new(self.calendar, self.counted);
+        days.bitmaps.observed = self.observed.finish();
+        days.bitmaps.estimated = self.estimated.finish();
+        let ActivityBitmaps { observed, estimated, .. } = &days.bitmaps;
+        let first = firsts(&joined(observed, estimated));
+        let mut closed = firsts(&joined(observed, &self.closing_earlier));
+        let with_estimate = estimated.values().fold(RoaringBitmap::new(), |all, members| all | &**members);
+        for members in closed.values_mut() {
+            *Arc::make_mut(members) &= &with_estimate;
         }
-        days.bitmaps.observed = self.observed;
-        days.bitmaps.estimated = self.estimated;
-        days.bitmaps.first = first.finish();
-        days.bitmaps.estimates_void_from = void_from.finish();
-        (days, self.observations)
+        closed.retain(|_, members| !members.is_empty());
+        days.bitmaps.first = first;
+        days.bitmaps.estimates_void_from = closed;
+        days.find_members();
+        MadeActivity { days, counted: self.counted, closing_earlier: self.closing_earlier }
+    }
+}
+
+/// The day from whose end on an observation leaves no estimate, if that is before its date.
+fn closing_earlier(calendar: &Calendar, at: UtcInstant) -> Option<Day> {
+    let from = estimates_void_from(calendar, at);
+    (from != calendar.date(at)).then_some(from)
+}
+
+/// The members of each day of either.
+fn joined(some: &ByDay, others: &ByDay) -> ByDay {
+    let mut joined = some.clone();
+    for (day, members) in others {
+        match joined.entry(*day) {
+            Entry::Vacant(none) => drop(none.insert(members.clone())),
+            Entry::Occupied(some) => *Arc::make_mut(some.into_mut()) |= &**members,
+        }
+    }
+    joined
+}
+
+/// The members of each day that are on none before.
+fn firsts(days: &ByDay) -> ByDay {
+    let mut before = RoaringBitmap::new();
+    let mut firsts = ByDay::new();
+    for (day, members) in days {
+        let first = &**members - &before;
+        before |= &**members;
+        if !first.is_empty() {
+            firsts.insert(*day, Arc::new(first));
+        }
+    }
+    firsts
+}
+
+/// The days that a builder made, to be kept up with facts that came later.
+#[derive(Debug)]
+pub(super) struct MadeActivity {
+    pub(super) days: ActivityDays,
+    counted: TypeSet,
+    closing_earlier: ByDay,
+}
+
+impl MadeActivity {
+    /// Folds a fact in that came later.
+    pub(super) fn follow(&mut self, fact: &Fact) {
+        let Self { days, counted, closing_earlier } = self;
+        if counted.contains(fact.event_type)
+            && fact.event_type.activity() == Some(Provenance::Observed)
+            && let Some(day) = self::closing_earlier(&days.calendar, fact.occurred_at)
+        {
+            insert(closing_earlier, day, fact.member.member);
+        }
+        // Dates and the days that are closed are in the same order: of both the least counts.
+        let first = |days: &ActivityDays| {
+            let first = |of: &ByDay| {
+                of.iter().find(|(_, members)| members.contains(fact.member.member.get())).map(|(day, _)| *day)
+            };
+            [first(&days.bitmaps.observed), first(closing_earlier)].into_iter().flatten().min()
+        };
+        days.follow_with(fact, first);
     }
 }
 
@@ -204,7 +219,9 @@ impl DaysBuilder {
     /// processor's caches hold.
     pub fn apply_all(&mut self, facts: &[Fact]) {
         for group in facts.chunks(GROUP) {
-            self.activity.touch(group.iter().map(|fact| fact.member.member));
+            // In no relation, so the processor waits for many at once.
+            let is_known = |fact: &&Fact| self.exists.get(fact.member.member.index()).is_some();
+            black_box(group.iter().filter(is_known).count());
             for fact in group {
                 self.apply(fact);
             }
@@ -226,7 +243,7 @@ impl DaysBuilder {
                 presence.turn(&self.calendar, (*member, matter, *decision), &decisions);
             }
         }
-        let (activity, _) = self.activity.finish();
+        let activity = self.activity.finish().days;
         let persons = self.persons.map(|persons| persons.map());
         let wanted = Wanted { members: None, everyone: self.selection.everyone, persons };
         ScannedDays { activity: activity.bitmaps().clone(), presence, wanted }

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use lastseen_event::{Fact, Provenance};
+use lastseen_event::{Fact, Sighting};
 
 use super::Definition;
 use super::activity::ActivityDays;
-use super::builder::{ActivityBuilder, Observations};
+use super::builder::{ActivityBuilder, MadeActivity};
 use super::presence::{PresenceBuilder, PresenceDays};
 use crate::calendar::Calendar;
-use crate::paged::Paged;
 use crate::roster::Roster;
 use crate::{Retracted, Views};
 
@@ -18,13 +17,14 @@ const STEP_MEMBERS: u32 = 16_384;
 
 /// Days of a definition that are being made.
 ///
-/// Activity comes from a scan up to some position ([`Following::see_all`]). Presence comes from the live views, some
+/// Activity comes from scans up to some position ([`Following::join`]). Presence comes from the live views, some
 /// members at a time ([`Following::look_at_some`]), and not at all where they follow the zone already. Both are then
 /// brought up to the views with the facts since ([`Following::catch_up`]), and handed over to
 /// [`Views::follow`].
 #[derive(Debug)]
 pub struct Following {
     definition: Definition,
+    calendar: Arc<Calendar>,
     retracted: Retracted,
     activity: Making,
     presence: Option<PresenceBuilder>,
@@ -33,10 +33,26 @@ pub struct Following {
 
 #[derive(Debug)]
 enum Making {
-    /// From the scan.
-    Scan(ActivityBuilder),
+    /// From scans.
+    Scan(ActivityScan),
     /// From facts one by one.
-    Follow(ActivityDays, Paged<Observations>),
+    Follow(MadeActivity),
+}
+
+/// The activity that a part of history holds by one definition. Parts are scanned side by side.
+#[derive(Debug)]
+pub struct ActivityScan {
+    retracted: Retracted,
+    builder: ActivityBuilder,
+}
+
+impl ActivityScan {
+    /// Folds sightings in. Batches that the views leave out are left out.
+    pub fn see_all(&mut self, sightings: &[Sighting]) {
+        for sighting in sightings.iter().filter(|sighting| !self.retracted.has_batch(sighting.batch)) {
+            self.builder.see(sighting.member, sighting.occurred_at, sighting.event_type);
+        }
+    }
 }
 
 impl Following {
@@ -53,10 +69,12 @@ impl Following {
         with_presence: bool,
     ) -> Self {
         let presence = with_presence.then(|| PresenceBuilder::new(calendar.clone()));
+        let builder = ActivityBuilder::new(calendar.clone(), definition.counted);
         Self {
             definition,
+            activity: Making::Scan(ActivityScan { retracted: retracted.clone(), builder }),
+            calendar,
             retracted,
-            activity: Making::Scan(ActivityBuilder::new(calendar, definition.counted)),
             presence,
             next_member: 0,
         }
@@ -67,15 +85,16 @@ impl Following {
         self.definition
     }
 
-    /// Folds facts of the scan in. Batches that the views leave out are left out.
-    pub fn see_all(&mut self, facts: &[Fact]) {
-        const GROUP: usize = 64;
-        let Making::Scan(builder) = &mut self.activity else { return };
-        for group in facts.chunks(GROUP) {
-            builder.touch(group.iter().map(|fact| fact.member.member));
-            for fact in group.iter().filter(|fact| !self.retracted.has(fact)) {
-                builder.see(fact.member.member, fact.occurred_at, fact.event_type);
-            }
+    /// A scan of a part of history, still empty.
+    pub fn scan(&self) -> ActivityScan {
+        let builder = ActivityBuilder::new(self.calendar.clone(), self.definition.counted);
+        ActivityScan { retracted: self.retracted.clone(), builder }
+    }
+
+    /// Takes over what a scan saw. The parts may come in any order, and overlap.
+    pub fn join(&mut self, scan: ActivityScan) {
+        if let Making::Scan(joined) = &mut self.activity {
+            joined.builder.join(scan.builder);
         }
     }
 
@@ -95,11 +114,10 @@ impl Following {
 
     /// Ends the scan and the look at all members. Takes a while, and no views.
     pub fn put_together(&mut self) {
-        if let Making::Scan(builder) = &mut self.activity {
-            let definition = self.definition;
-            let empty = ActivityBuilder::new(Arc::new(Calendar::utc()), definition.counted);
-            let (days, observations) = std::mem::replace(builder, empty).finish();
-            self.activity = Making::Follow(days, observations);
+        let empty = self.scan();
+        if let Making::Scan(joined) = &mut self.activity {
+            let made = std::mem::replace(joined, empty).builder.finish();
+            self.activity = Making::Follow(made);
         }
         if let Some(presence) = &mut self.presence {
             presence.looked_at_all();
@@ -113,14 +131,9 @@ impl Following {
     }
 
     pub(crate) fn catch_up_with(&mut self, roster: &Roster, facts: &[Fact]) {
-        let Making::Follow(days, observations) = &mut self.activity else { return };
+        let Making::Follow(made) = &mut self.activity else { return };
         for fact in facts.iter().filter(|fact| !self.retracted.has(fact)) {
-            let of_member = observations.slot(fact.member.member.index());
-            days.follow(fact, of_member.first());
-            let is_counted = self.definition.counted.contains(fact.event_type);
-            if is_counted && fact.event_type.activity() == Some(Provenance::Observed) {
-                of_member.add(fact.occurred_at, days.calendar.date(fact.occurred_at));
-            }
+            made.follow(fact);
             if let Some(presence) = &mut self.presence {
                 presence.look_again(roster, fact);
             }
@@ -135,8 +148,8 @@ impl Following {
     pub fn bytes(&self) -> usize {
         match &self.activity {
             Making::Scan(_) => 0,
-            Making::Follow(days, _) => {
-                days.bytes() + self.presence.as_ref().map_or(0, PresenceBuilder::bytes)
+            Making::Follow(made) => {
+                made.days.bytes() + self.presence.as_ref().map_or(0, PresenceBuilder::bytes)
             }
         }
     }
@@ -144,7 +157,8 @@ impl Following {
     /// Takes out the days, and those of presence where the views did not follow the zone. What they were made of stays:
     /// it takes long to free.
     pub(crate) fn take(&mut self) -> Option<(ActivityDays, Option<PresenceDays>)> {
-        let Making::Follow(days, _) = &mut self.activity else { return None };
+        let Making::Follow(made) = &mut self.activity else { return None };
+        let days = &mut made.days;
         let empty = ActivityDays::new(days.calendar.clone(), self.definition.counted);
         let presence = self.presence.as_mut().map(PresenceBuilder::take);
         Some((std::mem::replace(days, empty), presence))

@@ -12,8 +12,10 @@
     reason = "figures for people: no count here comes near 2^53"
 )]
 
+mod definitions;
 #[path = "../harness/lib.rs"]
 mod harness;
+mod late;
 mod past;
 mod pressure;
 mod publish;
@@ -52,6 +54,9 @@ fn main() {
     scans::measure(&history);
     let (large, small) = (history.copy(temporary.path()), small.copy(temporary.path()));
     pressure::latency(&large, &small, span);
+    definitions::questions(&large);
+    definitions::published_beside(&large, span);
+    late::measure(&large, &tenant, span);
     pressure::snapshots(&large, span);
 }
 

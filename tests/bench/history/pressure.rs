@@ -1,4 +1,4 @@
-//! (5) and (6): the summary while events come, over this history and a small one; and what snapshots cost those who publish.
+//! (5) and (9): the summary while events come, over this history and a small one; and what snapshots cost those who publish.
 
 use std::time::Duration;
 
@@ -36,11 +36,11 @@ pub(crate) fn latency(large: &History, small: &History, span: Duration) {
     print_histogram(&loads.map(|load| &load.latencies));
 }
 
-/// (6): publishing with snapshots as often as they are taken at all, and without, in turns. Writes to it.
+/// (9): publishing with snapshots as often as they are taken at all, and without, in turns. Writes to it.
 pub(crate) fn snapshots(history: &History, span: Duration) {
     const NEVER: &str = "1000000000000";
     const ALWAYS: &str = "1";
-    print_row("\n(6) publishing, 4 connections, batches of 1,000", ["events/s", "snapshots"]);
+    print_row("\n(9) publishing, 4 connections, batches of 1,000", ["events/s", "snapshots"]);
     let turns = [("without snapshots", NEVER), ("with snapshots", ALWAYS)];
     let turns = [turns, turns].concat();
     let mut rates = Vec::new();

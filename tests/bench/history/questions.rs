@@ -1,4 +1,4 @@
-//! (3): what a question costs that is the first after a start, and what it costs again.
+//! (3): what a question costs that is the first after a start, what it costs again, and what all pages of a long list cost.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::serve;
 const AGAIN: usize = 20;
 const AGAIN_FOR: Duration = Duration::from_secs(10);
 /// Days of a series.
-const DAYS: usize = 60;
+pub(crate) const DAYS: usize = 60;
 
 /// Each of them after a start of its own.
 pub(crate) fn measure(history: &History, tenant: &str) {
@@ -33,6 +33,7 @@ pub(crate) fn measure(history: &History, tenant: &str) {
             "60 days of the largest tenant",
             format!("/v1/tenants/{tenant}/active-users?from={running}&to={today}"),
         ),
+        ("60 days of persons", format!("/v1/active-users?from={running}&to={today}&of=persons")),
         ("twelve weeks of cohorts", format!("/v1/retention?from={weeks_from}&to={today}")),
         ("summary as of 15 days ago", format!("/v1/summary?as_of={as_of}")),
         ("the same of the largest tenant", format!("/v1/tenants/{tenant}/summary?as_of={as_of}")),
@@ -48,6 +49,31 @@ pub(crate) fn measure(history: &History, tenant: &str) {
         ask(&server, name, &path);
         server.kill9();
     }
+    pages(history, tenant, &as_of);
+}
+
+/// All users of a tenant as of an instant, page by page.
+fn pages(history: &History, tenant: &str, as_of: &str) {
+    let server = serve(&history.data, &[]);
+    let client = server.client();
+    let path = format!("/v1/tenants/{tenant}/users?as_of={as_of}&limit=1000");
+    let (mut cursor, mut all, mut users) = (String::new(), Vec::new(), 0);
+    loop {
+        let sent = Instant::now();
+        let page = client.ask(&format!("{path}{cursor}"));
+        all.push(sent.elapsed());
+        users += page["users"].as_array().expect("a list").len();
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    let first = Millis(all.remove(0));
+    let (pages, whole) = (all.len(), Millis(first.0 + all.iter().sum::<Duration>()));
+    let rest = Latencies::new(all);
+    println!(
+        "    {users} users of it in pages of 1,000: first {first}, {pages} more: median {}, longest {}, together {whole}",
+        rest.at(500),
+        rest.at(1_000)
+    );
 }
 
 /// The first and the last of the days that end yesterday.
@@ -56,7 +82,8 @@ pub(crate) fn closed_days() -> (NaiveDate, NaiveDate) {
     (before(today, DAYS), before(today, 1))
 }
 
-fn before(date: NaiveDate, days: usize) -> NaiveDate {
+/// The date so many days before.
+pub(crate) fn before(date: NaiveDate, days: usize) -> NaiveDate {
     date.iter_days().rev().nth(days).expect("long after the calendar begins")
 }
 

@@ -91,10 +91,16 @@ impl OpenSegment {
                 continue;
             }
             let last = Position::new(first.get() + wanted.end as u64 - 1);
-            let Some(ranges) = self.choose(shared, &scan.filter, (group, wanted))? else {
+            let mut filter = scan.filter;
+            if scan.detail == Detail::Sightings {
+                // Types are among what is read, and told apart there.
+                filter.types = None;
+            }
+            let Some(ranges) = self.choose(shared, &filter, (group, wanted))? else {
                 return Ok(Some(RecordedBatch { reached: last, ..RecordedBatch::default() }));
             };
             let columns: &[Column] = match scan.detail {
+                Detail::Sightings => Column::SIGHTING,
                 Detail::Facts => Column::FACT,
                 Detail::Events => Column::EVENT,
             };
@@ -176,8 +182,19 @@ impl OpenSegment {
         let rows = self.rows(&batch, group, &mut reading.checked)?;
         let mut read = RecordedBatch { reached: reading.last, ..RecordedBatch::default() };
         let mut last = reading.first;
-        read.facts.reserve(rows.len());
         let numbers = rows.numbers(&shared.batches.read());
+        if scan.detail == Detail::Sightings {
+            let slots = shared.members.read().slots();
+            read.sightings.reserve(rows.len());
+            rows.sightings((scan.filter.types, slots), &numbers, &mut read.sightings)
+                .ok_or_else(|| self.unexpected(group))?;
+            let last = reading.skip_rows(rows.len()).ok_or_else(|| self.unexpected(group))?;
+            if !reading.rows.is_empty() {
+                read.reached = Position::new(reading.first.get() + last as u64);
+            }
+            return Ok(read);
+        }
+        read.facts.reserve(rows.len());
         for from in (0..rows.len()).step_by(LOCKED_ROWS) {
             let members = shared.members.read();
             for row in from..rows.len().min(from + LOCKED_ROWS) {
@@ -221,6 +238,22 @@ impl OpenSegment {
 }
 
 impl Reading {
+    /// Leaves the next `rows` behind. Returns the last of them; `None`: there are fewer, or none was asked for.
+    fn skip_rows(&mut self, mut rows: usize) -> Option<usize> {
+        let mut last = None;
+        while rows > 0 {
+            let range = self.rows.last_mut()?;
+            let skipped = rows.min(range.len());
+            range.start += skipped;
+            rows -= skipped;
+            last = Some(range.start - 1);
+            if range.start == range.end {
+                self.rows.pop();
+            }
+        }
+        last
+    }
+
     /// Returns the next row of the group.
     fn next_row(&mut self) -> Option<usize> {
         let range = self.rows.last_mut()?;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lastseen_event::{Event, Fact, Position, Retraction};
+use lastseen_event::{Event, Fact, Position, Retraction, Sighting};
 use lastseen_store::{Batches, Detail, ReadError, RecordedBatch, Scan};
 
 use crate::disk::{Access, Disk, DiskFile, read_exact_at};
@@ -146,20 +146,28 @@ impl OpenFile {
             .min(Position::new(header.behind().get() - 1))
             .min(Position::new(reached.get() + BATCH_EVENTS));
         let mut batch = RecordedBatch { reached: until, ..RecordedBatch::default() };
-        batch.facts.reserve(usize::try_from(until.get() + 1 - position.get()).ok()?);
+        if scan.detail != Detail::Sightings {
+            batch.facts.reserve(usize::try_from(until.get() + 1 - position.get()).ok()?);
+        }
         let (members, batches) = (shared.members.read(), shared.batches.read());
         while *position <= until {
             let stored = stored_events.next()??;
             let at = std::mem::replace(position, next(*position));
             if !stored.is_of_member()? {
                 let retraction = retraction(at, header, &stored, &batches)?;
-                batch.retractions.extend(Some(retraction).filter(|it| scan.filter.keeps_retraction(it)));
+                let is_wanted = scan.detail != Detail::Sightings && scan.filter.keeps_retraction(&retraction);
+                batch.retractions.extend(is_wanted.then_some(retraction));
                 continue;
             }
             let fact = fact((at, header), &stored, (&members, &batches))?;
-            if scan.filter.keeps(&fact) {
-                batch.facts.push(fact);
-                if scan.detail == Detail::Events {
+            if !scan.filter.keeps(&fact) {
+                continue;
+            }
+            match scan.detail {
+                Detail::Sightings => batch.sightings.extend(Sighting::of(&fact)),
+                Detail::Facts => batch.facts.push(fact),
+                Detail::Events => {
+                    batch.facts.push(fact);
                     batch.events.push(&event(&stored, &members)?);
                 }
             }

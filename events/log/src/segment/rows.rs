@@ -8,9 +8,9 @@ use arrow_array::{Array, ArrayRef, BooleanArray, DictionaryArray, RecordBatch, S
 use arrow_buffer::NullBuffer;
 use lastseen_event::{
     BatchName, BatchOrdinal, EventId, EventType, Fact, MemberOrdinal, Position, RecordedEvent, Retraction,
-    SessionId, TenantId, UserId, UtcInstant,
+    SessionId, Sighting, TenantId, UserId, UtcInstant,
 };
-use lastseen_store::{Batches, Filter};
+use lastseen_store::{Batches, EventTypes, Filter};
 
 use super::schema::Column;
 use crate::batches::NOBODY;
@@ -175,6 +175,35 @@ impl<'a> Rows<'a> {
                 None => None,
             },
         })
+    }
+
+    /// Adds the sightings among these rows, of these types or of all, given the slots of the dictionary and the numbers of
+    /// the batches. `None`: a column was not read, or holds what the log does not write.
+    pub(crate) fn sightings(
+        &self,
+        (types, slots): (Option<EventTypes>, usize),
+        numbers: &[Option<BatchOrdinal>],
+        sightings: &mut Vec<Sighting>,
+    ) -> Option<()> {
+        let is_wanted = |event_type: &EventType| {
+            event_type.activity().is_some() && types.is_none_or(|types| types.contains(*event_type))
+        };
+        let wanted: Vec<_> =
+            self.type_of_key.iter().map(|found| found.map(|found| Some(found).filter(is_wanted))).collect();
+        let columns = self.types?.iter().zip(self.members?).zip(self.occurred_at?);
+        for (row, ((key, member), at)) in columns.enumerate() {
+            let Some(event_type) = (*wanted.get(usize::try_from(*key).ok()?)?)? else { continue };
+            let (member, occurred_at) = (MemberOrdinal::new(*member), UtcInstant::from_micros(*at));
+            if member.index() >= slots {
+                return None;
+            }
+            let batch = match self.batches.key(row) {
+                Some(key) => Some((*numbers.get(key)?)?),
+                None => None,
+            };
+            sightings.push(Sighting { member, event_type, occurred_at, batch });
+        }
+        Some(())
     }
 
     /// The retraction that a row is, if it is about no member.

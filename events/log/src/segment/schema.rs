@@ -56,6 +56,9 @@ impl Column {
         Self::Counts,
     ];
 
+    /// The columns that tell who was seen when.
+    pub(crate) const SIGHTING: &[Self] = &[Self::Type, Self::Member, Self::OccurredAt, Self::Batch];
+
     /// The columns of an event. Its position follows from its place.
     pub(crate) const EVENT: &[Self] = Self::ALL.split_at(1).1;
 

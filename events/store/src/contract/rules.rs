@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use lastseen_event::{
-    BatchName, Event, EventBatch, EventId, EventType, Fact, MemberRef, Position, TenantId, UserId, UtcInstant,
+    BatchName, Event, EventBatch, EventId, EventType, Fact, MemberRef, Position, Sighting, TenantId, UserId,
+    UtcInstant,
 };
 
 use super::{Source, event_id};
@@ -293,25 +294,15 @@ pub async fn a_filtered_scan_is_the_history_without_the_rest<S: EventStore>(stor
                     && filter.keeps(fact)
             };
             let rows: Vec<usize> = (0..facts.len()).filter(|row| chosen(&facts[*row])).collect();
-            for detail in [Detail::Facts, Detail::Events] {
-                let (mut found, mut reached) = (RecordedBatch::default(), after);
-                // Taken up again after every batch.
-                while let Some(batch) = store
-                    .scan(Scan { after: reached, until, detail, filter })
-                    .next_batch()
-                    .expect("history is readable")
-                {
-                    assert!(batch.reached > reached && until.is_none_or(|until| batch.reached <= until));
-                    assert!(
-                        batch
-                            .facts
-                            .iter()
-                            .all(|fact| fact.position > reached && fact.position <= batch.reached)
-                    );
-                    reached = batch.reached;
-                    found.facts.extend(&batch.facts);
-                    batch.events.iter().for_each(|event| found.events.push(&event));
+            for detail in [Detail::Sightings, Detail::Facts, Detail::Events] {
+                let found = read_on(store, Scan { after, until, detail, filter });
+                if detail == Detail::Sightings {
+                    let seen = rows.iter().filter_map(|row| Sighting::of(&facts[*row]));
+                    assert!(found.sightings.into_iter().eq(seen), "{filter:?}");
+                    assert!(found.facts.is_empty() && found.events.is_empty());
+                    continue;
                 }
+                assert!(found.sightings.is_empty());
                 assert!(found.facts.iter().eq(rows.iter().map(|row| &facts[*row])), "{filter:?}");
                 if detail == Detail::Events {
                     assert!(
@@ -322,6 +313,23 @@ pub async fn a_filtered_scan_is_the_history_without_the_rest<S: EventStore>(stor
             }
         }
     }
+}
+
+/// Everything that a scan reads, which is taken up again after every batch.
+fn read_on<S: EventStore>(store: &S, scan: Scan) -> RecordedBatch {
+    let Scan { after, until, .. } = scan;
+    let (mut found, mut reached) = (RecordedBatch::default(), after);
+    while let Some(batch) =
+        store.scan(Scan { after: reached, ..scan }).next_batch().expect("history is readable")
+    {
+        assert!(batch.reached > reached && until.is_none_or(|until| batch.reached <= until));
+        assert!(batch.facts.iter().all(|fact| fact.position > reached && fact.position <= batch.reached));
+        reached = batch.reached;
+        found.sightings.extend(&batch.sightings);
+        found.facts.extend(&batch.facts);
+        batch.events.iter().for_each(|event| found.events.push(&event));
+    }
+    found
 }
 
 /// The end is not for ever: the same cursor reads on.

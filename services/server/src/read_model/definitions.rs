@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use chrono_tz::Tz;
-use lastseen_event::{EventType, Fact, Position};
-use lastseen_projections::{Calendar, Definition, Following, Subject, Traffic, Views};
-use lastseen_store::{Detail, EventReader, EventStore, EventTypes, Filter, ReadError, Scan};
+use lastseen_event::{Fact, Position};
+use lastseen_projections::{ActivityScan, Calendar, Definition, Following, Subject, Traffic, Views};
+use lastseen_store::{Detail, EventReader, EventStore, Filter, ReadError, Scan};
 use parking_lot::Mutex;
 
 use super::ReadModel;
 use super::fold::{Follow, Work};
-use super::halves::each_half;
+use super::halves::{each_half, sightings_by_half};
 use super::live::SharedViews;
 use crate::tasks;
 
@@ -143,8 +143,10 @@ impl ReadModel {
             let views = views.read();
             (Following::new(definition, calendar.clone(), &views), views.position())
         };
-        let filter = Filter { types: Some(activity_types(definition)), ..Filter::default() };
-        each_half(&self.log, (reached, filter), check, |batch| following.see_all(&batch.facts))?;
+        let scans = [following.scan(), following.scan()];
+        for scan in sightings_by_half(&self.log, reached, scans, check, ActivityScan::see_all)? {
+            following.join(scan);
+        }
         while following.look_at_some(&views.read()) {
             check()?;
             tasks::give_way();
@@ -265,11 +267,6 @@ impl NewDays {
             Self::Traffic(zone, traffic) => views.follow_traffic(*zone, traffic, since),
         }
     }
-}
-
-/// The types that count in a definition.
-fn activity_types(definition: Definition) -> EventTypes {
-    EventType::ALL.into_iter().filter(|of| definition.counted.contains(*of)).collect()
 }
 
 /// A scan of the facts between two positions.

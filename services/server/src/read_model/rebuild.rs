@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, chan
 use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
-use lastseen_event::Position;
+use lastseen_event::{Position, Sighting};
 use lastseen_log::Log;
 use lastseen_projections::{
     Definition, Following, Retracted, Selection, Subject, Traffic, Views, ViewsBuilder,
@@ -135,19 +135,24 @@ impl Rebuilds {
             }
             before.persons()
         };
+        let mut scans: Vec<_> = followed.iter().map(Following::scan).collect();
         let mut builder = ViewsBuilder::new(Selection::default(), retracted, persons);
         let mut reached = Position::START;
         self.read_on(&mut reached, nudges, |batch| {
             builder.apply_all(&batch.facts);
-            for following in &mut followed {
-                following.see_all(&batch.facts);
+            if !scans.is_empty() {
+                let sightings: Vec<_> = batch.facts.iter().filter_map(Sighting::of).collect();
+                for scan in &mut scans {
+                    scan.see_all(&sightings);
+                }
             }
             for (_, traffic) in &mut traffic {
                 batch.facts.iter().for_each(|fact| traffic.count(fact));
             }
         })?;
         let mut views: Box<Views> = Box::new(builder.finish());
-        for mut following in followed {
+        for (mut following, scan) in followed.into_iter().zip(scans) {
+            following.join(scan);
             while following.look_at_some(&views) {
                 check_wanted(nudges)?;
             }
