@@ -149,7 +149,7 @@ fn the_real_users_table_gives_the_known_answers_in_any_order() {
         publish(&server, before);
         let ended = backfill(&server, &[text(&users), "--batch", "users 2024"]);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        let rows = "users 3,954 (confirmed 1,882, deleted 89, back 0), logins 0, refused rows 0";
+        let rows = "users 3,954 (confirmed 1,882, deleted 89, back 0, left out 0), logins 0, refused rows 0";
         assert_eq!(ended.stdout.lines().nth(1), Some(rows));
         assert!(ended.stdout.starts_with("stored 5,925, duplicates 0, refused 0 in "), "{}", ended.stdout);
         publish(&server, behind);
@@ -567,6 +567,78 @@ fn a_dry_run_says_what_would_happen_and_does_nothing() {
     assert_eq!(numbers(&server.client().ask("/v1/summary"), &["position", "total_users"]), [2, 2]);
 }
 
+/// A column says who is left out of all numbers. Then the table changes, both ways and back.
+#[test]
+fn a_column_leaves_users_out() {
+    const COLUMN: [&str; 2] = ["--left-out-column", "is_bot"];
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let table = |name: &str, [ada, bot, cat]: [&str; 3], modified: &str| {
+        let row = |user: &str, is_bot: &str| {
+            format!("acme,{user},true,2023-01-01T00:00:00Z,{modified},,{is_bot}\n")
+        };
+        let header = "tenant_id,user_id,email_confirmed,created_at,modified_at,deleted_at,is_bot\n";
+        let rows = [row("ada", ada), row("bot", bot), row("cat", cat)].concat();
+        write(&directory, name, format!("{header}{rows}"))
+    };
+    let run = |table: &Path, more: &[&str]| {
+        let ended = backfill(&server, &[&[text(table), "--batch", "users"], &COLUMN[..], more].concat());
+        assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
+        ended.stdout
+    };
+    let verify = |table: &Path| backfill(&server, &[&["verify", text(table)], &COLUMN[..]].concat());
+    let counts = || numbers(&server.client().ask("/v1/summary"), &["total_users", "left_out_users"]);
+
+    let first = table("first.csv", ["", "true", "f"], "2024-01-01T00:00:00Z");
+    let dry = run(&first, &["--dry-run"]);
+    assert!(dry.lines().any(|line| line.starts_with("  left out") && line.ends_with(" 1")), "{dry}");
+    assert!(run(&first, &[]).contains("left out 1)"));
+    assert_eq!(counts(), [2, 1]);
+    assert_eq!(server.client().ask("/v1/tenants/acme/users/bot")["status"], "left_out");
+    let then = server.client().ask("/v1/summary?as_of=2023-06-01T00:00:00Z");
+    assert_eq!(numbers(&then, &["total_users", "left_out_users"]), [2, 1], "it was never counted");
+    assert_eq!(verify(&first).code, Some(0), "{}", verify(&first).stdout);
+
+    // The bot turns out to be a person, and cat a bot: one event each, and nothing the second time.
+    let second = table("second.csv", ["f", "f", "t"], "2024-02-01T00:00:00Z");
+    let found = verify(&second);
+    assert_eq!(found.code, Some(3), "{}", found.stdout);
+    assert!(found.stdout.contains("user bot: left out: table false, Lastseen true: batch users"));
+    assert!(found.stdout.contains("user cat: left out: table true, Lastseen false: the row has changed"));
+    // Three estimates, a change, and two creations that say something else.
+    let said = run(&second, &[]);
+    assert!(said.starts_with("stored 6, "), "{said}");
+    assert_eq!(counts(), [2, 1]);
+    let events = server.client().get("/v1/tenants/acme/users/bot/events").text();
+    assert!(events.contains(r#""type":"user_changed""#) && events.contains(r#""counts":true"#), "{events}");
+    assert_eq!(server.client().ask("/v1/tenants/acme/users/cat")["status"], "left_out");
+    assert!(run(&second, &[]).starts_with("stored 0, "));
+    assert_eq!(verify(&second).code, Some(0), "{}", verify(&second).stdout);
+
+    // And once more, with rows that were not modified since: it is so from the run on.
+    let third = table("third.csv", ["f", "t", "t"], "2024-02-01T00:00:00Z");
+    for stored in ["stored 1, ", "stored 0, "] {
+        let said = run(&third, &[]);
+        assert!(said.starts_with(stored), "{said}");
+    }
+    assert_eq!(counts(), [1, 2]);
+
+    // Who publishes has the last word: then the table is not to blame.
+    let change = json!({
+        "id": "0199a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b", "type": "user_changed", "tenant_id": "acme",
+        "user_id": "bot", "occurred_at": lastseen_tests::instant::rfc3339(lastseen_tests::instant::now()),
+        "counts": true,
+    });
+    server.client().publish(&[change]);
+    let verified = backfill(&server, &[&["verify", text(&third), "--all"], &COLUMN[..]].concat());
+    assert_eq!(verified.code, Some(0), "{}", verified.stdout);
+    assert!(verified.stdout.contains("an event says otherwise whether the user counts"));
+    let refused = table("refused.csv", ["f", "robot", "t"], "2024-02-01T00:00:00Z");
+    let refused = backfill(&server, &[&[text(&refused), "--batch", "users"], &COLUMN[..]].concat());
+    assert_eq!(refused.code, Some(3), "{}", refused.stdout);
+    assert!(refused.stderr.contains("left_out: expected true or false"), "{}", refused.stderr);
+}
+
 /// The rule that this service was asked for with: an estimate yields to whatever was observed, a pending user was never seen, a
 /// deleted one stays deleted. Then the table changes.
 #[test]
@@ -603,7 +675,7 @@ fn the_table_goes_on_while_and_after_it_is_brought_in() {
     let dry = run(&table, &["--observed-column", "seen", "--dry-run"]);
     assert!(dry.lines().any(|line| line.contains("back from deletion") && line.ends_with(" 1")), "{dry}");
     let said = run(&table, &["--observed-column", "seen"]);
-    assert!(said.contains("(confirmed 4, deleted 1, back 1)"), "{said}");
+    assert!(said.contains("(confirmed 4, deleted 1, back 1, left out 0)"), "{said}");
     assert_eq!(user("ada")["last_seen_at"], "2024-07-02T00:00:00Z");
     assert_eq!(user("bob")["last_seen_at"], "2024-07-01T00:00:00Z");
     assert_eq!(user("bob")["confirmed"], true);

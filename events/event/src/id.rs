@@ -47,18 +47,23 @@ impl EventId {
 
     /// The id of an event that a backfill makes of a row: the same row gives the same id, whoever reads it and however often. A
     /// `UUIDv5` in a namespace of its own, over the compact JSON array `[batch, tenant, user, type, occurred_at with 6 digits and Z,
-    /// confirmed or null]`.
+    /// confirmed or null]`; where the event says `counts`, that comes seventh.
     pub fn of_backfill(
         batch: BatchName<'_>,
         (tenant_id, user_id): (TenantId<'_>, UserId<'_>),
         (event_type, occurred_at): (EventType, UtcInstant),
-        confirmed: Option<bool>,
+        (confirmed, counts): (Option<bool>, Option<bool>),
     ) -> Self {
         let at = DateTime::from_timestamp_micros(occurred_at.as_micros())
             .map(|at| at.to_rfc3339_opts(SecondsFormat::Micros, true));
         let names = (batch.as_str(), tenant_id.as_str(), user_id.as_str());
-        let row = serde_json::to_vec(&(names.0, names.1, names.2, event_type.as_str(), at, confirmed));
-        Self::of_json(row)
+        let event_type = event_type.as_str();
+        Self::of_json(match counts {
+            None => serde_json::to_vec(&(names.0, names.1, names.2, event_type, at, confirmed)),
+            Some(counts) => {
+                serde_json::to_vec(&(names.0, names.1, names.2, event_type, at, confirmed, counts))
+            }
+        })
     }
 
     /// The id of the event that takes a batch back: whoever does, and however often, it is one event. A `UUIDv5` over the
@@ -123,14 +128,14 @@ mod tests {
     /// Beside what Python's `uuid.uuid5` and `json.dumps` make of the same rows.
     #[test]
     fn ids_of_a_backfill_follow_from_the_row() {
-        for (batch, tenant, user, event_type, at, confirmed, id) in [
+        for (batch, tenant, user, event_type, at, said, id) in [
             (
                 "users 2026",
                 "8127",
                 "usr_01JK",
                 EventType::UserCreated,
                 "2026-01-06T16:00:00Z",
-                Some(true),
+                (Some(true), None),
                 "5e87f900-9def-5b26-8811-fd04b3256596",
             ),
             (
@@ -139,7 +144,7 @@ mod tests {
                 "usr_01JK",
                 EventType::EstimatedActivity,
                 "2026-01-06T17:00:00.123456+01:00",
-                None,
+                (None, None),
                 "e3a9107a-1289-59b0-b5c8-47cb5b9f55e7",
             ),
             (
@@ -148,13 +153,31 @@ mod tests {
                 "日本 \"x\"",
                 EventType::UserCreated,
                 "1990-01-01T00:00:00Z",
-                Some(false),
+                (Some(false), None),
                 "e972a338-da50-5f7c-b34b-83c256694d19",
+            ),
+            (
+                "users 2026",
+                "8127",
+                "bot",
+                EventType::UserCreated,
+                "2026-01-06T17:00:00.123456+01:00",
+                (Some(true), Some(false)),
+                "52454b1e-3872-5418-9547-aed3226cfa1b",
+            ),
+            (
+                "users 2026",
+                "8127",
+                "bot",
+                EventType::UserChanged,
+                "2026-01-06T17:00:00.123456+01:00",
+                (None, Some(true)),
+                "ac97ceb6-249c-5e7c-8477-0614bab5ce2c",
             ),
         ] {
             let member = (TenantId::new(tenant).unwrap(), UserId::new(user).unwrap());
             let what = (event_type, UtcInstant::parse(at).unwrap());
-            let found = EventId::of_backfill(BatchName::new(batch).unwrap(), member, what, confirmed);
+            let found = EventId::of_backfill(BatchName::new(batch).unwrap(), member, what, said);
             assert_eq!(found.to_string(), id);
         }
     }

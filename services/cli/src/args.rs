@@ -236,6 +236,10 @@ pub(crate) struct ColumnArgs {
     /// The column of the last real login, if there is one, such as `last_login_at`
     #[arg(long = "observed-column", value_name = "NAME", value_parser = column_name)]
     pub(crate) observed: Option<String>,
+    /// The column that says whether the user is left out of all numbers, if there is one, such as `is_bot`: true or false as
+    /// above, null is false
+    #[arg(long = "left-out-column", value_name = "NAME", value_parser = column_name)]
+    pub(crate) left_out: Option<String>,
 }
 
 /// The values of `backfill --format`.

@@ -30,7 +30,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use self::decisions::Decisions;
+use self::decisions::{Decisions, Matter};
 use self::reader::{Batch, Job};
 use self::rejects::Rejects;
 use self::report::Report;
@@ -60,14 +60,22 @@ fn bring_in(args: BackfillArgs) -> anyhow::Result<Outcome> {
     let batch = args.batch.context("--batch names the run")?;
     let now = SystemClock.now();
     let has_users = tables.iter().any(|table| table.kind == Kind::Users);
-    let decisions = if has_users && !args.table.columns.deleted.is_empty() {
-        let Some(decisions) = Decisions::ask(&uploader)? else { return Ok(Outcome::Interrupted) };
-        if decisions.is_dead(&batch) {
+    let columns = &args.table.columns;
+    let ask = |matter, is_told: bool| {
+        if !has_users || !is_told {
+            return Ok(Some(Decisions::default()));
+        }
+        let decisions = Decisions::ask(&uploader, matter)?;
+        if decisions.as_ref().is_some_and(|decisions| decisions.is_dead(&batch)) {
             bail!("the batch {batch} was taken back, and its name is dead: --batch names another one");
         }
-        decisions
-    } else {
-        Decisions::default()
+        Ok(decisions)
+    };
+    let Some(deletions) = ask(Matter::Deletion, !columns.deleted.is_empty())? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let Some(leavings) = ask(Matter::LeavingOut, columns.left_out.is_some())? else {
+        return Ok(Outcome::Interrupted);
     };
     let rejects = Rejects::at(args.rejects, &batch, args.dry_run)?;
     let names = tables.iter().map(ToString::to_string).collect();
@@ -76,7 +84,8 @@ fn bring_in(args: BackfillArgs) -> anyhow::Result<Outcome> {
         tables,
         batch,
         batch_events: args.send.batch_events,
-        decisions,
+        deletions,
+        leavings,
         now,
         latest: now.saturating_add(FUTURE_TOLERANCE),
     };

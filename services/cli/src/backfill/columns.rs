@@ -12,12 +12,13 @@ pub(super) enum Column {
     Modified,
     Deleted,
     Observed,
+    LeftOut,
     /// Of a table of logins.
     Occurred,
 }
 
 /// Number of columns.
-pub(super) const COLUMNS: usize = 8;
+pub(super) const COLUMNS: usize = 9;
 
 impl Column {
     pub(super) const ALL: [Self; COLUMNS] = [
@@ -28,6 +29,7 @@ impl Column {
         Self::Modified,
         Self::Deleted,
         Self::Observed,
+        Self::LeftOut,
         Self::Occurred,
     ];
 
@@ -41,6 +43,7 @@ impl Column {
             Self::Modified => "modified_at",
             Self::Deleted => "deleted_at",
             Self::Observed => "last_login_at",
+            Self::LeftOut => "left_out",
             Self::Occurred => "occurred_at",
         }
     }
@@ -55,6 +58,7 @@ impl Column {
             Self::Modified => "--modified-column",
             Self::Deleted => "--deleted-column",
             Self::Observed => "--observed-column",
+            Self::LeftOut => "--left-out-column",
             Self::Occurred => "--login-column",
         }
     }

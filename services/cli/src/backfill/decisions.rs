@@ -1,5 +1,5 @@
-//! The members who were deleted or came back, each with the event that decides: a row without a deletion
-//! restores a member that its own batch had deleted.
+//! The members who were deleted or came back, or who were left out or counted, each with the event that decides: a row that says
+//! otherwise than its own batch said before makes an event of its own.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -11,7 +11,34 @@ use serde::Deserialize;
 
 use crate::upload::{Found, Uploader};
 
-/// Members whose deletion or restoration was told, by tenant and user, with what decides.
+/// A question about a member that the latest of some events answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Matter {
+    /// Deleted, against restored.
+    Deletion,
+    /// Left out of all numbers, against counting.
+    LeavingOut,
+}
+
+impl Matter {
+    /// The types of the events that may answer it.
+    fn types(self) -> &'static str {
+        match self {
+            Self::Deletion => "user_deleted,user_restored",
+            Self::LeavingOut => "user_created,user_changed",
+        }
+    }
+
+    /// True if an event says yes, false if it says no.
+    fn holds(self, told: &Told) -> Option<bool> {
+        match self {
+            Self::Deletion => Some(told.event_type == EventType::UserDeleted.as_str()),
+            Self::LeavingOut => told.counts.map(|counts| !counts),
+        }
+    }
+}
+
+/// Members of which events decided in one matter, by tenant and user, with what decides.
 #[derive(Debug, Default)]
 pub(super) struct Decisions {
     by_member: HashMap<String, HashMap<String, Decision>>,
@@ -26,7 +53,8 @@ pub(super) struct Decisions {
 pub(super) struct Decision {
     pub(super) at: UtcInstant,
     id: EventId,
-    pub(super) deletes: bool,
+    /// True if the matter holds.
+    pub(super) holds: bool,
     /// The backfill that told it.
     pub(super) batch: Option<Arc<str>>,
 }
@@ -40,36 +68,39 @@ struct Told {
     tenant_id: String,
     user_id: String,
     occurred_at: String,
+    counts: Option<bool>,
     batch: Option<String>,
 }
 
 impl Decision {
     #[cfg(test)]
-    pub(super) fn of_test(at: UtcInstant, deletes: bool, batch: Option<&str>) -> Self {
+    pub(super) fn of_test(at: UtcInstant, holds: bool, batch: Option<&str>) -> Self {
         let id = EventId::parse("0199a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b").unwrap();
-        Self { at, id, deletes, batch: batch.map(Arc::from) }
+        Self { at, id, holds, batch: batch.map(Arc::from) }
     }
 }
 
 impl Decisions {
-    /// Asks the server for all deletions and restorations that count. `None`: a signal came first.
+    /// Asks the server for all events that decide in a matter. `None`: a signal came first.
     ///
     /// # Errors
     /// If the server does not answer as Lastseen does.
-    pub(super) fn ask(uploader: &Uploader) -> anyhow::Result<Option<Self>> {
-        let path = "/v1/events?types=user_deleted,user_restored";
+    pub(super) fn ask(uploader: &Uploader, matter: Matter) -> anyhow::Result<Option<Self>> {
+        let path = format!("/v1/events?types={}", matter.types());
         let Some(dead) = taken_back(uploader)? else { return Ok(None) };
-        let events = uploader.get(path, &|notice| eprintln!("{notice}"))?;
-        events.map(|events| Self::read(events, dead)).transpose()
+        let events = uploader.get(&path, &|notice| eprintln!("{notice}"))?;
+        events.map(|events| Self::read(events, matter, dead)).transpose()
     }
 
     /// Reads events but those of batches that were taken back.
-    fn read(answer: impl Read, dead: HashSet<String>) -> anyhow::Result<Self> {
+    fn read(answer: impl Read, matter: Matter, dead: HashSet<String>) -> anyhow::Result<Self> {
         let mut decisions = Self { dead, ..Self::default() };
-        for told in super::events::<Told>(answer, "deletions") {
+        for told in super::events::<Told>(answer, "users") {
             let told = told?;
-            if told.batch.as_ref().is_none_or(|batch| !decisions.is_dead(batch)) {
-                decisions.add(told)?;
+            if let Some(holds) = matter.holds(&told)
+                && told.batch.as_ref().is_none_or(|batch| !decisions.is_dead(batch))
+            {
+                decisions.add(told, holds)?;
             }
         }
         Ok(decisions)
@@ -80,14 +111,14 @@ impl Decisions {
         self.dead.contains(batch)
     }
 
-    fn add(&mut self, told: Told) -> anyhow::Result<()> {
+    fn add(&mut self, told: Told, holds: bool) -> anyhow::Result<()> {
         if self.batch.as_deref() != told.batch.as_deref() {
             self.batch = told.batch.map(Arc::from);
         }
         let decision = Decision {
             at: UtcInstant::parse(&told.occurred_at)?,
             id: EventId::parse(&told.id)?,
-            deletes: told.event_type == EventType::UserDeleted.as_str(),
+            holds,
             batch: self.batch.clone(),
         };
         let of_tenant = self.by_member.entry(told.tenant_id).or_default();
@@ -98,21 +129,21 @@ impl Decisions {
         Ok(())
     }
 
-    /// Returns the decision about a member's deletion. `None` if no event tells of one.
+    /// Returns the decision about a member. `None` if no event tells of one.
     pub(super) fn of(&self, (tenant, user): (&str, &str)) -> Option<&Decision> {
         self.by_member.get(tenant)?.get(user)
     }
 
-    /// When a member came back whose row was modified then and has no deletion; `None` if this batch has not deleted it. `now` is
-    /// when the run began.
-    pub(super) fn restored_at(
+    /// When it became so for a member that `holds` is true or false as its row says, which was modified at `modified_at`. `None`
+    /// if this batch has not said the contrary. `now` is when the run began.
+    pub(super) fn turned_at(
         &self,
         batch: &str,
-        member: (&str, &str),
+        (member, holds): ((&str, &str), bool),
         (modified_at, now): (Option<UtcInstant>, UtcInstant),
     ) -> Option<UtcInstant> {
         let decides = self.of(member)?;
-        let is_ours = decides.deletes && decides.batch.as_deref() == Some(batch);
+        let is_ours = decides.holds != holds && decides.batch.as_deref() == Some(batch);
         is_ours.then(|| modified_at.filter(|at| *at > decides.at).unwrap_or(now))
     }
 
@@ -125,7 +156,7 @@ impl Decisions {
         (deleted_at, now): (UtcInstant, UtcInstant),
     ) -> Option<UtcInstant> {
         let decides = self.of(member)?;
-        let is_ours = !decides.deletes && decides.batch.as_deref() == Some(batch);
+        let is_ours = !decides.holds && decides.batch.as_deref() == Some(batch);
         (is_ours && decides.at >= deleted_at).then_some(now)
     }
 }
@@ -172,17 +203,23 @@ mod tests {
             tenant_id: "t".to_owned(),
             user_id: "u".to_owned(),
             occurred_at: at.to_owned(),
+            counts: None,
             batch: batch.map(str::to_owned),
         }
+    }
+
+    fn add(decisions: &mut Decisions, told: Told) {
+        let holds = Matter::Deletion.holds(&told).unwrap();
+        decisions.add(told, holds).unwrap();
     }
 
     fn restored_at(all: Vec<Told>, modified_at: Option<&str>) -> Option<UtcInstant> {
         let mut decisions = Decisions::default();
         for told in all {
-            decisions.add(told).unwrap();
+            add(&mut decisions, told);
         }
         let modified_at = modified_at.map(|at| UtcInstant::parse(at).unwrap());
-        decisions.restored_at("users", ("t", "u"), (modified_at, NOW))
+        decisions.turned_at("users", (("t", "u"), false), (modified_at, NOW))
     }
 
     #[test]
@@ -207,7 +244,7 @@ mod tests {
         let events = line("2024-01-01T00:00:00Z", "users") + &line("2024-02-01T00:00:00Z", "dead");
         let dead = HashSet::from(["dead".to_owned()]);
         let decides = |dead| {
-            let decisions = Decisions::read(events.as_bytes(), dead).unwrap();
+            let decisions = Decisions::read(events.as_bytes(), Matter::Deletion, dead).unwrap();
             decisions.of(("t", "u")).unwrap().batch.clone()
         };
         assert_eq!(decides(dead).as_deref(), Some("users"));
@@ -215,11 +252,35 @@ mod tests {
     }
 
     #[test]
+    fn only_events_that_say_whether_a_user_counts_decide_that() {
+        let line = |event_type: &str, at: &str, counts: &str| {
+            format!(
+                r#"{{"id":"0199a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b","type":"{event_type}","tenant_id":"t","user_id":"u","occurred_at":"{at}"{counts},"batch":"users"}}"#
+            ) + "\n"
+        };
+        let turned_at = |lines: &[String], left_out| {
+            let decisions =
+                Decisions::read(lines.concat().as_bytes(), Matter::LeavingOut, HashSet::new()).unwrap();
+            decisions.turned_at("users", (("t", "u"), left_out), (None, NOW))
+        };
+        let created = line("user_created", "2024-01-01T00:00:00Z", "");
+        let left_out = line("user_created", "2024-01-01T00:00:00Z", r#","counts":false"#);
+        let changed = line("user_changed", "2024-02-01T00:00:00Z", "");
+        let counts = line("user_changed", "2024-03-01T00:00:00Z", r#","counts":true"#);
+        assert_eq!(turned_at(&[created.clone(), changed.clone()], false), None);
+        assert_eq!(turned_at(&[created, changed.clone()], true), None);
+        assert_eq!(turned_at(&[left_out.clone(), changed.clone()], true), None);
+        assert_eq!(turned_at(&[left_out.clone(), changed.clone()], false), Some(NOW));
+        assert_eq!(turned_at(&[counts.clone(), left_out.clone(), changed.clone()], false), None);
+        assert_eq!(turned_at(&[counts, left_out, changed], true), Some(NOW));
+    }
+
+    #[test]
     fn a_row_that_is_deleted_again_with_an_old_instant_went_when_the_run_began() {
         let again = |batch, deleted_at| {
             let mut decisions = Decisions::default();
-            decisions.add(told("user_deleted", "2024-01-01T00:00:00Z", Some("users"))).unwrap();
-            decisions.add(told("user_restored", "2024-02-01T00:00:00Z", Some(batch))).unwrap();
+            add(&mut decisions, told("user_deleted", "2024-01-01T00:00:00Z", Some("users")));
+            add(&mut decisions, told("user_restored", "2024-02-01T00:00:00Z", Some(batch)));
             decisions.deleted_again_at("users", ("t", "u"), (UtcInstant::parse(deleted_at).unwrap(), NOW))
         };
         assert_eq!(again("users", "2024-01-01T00:00:00Z"), Some(NOW));

@@ -11,7 +11,7 @@ use lastseen_event::{BatchName, Event, EventType, UtcInstant};
 
 use super::columns::{Column, Fault, Next, Record};
 use super::decisions::Decisions;
-use super::row::{self, Row};
+use super::row::{self, Row, Turns};
 use super::table::{Kind, Tables};
 use super::users::Users;
 use crate::ahead::{self, Batches, Message, Stop};
@@ -20,14 +20,15 @@ use crate::upload::BODY_BYTES_MAX;
 /// More than the events of one row take.
 const ROW_BYTES: usize = 8 * 1024;
 /// No row has more.
-const ROW_EVENTS: usize = 5;
+const ROW_EVENTS: usize = 6;
 
 /// The work of a reader.
 pub(super) struct Job {
     pub(super) tables: Tables,
     pub(super) batch: String,
     pub(super) batch_events: usize,
-    pub(super) decisions: Decisions,
+    pub(super) deletions: Decisions,
+    pub(super) leavings: Decisions,
     /// When the run began.
     pub(super) now: UtcInstant,
     /// No event may have occurred later.
@@ -67,6 +68,7 @@ pub(super) struct Tally {
     pub(super) confirmed: u64,
     pub(super) deleted: u64,
     pub(super) restored: u64,
+    pub(super) left_out: u64,
     pub(super) logins: u64,
     pub(super) events: u64,
     /// Least and greatest instant of an event.
@@ -80,6 +82,7 @@ impl Tally {
         self.confirmed += other.confirmed;
         self.deleted += other.deleted;
         self.restored += other.restored;
+        self.left_out += other.left_out;
         self.logins += other.logins;
         self.events += other.events;
         for at in other.span.into_iter().flat_map(|(least, greatest)| [least, greatest]) {
@@ -132,7 +135,11 @@ impl Reader {
         loop {
             match rows.next(&mut record).with_context(|| cannot_read.clone())? {
                 Next::End => return Ok(()),
-                Next::Row => self.row(table, &record, rows.has(Column::Deleted)),
+                Next::Row => self.row(
+                    table,
+                    &record,
+                    [Column::Deleted, Column::LeftOut].map(|column| rows.has(column)),
+                ),
                 Next::Bad(fault) => self.refuse(table, &record, fault),
             }
             let Batch { origins, rejects, body, .. } = &self.batch;
@@ -144,9 +151,9 @@ impl Reader {
         }
     }
 
-    /// `tells_deletions`: a row without a deletion says so.
-    fn row(&mut self, table: usize, record: &Record, tells_deletions: bool) {
-        let Job { batch: of, decisions, now, latest, .. } = &self.job;
+    /// `tells_deletions`: a row without a deletion says so. `tells_left_out`: a row says whether its user is left out.
+    fn row(&mut self, table: usize, record: &Record, [tells_deletions, tells_left_out]: [bool; 2]) {
+        let Job { batch: of, deletions, leavings, now, latest, .. } = &self.job;
         let name = BatchName::new(of).expect("it was checked");
         let read = match self.job.tables.get(table).kind {
             Kind::Users => Row::read(record, *latest).and_then(|row| {
@@ -154,17 +161,21 @@ impl Reader {
                 if !self.users.insert(member) {
                     return Err(Fault::second_row());
                 }
-                let turned_at = match row.deleted_at {
-                    Some(deleted_at) => decisions.deleted_again_at(of, member, (deleted_at, *now)),
-                    None if tells_deletions => decisions.restored_at(of, member, (row.modified_at, *now)),
+                let modified = (row.modified_at, *now);
+                let deletion = match row.deleted_at {
+                    Some(deleted_at) => deletions.deleted_again_at(of, member, (deleted_at, *now)),
+                    None if tells_deletions => deletions.turned_at(of, (member, false), modified),
                     None => None,
                 };
-                self.batch.push(&row.events(name, turned_at).collect::<Vec<_>>());
+                let left_out = leavings.turned_at(of, (member, row.left_out), modified);
+                let turns = Turns { deletion, left_out: left_out.filter(|_| tells_left_out) };
+                self.batch.push(&row.events(name, turns).collect::<Vec<_>>());
                 let tally = &mut self.batch.read;
                 tally.users += 1;
                 tally.confirmed += u64::from(row.confirmed);
                 tally.deleted += u64::from(row.deleted_at.is_some());
-                tally.restored += u64::from(turned_at.is_some() && row.deleted_at.is_none());
+                tally.restored += u64::from(deletion.is_some() && row.deleted_at.is_none());
+                tally.left_out += u64::from(row.left_out);
                 tally.logins += u64::from(row.observed_at.is_some());
                 Ok(())
             }),
@@ -198,7 +209,7 @@ impl Reader {
 fn login<'a>(record: &'a Record, batch: BatchName<'a>, latest: UtcInstant) -> Result<Event<'a>, Fault> {
     let member = row::member(record)?;
     let at = row::instant(record, Column::Occurred, latest)?;
-    Ok(row::event_of(batch, member, (EventType::Login, at), true))
+    Ok(row::event_of(batch, member, (EventType::Login, at), (true, false)))
 }
 
 impl Key {

@@ -149,7 +149,7 @@ impl Report {
     pub(super) fn finish(&mut self, ended: &anyhow::Result<Ended>) -> anyhow::Result<()> {
         self.progress.finish();
         let written = self.rejects.finish(matches!(ended, Ok(Ended::AtTheEnd)));
-        let Rows { rows, users, confirmed, deleted, restored, logins, events, span } = &self.rows;
+        let Rows { rows, users, confirmed, deleted, restored, left_out, logins, events, span } = &self.rows;
         if ended.is_err() && rows + self.refused == 0 {
             return written;
         }
@@ -160,6 +160,7 @@ impl Report {
                 ("  unconfirmed", users - confirmed),
                 ("  deleted", *deleted),
                 ("  back from deletion", *restored),
+                ("  left out", *left_out),
                 ("  seen by the server already", self.observed),
                 ("logins", *logins),
                 ("refused rows", self.refused),
@@ -172,10 +173,11 @@ impl Report {
             }
         } else {
             outln!("{}", self.events.result(self.started.elapsed()));
-            let [users, confirmed, deleted, restored, logins, refused] =
-                [users, confirmed, deleted, restored, logins, &self.refused].map(|count| HumanCount(*count));
+            let [users, confirmed, deleted, restored, left_out, logins, refused] =
+                [users, confirmed, deleted, restored, left_out, logins, &self.refused]
+                    .map(|count| HumanCount(*count));
             outln!(
-                "users {users} (confirmed {confirmed}, deleted {deleted}, back {restored}), logins {logins}, refused rows {refused}"
+                "users {users} (confirmed {confirmed}, deleted {deleted}, back {restored}, left out {left_out}), logins {logins}, refused rows {refused}"
             );
         }
         let refused = HumanCount(self.refused);

@@ -16,6 +16,17 @@ pub(super) struct Row<'a> {
     pub(super) deleted_at: Option<UtcInstant>,
     /// When it was really seen, where the application knows.
     pub(super) observed_at: Option<UtcInstant>,
+    /// True if it is left out of all numbers.
+    pub(super) left_out: bool,
+}
+
+/// When a row says something else than this batch said before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Turns {
+    /// When the user came back from a deletion, or, where the row is deleted, when it went again after a return.
+    pub(super) deletion: Option<UtcInstant>,
+    /// When the user counted again, or, where the row is left out, when it was left out again.
+    pub(super) left_out: Option<UtcInstant>,
 }
 
 /// Returns the tenant and the user of a row.
@@ -66,14 +77,10 @@ impl<'a> Row<'a> {
     /// The first fault.
     pub(super) fn read(record: &'a Record, latest: UtcInstant) -> Result<Self, Fault> {
         let (tenant_id, user_id) = member(record)?;
-        let confirmed = record.get(Column::Confirmed);
-        let confirmed = confirmed.and_then(truth).ok_or_else(|| {
-            let found = confirmed.map_or_else(|| "null".to_owned(), |text| format!("{text:?}"));
-            Fault::of(
-                Column::Confirmed,
-                format!("expected true or false (t or f, 1 or 0, yes or no), found {found}"),
-            )
-        })?;
+        let confirmed = boolean(Column::Confirmed, record.get(Column::Confirmed))?;
+        let left_out = record.get(Column::LeftOut).filter(|text| !text.is_empty());
+        let left_out =
+            left_out.map(|text| boolean(Column::LeftOut, Some(text))).transpose()?.unwrap_or_default();
         let optional = |column| optional_instant(record, column, latest);
         Ok(Self {
             tenant_id,
@@ -83,17 +90,13 @@ impl<'a> Row<'a> {
             modified_at: optional(Column::Modified)?,
             deleted_at: optional(Column::Deleted)?,
             observed_at: optional(Column::Observed)?,
+            left_out,
         })
     }
 
-    /// The events of the row, in the order of a life. `turned_at`: when it came back from a deletion that this batch told of, or,
-    /// for a row that is deleted, when it went again after this batch had told of its return.
-    pub(super) fn events(
-        &self,
-        batch: BatchName<'a>,
-        turned_at: Option<UtcInstant>,
-    ) -> impl Iterator<Item = Event<'a>> {
-        let Self { confirmed, created_at, modified_at, deleted_at, observed_at, .. } = *self;
+    /// The events of the row, in the order of a life, and those of its turns.
+    pub(super) fn events(&self, batch: BatchName<'a>, turns: Turns) -> impl Iterator<Item = Event<'a>> {
+        let Self { confirmed, created_at, modified_at, deleted_at, observed_at, left_out, .. } = *self;
         let member = (self.tenant_id, self.user_id);
         let estimated = confirmed.then_some(modified_at.unwrap_or(created_at));
         [
@@ -101,23 +104,42 @@ impl<'a> Row<'a> {
             (EventType::EstimatedActivity, estimated),
             (EventType::Login, observed_at),
             (EventType::UserDeleted, deleted_at),
-            (if deleted_at.is_some() { EventType::UserDeleted } else { EventType::UserRestored }, turned_at),
+            (
+                if deleted_at.is_some() { EventType::UserDeleted } else { EventType::UserRestored },
+                turns.deletion,
+            ),
+            (EventType::UserChanged, turns.left_out),
         ]
         .into_iter()
-        .filter_map(move |(event_type, at)| Some(event_of(batch, member, (event_type, at?), confirmed)))
+        .filter_map(move |(event_type, at)| {
+            Some(event_of(batch, member, (event_type, at?), (confirmed, left_out)))
+        })
     }
 }
 
-/// One event of a backfill; `confirmed` is of its row.
+/// One event of a backfill; `confirmed` and `left_out` are of its row.
 pub(super) fn event_of<'a>(
     batch: BatchName<'a>,
     member: (TenantId<'a>, UserId<'a>),
     (event_type, at): (EventType, UtcInstant),
-    confirmed: bool,
+    (confirmed, left_out): (bool, bool),
 ) -> Event<'a> {
     let confirmed = (event_type == EventType::UserCreated).then_some(confirmed);
-    let id = EventId::of_backfill(batch, member, (event_type, at), confirmed);
-    Event { confirmed, batch: Some(batch), ..Event::new(id, event_type, member, at) }
+    let counts = match event_type {
+        EventType::UserCreated => left_out.then_some(false),
+        EventType::UserChanged => Some(!left_out),
+        _ => None,
+    };
+    let id = EventId::of_backfill(batch, member, (event_type, at), (confirmed, counts));
+    Event { confirmed, counts, batch: Some(batch), ..Event::new(id, event_type, member, at) }
+}
+
+/// The truth of a column that must say it.
+fn boolean(column: Column, text: Option<&str>) -> Result<bool, Fault> {
+    text.and_then(truth).ok_or_else(|| {
+        let found = text.map_or_else(|| "null".to_owned(), |text| format!("{text:?}"));
+        Fault::of(column, format!("expected true or false (t or f, 1 or 0, yes or no), found {found}"))
+    })
 }
 
 /// Reads the words that databases and languages write for true and false.
@@ -138,15 +160,15 @@ mod tests {
 
     const LATEST: UtcInstant = UtcInstant::from_micros(1_800_000_000_000_000);
 
-    fn record(values: [&str; 7]) -> Record {
+    fn record<const COUNT: usize>(values: [&str; COUNT]) -> Record {
         Record::of(values.map(|value| (!value.is_empty()).then_some(value)))
     }
 
     fn events(values: [&str; 7], restored_at: Option<&str>) -> Vec<(String, String, Option<bool>)> {
         let record = record(values);
         let row = Row::read(&record, LATEST).unwrap();
-        let restored_at = restored_at.map(|at| UtcInstant::parse(at).unwrap());
-        let events = row.events(BatchName::new("users").unwrap(), restored_at);
+        let deletion = restored_at.map(|at| UtcInstant::parse(at).unwrap());
+        let events = row.events(BatchName::new("users").unwrap(), Turns { deletion, left_out: None });
         events
             .map(|event| (event.event_type.to_string(), event.occurred_at.to_string(), event.confirmed))
             .collect()
@@ -193,8 +215,27 @@ mod tests {
     }
 
     #[test]
+    fn who_is_left_out_is_so_from_the_creation_on() {
+        let counts = |left_out: &str, turned: Option<&str>| {
+            let record = record(["t", "u", "false", "2023-01-01T00:00:00Z", "", "", "", left_out]);
+            let row = Row::read(&record, LATEST).unwrap();
+            let left_out = turned.map(|at| UtcInstant::parse(at).unwrap());
+            let events = row.events(BatchName::new("users").unwrap(), Turns { deletion: None, left_out });
+            events.map(|event| (event.event_type.to_string(), event.counts)).collect::<Vec<_>>()
+        };
+        let event = |event_type: &str, counts| (event_type.to_owned(), counts);
+        let created = event("user_created", Some(false));
+        assert_eq!(counts("", None), [event("user_created", None)]);
+        assert_eq!(counts("f", None), [event("user_created", None)]);
+        assert_eq!(counts("1", None).first(), Some(&event("user_created", Some(false))));
+        let turned = Some("2024-01-01T00:00:00Z");
+        assert_eq!(counts("YES", turned), [created, event("user_changed", Some(false))]);
+        assert_eq!(counts("", turned), [event("user_created", None), event("user_changed", Some(true))]);
+    }
+
+    #[test]
     fn a_bad_row_is_refused_with_its_field() {
-        let good = ["t", "u", "true", "2023-01-01T00:00:00Z", "", "", ""];
+        let good = ["t", "u", "true", "2023-01-01T00:00:00Z", "", "", "", ""];
         for (column, value, field) in [
             (0, "", "tenant_id"),
             (0, "null", "tenant_id"),
@@ -207,6 +248,7 @@ mod tests {
             (4, "2199-01-01T00:00:00Z", "modified_at"),
             (5, "2023-02-30T00:00:00Z", "deleted_at"),
             (6, "1700000000", "last_login_at"),
+            (7, "bot", "left_out"),
         ] {
             let mut bad = good;
             bad[column] = value;

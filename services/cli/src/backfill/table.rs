@@ -207,7 +207,7 @@ fn member(columns: &ColumnArgs) -> [(Column, &String); 2] {
 }
 
 fn users_table(place: Place, args: &TableArgs) -> Table {
-    let ColumnArgs { confirmed, created, modified, deleted, observed, .. } = &args.columns;
+    let ColumnArgs { confirmed, created, modified, deleted, observed, left_out, .. } = &args.columns;
     let row = [
         (Column::Confirmed, confirmed),
         (Column::Created, created),
@@ -215,6 +215,8 @@ fn users_table(place: Place, args: &TableArgs) -> Table {
         (Column::Deleted, deleted),
     ];
     let columns = member(&args.columns).into_iter().chain(row);
-    let names = Names::new(columns.chain(observed.iter().map(|name| (Column::Observed, name))));
+    let optional = [(Column::Observed, observed), (Column::LeftOut, left_out)];
+    let optional = optional.into_iter().filter_map(|(column, name)| Some((column, name.as_ref()?)));
+    let names = Names::new(columns.chain(optional));
     Table { place, names, kind: Kind::Users }
 }

@@ -16,9 +16,9 @@ use lastseen_store::{Clock, SystemClock};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use self::compare::{Cause, Difference, Known, OwnedRow};
+use self::compare::{Cause, Deciding, Difference, Known, OwnedRow};
 use super::columns::{Fault, Next, Record};
-use super::decisions::Decisions;
+use super::decisions::{Decisions, Matter};
 use super::row::{self, Row};
 use super::table::{Size, Tables};
 use super::users::Users;
@@ -41,11 +41,22 @@ pub(super) fn run(args: &BackfillVerifyArgs) -> anyhow::Result<Outcome> {
     let tables = Tables::of_users(&args.source, &args.table)?;
     let size = tables.size()?;
     tables.check()?;
-    let Some(decisions) = Decisions::ask(&uploader)? else { return Ok(Outcome::Interrupted) };
+    let Some(deletions) = Decisions::ask(&uploader, Matter::Deletion)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let leavings = if args.table.columns.left_out.is_some() {
+        let Some(leavings) = Decisions::ask(&uploader, Matter::LeavingOut)? else {
+            return Ok(Outcome::Interrupted);
+        };
+        Some(leavings)
+    } else {
+        None
+    };
     let mut verify = Verify {
         uploader,
         interrupt,
-        decisions,
+        deletions,
+        leavings,
         list_all: args.all,
         rows: BTreeMap::new(),
         waiting: 0,
@@ -87,7 +98,9 @@ struct Counts {
 struct Verify {
     uploader: Uploader,
     interrupt: Interrupt,
-    decisions: Decisions,
+    deletions: Decisions,
+    /// `None`: the table does not say who is left out.
+    leavings: Option<Decisions>,
     list_all: bool,
     /// Rows that wait to be looked up, by tenant.
     rows: BTreeMap<String, Vec<OwnedRow>>,
@@ -136,7 +149,10 @@ impl Verify {
         if !self.seen.insert((row.tenant_id.as_str(), row.user_id.as_str())) {
             return self.refused(line, &Fault::second_row());
         }
-        self.rows.entry(row.tenant_id.as_str().to_owned()).or_default().push(OwnedRow::of(row));
+        self.rows
+            .entry(row.tenant_id.as_str().to_owned())
+            .or_default()
+            .push(OwnedRow::of(row, self.leavings.is_some()));
         self.waiting += 1;
         self.counts.rows += 1;
     }
@@ -177,8 +193,12 @@ impl Verify {
                 let known: HashMap<&str, &Known> =
                     users.iter().map(|user| (user.user_id.as_str(), user)).collect();
                 for row in rows {
-                    let decision = self.decisions.of((&tenant_id, &row.user_id));
-                    let found = compare::differences(row, known.get(&*row.user_id).copied(), decision);
+                    let member = (tenant_id.as_str(), &*row.user_id);
+                    let decisions = Deciding {
+                        deletion: self.deletions.of(member),
+                        left_out: self.leavings.as_ref().and_then(|leavings| leavings.of(member)),
+                    };
+                    let found = compare::differences(row, known.get(&*row.user_id).copied(), &decisions);
                     self.counts.same += u64::from(found.is_empty());
                     for difference in found {
                         self.found((&tenant_id, &row.user_id), &difference);
@@ -250,7 +270,7 @@ impl Verify {
         let mut users = Users::default();
         for created in super::events::<Created>(events, "creations") {
             let Created { tenant_id, user_id, batch } = created?;
-            if batch.is_some_and(|batch| !self.decisions.is_dead(&batch)) {
+            if batch.is_some_and(|batch| !self.deletions.is_dead(&batch)) {
                 users.insert((&tenant_id, &user_id));
             }
         }
@@ -259,7 +279,7 @@ impl Verify {
 
     fn users_of(&mut self, tenant_id: &str, later: &mut Users) -> anyhow::Result<Ended> {
         let path = format!(
-            "/v1/tenants/{}/users?format=csv&status=active,inactive,pending,never_seen,deleted",
+            "/v1/tenants/{}/users?format=csv&status=active,inactive,pending,never_seen,deleted,left_out",
             utf8_percent_encode(tenant_id, NON_ALPHANUMERIC)
         );
         let Some(users) = self.uploader.get(&path, &|notice| self.progress.notice(notice))? else {

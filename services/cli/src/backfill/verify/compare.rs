@@ -17,10 +17,13 @@ pub(super) struct OwnedRow {
     modified_at: Option<UtcInstant>,
     deleted_at: Option<UtcInstant>,
     observed_at: Option<UtcInstant>,
+    /// `None`: the table does not say it.
+    left_out: Option<bool>,
 }
 
 impl OwnedRow {
-    pub(super) fn of(row: &Row<'_>) -> Self {
+    /// `tells_left_out`: the table says who is left out.
+    pub(super) fn of(row: &Row<'_>, tells_left_out: bool) -> Self {
         Self {
             user_id: row.user_id.as_str().into(),
             confirmed: row.confirmed,
@@ -28,6 +31,7 @@ impl OwnedRow {
             modified_at: row.modified_at,
             deleted_at: row.deleted_at,
             observed_at: row.observed_at,
+            left_out: tells_left_out.then_some(row.left_out),
         }
     }
 }
@@ -44,6 +48,20 @@ pub(super) struct Known {
     confirmed: bool,
     #[serde(deserialize_with = "instant")]
     deleted_at: Option<UtcInstant>,
+    status: String,
+}
+
+/// The events that decide about a user.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Deciding<'a> {
+    pub(super) deletion: Option<&'a Decision>,
+    pub(super) left_out: Option<&'a Decision>,
+}
+
+impl Known {
+    fn is_left_out(&self) -> bool {
+        self.status == "left_out"
+    }
 }
 
 fn instant<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<UtcInstant>, D::Error> {
@@ -62,6 +80,8 @@ pub(super) enum Cause {
     CameBack { batch: String },
     /// A backfill took the user for back, and the row is deleted all the same.
     GoneAgain { batch: String },
+    /// A backfill said otherwise whether the user counts than the row does now.
+    CountsOtherwise { batch: String },
     /// The server knows the user, and the table, which goes on beyond, does not.
     NoRow,
     /// The same, where rows could not be told whose they are.
@@ -76,6 +96,8 @@ pub(super) enum Cause {
     DeletedLater,
     /// An event restored the user later than the row was deleted.
     RestoredByEvent,
+    /// An event that no backfill made says whether the user counts.
+    CountsByEvent,
     /// An event had occurred before the row says that the user was created.
     EventBeforeCreation,
     /// An event confirmed the user, or a row had done so before.
@@ -95,6 +117,7 @@ impl Cause {
                 | Self::RowIsNewer
                 | Self::CameBack { .. }
                 | Self::GoneAgain { .. }
+                | Self::CountsOtherwise { .. }
                 | Self::NoRow
                 | Self::NoReadableRow
         )
@@ -121,6 +144,9 @@ impl fmt::Display for Cause {
                     "batch {batch} took the user for back and the row is deleted: run it again"
                 );
             }
+            Self::CountsOtherwise { batch } => {
+                return write!(f, "batch {batch} said otherwise than the row does now: run it again");
+            }
             Self::NoRow => "the table has no row: publish user_deleted if the user is gone",
             Self::NoReadableRow => "no row that can be read: mend those that cannot, and compare again",
             Self::NoRowAndDeleted => "the table has no row of a user that is deleted",
@@ -128,6 +154,7 @@ impl fmt::Display for Cause {
             Self::DeletedByEvent => "an event deleted the user, and the table does not know it",
             Self::DeletedLater => "an event deleted the user later than the row says",
             Self::RestoredByEvent => "an event restored the user after the row was deleted",
+            Self::CountsByEvent => "an event says otherwise whether the user counts",
             Self::EventBeforeCreation => "an event had occurred before the row was created",
             Self::Confirmed => "an event confirmed the user, or a row did before",
             Self::GreaterEstimate => "a row said later before, or another batch did",
@@ -157,12 +184,7 @@ fn text(at: Option<UtcInstant>) -> String {
 }
 
 /// Returns the differences between a row and the server's answer about the user; empty if there is none.
-/// `decision` decides whether the user is deleted.
-pub(super) fn differences(
-    row: &OwnedRow,
-    known: Option<&Known>,
-    decision: Option<&Decision>,
-) -> Vec<Difference> {
+pub(super) fn differences(row: &OwnedRow, known: Option<&Known>, deciding: &Deciding<'_>) -> Vec<Difference> {
     let Some(known) = known else {
         let (table, server) = (format!("created {}", row.created_at), "unknown".to_owned());
         return vec![Difference { what: "user", table, server, cause: Cause::NotBroughtIn }];
@@ -182,8 +204,12 @@ pub(super) fn differences(
         let cause = if confirmed { Cause::RowIsNewer } else { Cause::Confirmed };
         differ("confirmed", confirmed.to_string(), known.confirmed.to_string(), cause);
     }
-    if let Some(cause) = deletion(row, known, decision) {
+    if let Some(cause) = deletion(row, known, deciding.deletion) {
         differ("deleted", text(row.deleted_at), text(known.deleted_at), cause);
+    }
+    if let Some(in_row) = row.left_out.filter(|in_row| *in_row != known.is_left_out()) {
+        let server = known.is_left_out().to_string();
+        differ("left out", in_row.to_string(), server, left_out((row, in_row), deciding.left_out));
     }
     if let Some((table, cause)) = last_seen(row, known) {
         differ("last seen", text(table), text(known.last_seen_at), cause);
@@ -196,8 +222,8 @@ fn deletion(row: &OwnedRow, known: &Known, decision: Option<&Decision>) -> Optio
         return None;
     }
     Some(match (row.deleted_at, decision) {
-        (Some(at), Some(decision)) if decision.at > at && decision.deletes => Cause::DeletedLater,
-        (Some(at), Some(decision)) if decision.at >= at && !decision.deletes => match &decision.batch {
+        (Some(at), Some(decision)) if decision.at > at && decision.holds => Cause::DeletedLater,
+        (Some(at), Some(decision)) if decision.at >= at && !decision.holds => match &decision.batch {
             Some(batch) => Cause::GoneAgain { batch: batch.to_string() },
             None => Cause::RestoredByEvent,
         },
@@ -205,6 +231,17 @@ fn deletion(row: &OwnedRow, known: &Known, decision: Option<&Decision>) -> Optio
         (None, Some(Decision { batch: Some(batch), .. })) => Cause::CameBack { batch: batch.to_string() },
         (None, _) => Cause::DeletedByEvent,
     })
+}
+
+/// The cause of another answer about who is left out.
+fn left_out((row, in_row): (&OwnedRow, bool), decision: Option<&Decision>) -> Cause {
+    match decision {
+        // An older row left the user out, or took it in again.
+        Some(Decision { batch: Some(batch), .. }) => Cause::CountsOtherwise { batch: batch.to_string() },
+        // A row that leaves the user out says so at its creation.
+        Some(decision) if !in_row || decision.at >= row.created_at => Cause::CountsByEvent,
+        Some(_) | None => Cause::RowIsNewer,
+    }
 }
 
 /// Returns the last-seen value of the table and the cause of the server's different answer. `None` if they
@@ -262,6 +299,7 @@ mod tests {
             modified_at: at(modified),
             deleted_at: at(deleted),
             observed_at: at(observed),
+            left_out: None,
         }
     }
 
@@ -273,11 +311,12 @@ mod tests {
             created_at: at(created),
             confirmed,
             deleted_at: at(deleted),
+            status: "inactive".to_owned(),
         }
     }
 
-    fn causes(row: &OwnedRow, known: &Known, decision: Option<&Decision>) -> Vec<(&'static str, Cause)> {
-        let found = differences(row, Some(known), decision);
+    fn causes(row: &OwnedRow, known: &Known, deletion: Option<&Decision>) -> Vec<(&'static str, Cause)> {
+        let found = differences(row, Some(known), &Deciding { deletion, left_out: None });
         found.into_iter().map(|difference| (difference.what, difference.cause)).collect()
     }
 
@@ -333,7 +372,7 @@ mod tests {
                 ("last seen", Cause::Observed)
             ]
         );
-        assert_eq!(differences(&invited, None, None)[0].cause, Cause::NotBroughtIn);
+        assert_eq!(differences(&invited, None, &Deciding::default())[0].cause, Cause::NotBroughtIn);
     }
 
     #[test]
@@ -356,6 +395,28 @@ mod tests {
             let known = known((true, "01-01"), ("01-01", "estimated"), deleted);
             assert_eq!(causes(row, &known, decision.as_ref()), [("deleted", cause)]);
         }
+    }
+
+    #[test]
+    fn who_counts_is_explained_by_what_decides() {
+        let decision =
+            |holds, batch: Option<&str>| Some(Decision::of_test(at("02-01").unwrap(), holds, batch));
+        let cause = |in_row: bool, on_server: bool, decision: Option<Decision>| {
+            let row = OwnedRow { left_out: Some(in_row), ..row((true, "01-01", ""), "", "") };
+            let status = if on_server { "left_out" } else { "active" }.to_owned();
+            let known = Known { status, ..known((true, "01-01"), ("01-01", "estimated"), "") };
+            let deciding = Deciding { deletion: None, left_out: decision.as_ref() };
+            let mut found = differences(&row, Some(&known), &deciding);
+            assert!(found.len() <= 1 && found.iter().all(|difference| difference.what == "left out"));
+            found.pop().map(|difference| difference.cause)
+        };
+        assert_eq!(cause(true, true, decision(true, Some("users"))), None);
+        assert_eq!(cause(false, false, None), None);
+        assert_eq!(cause(true, false, None), Some(Cause::RowIsNewer));
+        assert_eq!(cause(true, false, decision(false, None)), Some(Cause::CountsByEvent));
+        assert_eq!(cause(false, true, decision(true, None)), Some(Cause::CountsByEvent));
+        let batch = "users".to_owned();
+        assert_eq!(cause(false, true, decision(true, Some("users"))), Some(Cause::CountsOtherwise { batch }));
     }
 
     #[test]
