@@ -15,7 +15,7 @@ use lastseen_projections::{
 };
 use proptest::prelude::*;
 
-use crate::history::{Choice, OBSERVED, TENANTS, disorder, history};
+use crate::history::{Choice, OBSERVED, TENANTS, disorder, history, long_history};
 
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -559,4 +559,49 @@ fn who_comes_while_a_clock_is_set_back_past_midnight_is_new_once() {
     let new: Vec<u64> = sets.rows(Day::new(i32::MAX)).iter().map(|row| row.new).collect();
     let sizes: Vec<u64> = sets.cohorts().iter().map(|cohort| cohort.size).collect();
     assert_eq!((new, sizes), (vec![1, 0], vec![1, 0]), "they are shown in October first");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    /// Two definitions of one zone, one of which is let go and followed again on the way.
+    #[test]
+    fn a_definition_that_is_followed_for_a_thousand_steps_equals_one_made_anew(
+        (facts, places) in (long_history(1_000), places()),
+        (zone, start) in prop::sample::select(ZONES.to_vec()),
+        (asked, other) in (asked(), asked()),
+        (begun, every) in (0..60_usize, 60..140_usize),
+    ) {
+        let (facts, zone): (_, Tz) = (spread(facts, &places, start), zone.parse().unwrap());
+        let questions = [asked, other].map(|asked| (asked.of(zone, start), asked));
+        let follow = |views: &mut Views, definition: Definition, facts: &[Fact]| {
+            let mut following = followed(views, definition, facts, &[]);
+            views.follow(&mut following, &[])
+        };
+        let mut views = live(&facts[..begun]);
+        for (of, _) in &questions {
+            prop_assert!(follow(&mut views, of.definition, &facts[..begun]));
+        }
+        for (step, end) in (begun + every..).step_by(every).take_while(|end| *end < facts.len()).enumerate() {
+            views.apply_all(&facts[end - every..end]);
+            let so_far = &facts[..end];
+            for (of, asked) in &questions {
+                let mut anew = live(so_far);
+                prop_assert!(follow(&mut anew, of.definition, so_far));
+                let (kept, anew) = (views.days(of).unwrap(), anew.days(of).unwrap());
+                let open = asked.open(start);
+                prop_assert_eq!(kept.rows(open), anew.rows(open));
+                prop_assert_eq!(kept.cohorts(), anew.cohorts());
+                if of.scope == Scope::All {
+                    prop_assert_eq!(scanned(so_far, asked, zone, &of.periods).rows(open), kept.rows(open));
+                }
+            }
+            if step % 3 == 2 {
+                drop(views.unfollow(Subject::Activity(questions[1].0.definition)));
+                for (of, _) in &questions {
+                    prop_assert!(views.follows(of.definition) || follow(&mut views, of.definition, so_far));
+                }
+            }
+        }
+    }
 }

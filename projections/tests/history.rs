@@ -85,25 +85,32 @@ fn unplaced() -> impl Strategy<Value = Unplaced> {
 
 /// Up to `events` facts in the order of their positions, which have gaps.
 pub(crate) fn history(events: usize) -> impl Strategy<Value = Vec<Fact>> {
-    prop::collection::vec(unplaced(), 0..=events).prop_map(|all| {
-        let (mut position, mut recorded) = (0, NOON);
-        let place = |event: Unplaced| {
-            position += 3;
-            recorded += event.waited;
-            Fact {
-                position: Position::new(position),
-                id: event.id,
-                occurred_at: event.occurred_at,
-                recorded_at: UtcInstant::from_micros(recorded),
-                member: event.member,
-                event_type: event.event_type,
-                created_confirmed: event.confirmed,
-                counts: event.counts,
-                batch: None,
-            }
-        };
-        all.into_iter().map(place).collect()
-    })
+    prop::collection::vec(unplaced(), 0..=events).prop_map(placed)
+}
+
+/// The same of so many events.
+pub(crate) fn long_history(events: usize) -> impl Strategy<Value = Vec<Fact>> {
+    prop::collection::vec(unplaced(), events).prop_map(placed)
+}
+
+fn placed(all: Vec<Unplaced>) -> Vec<Fact> {
+    let (mut position, mut recorded) = (0, NOON);
+    let place = |event: Unplaced| {
+        position += 3;
+        recorded += event.waited;
+        Fact {
+            position: Position::new(position),
+            id: event.id,
+            occurred_at: event.occurred_at,
+            recorded_at: UtcInstant::from_micros(recorded),
+            member: event.member,
+            event_type: event.event_type,
+            created_confirmed: event.confirmed,
+            counts: event.counts,
+            batch: None,
+        }
+    };
+    all.into_iter().map(place).collect()
 }
 
 /// One event of one member at noon of each day counted from the sixth of January, in this order.

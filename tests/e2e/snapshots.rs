@@ -162,3 +162,48 @@ fn a_snapshot_of_other_numbers_is_told_member_by_member() {
     assert!(found.stdout.contains("tenant acme, user ada: expected"), "{}", found.stdout);
     assert!(found.stdout.contains("\n1 differences"), "{}", found.stdout);
 }
+
+/// The number of definitions that are followed, once it is this.
+fn wait_until_followed(server: &Server, number: usize) {
+    let line = format!("lastseen_definitions_followed {number}");
+    let followed = eventually(WITHIN, || {
+        let metrics = server.client().get("/metrics").text();
+        metrics.lines().any(|found| found == line).then_some(())
+    });
+    assert!(followed.is_some(), "{}", server.stderr());
+}
+
+#[test]
+fn what_was_followed_is_followed_again_after_a_start() {
+    let (server, data) = sealing_server("20000");
+    publish(&server, &git_activity::lines());
+    let tenant = "230287431257595797";
+    let answers = |server: &Server| {
+        let paths = [
+            "/v1/active-users?from=2019-01-01&to=2019-03-01&tz=America/New_York".to_owned(),
+            format!(
+                "/v1/tenants/{tenant}/active-users?from=2016-01-01&to=2016-12-31&period=month&types=login"
+            ),
+            "/v1/event-counts?from=2019-01-01&to=2019-03-01&tz=Asia/Kolkata".to_owned(),
+        ];
+        paths.map(|path| without_at(server.client().ask(&path)))
+    };
+    let before = answers(&server);
+    wait_until_followed(&server, 3);
+    assert_eq!(server.terminate().code, Some(0));
+    let server = Server::start(BINARY, data.path());
+    wait_until_followed(&server, 3);
+    assert_eq!(answers(&server), before);
+    wait_until_followed(&server, 3);
+    server.kill9();
+    let server = Server::start_with(BINARY, data.path(), &["--definitions", "1"]);
+    wait_until_followed(&server, 1);
+    assert_eq!(answers(&server), before);
+    assert_eq!(server.terminate().code, Some(0));
+    // It is worth only time.
+    let followed = data.path().join("snapshots").join("followed");
+    fs::write(&followed, "[{").unwrap();
+    let server = Server::start(BINARY, data.path());
+    assert_eq!(answers(&server), before);
+    wait_until_followed(&server, 3);
+}

@@ -9,6 +9,14 @@ use super::bitmaps::ByDay;
 use super::presence::PresenceBitmaps;
 use crate::calendar::Day;
 
+/// The state by the end of one day after the other that activity depends on. Each part advances only when it is
+/// asked for: most days have no estimate in reach and need no observed members.
+#[derive(Default)]
+pub(super) struct ByEnd {
+    pub(super) absent: AbsentByEnd,
+    pub(super) observed: ObservedByEnd,
+}
+
 /// The members that are deleted or left out by the end of a day. Advances only when it is asked for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AbsentByEnd {

@@ -12,6 +12,7 @@ use lastseen_event::{MemberOrdinal, UtcInstant};
 use roaring::RoaringBitmap;
 
 use super::bitmaps::ByDay;
+use crate::bits::Bits;
 use crate::calendar::{Calendar, Day};
 
 /// Most days that are open: each takes a bit for every member.
@@ -19,9 +20,6 @@ const OPEN_MAX: usize = 32;
 
 /// Events of a day before it is opened: opening one closes another, which costs as much as some thousand events.
 const OPENED_AFTER: u32 = 4_096;
-
-/// Bits are added so many at a time: those of one container of a bitmap.
-const CONTAINER_BITS: usize = 1 << 16;
 
 /// Members by day, to be turned into [`ByDay`].
 #[derive(Debug)]
@@ -42,20 +40,9 @@ struct OpenDay {
     day: Day,
     /// The instants of the day in microseconds, or of the part of it in which the clock runs evenly.
     instants: RangeInclusive<i64>,
-    /// Eight members a byte, the least first.
-    bits: Vec<u8>,
+    members: Bits,
     /// The turn at which it was last taken.
     taken: u64,
-}
-
-impl OpenDay {
-    fn mark(&mut self, member: MemberOrdinal) {
-        let at = member.index() / 8;
-        if at >= self.bits.len() {
-            self.bits.resize((member.index() / CONTAINER_BITS + 1) * (CONTAINER_BITS / 8), 0);
-        }
-        self.bits[at] |= 1 << (member.index() % 8);
-    }
 }
 
 impl Marks {
@@ -74,7 +61,7 @@ impl Marks {
     #[inline]
     pub(super) fn mark(&mut self, member: MemberOrdinal, at: UtcInstant) {
         match self.open.get_mut(self.last) {
-            Some(last) if last.instants.contains(&at.as_micros()) => last.mark(member),
+            Some(last) if last.instants.contains(&at.as_micros()) => last.members.insert(member.get()),
             Some(_) | None => self.mark_elsewhere(member, at),
         }
     }
@@ -85,7 +72,7 @@ impl Marks {
             self.turns += 1;
             let open = &mut self.open[found];
             open.taken = self.turns;
-            open.mark(member);
+            open.members.insert(member.get());
             return;
         }
         let (day, instants) = self.calendar.day_around(at);
@@ -107,11 +94,11 @@ impl Marks {
         }
         self.turns += 1;
         self.last = self.open.len();
-        self.open.push(OpenDay { day, instants, bits: Vec::new(), taken: self.turns });
+        self.open.push(OpenDay { day, instants, members: Bits::default(), taken: self.turns });
     }
 
     fn close(&mut self, open: &OpenDay) {
-        *self.closed.entry(open.day).or_default() |= RoaringBitmap::from_lsb0_bytes(0, &open.bits);
+        *self.closed.entry(open.day).or_default() |= open.members.to_bitmap();
     }
 
     /// Adds what another one was told.

@@ -8,11 +8,11 @@ use std::ops::{Bound, RangeInclusive};
 
 use roaring::RoaringBitmap;
 
-use super::bitmaps::ByDay;
-use super::by_end::{AbsentByEnd, ObservedByEnd, clip};
+use super::bitmaps::{ByDay, share};
+use super::by_end::{ByEnd, clip};
 use super::people::{gone, people, persons_by_day};
-use super::sets::{DaySets, MONTH_DAYS, WEEK_DAYS, Window};
-use super::sliding::SlidingWindow;
+use super::sets::{DaySets, MONTH_DAYS, Periods, WEEK_DAYS, Window};
+use super::sliding::{Halves, SlidingWindow};
 use super::totals::Totals;
 use crate::activity::only_estimated;
 use crate::calendar::{Day, Period};
@@ -65,17 +65,9 @@ pub struct Cohort {
 }
 
 /// Those active in some days.
-struct Active<'a> {
-    all: Cow<'a, RoaringBitmap>,
+pub(super) struct Active<'a> {
+    pub(super) all: Cow<'a, RoaringBitmap>,
     estimated: u64,
-}
-
-/// The state by the end of one day after the other that activity depends on. Each part advances only when it is
-/// asked for: most days have no estimate in reach and need no observed members.
-#[derive(Default)]
-struct ByEnd {
-    absent: AbsentByEnd,
-    observed: ObservedByEnd,
 }
 
 /// The persons with activity before a day, whatever their memberships were.
@@ -161,14 +153,18 @@ impl DaySets {
     /// Returns rows without windows and totals for all of these neighbouring periods but the first, with which the
     /// second is compared.
     fn lifecycle(&self, periods: &[RangeInclusive<Day>]) -> Vec<SeriesRow> {
-        let absent = periods.first().map(|first| self.absent(*first.end())).unwrap_or_default();
-        let mut by_end = ByEnd { absent, ..ByEnd::default() };
+        let first = periods.first().map(|first| *first.end());
+        let mut by_end = first.map(|first| self.by_end(first)).unwrap_or_default();
         let second = periods.get(1).map(|second| *second.start());
         let known = self.before.as_ref().filter(|before| second.is_some_and(|second| second >= before.day));
         let mut ever = known.map(|before| before.ever.clone()).unwrap_or_default();
         let mut rows = Vec::with_capacity(periods.len());
         let mut before: Option<Cow<'_, RoaringBitmap>> = None;
-        for days in periods {
+        for (number, days) in periods.iter().enumerate() {
+            if let (0, Some(known)) = (number, self.before_only_day()) {
+                before = Some(Cow::Borrowed(&known.active));
+                continue;
+            }
             let Active { all, estimated } = self.active(days, &mut by_end);
             if let Some(before) = before {
                 let new = self.new_in(days, &all, &mut ever);
@@ -193,7 +189,7 @@ impl DaySets {
 
     /// Returns those active in these days with membership as by the end of the last. Days must not go back from call
     /// to call with the same `by_end`.
-    fn active(&self, days: &RangeInclusive<Day>, by_end: &mut ByEnd) -> Active<'_> {
+    pub(super) fn active(&self, days: &RangeInclusive<Day>, by_end: &mut ByEnd) -> Active<'_> {
         let (end, persons) = (*days.end(), self.wanted.persons.as_ref());
         let absent = by_end.absent.by(&self.presence, end, self.members());
         let mut observed = self.union(&self.activity.observed, days);
@@ -204,12 +200,43 @@ impl DaySets {
             only_estimated(self.union(&self.activity.estimated, days).into_owned(), absent, || {
                 by_end.observed.by(&self.activity.estimates_void_from, end, self.wanted.members.as_ref())
             });
+        let observed = match persons {
+            Some(persons) => self.observed_persons_in(days, (observed, absent), persons),
+            None => observed,
+        };
         if by_estimate.is_empty() {
-            return Active { all: people(observed, persons), estimated: 0 };
+            return Active { all: observed, estimated: 0 };
         }
-        let all = people(Cow::Owned(&*observed | &by_estimate), persons);
-        let estimated = all.len() - people(observed, persons).len();
-        Active { all, estimated }
+        let all = &*observed | &*people(Cow::Owned(by_estimate), persons);
+        let estimated = all.len() - observed.len();
+        Active { all: Cow::Owned(all), estimated }
+    }
+
+    /// The persons observed on each day; on the only day that rows are for, where those before it were put together.
+    fn persons_by_day(&self, persons: &PersonMap) -> &ByDay {
+        let observed = &self.activity.observed;
+        self.observed_persons.get_or_init(|| match self.before_only_day() {
+            Some(_) => persons_by_day(&share(observed, self.periods.days.clone()), persons),
+            None => persons_by_day(observed, persons),
+        })
+    }
+
+    /// The persons of `present`, the members observed in these days without the absent ones.
+    fn observed_persons_in<'a>(
+        &'a self,
+        days: &RangeInclusive<Day>,
+        (present, absent): (Cow<'a, RoaringBitmap>, &RoaringBitmap),
+        persons: &PersonMap,
+    ) -> Cow<'a, RoaringBitmap> {
+        let Periods { days: all_days, period } = &self.periods;
+        let is_one_of_many = *period == Period::Day && all_days.start() < all_days.end();
+        let day = Some(days.start()).filter(|_| is_one_of_many);
+        let of_day = day
+            .and_then(|day| Some((self.persons_by_day(persons).get(day)?, self.activity.observed.get(day)?)));
+        let Some((all, members)) = of_day else { return people(present, Some(persons)) };
+        let none = RoaringBitmap::new();
+        let gone = gone(&Halves(members, &none), absent, persons);
+        if gone.is_empty() { Cow::Borrowed(all) } else { Cow::Owned(&**all - gone) }
     }
 
     /// Returns those of the `active` in these days who are so for the first time. Days must not go back from call to
@@ -238,18 +265,18 @@ impl DaySets {
     /// Counts, for each of these consecutive days, those active in the `width` days that end with it.
     fn windows(&self, days: &[Day], width: i32) -> Vec<InWindow> {
         let (activity, wanted) = (&self.activity, self.wanted.members.as_ref());
-        let before = self.before.as_ref().filter(|_| days.len() == 1);
+        let before = self.before_only_day();
         let before = before.map(|before| if width == WEEK_DAYS { &before.week } else { &before.month });
-        let members = before.map(|before: &Window| &before.members);
-        let mut observed = SlidingWindow::of(&activity.observed, wanted, (width, members));
-        let mut estimated = SlidingWindow::of(&activity.estimated, wanted, (width, None));
+        let [of_observed, of_estimated] =
+            [before.map(|before| &before.observed), before.map(|before: &Window| &before.estimated)];
+        let mut observed = SlidingWindow::of(&activity.observed, wanted, (width, of_observed));
+        let mut estimated = SlidingWindow::of(&activity.estimated, wanted, (width, of_estimated));
         let mut observed_persons = self.wanted.persons.as_ref().map(|persons| {
             let of_window = before.and_then(|before| before.persons.as_ref());
-            let days = self.observed_persons.get_or_init(|| persons_by_day(&activity.observed, persons));
-            (persons, SlidingWindow::of(days, None, (width, of_window)))
+            (persons, SlidingWindow::of(self.persons_by_day(persons), None, (width, of_window)))
         });
-        let mut absent = days.first().map(|first| self.absent(*first)).unwrap_or_default();
-        let mut by_end = ObservedByEnd::default();
+        let by_end = days.first().map(|first| self.by_end(*first)).unwrap_or_default();
+        let ByEnd { mut absent, observed: mut by_end } = by_end;
         let mut counts = Vec::with_capacity(days.len());
         for day in days {
             let absent = absent.by(&self.presence, *day, self.members());

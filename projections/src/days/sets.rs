@@ -7,9 +7,10 @@ use roaring::RoaringBitmap;
 
 use super::activity::ActivityBitmaps;
 use super::bitmaps::{ByDay, share};
-use super::by_end::AbsentByEnd;
+use super::by_end::{AbsentByEnd, ByEnd, ObservedByEnd};
 use super::presence::PresenceBitmaps;
 use super::rows::Ever;
+use super::totals::PresentPersons;
 use crate::calendar::{Day, Period};
 use crate::persons::PersonMap;
 
@@ -76,17 +77,24 @@ pub struct Before {
     pub(super) day: Day,
     pub(super) week: Window,
     pub(super) month: Window,
+    /// Those active on the last of them, by its end.
+    pub(super) active: RoaringBitmap,
     /// By the end of the last of them.
     pub(super) absent: AbsentByEnd,
+    /// By the end of the last of them.
+    pub(super) observed: ObservedByEnd,
     /// Persons with activity before the day.
     pub(super) ever: Ever,
+    /// Persons that are present by the end of the last of them, where rows are of persons.
+    pub(super) present: Option<PresentPersons>,
 }
 
-/// The members observed on some days, and their persons where rows are of persons.
+/// The members observed on some days, their persons where rows are of persons, and the members with an estimate.
 #[derive(Debug)]
 pub(super) struct Window {
-    pub(super) members: RoaringBitmap,
+    pub(super) observed: RoaringBitmap,
     pub(super) persons: Option<RoaringBitmap>,
+    pub(super) estimated: RoaringBitmap,
 }
 
 impl Before {
@@ -141,21 +149,43 @@ impl DaySets {
 
     /// Puts the days before the last one together.
     pub fn before(&self) -> Arc<Before> {
-        let day = *self.periods.days.end();
-        let back = |from: i32, to: i32| day.plus(-from)..=day.plus(-to);
-        let week = self.union(&self.activity.observed, &back(WEEK_DAYS - 1, 1)).into_owned();
-        let month = &week | &*self.union(&self.activity.observed, &back(MONTH_DAYS - 1, WEEK_DAYS));
-        let mut absent = AbsentByEnd::default();
-        absent.by(&self.presence, day.plus(-1), self.members());
-        let window = |members: RoaringBitmap| {
-            let persons = self.wanted.persons.as_ref().map(|persons| persons.persons_of(&members));
-            Window { members, persons }
+        let (day, last) = (*self.periods.days.end(), self.periods.days.end().plus(-1));
+        let ActivityBitmaps { observed, estimated, first, estimates_void_from } = &self.activity;
+        let window = |width: i32| {
+            let days = day.plus(1 - width)..=last;
+            let [observed, estimated] = [observed, estimated].map(|of| self.union(of, &days).into_owned());
+            let persons = self.wanted.persons.as_ref().map(|persons| persons.persons_of(&observed));
+            Window { observed, persons, estimated }
         };
-        let mut ever = Ever::default();
+        let mut by_end = ByEnd::default();
+        let active = self.active(&(last..=last), &mut by_end).all.into_owned();
+        let ByEnd { mut absent, observed: mut observed_by_end } = by_end;
+        absent.by(&self.presence, last, self.members());
+        observed_by_end.by(estimates_void_from, last, self.wanted.members.as_ref());
+        let (mut ever, mut present) = (Ever::default(), None);
         if let Some(persons) = &self.wanted.persons {
-            ever.before(day, &self.activity.first, persons);
+            ever.before(day, first, persons);
+            let mut persons_present = PresentPersons::default();
+            let absent = absent.by(&self.presence, last, self.members());
+            persons_present.by(&self.presence.exists, last, (absent, persons));
+            present = Some(persons_present);
         }
-        Arc::new(Before { day, week: window(week), month: window(month), absent, ever })
+        Arc::new(Before {
+            day,
+            week: window(WEEK_DAYS),
+            month: window(MONTH_DAYS),
+            active,
+            absent,
+            observed: observed_by_end,
+            ever,
+            present,
+        })
+    }
+
+    /// The days before the only one that rows are for, if they were put together.
+    pub(super) fn before_only_day(&self) -> Option<&Before> {
+        let Periods { days, period } = &self.periods;
+        self.before.as_deref().filter(|_| *period == Period::Day && days.start() == days.end())
     }
 
     /// The members that are wanted, and whether those that are left out are as well.
@@ -163,9 +193,20 @@ impl DaySets {
         (self.wanted.members.as_ref(), self.wanted.everyone)
     }
 
+    /// Begins with the state by the end of the days before, if those are not after `day`.
+    pub(super) fn by_end(&self, day: Day) -> ByEnd {
+        ByEnd { absent: self.absent(day), observed: self.observed(day) }
+    }
+
     /// Begins with the absent members of the days before, if those are not after `day`.
     pub(super) fn absent(&self, day: Day) -> AbsentByEnd {
         let known = self.before.as_ref().filter(|before| before.day.plus(-1) <= day);
         known.map(|known| known.absent.clone()).unwrap_or_default()
+    }
+
+    /// Begins with the members observed by the end of the days before, if those are not after `day`.
+    pub(super) fn observed(&self, day: Day) -> ObservedByEnd {
+        let known = self.before.as_ref().filter(|before| before.day.plus(-1) <= day);
+        known.map(|known| known.observed.clone()).unwrap_or_default()
     }
 }

@@ -34,7 +34,7 @@ impl Block {
 }
 
 /// Both parts of a window.
-pub(super) struct Halves<'a>(&'a RoaringBitmap, &'a RoaringBitmap);
+pub(super) struct Halves<'a>(pub(super) &'a RoaringBitmap, pub(super) &'a RoaringBitmap);
 
 impl<'a> SlidingWindow<'a> {
     /// Windows of `width` days; or one window only, whose days but the last have the members `before`.

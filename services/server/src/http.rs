@@ -40,6 +40,7 @@ use crate::origin::Origin;
 use crate::publishing::Publishing;
 use crate::questions::Questions;
 use crate::read_model::ReadModel;
+use crate::tasks;
 
 /// The state that all requests share.
 pub(crate) struct App {
@@ -118,7 +119,7 @@ impl App {
 
     /// From now on requests are answered from this model.
     pub(crate) fn open(&self, model: Arc<ReadModel>) {
-        self.service.get_or_init(|| Service {
+        let service = self.service.get_or_init(|| Service {
             questions: Questions::new(
                 model.clone(),
                 self.limits,
@@ -128,6 +129,7 @@ impl App {
             publishing: Publishing::new(model.clone()),
             model,
         });
+        tasks::task(service.questions.clone().follow_again());
     }
 
     /// # Errors

@@ -84,7 +84,12 @@ impl Reserved {
         let kib = self.taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let Some(more) = bytes.div_ceil(KIB).checked_sub(kib).filter(|more| *more > 0) else { return true };
         let Ok(more) = u32::try_from(more) else { return false };
-        let Ok(more) = self.budget.clone().try_acquire_many_owned(more) else { return false };
+        let take = |from: &Arc<Semaphore>| from.clone().try_acquire_many_owned(more);
+        let of_answers = self.of_answers.as_ref().map(|taken| take(taken.semaphore())).transpose();
+        let (Ok(more), Ok(of_answers)) = (take(&self.budget), of_answers) else { return false };
+        if let (Some(taken), Some(more)) = (&mut self.of_answers, of_answers) {
+            taken.merge(more);
+        }
         match &mut self.taken {
             Some(taken) => taken.merge(more),
             None => self.taken = Some(more),
@@ -118,7 +123,11 @@ mod tests {
         answer.shrink_to(MIB);
         assert_eq!(memory.free_bytes(), 2 * MIB);
         assert!(body.grow_to(3 * MIB));
-        drop((answer, body));
+        drop(body);
+        assert!(answer.grow_to(3 * MIB) && !answer.grow_to(3 * MIB + 1), "room for bodies stays");
+        assert_eq!(memory.free_bytes(), MIB);
+        assert!(memory.for_answer(KIB, Duration::from_millis(1)).await.is_none());
+        drop(answer);
         assert_eq!(memory.free_bytes(), 4 * MIB);
     }
 

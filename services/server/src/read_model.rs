@@ -15,6 +15,7 @@ pub(crate) mod health;
 mod live;
 mod reading;
 mod rebuild;
+mod remembered;
 mod restore;
 pub(crate) mod snapshot;
 mod snapshotting;
@@ -42,6 +43,7 @@ use self::health::{Health, Standstill};
 use self::live::Live;
 pub(crate) use self::reading::Reading;
 use self::rebuild::Rebuilds;
+use self::remembered::Remembered;
 use self::snapshot::Snapshot;
 use self::snapshotting::Snapshotting;
 use crate::metrics::Metrics;
@@ -62,6 +64,7 @@ pub(crate) struct ReadModel {
     fold: Mutex<Option<SyncSender<Work>>>,
     asked: Asked,
     definition_limits: DefinitionLimits,
+    remembered: Remembered,
 }
 
 /// The threads beside the log's own, and the sender that keeps the snapshot thread running.
@@ -203,6 +206,7 @@ impl ReadModel {
                 fold: Mutex::new(Some(following)),
                 asked: Asked::default(),
                 definition_limits: options.definitions,
+                remembered: Remembered::in_directory(data),
             },
             Ended([fold_ended, rebuild_ended]),
         ))

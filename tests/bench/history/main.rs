@@ -84,9 +84,11 @@ fn options() -> Options {
     }
 }
 
-/// A server on `data` with these options besides. It tells of its snapshots.
+/// A server on `data` with these options besides, which does not know what the one before followed. It tells of its snapshots.
 fn serve(data: &Path, options: &[&str]) -> Server {
     const LOG: [&str; 2] = ["--log", "warn,lastseen_server::read_model::snapshotting=info"];
+    // Not there before the first one.
+    let _ = fs::remove_file(data.join("snapshots").join("followed"));
     Server::start_with(BINARY, data, &[&LOG, options].concat())
 }
 

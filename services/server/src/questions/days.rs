@@ -64,6 +64,25 @@ impl Questions {
         }
     }
 
+    /// Follows again what was followed before the start, one after the other, as if somebody asked for it. What has no room is
+    /// left to those who do.
+    pub(crate) async fn follow_again(self: Arc<Self>) {
+        let model = self.model.clone();
+        for subject in tasks::blocking(move || model.remembered()).await {
+            let (Subject::Activity(Definition { zone, .. }) | Subject::Traffic(zone)) = subject;
+            let making = self.clone();
+            let calendar = tasks::blocking(move || making.calendars.make(zone)).await;
+            match self.follow(&self.model.reading(), subject, calendar).await {
+                Ok(Followed::Yes) => tracing::debug!(?subject, "followed again"),
+                Ok(Followed::TooLarge) => tracing::info!(?subject, "there is no room to follow it again"),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::info!(error, ?subject, "not followed again: the next question makes its days");
+                }
+            }
+        }
+    }
+
     /// Lets the live views follow a subject. The calendar is that of its zone.
     pub(super) async fn follow(
         self: &Arc<Self>,

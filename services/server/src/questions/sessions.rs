@@ -8,7 +8,7 @@ use lastseen_store::{Detail, EventReader, EventStore, Filter, Scan, TypeCounts};
 
 use super::Questions;
 use super::admission::{Cost, Kind};
-use super::error::QuestionError;
+use super::error::{Overload, QuestionError};
 use super::place::Place;
 use crate::read_model::Reading;
 
@@ -35,8 +35,15 @@ pub(crate) struct SessionsPage {
     pub(crate) position: Position,
 }
 
-/// Bytes of the sessions of a user while they are put together.
-const PAGE_BYTES: usize = 4 << 20;
+/// Bytes of the sessions of a user while they are put together: reserved at first, and so many more at a time.
+const STEP_BYTES: usize = 4 << 20;
+
+/// The sessions of a user while they are put together.
+#[derive(Default)]
+struct Sessions {
+    by_id: HashMap<Box<str>, Session>,
+    bytes: usize,
+}
 
 impl Questions {
     /// A page of the sessions of a user, after a place.
@@ -53,22 +60,26 @@ impl Questions {
         let member = self.model.log().members().find(names.0, names.1);
         let member = member.ok_or(QuestionError::UnknownUser)?.member;
         let key = (format!("{member:?}"), reading);
-        let cost = Cost { kind: Kind::List, bytes: PAGE_BYTES };
-        let found = self.shared(&self.flights.sessions, key, cost, move |asking, reading, permit| {
+        let cost = Cost { kind: Kind::List, bytes: STEP_BYTES };
+        let found = self.shared(&self.flights.sessions, key, cost, move |asking, reading, mut permit| {
             let filter = Filter { member: Some(member), ..Filter::default() };
             let until = Some(reading.position);
             let scan = Scan { after: Position::START, until, detail: Detail::Events, filter };
             let mut reader = asking.model.log().scan(scan);
-            let mut sessions: HashMap<Box<str>, Session> = HashMap::new();
+            let mut sessions = Sessions::default();
             while let Some(batch) = reader.next_batch()? {
                 permit.deadline().check()?;
                 let events = batch.facts.iter().zip(batch.events.iter());
                 for (fact, event) in events.filter(|(fact, _)| !reading.retracted.has(fact)) {
                     let Some(session_id) = event.session_id else { continue };
-                    add(&mut sessions, session_id.as_str(), (fact.occurred_at, fact.event_type));
+                    sessions.add(session_id.as_str(), (fact.occurred_at, fact.event_type));
+                }
+                let bytes = sessions.bytes.next_multiple_of(STEP_BYTES);
+                if !permit.memory().grow_to(bytes) {
+                    return Err(QuestionError::Overloaded(Overload::Memory));
                 }
             }
-            let mut sessions: Vec<_> = sessions.into_values().collect();
+            let mut sessions: Vec<_> = sessions.by_id.into_values().collect();
             sessions.sort_unstable_by(|a, b| b.last_at.cmp(&a.last_at).then(a.id.cmp(&b.id)));
             Ok((Arc::<[Session]>::from(sessions), reading.position))
         });
@@ -90,19 +101,19 @@ impl Questions {
     }
 }
 
-fn add(
-    sessions: &mut HashMap<Box<str>, Session>,
-    session_id: &str,
-    (at, event_type): (UtcInstant, EventType),
-) {
-    if let Some(session) = sessions.get_mut(session_id) {
-        session.first_at = session.first_at.min(at);
-        session.last_at = session.last_at.max(at);
-        session.types.add(event_type, 1);
-        return;
+impl Sessions {
+    fn add(&mut self, session_id: &str, (at, event_type): (UtcInstant, EventType)) {
+        if let Some(session) = self.by_id.get_mut(session_id) {
+            session.first_at = session.first_at.min(at);
+            session.last_at = session.last_at.max(at);
+            session.types.add(event_type, 1);
+            return;
+        }
+        let mut types = TypeCounts::default();
+        types.add(event_type, 1);
+        let id: Box<str> = session_id.into();
+        // The map has the id twice, and is up to twice as large as what is in it.
+        self.bytes += 2 * (id.len() + size_of::<(Box<str>, Session)>());
+        self.by_id.insert(id.clone(), Session { id, first_at: at, last_at: at, types });
     }
-    let mut types = TypeCounts::default();
-    types.add(event_type, 1);
-    let id: Box<str> = session_id.into();
-    sessions.insert(id.clone(), Session { id, first_at: at, last_at: at, types });
 }

@@ -49,6 +49,11 @@ impl Asked {
         self.0.lock().retain(|of| *of != subject);
     }
 
+    /// All of them, the latest last.
+    fn all(&self) -> Vec<Subject> {
+        self.0.lock().clone()
+    }
+
     /// The one among these that was asked for longest ago, but for `kept`.
     fn oldest(&self, among: &[(Subject, usize)], kept: Subject) -> Option<Subject> {
         let asked = self.0.lock();
@@ -87,6 +92,11 @@ impl ReadModel {
     /// The number of subjects that are followed besides those of UTC.
     pub(crate) fn definitions(&self) -> usize {
         self.asked.0.lock().len()
+    }
+
+    /// The subjects that were followed before the start, the one that was asked for last at the end.
+    pub(crate) fn remembered(&self) -> Vec<Subject> {
+        self.remembered.read()
     }
 
     /// The subjects that are followed, and the bytes that each takes.
@@ -128,6 +138,7 @@ impl ReadModel {
             }
             self.asked.touch(subject);
             self.make_room(subject, bytes_max);
+            self.remembered.write(&self.asked.all());
             return Ok(Followed::Yes);
         }
     }

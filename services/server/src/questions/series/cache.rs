@@ -15,7 +15,7 @@ use crate::questions::span::Span;
 const ROWS_MAX: usize = 200_000;
 /// Rows that an empty series counts as, so that many of them make room as well.
 const SERIES_ROWS: usize = 4;
-/// Sets of members who were active before today that are kept, a bit or two a member each.
+/// Sets of members who were active before today that are kept, one or two bytes a member each.
 const BEFORE_MAX: usize = 16;
 
 /// A row and the position that the views reflected when it was counted.
