@@ -190,6 +190,8 @@ fn a_dead_name_is_refused_before_the_id_is_looked_at() {
     let marks: Vec<_> =
         array(&history, "events").iter().map(|event| event["retracted"] == json!(true)).collect();
     assert_eq!(marks, [false, false, true], "newest first; what was taken back stays on record");
+    assert_eq!(history["total"], 3);
+    assert_eq!(client.ask("/v1/tenants/acme/users/ada/events?limit=1")["total"], 3, "of the whole list");
     // Whom only a dead batch names is not known.
     let mut alone = Events::seeded(72).login(("beta", "bob"), now);
     alone["batch"] = "gone".into();

@@ -46,6 +46,8 @@ pub(crate) struct ActivityDays {
     pub(super) calendar: Arc<Calendar>,
     counted: TypeSet,
     repeats_dates: bool,
+    /// The day of the last fact, and instants in microseconds that it has: those of the next are often the same.
+    last: (Day, RangeInclusive<i64>),
     pub(super) bitmaps: ActivityBitmaps,
     /// Four bytes a member.
     pub(super) first_days: Paged<FirstDay>,
@@ -89,6 +91,7 @@ impl ActivityDays {
     pub(crate) fn new(calendar: Arc<Calendar>, counted: TypeSet) -> Self {
         Self {
             repeats_dates: calendar.repeats_dates(),
+            last: calendar.day_around(UtcInstant::from_micros(0)),
             calendar,
             counted,
             bitmaps: ActivityBitmaps::default(),
@@ -121,15 +124,25 @@ impl ActivityDays {
 
     /// Follows a fact. `first_seen_before` is the least instant of all activity of the member before it.
     pub(crate) fn follow(&mut self, fact: &Fact, first_seen_before: Option<UtcInstant>) {
-        self.follow_with(fact, |days| first_seen_before.map(|at| estimates_void_from(&days.calendar, at)));
+        let void_from = |days: &Self| first_seen_before.map(|at| estimates_void_from(&days.calendar, at));
+        self.follow_with(fact, first_seen_before, void_from);
     }
 
-    /// Follows a fact. `void_from` finds the first day by whose end the observations before it leave no estimate.
-    pub(super) fn follow_with(&mut self, fact: &Fact, void_from: impl FnOnce(&Self) -> Option<Day>) {
+    /// Follows a fact. `first_seen_before` is the least instant of all activity of the member before it, where that is known;
+    /// `void_from` finds the first day by whose end the observations before it leave no estimate.
+    pub(super) fn follow_with(
+        &mut self,
+        fact: &Fact,
+        first_seen_before: Option<UtcInstant>,
+        void_from: impl FnOnce(&Self) -> Option<Day>,
+    ) {
         let provenance = fact.event_type.activity().filter(|_| self.counted.contains(fact.event_type));
         let Some(provenance) = provenance else { return };
         let (member, at, position) = (fact.member.member, fact.occurred_at, fact.position);
-        let day = self.calendar.date(at);
+        if !self.last.1.contains(&at.as_micros()) {
+            self.last = self.calendar.day_around(at);
+        }
+        let day = self.last.0;
         let days = match provenance {
             Provenance::Observed => &mut self.bitmaps.observed,
             Provenance::Estimated => &mut self.bitmaps.estimated,
@@ -145,7 +158,11 @@ impl ActivityDays {
         }
         if is_new {
             self.day_changed.insert(day, position);
-            self.begin(position, member, day);
+            let begun = first_seen_before.is_some_and(|before| before.as_micros() <= *self.last.1.end());
+            // Then its first day is not after this one, and the slot in memory is not looked at.
+            if !(begun && self.counted == TypeSet::all() && !self.repeats_dates) {
+                self.begin(position, member, day);
+            }
         }
     }
 

@@ -154,7 +154,7 @@ impl MadeActivity {
             };
             [first(&days.bitmaps.observed), first(closing_earlier)].into_iter().flatten().min()
         };
-        days.follow_with(fact, first);
+        days.follow_with(fact, None, first);
     }
 }
 

@@ -59,8 +59,10 @@ pub(crate) fn questions(history: &History) {
     server.kill9();
 }
 
+/// The days up to the running one of its zone.
 fn path(definition: &str) -> String {
-    let today = today("UTC");
+    let zone = definition.split('&').find_map(|parameter| parameter.strip_prefix("tz="));
+    let today = today(zone.unwrap_or("UTC"));
     format!("/v1/active-users?from={}&to={today}&{definition}", before(today, DAYS - 1))
 }
 

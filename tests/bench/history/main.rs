@@ -1,8 +1,8 @@
 //! The cost of questions over the history of many members, and of that history: on disk, in memory, at a start. In one run:
-//! `cargo bench -p lastseen --bench history [-- --members N --events N --tenants N --days N --data DIR --seconds N]`.
+//! `cargo bench -p lastseen --bench history [-- --members N --events N --tenants N --days N --data DIR --seconds N --only N,...]`.
 //!
 //! The real binary serves on loopback what the simulated users did. With `--data`, the history stays in that directory, and a
-//! later run with the same numbers begins with it. Nothing here asserts anything about time.
+//! later run with the same numbers begins with it. `--only` names the parts to measure by their numbers. Nothing here asserts anything about time.
 
 #![expect(clippy::print_stdout, reason = "the table is what a benchmark is for")]
 #![expect(
@@ -45,19 +45,37 @@ fn main() {
     let temporary = temporary.expect("the directory takes others");
     println!("(1) history");
     let history = History::at(kept.unwrap_or(&temporary.path().join("large")), size);
-    let small = History::at(&temporary.path().join("small"), size.hundredth());
-    starts::measure(&history);
+    let only = arguments::value("--only");
+    let is_wanted = |part: &str| only.as_ref().is_none_or(|only| only.split(',').any(|it| it == part));
+    if is_wanted("2") {
+        starts::measure(&history);
+    }
     let tenant = largest_tenant(&history);
-    print_row("\n(3) questions", ["first", "median of 20"]);
-    questions::measure(&history, &tenant);
-    print_row("\n(4) questions by scan", ["first", "median of 20"]);
-    scans::measure(&history);
-    let (large, small) = (history.copy(temporary.path()), small.copy(temporary.path()));
-    pressure::latency(&large, &small, span);
-    definitions::questions(&large);
-    definitions::published_beside(&large, span);
-    late::measure(&large, &tenant, span);
-    pressure::snapshots(&large, span);
+    if is_wanted("3") {
+        print_row("\n(3) questions", ["first", "median of 20"]);
+        questions::measure(&history, &tenant);
+    }
+    if is_wanted("4") {
+        print_row("\n(4) questions by scan", ["first", "median of 20"]);
+        scans::measure(&history);
+    }
+    let large = history.copy(temporary.path());
+    if is_wanted("5") {
+        let small = History::at(&temporary.path().join("small"), size.hundredth());
+        pressure::latency(&large, &small.copy(temporary.path()), span);
+    }
+    if is_wanted("6") {
+        definitions::questions(&large);
+    }
+    if is_wanted("7") {
+        definitions::published_beside(&large, span);
+    }
+    if is_wanted("8") {
+        late::measure(&large, &tenant, span);
+    }
+    if is_wanted("9") {
+        pressure::snapshots(&large, span);
+    }
 }
 
 struct Options {

@@ -66,6 +66,8 @@ pub(crate) struct LatestEvents {
     pub(crate) events: Vec<Vec<u8>>,
     /// The position of the last event shown, where more follow.
     pub(crate) next: Option<Position>,
+    /// Events of the whole list.
+    pub(crate) total: u64,
     /// The last position that the page reflects.
     pub(crate) position: Position,
 }
@@ -156,10 +158,9 @@ impl Questions {
         before: Option<Position>,
         (limit, positions): (usize, Positions),
     ) -> Result<LatestEvents, QuestionError> {
-        self.user_now(reading, names)?;
+        let (state, position) = self.user_now(reading, names)?;
         let member = self.model.log().members().find(names.0, names.1);
         let member = member.ok_or(QuestionError::UnknownUser)?.member;
-        let position = reading.position;
         let until =
             before.map_or(position, |before| Position::new(before.get().saturating_sub(1)).min(position));
         let permit =
@@ -169,16 +170,19 @@ impl Questions {
             let filter = Filter { member: Some(member), ..Filter::default() };
             let span = (Position::START, until);
             let marks = (Some(&retracted), &positions);
-            let found = latest(&log, (filter, span), marks, (limit, permit.deadline()));
+            let lines = latest(&log, (filter, span), marks, (limit, permit.deadline()))?;
+            // The views know how many count, and nothing of the others.
+            let uncounted = count_of(&log, (filter, position), &retracted, permit.deadline())?;
             drop(permit);
-            found
+            Ok::<_, QuestionError>((lines, uncounted))
         });
-        let mut lines = found.await?;
+        let (mut lines, uncounted) = found.await?;
         let more = lines.len() > limit;
         lines.truncate(limit);
         let next = lines.last().filter(|_| more).map(|(position, _)| *position);
         let events = lines.into_iter().map(|(_, line)| line).collect();
-        Ok(LatestEvents { events, next, position })
+        let total = u64::from(state.events) + uncounted;
+        Ok(LatestEvents { events, next, total, position })
     }
 }
 
@@ -236,6 +240,26 @@ fn latest(
         until = after;
     }
     Ok(lines)
+}
+
+/// The number of events up to a position that meet a filter and came with one of these batches.
+fn count_of(
+    log: &Log,
+    (filter, until): (Filter, Position),
+    batches: &Retracted,
+    deadline: Deadline,
+) -> Result<u64, QuestionError> {
+    if batches.is_empty() {
+        return Ok(0);
+    }
+    let mut count = 0;
+    let after = Position::START;
+    let mut reader = log.scan(Scan { after, until: Some(until), detail: Detail::Facts, filter });
+    while let Some(batch) = reader.next_batch()? {
+        deadline.check()?;
+        count += batch.facts.iter().filter(|fact| batches.has(fact)).count() as u64;
+    }
+    Ok(count)
 }
 
 impl Unsent {

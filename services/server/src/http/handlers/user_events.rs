@@ -31,6 +31,8 @@ params! {
 pub(in crate::http) struct UserEvents {
     #[schemars(with = "Vec<RecordedEvent>")]
     events: Vec<Box<RawValue>>,
+    /// Events of the whole list, those of retracted batches among them.
+    total: u64,
     /// The cursor of the next page; null on the last one.
     next_cursor: Option<String>,
     /// The answer reflects all events up to this position.
@@ -65,6 +67,7 @@ pub(in crate::http) async fn user_events(
     let version = Version::of(&reading, page.position);
     let body = UserEvents {
         events,
+        total: page.total,
         next_cursor: page.next.map(|position| ask.show(position).to_string()),
         position: ask.show(page.position),
         definition: DEFINITION,
