@@ -27,9 +27,9 @@ pub(super) enum DaysOf {
     Scanned(Arc<Scanned>),
 }
 
-/// Bytes that a definition takes a member while it is made: the first activity and the last day in each half of history,
-/// bits in bitmaps.
-const MAKING_BYTES_A_MEMBER: usize = 64;
+/// Bytes that a definition takes a member while it is made: bits of the days that are open in each half of history, bitmaps of
+/// the others, the first day, the state of its estimates.
+const MAKING_BYTES_A_MEMBER: usize = 48;
 
 /// Bytes of the days of a scan a member.
 const SCAN_BYTES_A_MEMBER: usize = 64;
