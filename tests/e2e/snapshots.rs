@@ -196,6 +196,11 @@ fn what_was_followed_is_followed_again_after_a_start() {
     assert_eq!(answers(&server), before);
     wait_until_followed(&server, 3);
     server.kill9();
+    // One that ends before all are made again forgets none.
+    Server::start(BINARY, data.path()).kill9();
+    let server = Server::start(BINARY, data.path());
+    wait_until_followed(&server, 3);
+    server.kill9();
     let server = Server::start_with(BINARY, data.path(), &["--definitions", "1"]);
     wait_until_followed(&server, 1);
     assert_eq!(answers(&server), before);

@@ -67,8 +67,7 @@ impl Questions {
     /// Follows again what was followed before the start, one after the other, as if somebody asked for it. What has no room is
     /// left to those who do.
     pub(crate) async fn follow_again(self: Arc<Self>) {
-        let model = self.model.clone();
-        for subject in tasks::blocking(move || model.remembered()).await {
+        while let Some(subject) = self.model.next_expected() {
             let (Subject::Activity(Definition { zone, .. }) | Subject::Traffic(zone)) = subject;
             let making = self.clone();
             let calendar = tasks::blocking(move || making.calendars.make(zone)).await;
@@ -80,6 +79,8 @@ impl Questions {
                     tracing::info!(error, ?subject, "not followed again: the next question makes its days");
                 }
             }
+            let model = self.model.clone();
+            tasks::blocking(move || model.was_tried(subject)).await;
         }
     }
 

@@ -94,9 +94,22 @@ impl ReadModel {
         self.asked.0.lock().len()
     }
 
-    /// The subjects that were followed before the start, the one that was asked for last at the end.
-    pub(crate) fn remembered(&self) -> Vec<Subject> {
-        self.remembered.read()
+    /// The next subject that was followed before the start and was not tried again since. `None`: there is none.
+    pub(crate) fn next_expected(&self) -> Option<Subject> {
+        self.expected.next()
+    }
+
+    /// Notes that a subject was tried again, whether or not it is followed now. Writes a file.
+    pub(crate) fn was_tried(&self, subject: Subject) {
+        self.expected.remove(subject);
+        self.remember();
+    }
+
+    /// Writes down what is followed, and what is still expected to be.
+    fn remember(&self) {
+        let followed = self.asked.all();
+        let expected = self.expected.all().into_iter().filter(|subject| !followed.contains(subject));
+        self.remembered.write(&expected.chain(followed.iter().copied()).collect::<Vec<_>>());
     }
 
     /// The subjects that are followed, and the bytes that each takes.
@@ -138,7 +151,7 @@ impl ReadModel {
             }
             self.asked.touch(subject);
             self.make_room(subject, bytes_max);
-            self.remembered.write(&self.asked.all());
+            self.remember();
             return Ok(Followed::Yes);
         }
     }

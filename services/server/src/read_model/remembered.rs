@@ -7,11 +7,34 @@ use std::path::{Path, PathBuf};
 
 use lastseen_event::EventType;
 use lastseen_projections::{Definition, Subject, TypeSet};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// The file.
 #[derive(Debug)]
 pub(super) struct Remembered(PathBuf);
+
+/// The subjects that were followed before the start and were not tried again yet, the one that was asked for last at the end.
+#[derive(Debug)]
+pub(super) struct Expected(Mutex<Vec<Subject>>);
+
+impl Expected {
+    pub(super) fn new(subjects: Vec<Subject>) -> Self {
+        Self(Mutex::new(subjects))
+    }
+
+    pub(super) fn next(&self) -> Option<Subject> {
+        self.0.lock().first().copied()
+    }
+
+    pub(super) fn remove(&self, subject: Subject) {
+        self.0.lock().retain(|expected| *expected != subject);
+    }
+
+    pub(super) fn all(&self) -> Vec<Subject> {
+        self.0.lock().clone()
+    }
+}
 
 /// A subject as it is written.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
