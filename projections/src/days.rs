@@ -8,6 +8,7 @@
 //!    of members or of [`people`].
 
 mod activity;
+mod before;
 mod bitmaps;
 mod builder;
 mod by_end;

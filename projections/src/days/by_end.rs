@@ -1,17 +1,20 @@
-//! Members in the state that holds by the end of a day: there and absent, or observed by then beside an estimate.
+//! Members in the state that holds by the end of a day: there and absent, or observed by then beside an estimate; and the persons
+//! that are there, or were active before.
 
 use std::borrow::Cow;
 use std::ops::Bound;
 
+use lastseen_event::MemberOrdinal;
 use roaring::RoaringBitmap;
 
 use super::bitmaps::ByDay;
 use super::presence::PresenceBitmaps;
 use crate::calendar::Day;
+use crate::persons::PersonMap;
 
 /// The state by the end of one day after the other that activity depends on. Each part advances only when it is
 /// asked for: most days have no estimate in reach and need no observed members.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ByEnd {
     pub(super) absent: AbsentByEnd,
     pub(super) observed: ObservedByEnd,
@@ -133,6 +136,70 @@ impl ObservedByEnd {
             self.0.members |= &*clip(members, wanted);
         }
         &self.0.members
+    }
+}
+
+/// The persons with activity before a day, whatever their memberships were.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ever {
+    /// `None`: nothing was looked at.
+    before: Option<Day>,
+    persons: RoaringBitmap,
+}
+
+impl Ever {
+    /// Those with activity before `day`. Days must not go back from call to call.
+    pub(super) fn before(&mut self, day: Day, first: &ByDay, persons: &PersonMap) -> &RoaringBitmap {
+        if self.before.is_none_or(|before| before < day) {
+            let from = self.before.map_or(Bound::Unbounded, Bound::Included);
+            let mut members = RoaringBitmap::new();
+            for (_, more) in first.range((from, Bound::Excluded(day))) {
+                members |= &**more;
+            }
+            self.persons |= persons.persons_of(&members);
+            self.before = Some(day);
+        }
+        &self.persons
+    }
+}
+
+/// The persons of whom a member is present, by the end of one day after the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PresentPersons {
+    /// `None`: nothing was looked at.
+    reached: Option<Day>,
+    /// Members that exist, and those that are present.
+    exist: RoaringBitmap,
+    present: RoaringBitmap,
+    /// The persons of the latter, each by the member that stands for it.
+    persons: RoaringBitmap,
+}
+
+impl PresentPersons {
+    /// The number by the end of `day`, at which these members are absent. Days must not go back from call to call.
+    pub(super) fn by(
+        &mut self,
+        exists: &ByDay,
+        day: Day,
+        (absent, persons): (&RoaringBitmap, &PersonMap),
+    ) -> u64 {
+        if self.reached.is_none_or(|reached| reached < day) {
+            let from = self.reached.map_or(Bound::Unbounded, Bound::Excluded);
+            for (_, members) in exists.range((from, Bound::Included(day))) {
+                self.exist |= &**members;
+            }
+            self.reached = Some(day);
+        }
+        let present = &self.exist - absent;
+        let before = std::mem::replace(&mut self.present, present);
+        self.persons |= persons.persons_of(&(&self.present - &before));
+        for person in persons.persons_of(&(before - &self.present)) {
+            let mut members = persons.members_of(MemberOrdinal::new(person));
+            if !members.any(|member| self.present.contains(member.get())) {
+                self.persons.remove(person);
+            }
+        }
+        self.persons.len()
     }
 }
 

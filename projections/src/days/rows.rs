@@ -4,12 +4,12 @@
 //! here both: a number of a row has one definition.
 
 use std::borrow::Cow;
-use std::ops::{Bound, RangeInclusive};
+use std::ops::RangeInclusive;
 
 use roaring::RoaringBitmap;
 
 use super::bitmaps::{ByDay, share};
-use super::by_end::{ByEnd, clip};
+use super::by_end::{ByEnd, Ever, clip};
 use super::people::{gone, people, persons_by_day};
 use super::sets::{DaySets, MONTH_DAYS, Periods, WEEK_DAYS, Window};
 use super::sliding::{Halves, SlidingWindow};
@@ -68,30 +68,6 @@ pub struct Cohort {
 pub(super) struct Active<'a> {
     pub(super) all: Cow<'a, RoaringBitmap>,
     estimated: u64,
-}
-
-/// The persons with activity before a day, whatever their memberships were.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ever {
-    /// `None`: nothing was looked at.
-    before: Option<Day>,
-    persons: RoaringBitmap,
-}
-
-impl Ever {
-    /// Those with activity before `day`. Days must not go back from call to call.
-    pub(super) fn before(&mut self, day: Day, first: &ByDay, persons: &PersonMap) -> &RoaringBitmap {
-        if self.before.is_none_or(|before| before < day) {
-            let from = self.before.map_or(Bound::Unbounded, Bound::Included);
-            let mut members = RoaringBitmap::new();
-            for (_, more) in first.range((from, Bound::Excluded(day))) {
-                members |= &**more;
-            }
-            self.persons |= persons.persons_of(&members);
-            self.before = Some(day);
-        }
-        &self.persons
-    }
 }
 
 impl DaySets {
@@ -153,18 +129,14 @@ impl DaySets {
     /// Returns rows without windows and totals for all of these neighbouring periods but the first, with which the
     /// second is compared.
     fn lifecycle(&self, periods: &[RangeInclusive<Day>]) -> Vec<SeriesRow> {
+        let known = self.before.as_deref();
+        let periods = if known.is_some() { periods.get(1..).unwrap_or_default() } else { periods };
+        let mut before = known.map(|known| Cow::Borrowed(&known.active));
+        let mut ever = known.map(|known| known.ever.clone()).unwrap_or_default();
         let first = periods.first().map(|first| *first.end());
         let mut by_end = first.map(|first| self.by_end(first)).unwrap_or_default();
-        let second = periods.get(1).map(|second| *second.start());
-        let known = self.before.as_ref().filter(|before| second.is_some_and(|second| second >= before.day));
-        let mut ever = known.map(|before| before.ever.clone()).unwrap_or_default();
         let mut rows = Vec::with_capacity(periods.len());
-        let mut before: Option<Cow<'_, RoaringBitmap>> = None;
-        for (number, days) in periods.iter().enumerate() {
-            if let (0, Some(known)) = (number, self.before_only_day()) {
-                before = Some(Cow::Borrowed(&known.active));
-                continue;
-            }
+        for days in periods {
             let Active { all, estimated } = self.active(days, &mut by_end);
             if let Some(before) = before {
                 let new = self.new_in(days, &all, &mut ever);
@@ -215,7 +187,7 @@ impl DaySets {
     /// The persons observed on each day; on the only day that rows are for, where those before it were put together.
     fn persons_by_day(&self, persons: &PersonMap) -> &ByDay {
         let observed = &self.activity.observed;
-        self.observed_persons.get_or_init(|| match self.before_only_day() {
+        self.observed_persons.get_or_init(|| match self.before.as_deref() {
             Some(_) => persons_by_day(&share(observed, self.periods.days.clone()), persons),
             None => persons_by_day(observed, persons),
         })
@@ -265,7 +237,7 @@ impl DaySets {
     /// Counts, for each of these consecutive days, those active in the `width` days that end with it.
     fn windows(&self, days: &[Day], width: i32) -> Vec<InWindow> {
         let (activity, wanted) = (&self.activity, self.wanted.members.as_ref());
-        let before = self.before_only_day();
+        let before = self.before.as_deref();
         let before = before.map(|before| if width == WEEK_DAYS { &before.week } else { &before.month });
         let [of_observed, of_estimated] =
             [before.map(|before| &before.observed), before.map(|before: &Window| &before.estimated)];

@@ -7,10 +7,8 @@ use roaring::RoaringBitmap;
 
 use super::activity::ActivityBitmaps;
 use super::bitmaps::{ByDay, share};
-use super::by_end::{AbsentByEnd, ByEnd, ObservedByEnd};
+use super::by_end::{ByEnd, Ever, PresentPersons};
 use super::presence::PresenceBitmaps;
-use super::rows::Ever;
-use super::totals::PresentPersons;
 use crate::calendar::{Day, Period};
 use crate::persons::PersonMap;
 
@@ -80,9 +78,7 @@ pub struct Before {
     /// Those active on the last of them, by its end.
     pub(super) active: RoaringBitmap,
     /// By the end of the last of them.
-    pub(super) absent: AbsentByEnd,
-    /// By the end of the last of them.
-    pub(super) observed: ObservedByEnd,
+    pub(super) by_end: ByEnd,
     /// Persons with activity before the day.
     pub(super) ever: Ever,
     /// Persons that are present by the end of the last of them, where rows are of persons.
@@ -136,56 +132,17 @@ impl DaySets {
         }
     }
 
-    /// Takes over what was put together of the days before, which has to hold still. A no-op if it is of
-    /// another day than the last one.
+    /// Takes over what was put together of the days before, which has to hold still. A no-op unless rows are of that
+    /// one day.
     pub fn set_before(&mut self, before: Arc<Before>) {
-        self.before = Some(before).filter(|before| before.day == *self.periods.days.end());
+        let Periods { days, period } = &self.periods;
+        let is_its_day = |before: &Arc<Before>| *days.start() == before.day && *days.end() == before.day;
+        self.before = Some(before).filter(|before| *period == Period::Day && is_its_day(before));
     }
 
     /// True if [`set_before`](Self::set_before) gave these sets the days before the last one.
     pub fn has_before(&self) -> bool {
         self.before.is_some()
-    }
-
-    /// Puts the days before the last one together.
-    pub fn before(&self) -> Arc<Before> {
-        let (day, last) = (*self.periods.days.end(), self.periods.days.end().plus(-1));
-        let ActivityBitmaps { observed, estimated, first, estimates_void_from } = &self.activity;
-        let window = |width: i32| {
-            let days = day.plus(1 - width)..=last;
-            let [observed, estimated] = [observed, estimated].map(|of| self.union(of, &days).into_owned());
-            let persons = self.wanted.persons.as_ref().map(|persons| persons.persons_of(&observed));
-            Window { observed, persons, estimated }
-        };
-        let mut by_end = ByEnd::default();
-        let active = self.active(&(last..=last), &mut by_end).all.into_owned();
-        let ByEnd { mut absent, observed: mut observed_by_end } = by_end;
-        absent.by(&self.presence, last, self.members());
-        observed_by_end.by(estimates_void_from, last, self.wanted.members.as_ref());
-        let (mut ever, mut present) = (Ever::default(), None);
-        if let Some(persons) = &self.wanted.persons {
-            ever.before(day, first, persons);
-            let mut persons_present = PresentPersons::default();
-            let absent = absent.by(&self.presence, last, self.members());
-            persons_present.by(&self.presence.exists, last, (absent, persons));
-            present = Some(persons_present);
-        }
-        Arc::new(Before {
-            day,
-            week: window(WEEK_DAYS),
-            month: window(MONTH_DAYS),
-            active,
-            absent,
-            observed: observed_by_end,
-            ever,
-            present,
-        })
-    }
-
-    /// The days before the only one that rows are for, if they were put together.
-    pub(super) fn before_only_day(&self) -> Option<&Before> {
-        let Periods { days, period } = &self.periods;
-        self.before.as_deref().filter(|_| *period == Period::Day && days.start() == days.end())
     }
 
     /// The members that are wanted, and whether those that are left out are as well.
@@ -195,18 +152,7 @@ impl DaySets {
 
     /// Begins with the state by the end of the days before, if those are not after `day`.
     pub(super) fn by_end(&self, day: Day) -> ByEnd {
-        ByEnd { absent: self.absent(day), observed: self.observed(day) }
-    }
-
-    /// Begins with the absent members of the days before, if those are not after `day`.
-    pub(super) fn absent(&self, day: Day) -> AbsentByEnd {
         let known = self.before.as_ref().filter(|before| before.day.plus(-1) <= day);
-        known.map(|known| known.absent.clone()).unwrap_or_default()
-    }
-
-    /// Begins with the members observed by the end of the days before, if those are not after `day`.
-    pub(super) fn observed(&self, day: Day) -> ObservedByEnd {
-        let known = self.before.as_ref().filter(|before| before.day.plus(-1) <= day);
-        known.map(|known| known.observed.clone()).unwrap_or_default()
+        known.map(|known| known.by_end.clone()).unwrap_or_default()
     }
 }

@@ -43,7 +43,7 @@ use self::health::{Health, Standstill};
 use self::live::Live;
 pub(crate) use self::reading::Reading;
 use self::rebuild::Rebuilds;
-use self::remembered::{Expected, Remembered};
+use self::remembered::Remembered;
 use self::snapshot::Snapshot;
 use self::snapshotting::Snapshotting;
 use crate::metrics::Metrics;
@@ -65,7 +65,6 @@ pub(crate) struct ReadModel {
     asked: Asked,
     definition_limits: DefinitionLimits,
     remembered: Remembered,
-    expected: Expected,
 }
 
 /// The threads beside the log's own, and the sender that keeps the snapshot thread running.
@@ -192,7 +191,6 @@ impl ReadModel {
             Rebuilds { log: log.clone(), live: live.clone(), fold: replacing, health: health.clone() };
         let (rebuild, rebuild_ended) =
             health.thread("rebuilds", move || rebuilds.run(&nudges)).map_err(thread_error)?;
-        let remembered = Remembered::in_directory(data);
         let (members, seconds) = (log.members().len(), started.elapsed().as_secs_f64());
         tracing::info!(events, members, seconds, "ready");
         let threads = Mutex::new(Some(Threads { fold, rebuild, snapshot: (stop, snapshot) }));
@@ -208,8 +206,7 @@ impl ReadModel {
                 fold: Mutex::new(Some(following)),
                 asked: Asked::default(),
                 definition_limits: options.definitions,
-                expected: Expected::new(remembered.read()),
-                remembered,
+                remembered: Remembered::in_directory(data),
             },
             Ended([fold_ended, rebuild_ended]),
         ))

@@ -96,20 +96,13 @@ impl ReadModel {
 
     /// The next subject that was followed before the start and was not tried again since. `None`: there is none.
     pub(crate) fn next_expected(&self) -> Option<Subject> {
-        self.expected.next()
+        self.remembered.next_expected()
     }
 
     /// Notes that a subject was tried again, whether or not it is followed now. Writes a file.
     pub(crate) fn was_tried(&self, subject: Subject) {
-        self.expected.remove(subject);
-        self.remember();
-    }
-
-    /// Writes down what is followed, and what is still expected to be.
-    fn remember(&self) {
-        let followed = self.asked.all();
-        let expected = self.expected.all().into_iter().filter(|subject| !followed.contains(subject));
-        self.remembered.write(&expected.chain(followed.iter().copied()).collect::<Vec<_>>());
+        self.remembered.was_tried(subject);
+        self.remembered.write(&self.asked.all());
     }
 
     /// The subjects that are followed, and the bytes that each takes.
@@ -151,7 +144,7 @@ impl ReadModel {
             }
             self.asked.touch(subject);
             self.make_room(subject, bytes_max);
-            self.remember();
+            self.remembered.write(&self.asked.all());
             return Ok(Followed::Yes);
         }
     }

@@ -10,30 +10,12 @@ use lastseen_projections::{Definition, Subject, TypeSet};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// The file.
+/// The file, and what it said at the start.
 #[derive(Debug)]
-pub(super) struct Remembered(PathBuf);
-
-/// The subjects that were followed before the start and were not tried again yet, the one that was asked for last at the end.
-#[derive(Debug)]
-pub(super) struct Expected(Mutex<Vec<Subject>>);
-
-impl Expected {
-    pub(super) fn new(subjects: Vec<Subject>) -> Self {
-        Self(Mutex::new(subjects))
-    }
-
-    pub(super) fn next(&self) -> Option<Subject> {
-        self.0.lock().first().copied()
-    }
-
-    pub(super) fn remove(&self, subject: Subject) {
-        self.0.lock().retain(|expected| *expected != subject);
-    }
-
-    pub(super) fn all(&self) -> Vec<Subject> {
-        self.0.lock().clone()
-    }
+pub(super) struct Remembered {
+    path: PathBuf,
+    /// Those that were not tried again yet, the one that was asked for last at the end.
+    expected: Mutex<Vec<Subject>>,
 }
 
 /// A subject as it is written.
@@ -75,40 +57,54 @@ impl Entry {
 }
 
 impl Remembered {
-    /// The file of a data directory.
+    /// Reads the file of a data directory.
     pub(super) fn in_directory(data: &Path) -> Self {
-        Self(data.join("snapshots").join("followed"))
+        let path = data.join("snapshots").join("followed");
+        let expected = Mutex::new(read(&path));
+        Self { path, expected }
     }
 
-    /// Writes the subjects in the place of those before.
-    pub(super) fn write(&self, subjects: &[Subject]) {
-        let entries: Vec<Entry> = subjects.iter().copied().map(Entry::of).collect();
-        let write = || -> io::Result<()> {
-            let text = serde_json::to_vec(&entries)?;
-            if let Some(folder) = self.0.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            let aside = self.0.with_extension("part");
-            fs::write(&aside, text)?;
-            fs::rename(&aside, &self.0)
-        };
-        if let Err(error) = write() {
+    /// The next subject that was followed before the start and was not tried again since.
+    pub(super) fn next_expected(&self) -> Option<Subject> {
+        self.expected.lock().first().copied()
+    }
+
+    /// Expects a subject no longer.
+    pub(super) fn was_tried(&self, subject: Subject) {
+        self.expected.lock().retain(|expected| *expected != subject);
+    }
+
+    /// Writes what is followed, behind what is still expected to be, in the place of what was written before.
+    pub(super) fn write(&self, followed: &[Subject]) {
+        let mut subjects = self.expected.lock().clone();
+        subjects.retain(|subject| !followed.contains(subject));
+        subjects.extend(followed);
+        if let Err(error) = write(&self.path, &subjects) {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "the next start will not know what was followed");
         }
     }
+}
 
-    /// The subjects that were written last.
-    pub(super) fn read(&self) -> Vec<Subject> {
-        let entries = fs::read(&self.0).and_then(|text| Ok(serde_json::from_slice::<Vec<Entry>>(&text)?));
-        match entries {
-            Ok(entries) => entries.into_iter().filter_map(Entry::subject).collect(),
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "what was followed before the start is not known");
-                Vec::new()
-            }
+fn write(path: &Path, subjects: &[Subject]) -> io::Result<()> {
+    let entries: Vec<Entry> = subjects.iter().copied().map(Entry::of).collect();
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let aside = path.with_extension("part");
+    fs::write(&aside, serde_json::to_vec(&entries)?)?;
+    fs::rename(&aside, path)
+}
+
+fn read(path: &Path) -> Vec<Subject> {
+    let entries = fs::read(path).and_then(|text| Ok(serde_json::from_slice::<Vec<Entry>>(&text)?));
+    match entries {
+        Ok(entries) => entries.into_iter().filter_map(Entry::subject).collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "what was followed before the start is not known");
+            Vec::new()
         }
     }
 }
@@ -123,7 +119,7 @@ mod tests {
     fn what_is_written_is_read_and_what_is_damaged_is_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let remembered = Remembered::in_directory(directory.path());
-        assert_eq!(remembered.read(), []);
+        assert_eq!(read(&remembered.path), []);
         let definition = |zone, counted| Subject::Activity(Definition { zone, counted });
         let subjects = [
             definition(Tz::Europe__Berlin, TypeSet::all()),
@@ -132,14 +128,14 @@ mod tests {
             Subject::Traffic(Tz::America__New_York),
         ];
         remembered.write(&subjects);
-        assert_eq!(remembered.read(), subjects);
+        assert_eq!(read(&remembered.path), subjects);
         remembered.write(&subjects[1..2]);
-        assert_eq!(remembered.read(), subjects[1..2]);
-        let text = fs::read_to_string(&remembered.0).unwrap();
+        assert_eq!(read(&remembered.path), subjects[1..2]);
+        let text = fs::read_to_string(&remembered.path).unwrap();
         let of_another_version = [text.replace("UTC", "Nowhere"), text.replace("login", "log_in")];
         for text in of_another_version.into_iter().chain([text.replace(']', ""), String::new()]) {
-            fs::write(&remembered.0, text).unwrap();
-            assert_eq!(remembered.read(), []);
+            fs::write(&remembered.path, text).unwrap();
+            assert_eq!(read(&remembered.path), []);
         }
     }
 }
