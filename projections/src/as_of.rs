@@ -11,7 +11,6 @@
 //! 3. [`AsOf::freeze`] ends that, and [`AsOf::look_at_scopes`] counts tenants and persons.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use lastseen_event::{Fact, MemberOrdinal, Provenance, TenantOrdinal, UtcInstant};
 use roaring::RoaringBitmap;
@@ -65,10 +64,10 @@ pub struct AsOf {
 #[derive(Debug, Default)]
 struct WholeDays {
     /// Of the days that lie whole in the window.
-    observed: Vec<Arc<RoaringBitmap>>,
-    estimated: Vec<(Day, Arc<RoaringBitmap>)>,
+    observed: ByDay,
+    estimated: ByDay,
     /// Of all days that are over by then.
-    estimates_void_from: Vec<Arc<RoaringBitmap>>,
+    estimates_void_from: ByDay,
 }
 
 /// Members with activity in the parts of days at the ends of the window.
@@ -225,15 +224,13 @@ impl AsOf {
             overall: Overall::default(),
             next: Next::Nothing,
         };
-        let bitmaps = views.utc().0.bitmaps();
+        let activity = views.utc().0;
         let whole = new.whole_days();
         if !whole.is_empty() {
-            new.days.observed = share(&bitmaps.observed, whole.clone());
-            let estimated = bitmaps.estimated.range(whole);
-            new.days.estimated = estimated.map(|(day, members)| (*day, Arc::clone(members))).collect();
+            new.days.observed = activity.observed_on(whole.clone());
+            new.days.estimated = activity.estimated_on(whole);
         }
-        new.days.estimates_void_from =
-            share(&bitmaps.estimates_void_from, Day::new(i32::MIN)..=new.closed_day());
+        new.days.estimates_void_from = activity.estimates_void_by(new.closed_day());
         new
     }
 
@@ -293,11 +290,13 @@ impl AsOf {
         if provenance == Provenance::Observed && is_on_last_day {
             self.seen.observed_on_last_day.insert(member);
         }
-        match provenance {
-            _ if at < self.since => {}
-            Provenance::Observed => self.seen.observed.insert(member),
-            Provenance::Estimated if is_on_last_day => self.seen.estimated_on_last_day.insert(member),
-            Provenance::Estimated => self.seen.estimated_on_first_day.insert(member),
+        if at >= self.since {
+            let seen = match provenance {
+                Provenance::Observed => &mut self.seen.observed,
+                Provenance::Estimated if is_on_last_day => &mut self.seen.estimated_on_last_day,
+                Provenance::Estimated => &mut self.seen.estimated_on_first_day,
+            };
+            seen.insert(member);
         }
     }
 
@@ -306,7 +305,7 @@ impl AsOf {
         let seen = std::mem::take(&mut self.seen);
         self.observed = seen.observed.to_bitmap();
         self.observed_on_last_day = seen.observed_on_last_day.to_bitmap();
-        for members in &self.days.observed {
+        for members in self.days.observed.values() {
             self.observed |= &**members;
         }
         let on_first_day = (self.first_part(), seen.estimated_on_first_day);
@@ -316,7 +315,7 @@ impl AsOf {
         for (_, members) in &self.estimated_parts {
             self.estimated |= members;
         }
-        for (_, members) in &self.days.estimated {
+        for members in self.days.estimated.values() {
             self.estimated |= &**members;
         }
         if let Some(wanted) = &self.wanted {
@@ -326,7 +325,7 @@ impl AsOf {
         // Mostly there is no estimate in the window, and then it does not matter who was observed by then.
         if !self.estimated.is_empty() {
             let mut observed = &self.observed_on_last_day | &self.observed;
-            for members in &self.days.estimates_void_from {
+            for members in self.days.estimates_void_from.values() {
                 observed |= &**members;
             }
             // Absent members go when all members were looked at.
@@ -570,8 +569,4 @@ impl AsOf {
         }
         Some(walks)
     }
-}
-
-fn share(days: &ByDay, range: RangeInclusive<Day>) -> Vec<Arc<RoaringBitmap>> {
-    days.range(range).map(|(_, members)| Arc::clone(members)).collect()
 }

@@ -10,17 +10,46 @@ const CONTAINER_BITS: usize = 1 << 16;
 pub(crate) struct Bits(Vec<u8>);
 
 impl Bits {
-    pub(crate) fn insert(&mut self, ordinal: u32) {
+    /// Adds an ordinal. `false`: it was there.
+    #[inline]
+    pub(crate) fn insert(&mut self, ordinal: u32) -> bool {
         let index = ordinal as usize;
         if index / 8 >= self.0.len() {
             self.0.resize((index / CONTAINER_BITS + 1) * (CONTAINER_BITS / 8), 0);
         }
-        self.0[index / 8] |= 1 << (index % 8);
+        let (byte, bit) = (&mut self.0[index / 8], 1 << (index % 8));
+        let is_new = *byte & bit == 0;
+        *byte |= bit;
+        is_new
+    }
+
+    /// Adds ordinals.
+    pub(crate) fn insert_all(&mut self, ordinals: &RoaringBitmap) {
+        for ordinal in ordinals {
+            self.insert(ordinal);
+        }
+    }
+
+    pub(crate) fn contains(&self, ordinal: u32) -> bool {
+        self.0.get(ordinal as usize / 8).is_some_and(|byte| byte & 1 << (ordinal % 8) != 0)
+    }
+
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.capacity()
     }
 
     /// The same set as a bitmap.
     pub(crate) fn to_bitmap(&self) -> RoaringBitmap {
         RoaringBitmap::from_lsb0_bytes(0, &self.0)
+    }
+}
+
+impl From<&RoaringBitmap> for Bits {
+    fn from(ordinals: &RoaringBitmap) -> Self {
+        let mut bits = Self::default();
+        bits.insert_all(ordinals);
+        bits
     }
 }
 
@@ -38,11 +67,13 @@ mod tests {
             ordinals in prop::collection::vec(prop_oneof![0..300_u32, 65_530..65_540_u32, 400_000..400_003_u32], 0..40),
         ) {
             let mut bits = Bits::default();
-            for ordinal in &ordinals {
-                bits.insert(*ordinal);
+            let mut set = BTreeSet::new();
+            for ordinal in ordinals {
+                prop_assert_eq!(bits.contains(ordinal), set.contains(&ordinal));
+                prop_assert_eq!(bits.insert(ordinal), set.insert(ordinal));
             }
-            let set: BTreeSet<u32> = ordinals.into_iter().collect();
             prop_assert!(bits.to_bitmap().iter().eq(set.iter().copied()));
+            prop_assert!(Bits::from(&bits.to_bitmap()).to_bitmap() == bits.to_bitmap());
         }
     }
 }

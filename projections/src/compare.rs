@@ -10,6 +10,7 @@ use lastseen_event::MemberOrdinal;
 use roaring::RoaringBitmap;
 
 use crate::calendar::Day;
+use crate::days::Reach;
 use crate::decisions::Matter;
 use crate::{MemberState, Views};
 
@@ -98,7 +99,8 @@ impl Views {
             }
         }
         let none = RoaringBitmap::new();
-        let activity = days.bitmaps().kinds().into_iter().zip(expected_days.bitmaps().kinds());
+        let [of_days, of_expected] = [days, expected_days].map(|days| days.share(&Reach::EVER));
+        let activity = of_days.kinds().into_iter().zip(of_expected.kinds());
         let presence = presence.bitmaps().kinds().into_iter().zip(expected_presence.bitmaps().kinds());
         for ((found, wanted), set) in activity.chain(presence).zip(SETS) {
             let all: BTreeSet<Day> = found.keys().chain(wanted.keys()).copied().collect();

@@ -18,6 +18,7 @@ mod marks;
 mod people;
 mod presence;
 mod rows;
+mod running;
 mod sets;
 mod sliding;
 mod stamps;
@@ -25,7 +26,7 @@ mod totals;
 
 use chrono_tz::Tz;
 
-pub(crate) use self::activity::ActivityDays;
+pub(crate) use self::activity::{ActivityBitmaps, ActivityDays, Reach};
 pub(crate) use self::bitmaps::ByDay;
 pub use self::builder::{DaysBuilder, ScannedDays};
 pub use self::cut::Cut;

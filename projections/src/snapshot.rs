@@ -14,7 +14,7 @@ use roaring::RoaringBitmap;
 
 use crate::bytes::{BadPart, Bytes};
 use crate::calendar::Day;
-use crate::days::ByDay;
+use crate::days::{ActivityBitmaps, ByDay, Reach};
 use crate::members::Members;
 use crate::persons::Persons;
 use crate::roster::Roster;
@@ -39,8 +39,8 @@ pub struct Taking {
     days: Option<VecDeque<DayPart>>,
     /// The events of days as of the checkpoint: they are counted, so they cannot be of a later moment.
     traffic: Traffic,
-    /// The days of it that wait to be written.
-    traffic_days: VecDeque<Day>,
+    /// The days of it that wait to be written; `None` until the first is.
+    traffic_days: Option<VecDeque<Day>>,
 }
 
 /// A bitmap that was copied.
@@ -65,15 +65,14 @@ impl Taking {
     /// [`Taking::of`] for tests, with so many members a part.
     #[doc(hidden)]
     pub fn in_parts_of(views: &Views, part_members: usize) -> Self {
-        let traffic = views.utc_traffic().clone();
         Self {
             checkpoint: views.position(),
             part_members,
             has_retracted: false,
             next: 0,
             days: None,
-            traffic_days: traffic.days().collect(),
-            traffic,
+            traffic: views.utc_traffic().clone(),
+            traffic_days: None,
         }
     }
 
@@ -102,7 +101,8 @@ impl Taking {
             members.roster.encode(slots, views.position(), part);
             return true;
         }
-        let bitmaps = activity.bitmaps().kinds().into_iter().chain(presence.bitmaps().kinds()).zip(0..);
+        let activity = activity.share(&Reach::EVER);
+        let bitmaps = activity.kinds().into_iter().chain(presence.bitmaps().kinds()).zip(0..);
         let of_kind = |(days, kind): (&ByDay, u8)| -> Vec<_> {
             let part = |(day, members): (&Day, &Arc<RoaringBitmap>)| DayPart {
                 kind,
@@ -117,7 +117,11 @@ impl Taking {
 
     /// Encodes the next bitmap, or the events of the next day; the views are not needed any more. `false`: that was all.
     pub fn next_day(&mut self, part: &mut Vec<u8>) -> bool {
-        if let Some(day) = self.traffic_days.pop_front() {
+        let traffic_days = self.traffic_days.get_or_insert_with(|| {
+            self.traffic.settle();
+            self.traffic.days().collect()
+        });
+        if let Some(day) = traffic_days.pop_front() {
             part.push(TRAFFIC);
             self.traffic.encode(day, part);
             return true;
@@ -140,6 +144,8 @@ fn encode_bitmap(members: &RoaringBitmap, part: &mut Vec<u8>) {
 #[derive(Debug)]
 pub struct Restoring {
     roster: Roster,
+    activity: ActivityBitmaps,
+    /// Their activity is that of `activity` in the end.
     days: UtcDays,
     retracted: Retracted,
 }
@@ -149,7 +155,12 @@ impl Restoring {
     #[expect(clippy::new_without_default, reason = "the beginning of a process, not a value")]
     pub fn new() -> Self {
         let days = UtcDays::new(TypeSet::all(), Retracted::default());
-        Self { roster: Roster::default(), days, retracted: Retracted::default() }
+        Self {
+            roster: Roster::default(),
+            activity: ActivityBitmaps::default(),
+            days,
+            retracted: Retracted::default(),
+        }
     }
 
     /// Reads one part.
@@ -165,9 +176,8 @@ impl Restoring {
             DAYS => {
                 let (kind, day) = (bytes.u8()?, Day::new(bytes.i32()?));
                 let members = RoaringBitmap::deserialize_from(bytes.rest()).map_err(|_| BadPart)?;
-                let UtcDays { activity, presence, .. } = &mut self.days;
-                let kinds = activity.bitmaps_mut().kinds_mut().into_iter();
-                let mut kinds = kinds.chain(presence.bitmaps_mut().kinds_mut());
+                let presence = self.days.presence.bitmaps_mut().kinds_mut();
+                let mut kinds = self.activity.kinds_mut().into_iter().chain(presence);
                 let days = kinds.nth(kind.into()).ok_or(BadPart)?;
                 days.insert(day, Arc::new(members));
             }
@@ -198,7 +208,7 @@ impl Restoring {
         let mut members = Members::new(persons);
         members.roster = self.roster;
         members.enter_all(whose).ok_or(BadPart)?;
-        self.days.activity.find_members();
+        self.days.activity.take_over(self.activity);
         self.days.traffic.leave_out(self.retracted.clone());
         Ok(ViewsBuilder::from_parts(members, self.days, self.retracted, checkpoint))
     }

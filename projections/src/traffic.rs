@@ -8,7 +8,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use lastseen_event::{EventType, Fact, TenantOrdinal};
+use lastseen_event::{EventType, Fact, TenantOrdinal, UtcInstant};
 
 use crate::bytes::{BadPart, Bytes};
 use crate::calendar::{Calendar, Day};
@@ -19,6 +19,9 @@ const TYPES: usize = EventType::ALL.len();
 
 /// Parts of a day, so that a change beside a reader copies little.
 const SHARDS: usize = 64;
+
+/// Events that wait: many at once are counted at a fraction of the cost, and a reader looks through all of them.
+const WAITING_MAX: usize = 1024;
 
 /// Events by type, in the order of their codes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +44,16 @@ pub struct Traffic {
     calendar: Arc<Calendar>,
     retracted: Retracted,
     days: BTreeMap<Day, Arc<DayTraffic>>,
+    waiting: Waiting,
+}
+
+/// Events of the latest day, the running one, that are not among its others.
+#[derive(Clone, Debug)]
+struct Waiting {
+    day: Day,
+    /// The instants in microseconds that show the day, or some of them: those of most events.
+    instants: RangeInclusive<i64>,
+    events: Vec<(TenantOrdinal, EventType)>,
 }
 
 /// The events of a day.
@@ -84,7 +97,7 @@ impl Default for DayTraffic {
 }
 
 fn key(tenant: TenantOrdinal, event_type: EventType) -> Key {
-    u64::from(tenant.get()) << 8 | u64::from(event_type.code())
+    u64::from(tenant.get()) << u8::BITS | u64::from(event_type.code())
 }
 
 fn shard_of(tenant: TenantOrdinal) -> usize {
@@ -94,16 +107,29 @@ fn shard_of(tenant: TenantOrdinal) -> usize {
 impl DayTraffic {
     fn count(&mut self, tenant: TenantOrdinal, event_type: EventType, events: u32) {
         self.all.add(event_type, events.into());
-        let shard = Arc::make_mut(&mut self.shards[shard_of(tenant)]);
-        let count = shard.entry(key(tenant, event_type)).or_default();
-        *count = count.saturating_add(events);
+        add(Arc::make_mut(&mut self.shards[shard_of(tenant)]), key(tenant, event_type), events);
     }
+
+    fn count_all(&mut self, events: impl Iterator<Item = (TenantOrdinal, EventType)>) {
+        let mut shards: Vec<&mut Shard> = self.shards.iter_mut().map(Arc::make_mut).collect();
+        for (tenant, event_type) in events {
+            self.all.add(event_type, 1);
+            add(shards[shard_of(tenant)], key(tenant, event_type), 1);
+        }
+    }
+}
+
+fn add(shard: &mut Shard, key: Key, events: u32) {
+    let count = shard.entry(key).or_default();
+    *count = count.saturating_add(events);
 }
 
 impl Traffic {
     /// No events yet. The events of these batches will be left out.
     pub fn new(calendar: Arc<Calendar>, retracted: Retracted) -> Self {
-        Self { calendar, retracted, days: BTreeMap::new() }
+        let (day, instants) = calendar.day_around(UtcInstant::from_micros(0));
+        let waiting = Waiting { day, instants, events: Vec::new() };
+        Self { calendar, retracted, days: BTreeMap::new(), waiting }
     }
 
     /// Counts a fact that was not counted before.
@@ -111,8 +137,27 @@ impl Traffic {
         if self.retracted.has(fact) {
             return;
         }
-        let day = self.calendar.date(fact.occurred_at);
-        Arc::make_mut(self.days.entry(day).or_default()).count(fact.member.tenant, fact.event_type, 1);
+        let (at, tenant) = (fact.occurred_at, fact.member.tenant);
+        if !self.waiting.instants.contains(&at.as_micros()) {
+            let (day, instants) = self.calendar.day_around(at);
+            if day < self.waiting.day {
+                return Arc::make_mut(self.days.entry(day).or_default()).count(tenant, fact.event_type, 1);
+            }
+            self.settle();
+            (self.waiting.day, self.waiting.instants) = (day, instants);
+        }
+        self.waiting.events.push((tenant, fact.event_type));
+        if self.waiting.events.len() >= WAITING_MAX {
+            self.settle();
+        }
+    }
+
+    /// Counts the events that wait among the others of their day.
+    pub(crate) fn settle(&mut self) {
+        if !self.waiting.events.is_empty() {
+            let day = self.days.entry(self.waiting.day).or_default();
+            Arc::make_mut(day).count_all(self.waiting.events.drain(..));
+        }
     }
 
     pub(crate) fn calendar(&self) -> &Arc<Calendar> {
@@ -126,6 +171,13 @@ impl Traffic {
     /// The events of a scope on these days.
     pub fn counts(&self, scope: Scope, days: RangeInclusive<Day>) -> EventCounts {
         let mut counts = EventCounts::default();
+        if days.contains(&self.waiting.day) {
+            for (tenant, event_type) in &self.waiting.events {
+                if matches!(scope, Scope::All) || scope == Scope::Tenant(*tenant) {
+                    counts.add(*event_type, 1);
+                }
+            }
+        }
         for day in self.days.range(days).map(|(_, day)| day) {
             for event_type in EventType::ALL {
                 let events = match scope {
@@ -148,10 +200,10 @@ impl Traffic {
             let entries: usize = day.shards.iter().map(|shard| shard.capacity()).sum();
             size_of::<DayTraffic>() + SHARDS * size_of::<Shard>() + entries * entry
         };
-        self.days.values().map(of_day).sum()
+        self.days.values().map(of_day).sum::<usize>() + self.waiting.events.capacity() * size_of::<(TenantOrdinal, EventType)>()
     }
 
-    /// The days, for a snapshot.
+    /// The days, for a snapshot, where no event [waits](Self::settle).
     pub(crate) fn days(&self) -> impl Iterator<Item = Day> {
         self.days.keys().copied()
     }
@@ -177,7 +229,7 @@ impl Traffic {
         for _ in 0..bytes.u64()? {
             let (key, events) = (bytes.u64()?, bytes.u32()?);
             let event_type = EventType::from_code((key & 0xff) as u8).ok_or(BadPart)?;
-            let tenant = TenantOrdinal::new(u32::try_from(key >> 8).map_err(|_| BadPart)?);
+            let tenant = TenantOrdinal::new(u32::try_from(key >> u8::BITS).map_err(|_| BadPart)?);
             traffic.count(tenant, event_type, events);
         }
         Ok(())

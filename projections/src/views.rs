@@ -13,7 +13,7 @@ use lastseen_event::{Fact, MemberOrdinal, PersonOrdinal, Position, TenantOrdinal
 use roaring::RoaringBitmap;
 
 use crate::counts::{Counts, PassLimits};
-use crate::days::{ActivityDays, PresenceDays};
+use crate::days::{ActivityDays, PresenceDays, Reach};
 use crate::members::Members;
 use crate::recent::{Mark, Recent};
 use crate::roster::Roster;
@@ -341,7 +341,8 @@ impl Views {
             (true, Scope::Tenant(_)) | (false, _) => None,
         };
         let wanted = Wanted { members, everyone: asked.everyone, persons };
-        Some(DaySets::new(activity.bitmaps(), presence.bitmaps(), &asked.periods, wanted))
+        let activity = |reach: &Reach| activity.share(reach);
+        Some(DaySets::new(activity, presence.bitmaps(), &asked.periods, wanted))
     }
 
     /// Returns the last position that changed the [`SeriesRow`](crate::SeriesRow) of one of the periods, which is over:

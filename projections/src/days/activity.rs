@@ -1,13 +1,13 @@
 //! The days of one definition on which members were active, kept up with every fact.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use lastseen_event::{Fact, MemberOrdinal, Position, Provenance, UtcInstant};
 
-use super::bitmaps::{ByDay, bytes, insert, remove};
-use super::stamps::Stamps;
+use super::bitmaps::{ByDay, bytes, insert, remove, share};
+use super::running::{Observation, ObservedDays};
+use super::stamps::{DayStamps, Stamps};
 use crate::TypeSet;
 use crate::activity::{estimates_void_from, first_day};
 use crate::calendar::{Calendar, Day};
@@ -38,7 +38,34 @@ impl ActivityBitmaps {
         let Self { observed, estimated, first, estimates_void_from } = self;
         [observed, estimated, first, estimates_void_from]
     }
+
+    /// The bitmaps of days that rows look at, shared.
+    pub(super) fn share(&self, reach: &Reach) -> Self {
+        let Self { observed, estimated, first, estimates_void_from } = self;
+        Self {
+            observed: share(observed, reach.activity.clone()),
+            estimated: share(estimated, reach.activity.clone()),
+            first: share(first, reach.first.clone()),
+            estimates_void_from: share(estimates_void_from, ..=*reach.activity.end()),
+        }
+    }
 }
+
+/// The days that rows look at.
+#[derive(Clone, Debug)]
+pub(crate) struct Reach {
+    /// Those of activity; of estimates that do not count, all before as well.
+    pub(super) activity: RangeInclusive<Day>,
+    /// Those of first activity.
+    pub(super) first: RangeInclusive<Day>,
+}
+
+impl Reach {
+    /// All days.
+    pub(crate) const EVER: Self = Self { activity: EVER, first: EVER };
+}
+
+const EVER: RangeInclusive<Day> = Day::new(i32::MIN)..=Day::new(i32::MAX);
 
 /// The activity of all members by day.
 #[derive(Debug)]
@@ -48,12 +75,16 @@ pub(crate) struct ActivityDays {
     repeats_dates: bool,
     /// The day of the last fact, and instants in microseconds that it has: those of the next are often the same.
     last: (Day, RangeInclusive<i64>),
-    pub(super) bitmaps: ActivityBitmaps,
+    observed: ObservedDays,
+    /// The bitmaps of [`ActivityBitmaps`] by the same names.
+    estimated: ByDay,
+    first: ByDay,
+    estimates_void_from: ByDay,
     /// Four bytes a member.
-    pub(super) first_days: Paged<FirstDay>,
-    pub(super) estimates: Paged<Estimates>,
+    first_days: Paged<FirstDay>,
+    estimates: Paged<Estimates>,
     /// The last position that changed a bitmap of one day alone.
-    day_changed: BTreeMap<Day, Position>,
+    day_changed: DayStamps,
     /// The last position that changed rows from a day on.
     changed_from: Stamps,
     /// The last position at which a member was first active on a day or before it.
@@ -94,10 +125,13 @@ impl ActivityDays {
             last: calendar.day_around(UtcInstant::from_micros(0)),
             calendar,
             counted,
-            bitmaps: ActivityBitmaps::default(),
+            observed: ObservedDays::default(),
+            estimated: ByDay::new(),
+            first: ByDay::new(),
+            estimates_void_from: ByDay::new(),
             first_days: Paged::default(),
             estimates: Paged::default(),
-            day_changed: BTreeMap::new(),
+            day_changed: DayStamps::default(),
             changed_from: Stamps::default(),
             begun: Stamps::default(),
             floor: Position::START,
@@ -108,32 +142,48 @@ impl ActivityDays {
         self.calendar.clone()
     }
 
-    pub(crate) fn bitmaps(&self) -> &ActivityBitmaps {
-        &self.bitmaps
+    /// The bitmaps of some days, shared.
+    pub(crate) fn share(&self, reach: &Reach) -> ActivityBitmaps {
+        ActivityBitmaps {
+            observed: self.observed.share(reach.activity.clone()),
+            estimated: share(&self.estimated, reach.activity.clone()),
+            first: share(&self.first, reach.first.clone()),
+            estimates_void_from: share(&self.estimates_void_from, ..=*reach.activity.end()),
+        }
     }
 
-    pub(crate) fn bitmaps_mut(&mut self) -> &mut ActivityBitmaps {
-        &mut self.bitmaps
+    /// Members with an observation on each of these days; not an empty range.
+    pub(crate) fn observed_on(&self, days: RangeInclusive<Day>) -> ByDay {
+        self.observed.share(days)
+    }
+
+    /// Members with an estimate on each of these days; not an empty range.
+    pub(crate) fn estimated_on(&self, days: RangeInclusive<Day>) -> ByDay {
+        share(&self.estimated, days)
+    }
+
+    /// Members whose estimates do not count by the end of `day`, by the first day by whose end they do not.
+    pub(crate) fn estimates_void_by(&self, day: Day) -> ByDay {
+        share(&self.estimates_void_from, ..=day)
     }
 
     /// Bytes of what is kept, about.
     pub(crate) fn bytes(&self) -> usize {
-        let bitmaps: usize = self.bitmaps.kinds().into_iter().map(bytes).sum();
+        let others = [&self.estimated, &self.first, &self.estimates_void_from];
+        let bitmaps = self.observed.bytes() + others.into_iter().map(bytes).sum::<usize>();
         bitmaps + self.first_days.bytes() + self.estimates.bytes()
     }
 
     /// Follows a fact. `first_seen_before` is the least instant of all activity of the member before it.
     pub(crate) fn follow(&mut self, fact: &Fact, first_seen_before: Option<UtcInstant>) {
         let void_from = |days: &Self| first_seen_before.map(|at| estimates_void_from(&days.calendar, at));
-        self.follow_with(fact, first_seen_before, void_from);
+        self.follow_with(fact, void_from);
     }
 
-    /// Follows a fact. `first_seen_before` is the least instant of all activity of the member before it, where that is known;
-    /// `void_from` finds the first day by whose end the observations before it leave no estimate.
+    /// Follows a fact. `void_from` finds the first day by whose end the observations before it leave no estimate.
     pub(super) fn follow_with(
         &mut self,
         fact: &Fact,
-        first_seen_before: Option<UtcInstant>,
         void_from: impl FnOnce(&Self) -> Option<Day>,
     ) {
         let provenance = fact.event_type.activity().filter(|_| self.counted.contains(fact.event_type));
@@ -143,11 +193,18 @@ impl ActivityDays {
             self.last = self.calendar.day_around(at);
         }
         let day = self.last.0;
-        let days = match provenance {
-            Provenance::Observed => &mut self.bitmaps.observed,
-            Provenance::Estimated => &mut self.bitmaps.estimated,
+        let is_new = match provenance {
+            Provenance::Observed => match self.observed.insert(day, member) {
+                Observation::Known => false,
+                // Neither its first day nor the day that leaves no estimate is later than this one.
+                Observation::Latest if !self.repeats_dates => {
+                    self.day_changed.stamp(day, position);
+                    return;
+                }
+                Observation::Latest | Observation::New => true,
+            },
+            Provenance::Estimated => insert(&mut self.estimated, day, member),
         };
-        let is_new = insert(days, day, member);
         // Within a day nothing moves: firsts are by day, and so are ends but where a date comes back.
         if !is_new && !self.repeats_dates {
             return;
@@ -157,12 +214,8 @@ impl ActivityDays {
             Provenance::Estimated => self.estimate(position, member, void_from),
         }
         if is_new {
-            self.day_changed.insert(day, position);
-            let begun = first_seen_before.is_some_and(|before| before.as_micros() <= *self.last.1.end());
-            // Then its first day is not after this one, and the slot in memory is not looked at.
-            if !(begun && self.counted == TypeSet::all() && !self.repeats_dates) {
-                self.begin(position, member, day);
-            }
+            self.day_changed.stamp(day, position);
+            self.begin(position, member, day);
         }
     }
 
@@ -176,11 +229,11 @@ impl ActivityDays {
         }
         *slot = FirstDay(is);
         if let Some(was) = was {
-            remove(&mut self.bitmaps.first, was, member);
-            self.day_changed.insert(was, position);
+            remove(&mut self.first, was, member);
+            self.day_changed.stamp(was, position);
         }
-        insert(&mut self.bitmaps.first, is, member);
-        self.day_changed.insert(is, position);
+        insert(&mut self.first, is, member);
+        self.day_changed.stamp(is, position);
         self.begun.stamp(is, position);
     }
 
@@ -194,10 +247,10 @@ impl ActivityDays {
             if later <= from {
                 return;
             }
-            remove(&mut self.bitmaps.estimates_void_from, later, member);
+            remove(&mut self.estimates_void_from, later, member);
         }
         *self.estimates.slot(member.index()) = Estimates::VoidFrom(from);
-        insert(&mut self.bitmaps.estimates_void_from, from, member);
+        insert(&mut self.estimates_void_from, from, member);
         self.changed_from.stamp(from, position);
     }
 
@@ -230,7 +283,7 @@ impl ActivityDays {
     /// Returns the last position that changed a row counted from these days.
     pub(crate) fn changed_at(&self, days: RangeInclusive<Day>) -> Position {
         let from = self.changed_from.last_by(*days.end()).max(self.floor);
-        self.day_changed.range(days).map(|(_, position)| *position).max().unwrap_or_default().max(from)
+        self.day_changed.greatest(days).max(from)
     }
 
     /// Returns the last position at which a member was first active on this day or before it.
@@ -243,20 +296,28 @@ impl ActivityDays {
         self.estimates.get(member.index()) == other.estimates.get(member.index())
     }
 
-    /// Finds the first day of each member and the state of its estimates from the bitmaps, once all of them were decoded.
-    pub(crate) fn find_members(&mut self) {
-        for (day, members) in &self.bitmaps.first {
+    /// Takes over bitmaps, and finds the first day of each member and the state of its estimates from them.
+    pub(crate) fn take_over(&mut self, bitmaps: ActivityBitmaps) {
+        let ActivityBitmaps { observed, estimated, first, estimates_void_from } = bitmaps;
+        for (day, members) in &first {
             for member in &**members {
                 *self.first_days.slot(MemberOrdinal::new(member).index()) = FirstDay(*day);
             }
         }
-        for member in self.bitmaps.estimated.values().flat_map(|members| &**members) {
+        for member in estimated.values().flat_map(|members| &**members) {
             *self.estimates.slot(MemberOrdinal::new(member).index()) = Estimates::Valid;
         }
-        for (day, members) in &self.bitmaps.estimates_void_from {
+        for (day, members) in &estimates_void_from {
             for member in &**members {
                 *self.estimates.slot(MemberOrdinal::new(member).index()) = Estimates::VoidFrom(*day);
             }
         }
+        self.observed = observed.into();
+        (self.estimated, self.first, self.estimates_void_from) = (estimated, first, estimates_void_from);
+    }
+
+    /// The first day with an observation of a member.
+    pub(super) fn first_observed(&self, member: MemberOrdinal) -> Option<Day> {
+        self.observed.first_of(member)
     }
 }

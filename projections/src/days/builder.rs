@@ -12,7 +12,7 @@ use lastseen_event::{EventType, Fact, MemberOrdinal, Provenance, UtcInstant};
 
 use roaring::RoaringBitmap;
 
-use super::activity::{ActivityBitmaps, ActivityDays};
+use super::activity::{ActivityBitmaps, ActivityDays, Reach};
 use super::bitmaps::{ByDay, Sorted, insert};
 use super::marks::Marks;
 use super::presence::PresenceBitmaps;
@@ -79,20 +79,16 @@ impl ActivityBuilder {
     }
 
     pub(super) fn finish(self) -> MadeActivity {
-        let mut days = ActivityDays::new(self.calendar, self.counted);
-        days.bitmaps.observed = self.observed.finish();
-        days.bitmaps.estimated = self.estimated.finish();
-        let ActivityBitmaps { observed, estimated, .. } = &days.bitmaps;
-        let first = firsts(&joined(observed, estimated));
-        let mut closed = firsts(&joined(observed, &self.closing_earlier));
+        let (observed, estimated) = (self.observed.finish(), self.estimated.finish());
+        let first = firsts(&joined(&observed, &estimated));
+        let mut closed = firsts(&joined(&observed, &self.closing_earlier));
         let with_estimate = estimated.values().fold(RoaringBitmap::new(), |all, members| all | &**members);
         for members in closed.values_mut() {
             *Arc::make_mut(members) &= &with_estimate;
         }
         closed.retain(|_, members| !members.is_empty());
-        days.bitmaps.first = first;
-        days.bitmaps.estimates_void_from = closed;
-        days.find_members();
+        let mut days = ActivityDays::new(self.calendar, self.counted);
+        days.take_over(ActivityBitmaps { observed, estimated, first, estimates_void_from: closed });
         MadeActivity { days, counted: self.counted, closing_earlier: self.closing_earlier }
     }
 }
@@ -143,18 +139,18 @@ impl MadeActivity {
         let Self { days, counted, closing_earlier } = self;
         if counted.contains(fact.event_type)
             && fact.event_type.activity() == Some(Provenance::Observed)
-            && let Some(day) = self::closing_earlier(&days.calendar, fact.occurred_at)
+            && let Some(day) = self::closing_earlier(&days.calendar(), fact.occurred_at)
         {
             insert(closing_earlier, day, fact.member.member);
         }
         // Dates and the days that are closed are in the same order: of both the least counts.
         let first = |days: &ActivityDays| {
-            let first = |of: &ByDay| {
-                of.iter().find(|(_, members)| members.contains(fact.member.member.get())).map(|(day, _)| *day)
-            };
-            [first(&days.bitmaps.observed), first(closing_earlier)].into_iter().flatten().min()
+            let member = fact.member.member;
+            let is_of = |(_, members): &(&Day, &Arc<RoaringBitmap>)| members.contains(member.get());
+            let closing_earlier = closing_earlier.iter().find(is_of).map(|(day, _)| *day);
+            [days.first_observed(member), closing_earlier].into_iter().flatten().min()
         };
-        days.follow_with(fact, None, first);
+        days.follow_with(fact, first);
     }
 }
 
@@ -243,10 +239,10 @@ impl DaysBuilder {
                 presence.turn(&self.calendar, (*member, matter, *decision), &decisions);
             }
         }
-        let activity = self.activity.finish().days;
+        let activity = self.activity.finish().days.share(&Reach::EVER);
         let persons = self.persons.map(|persons| persons.map());
         let wanted = Wanted { members: None, everyone: self.selection.everyone, persons };
-        ScannedDays { activity: activity.bitmaps().clone(), presence, wanted }
+        ScannedDays { activity, presence, wanted }
     }
 }
 
@@ -286,7 +282,7 @@ impl ScannedDays {
     /// Everything that rows of these periods need: of these members, or of all that were folded.
     pub fn days(&self, periods: &Periods, members: Option<RoaringBitmap>) -> DaySets {
         let wanted = Wanted { members, ..self.wanted.clone() };
-        DaySets::new(&self.activity, &self.presence, periods, wanted)
+        DaySets::new(|reach| self.activity.share(reach), &self.presence, periods, wanted)
     }
 }
 

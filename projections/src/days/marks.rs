@@ -60,9 +60,12 @@ impl Marks {
     /// Adds a member to the day of an instant.
     #[inline]
     pub(super) fn mark(&mut self, member: MemberOrdinal, at: UtcInstant) {
-        match self.open.get_mut(self.last) {
-            Some(last) if last.instants.contains(&at.as_micros()) => last.members.insert(member.get()),
-            Some(_) | None => self.mark_elsewhere(member, at),
+        if let Some(last) = self.open.get_mut(self.last)
+            && last.instants.contains(&at.as_micros())
+        {
+            last.members.insert(member.get());
+        } else {
+            self.mark_elsewhere(member, at);
         }
     }
 

@@ -1,11 +1,11 @@
 //! Everything that rows of some periods need, taken out of the days: bitmaps, shared with the fold that goes on.
 
-use std::ops::{Bound, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
 
-use super::activity::ActivityBitmaps;
+use super::activity::{ActivityBitmaps, Reach};
 use super::bitmaps::{ByDay, share};
 use super::by_end::{ByEnd, Ever, PresentPersons};
 use super::presence::PresenceBitmaps;
@@ -101,25 +101,20 @@ impl Before {
 }
 
 impl DaySets {
+    /// `activity` shares the bitmaps of the days that rows look at.
     pub(crate) fn new(
-        activity: &ActivityBitmaps,
+        activity: impl FnOnce(&Reach) -> ActivityBitmaps,
         presence: &PresenceBitmaps,
         periods: &Periods,
         wanted: Wanted,
     ) -> Self {
         let reach = periods.reach();
-        let [observed, estimated, first, void_from] = activity.kinds();
         let first_from = match &wanted.persons {
             // A person is new where no membership was active before.
-            Some(_) => Bound::Unbounded,
-            None => Bound::Included(*reach.start()),
+            Some(_) => Day::new(i32::MIN),
+            None => *reach.start(),
         };
-        let activity = ActivityBitmaps {
-            observed: share(observed, reach.clone()),
-            estimated: share(estimated, reach.clone()),
-            first: share(first, (first_from, Bound::Included(*reach.end()))),
-            estimates_void_from: share(void_from, ..=*reach.end()),
-        };
+        let activity = activity(&Reach { first: first_from..=*reach.end(), activity: reach });
         let [exists, deleted, restored, left_out, taken_in] = presence.kinds().map(|days| share(days, ..));
         let presence = PresenceBitmaps { exists, deleted, restored, left_out, taken_in };
         Self {

@@ -301,6 +301,10 @@ pub(crate) struct SimulateArgs {
     /// Only the past, without what happens after it
     #[arg(long)]
     pub(crate) no_live: bool,
+    /// After the past, this many more visits at any hour by each user who would come on a workday: nights and weekends are
+    /// not quiet then
+    #[arg(long, value_name = "N", default_value = "0", conflicts_with = "no_live")]
+    pub(crate) visits_at_any_hour: u32,
     #[command(flatten)]
     pub(crate) send: SendArgs,
 }

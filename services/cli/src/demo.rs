@@ -76,6 +76,8 @@ fn simulation(args: &DemoArgs, url: &str) -> SimulateArgs {
         days: 90,
         until: None,
         no_live: false,
+        // Something happens every few seconds, on a Sunday night as well.
+        visits_at_any_hour: 12,
         send: SendArgs {
             to: ServerArgs {
                 server: url.to_owned(),

@@ -53,6 +53,9 @@ pub struct Plan {
     pub until: UtcInstant,
     /// The frequency of users' visits, in thousandths of the usual.
     pub visits_permille: u32,
+    /// Number of additional visits that a user makes, once the past is over, on each day on which it would come if all were
+    /// workdays: at any hour, so that there is something to look at on a Sunday night. 0: life goes on as before.
+    pub visits_at_any_hour: u32,
 }
 
 /// The plan cannot be carried out.

@@ -80,6 +80,7 @@ fn plan(args: &SimulateArgs, now: UtcInstant) -> Plan {
         days: args.days,
         until: whole_ms(args.until.unwrap_or(now)),
         visits_permille: 1_000,
+        visits_at_any_hour: args.visits_at_any_hour,
     }
 }
 

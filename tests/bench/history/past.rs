@@ -42,7 +42,7 @@ impl Size {
         const FEW: u32 = 10_000;
         let Self { members, events, tenants, days } = self;
         let users = members.min(FEW.max(4 * tenants));
-        let quiet = Plan { seed: 1, users, tenants, days, until, visits_permille: 0 };
+        let quiet = Plan { seed: 1, users, tenants, days, until, visits_permille: 0, visits_at_any_hour: 0 };
         let usual = Plan { visits_permille: 1_000, ..quiet };
         let [(created, least), (_, often)] = [quiet, usual].map(of_one_user);
         let users = (f64::from(members) / created) as u32;
@@ -93,6 +93,7 @@ impl History {
                 days: size.days,
                 until: UtcInstant::from_micros(number("until").cast_signed()),
                 visits_permille: small("visits_permille"),
+                visits_at_any_hour: 0,
             };
             println!("    {}: there already", describe(size, number("events")));
             return Self { data, population: Population::new(simulated(plan)), events: number("events") };

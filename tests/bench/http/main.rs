@@ -126,6 +126,7 @@ fn population(users: u32) -> Population {
         days: 30,
         until: UtcInstant::from_micros(now()),
         visits_permille: 1_000,
+        visits_at_any_hour: 0,
     };
     Population::new(Arc::new(Simulated::new(plan).expect("a plan of a size that is simulated")))
 }

@@ -12,6 +12,7 @@ pub(super) enum Topic {
     Life,
     Place,
     Day,
+    AnyHour,
     FirstVisit,
     EventId,
     SessionId,

@@ -41,6 +41,12 @@ impl Population {
         if random.below(1_000_000_000) < likely {
             visits.of_day(day, &mut random);
         }
+        if day * DAY + DAY > self.plan.until_ms() {
+            let mut random = self.random(Topic::AnyHour, user, day);
+            if random.chance(life.visits_permille) {
+                visits.at_any_hour(day, (self.plan.visits_at_any_hour, self.plan.until_ms()), &mut random);
+            }
+        }
     }
 }
 
@@ -116,6 +122,16 @@ impl Visits<'_> {
         let changed = work + random.between(0..self.rhythm.lasts);
         if random.chance(CHANGE_PERMILLE) && self.life.is_around(changed) {
             self.out.push(Occurrence::new(EventType::UserChanged, (self.user, 0), changed));
+        }
+    }
+
+    /// Up to `count` visits that begin on a day of UTC, those that would begin before the past has ended left out.
+    fn at_any_hour(&mut self, day: i64, (count, past_until): (u32, Millis), random: &mut Random) {
+        for _ in 0..count {
+            let begins = day * DAY + random.between(0..DAY);
+            if begins > past_until {
+                self.visit(EventType::Login, begins, random);
+            }
         }
     }
 
