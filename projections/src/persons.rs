@@ -41,6 +41,8 @@ pub struct PersonMap {
     chains: Arc<Vec<Option<Arc<Page>>>>,
     /// The members of persons with several.
     shared: Arc<RoaringBitmap>,
+    /// Those of them that another member stands for.
+    stood_for: Arc<RoaringBitmap>,
 }
 
 /// Links in one page.
@@ -80,6 +82,7 @@ impl PersonMembers {
             self.shared.push(person);
         }
         Arc::make_mut(&mut self.now.shared).insert(member.get());
+        Arc::make_mut(&mut self.now.stood_for).insert(member.get());
         self.now.link(member).first.store(link, Ordering::Relaxed);
         let last = self.lasts.slot(person.index()).replace(link_to(member)).map_or(first, member_of);
         // Whoever walks beside the fold sees the new member whole, or not at all.
@@ -168,17 +171,24 @@ impl PersonMap {
 
     /// The persons of some members, each by the member that stands for it.
     pub(crate) fn persons_of(&self, members: &RoaringBitmap) -> RoaringBitmap {
-        let shared = members & &*self.shared;
-        if shared.is_empty() {
+        const GROUP: usize = 512;
+        let stood_for = members & &*self.stood_for;
+        if stood_for.is_empty() {
             return members.clone();
         }
-        let mut persons = Bits::default();
-        for member in &shared {
-            persons.insert(self.representative(MemberOrdinal::new(member)).get());
+        let (mut persons, mut group, mut left) = (Bits::default(), [0; GROUP], stood_for.iter());
+        loop {
+            let group = left.next_many(&mut group);
+            if group.is_empty() {
+                break;
+            }
+            for member in group {
+                persons.insert(self.representative(MemberOrdinal::new(*member)).get());
+            }
         }
-        let mut others = members - &shared;
-        others |= persons.to_bitmap();
-        others
+        let mut all = members - &stood_for;
+        all |= persons.to_bitmap();
+        all
     }
 }
 

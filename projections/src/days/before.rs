@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::activity::ActivityBitmaps;
 use super::by_end::{ByEnd, Ever, PresentPersons};
+use super::people::{LastPersons, PersonWindow, mixed};
 use super::sets::{Before, DaySets, MONTH_DAYS, WEEK_DAYS, Window};
 
 impl DaySets {
@@ -11,10 +12,12 @@ impl DaySets {
     pub fn before(&self) -> Arc<Before> {
         let (day, last) = (*self.periods.days.end(), self.periods.days.end().plus(-1));
         let ActivityBitmaps { observed, estimated, first, estimates_void_from } = &self.activity;
+        let persons = self.wanted.persons.as_ref();
+        let mixed = persons.map(|persons| mixed(&self.absent_on(..=last), persons)).unwrap_or_default();
         let window = |width: i32| {
             let days = day.plus(1 - width)..=last;
             let [observed, estimated] = [observed, estimated].map(|of| self.union(of, &days).into_owned());
-            let persons = self.wanted.persons.as_ref().map(|persons| persons.persons_of(&observed));
+            let persons = persons.map(|persons| PersonWindow::of(&observed, &mixed, persons));
             Window { observed, persons, estimated }
         };
         let mut by_end = ByEnd::default();
@@ -22,7 +25,7 @@ impl DaySets {
         by_end.observed.by(estimates_void_from, last, self.wanted.members.as_ref());
         let absent = by_end.absent.by(&self.presence, last, self.members());
         let (mut ever, mut present) = (Ever::default(), None);
-        if let Some(persons) = &self.wanted.persons {
+        if let Some(persons) = persons {
             ever.before(day, first, persons);
             present.get_or_insert_with(PresentPersons::default).by(
                 &self.presence.exists,
@@ -31,6 +34,7 @@ impl DaySets {
             );
         }
         let (week, month) = (window(WEEK_DAYS), window(MONTH_DAYS));
-        Arc::new(Before { day, week, month, active, by_end, ever, present })
+        let of_day = LastPersons::default();
+        Arc::new(Before { day, week, month, active, by_end, ever, present, mixed, of_day })
     }
 }

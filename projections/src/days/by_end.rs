@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use lastseen_event::MemberOrdinal;
 use roaring::RoaringBitmap;
@@ -168,11 +169,11 @@ impl Ever {
 pub(super) struct PresentPersons {
     /// `None`: nothing was looked at.
     reached: Option<Day>,
-    /// Members that exist, and those that are present.
-    exist: RoaringBitmap,
-    present: RoaringBitmap,
-    /// The persons of the latter, each by the member that stands for it.
-    persons: RoaringBitmap,
+    /// Members that exist, and those that are absent.
+    exist: Arc<RoaringBitmap>,
+    absent: RoaringBitmap,
+    /// The persons of those that are present, each by the member that stands for it.
+    persons: Arc<RoaringBitmap>,
 }
 
 impl PresentPersons {
@@ -183,21 +184,30 @@ impl PresentPersons {
         day: Day,
         (absent, persons): (&RoaringBitmap, &PersonMap),
     ) -> u64 {
+        let mut added = RoaringBitmap::new();
         if self.reached.is_none_or(|reached| reached < day) {
             let from = self.reached.map_or(Bound::Unbounded, Bound::Excluded);
             for (_, members) in exists.range((from, Bound::Included(day))) {
-                self.exist |= &**members;
+                added |= &**members;
             }
             self.reached = Some(day);
         }
-        let present = &self.exist - absent;
-        let before = std::mem::replace(&mut self.present, present);
-        self.persons |= persons.persons_of(&(&self.present - &before));
-        for person in persons.persons_of(&(before - &self.present)) {
-            let mut members = persons.members_of(MemberOrdinal::new(person));
-            if !members.any(|member| self.present.contains(member.get())) {
-                self.persons.remove(person);
-            }
+        let gone = (absent - &self.absent) & &*self.exist;
+        let come = ((&self.absent - absent) & &*self.exist) | (&added - absent);
+        if !added.is_empty() {
+            *Arc::make_mut(&mut self.exist) |= added;
+        }
+        self.absent.clone_from(absent);
+        if !come.is_empty() {
+            *Arc::make_mut(&mut self.persons) |= persons.persons_of(&come);
+        }
+        let is_present = |member: MemberOrdinal| {
+            self.exist.contains(member.get()) && !self.absent.contains(member.get())
+        };
+        let is_gone = |person: &u32| !persons.members_of(MemberOrdinal::new(*person)).any(is_present);
+        let gone: RoaringBitmap = persons.persons_of(&gone).iter().filter(is_gone).collect();
+        if !gone.is_empty() {
+            *Arc::make_mut(&mut self.persons) -= gone;
         }
         self.persons.len()
     }

@@ -4,15 +4,16 @@
 //! here both: a number of a row has one definition.
 
 use std::borrow::Cow;
-use std::ops::RangeInclusive;
+use std::ops::{RangeBounds, RangeInclusive};
 
 use roaring::RoaringBitmap;
 
-use super::bitmaps::{ByDay, share};
+use super::bitmaps::ByDay;
 use super::by_end::{ByEnd, Ever, clip};
-use super::people::{gone, people, persons_by_day};
+use super::people::{InWindow, PersonDays, WindowOf, mixed, people};
+use super::presence::PresenceBitmaps;
 use super::sets::{DaySets, MONTH_DAYS, Periods, WEEK_DAYS, Window};
-use super::sliding::{Halves, SlidingWindow};
+use super::sliding::SlidingWindow;
 use super::totals::Totals;
 use crate::activity::only_estimated;
 use crate::calendar::{Day, Period};
@@ -185,12 +186,23 @@ impl DaySets {
     }
 
     /// The persons observed on each day; on the only day that rows are for, where those before it were put together.
-    fn persons_by_day(&self, persons: &PersonMap) -> &ByDay {
+    fn person_days(&self, persons: &PersonMap) -> &PersonDays {
         let observed = &self.activity.observed;
-        self.observed_persons.get_or_init(|| match self.before.as_deref() {
-            Some(_) => persons_by_day(&share(observed, self.periods.days.clone()), persons),
-            None => persons_by_day(observed, persons),
+        self.person_days.get_or_init(|| match self.before.as_deref() {
+            Some(before) => {
+                let of_day = observed.get(&before.day).map(|members| &**members);
+                PersonDays::after(before, (of_day, &self.absent_on(before.day..=before.day)), persons)
+            }
+            None => PersonDays::of(observed, &mixed(&self.absent_on(..), persons), persons),
         })
+    }
+
+    /// The members that became absent on one of these days.
+    pub(super) fn absent_on(&self, days: impl RangeBounds<Day> + Clone) -> RoaringBitmap {
+        let PresenceBitmaps { deleted, left_out, .. } = &self.presence;
+        let left_out = (!self.wanted.everyone).then_some(left_out);
+        let all = [Some(deleted), left_out].into_iter().flatten().flat_map(|of| of.range(days.clone()));
+        all.fold(RoaringBitmap::new(), |all, (_, members)| all | &**members)
     }
 
     /// The persons of `present`, the members observed in these days without the absent ones.
@@ -201,14 +213,18 @@ impl DaySets {
         persons: &PersonMap,
     ) -> Cow<'a, RoaringBitmap> {
         let Periods { days: all_days, period } = &self.periods;
-        let is_one_of_many = *period == Period::Day && all_days.start() < all_days.end();
-        let day = Some(days.start()).filter(|_| is_one_of_many);
-        let of_day = day
-            .and_then(|day| Some((self.persons_by_day(persons).get(day)?, self.activity.observed.get(day)?)));
-        let Some((all, members)) = of_day else { return people(present, Some(persons)) };
-        let none = RoaringBitmap::new();
-        let gone = gone(&Halves(members, &none), absent, persons);
-        if gone.is_empty() { Cow::Borrowed(all) } else { Cow::Owned(&**all - gone) }
+        // Windows need the persons of each day as well; of one day alone they may be known.
+        let is_found = *period == Period::Day
+            && (all_days.start() < all_days.end()
+                || self.before.as_ref().is_some_and(|before| before.day == *days.start()));
+        if !is_found {
+            return people(present, Some(persons));
+        }
+        let found = self.person_days(persons);
+        let [whole, parts] = [&found.whole, &found.parts].map(|of| of.get(days.start()));
+        let whole = whole.map(|whole| &**whole - absent).unwrap_or_default();
+        let parts = parts.map(|parts| persons.persons_of(&(&**parts - absent))).unwrap_or_default();
+        Cow::Owned(whole | parts)
     }
 
     /// Returns those of the `active` in these days who are so for the first time. Days must not go back from call to
@@ -241,12 +257,22 @@ impl DaySets {
         let before = before.map(|before| if width == WEEK_DAYS { &before.week } else { &before.month });
         let [of_observed, of_estimated] =
             [before.map(|before| &before.observed), before.map(|before: &Window| &before.estimated)];
-        let mut observed = SlidingWindow::of(&activity.observed, wanted, (width, of_observed));
+        let mut observed = match &self.wanted.persons {
+            None => WindowOf::Members(SlidingWindow::of(&activity.observed, wanted, (width, of_observed))),
+            Some(persons) => {
+                let found = self.person_days(persons);
+                let at = usize::from(width != WEEK_DAYS);
+                let more = found.before.as_ref().map(|both| &both[at]);
+                let of_window = more.or_else(|| before.and_then(|before| before.persons.as_ref()));
+                let [of_whole, of_parts] = [of_window.map(|of| &of.whole), of_window.map(|of| &of.parts)];
+                WindowOf::Persons {
+                    whole: SlidingWindow::of(&found.whole, None, (width, of_whole)),
+                    parts: SlidingWindow::of(&found.parts, None, (width, of_parts)),
+                    persons,
+                }
+            }
+        };
         let mut estimated = SlidingWindow::of(&activity.estimated, wanted, (width, of_estimated));
-        let mut observed_persons = self.wanted.persons.as_ref().map(|persons| {
-            let of_window = before.and_then(|before| before.persons.as_ref());
-            (persons, SlidingWindow::of(self.persons_by_day(persons), None, (width, of_window)))
-        });
         let by_end = days.first().map(|first| self.by_end(*first)).unwrap_or_default();
         let ByEnd { mut absent, observed: mut by_end } = by_end;
         let mut counts = Vec::with_capacity(days.len());
@@ -255,28 +281,8 @@ impl DaySets {
             let by_estimate = only_estimated(estimated.up_to(*day).union(), absent, || {
                 by_end.by(&activity.estimates_void_from, *day, wanted)
             });
-            let observed = observed.up_to(*day);
-            counts.push(match &mut observed_persons {
-                None => {
-                    let estimated = by_estimate.len();
-                    InWindow { active: observed.count(absent) + estimated, estimated }
-                }
-                Some((persons, of_persons)) => {
-                    let of_persons = of_persons.up_to(*day);
-                    let gone = gone(&observed, absent, persons);
-                    let is_observed = |person: u32| of_persons.contains(person) && !gone.contains(person);
-                    let by_estimate = persons.persons_of(&by_estimate);
-                    let estimated = by_estimate.iter().filter(|it| !is_observed(*it)).count() as u64;
-                    InWindow { active: of_persons.len() - gone.len() + estimated, estimated }
-                }
-            });
+            counts.push(observed.count(*day, absent, &by_estimate));
         }
         counts
     }
-}
-
-/// Those active in a window.
-struct InWindow {
-    active: u64,
-    estimated: u64,
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, OnceLock};
 use roaring::RoaringBitmap;
 
 use super::activity::{ActivityBitmaps, Reach};
-use super::bitmaps::{ByDay, share};
+use super::bitmaps::share;
 use super::by_end::{ByEnd, Ever, PresentPersons};
+use super::people::{LastPersons, PersonDays, PersonWindow};
 use super::presence::PresenceBitmaps;
 use crate::calendar::{Day, Period};
 use crate::persons::PersonMap;
@@ -65,7 +66,7 @@ pub struct DaySets {
     pub(super) wanted: Wanted,
     pub(super) before: Option<Arc<Before>>,
     /// Persons observed by day, once they were asked for.
-    pub(super) observed_persons: OnceLock<ByDay>,
+    pub(super) person_days: OnceLock<PersonDays>,
 }
 
 /// Whoever was active on the days before one that its windows look back to: the same from question to question,
@@ -83,13 +84,17 @@ pub struct Before {
     pub(super) ever: Ever,
     /// Persons that are present by the end of the last of them, where rows are of persons.
     pub(super) present: Option<PresentPersons>,
+    /// The members of mixed persons, as of the last of them.
+    pub(super) mixed: RoaringBitmap,
+    /// The persons observed on the day itself when they were last asked for.
+    pub(super) of_day: LastPersons,
 }
 
 /// The members observed on some days, their persons where rows are of persons, and the members with an estimate.
 #[derive(Debug)]
 pub(super) struct Window {
     pub(super) observed: RoaringBitmap,
-    pub(super) persons: Option<RoaringBitmap>,
+    pub(super) persons: Option<PersonWindow>,
     pub(super) estimated: RoaringBitmap,
 }
 
@@ -123,7 +128,7 @@ impl DaySets {
             presence,
             wanted,
             before: None,
-            observed_persons: OnceLock::new(),
+            person_days: OnceLock::new(),
         }
     }
 
@@ -133,6 +138,7 @@ impl DaySets {
         let Periods { days, period } = &self.periods;
         let is_its_day = |before: &Arc<Before>| *days.start() == before.day && *days.end() == before.day;
         self.before = Some(before).filter(|before| *period == Period::Day && is_its_day(before));
+        self.person_days = OnceLock::new();
     }
 
     /// True if [`set_before`](Self::set_before) gave these sets the days before the last one.

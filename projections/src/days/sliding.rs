@@ -97,11 +97,6 @@ impl Halves<'_> {
         all - (self.0 & absent).union_len(&(self.1 & absent))
     }
 
-    /// The members that are in the window and in `others`.
-    pub(super) fn and(&self, others: &RoaringBitmap) -> RoaringBitmap {
-        (self.0 & others) | (self.1 & others)
-    }
-
     pub(super) fn contains(&self, member: u32) -> bool {
         self.0.contains(member) || self.1.contains(member)
     }
