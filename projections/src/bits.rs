@@ -10,6 +10,11 @@ const CONTAINER_BITS: usize = 1 << 16;
 pub(crate) struct Bits(Vec<u8>);
 
 impl Bits {
+    /// None yet, and room for those up to `greatest`.
+    pub(crate) fn up_to(greatest: u32) -> Self {
+        Self(vec![0; (greatest as usize / CONTAINER_BITS + 1) * (CONTAINER_BITS / 8)])
+    }
+
     /// Adds an ordinal. `false`: it was there.
     #[inline]
     pub(crate) fn insert(&mut self, ordinal: u32) -> bool {

@@ -164,6 +164,26 @@ impl PersonMap {
         std::iter::successors(Some(representative), |member| self.next(*member))
     }
 
+    /// Calls `each` with who stands for a person and the next of its members, of all of these persons at once, as long as it asks
+    /// for more of the person.
+    ///
+    /// Chains are scattered over memory and in no relation, so the processor waits for many at once.
+    pub(crate) fn each_member(
+        &self,
+        representatives: &RoaringBitmap,
+        mut each: impl FnMut(MemberOrdinal, MemberOrdinal) -> bool,
+    ) {
+        let first = |of| (MemberOrdinal::new(of), MemberOrdinal::new(of));
+        let mut walks: Vec<(MemberOrdinal, MemberOrdinal)> = representatives.iter().map(first).collect();
+        while !walks.is_empty() {
+            walks.retain_mut(|(person, member)| {
+                let next = if each(*person, *member) { self.next(*member) } else { None };
+                *member = next.unwrap_or(*member);
+                next.is_some()
+            });
+        }
+    }
+
     /// The members of persons with several.
     pub(crate) fn shared(&self) -> &RoaringBitmap {
         &self.shared
@@ -172,21 +192,30 @@ impl PersonMap {
     /// The persons of some members, each by the member that stands for it.
     pub(crate) fn persons_of(&self, members: &RoaringBitmap) -> RoaringBitmap {
         const GROUP: usize = 512;
+        /// So few are sorted faster than the bits of all members are looked through.
+        const FEW: u64 = 4_096;
         let stood_for = members & &*self.stood_for;
-        if stood_for.is_empty() {
-            return members.clone();
+        let Some(greatest) = stood_for.max() else { return members.clone() };
+        let person = |member| self.representative(MemberOrdinal::new(member)).get();
+        let mut all = members - &stood_for;
+        if stood_for.len() <= FEW {
+            let mut persons: Vec<u32> = stood_for.iter().map(person).collect();
+            persons.sort_unstable();
+            persons.dedup();
+            all |= RoaringBitmap::from_sorted_iter(persons).expect("they are sorted");
+            return all;
         }
-        let (mut persons, mut group, mut left) = (Bits::default(), [0; GROUP], stood_for.iter());
+        // Whoever stands for a member came before it.
+        let (mut persons, mut group, mut left) = (Bits::up_to(greatest), [0; GROUP], stood_for.iter());
         loop {
             let group = left.next_many(&mut group);
             if group.is_empty() {
                 break;
             }
             for member in group {
-                persons.insert(self.representative(MemberOrdinal::new(*member)).get());
+                persons.insert(person(*member));
             }
         }
-        let mut all = members - &stood_for;
         all |= persons.to_bitmap();
         all
     }

@@ -200,7 +200,8 @@ impl Traffic {
             let entries: usize = day.shards.iter().map(|shard| shard.capacity()).sum();
             size_of::<DayTraffic>() + SHARDS * size_of::<Shard>() + entries * entry
         };
-        self.days.values().map(of_day).sum::<usize>() + self.waiting.events.capacity() * size_of::<(TenantOrdinal, EventType)>()
+        self.days.values().map(of_day).sum::<usize>()
+            + self.waiting.events.capacity() * size_of::<(TenantOrdinal, EventType)>()
     }
 
     /// The days, for a snapshot, where no event [waits](Self::settle).

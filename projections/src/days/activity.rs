@@ -181,11 +181,7 @@ impl ActivityDays {
     }
 
     /// Follows a fact. `void_from` finds the first day by whose end the observations before it leave no estimate.
-    pub(super) fn follow_with(
-        &mut self,
-        fact: &Fact,
-        void_from: impl FnOnce(&Self) -> Option<Day>,
-    ) {
+    pub(super) fn follow_with(&mut self, fact: &Fact, void_from: impl FnOnce(&Self) -> Option<Day>) {
         let provenance = fact.event_type.activity().filter(|_| self.counted.contains(fact.event_type));
         let Some(provenance) = provenance else { return };
         let (member, at, position) = (fact.member.member, fact.occurred_at, fact.position);

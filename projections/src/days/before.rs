@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::activity::ActivityBitmaps;
 use super::by_end::{ByEnd, Ever, PresentPersons};
-use super::people::{LastPersons, PersonWindow, mixed};
+use super::people::LastPersons;
 use super::sets::{Before, DaySets, MONTH_DAYS, WEEK_DAYS, Window};
 
 impl DaySets {
@@ -13,28 +13,25 @@ impl DaySets {
         let (day, last) = (*self.periods.days.end(), self.periods.days.end().plus(-1));
         let ActivityBitmaps { observed, estimated, first, estimates_void_from } = &self.activity;
         let persons = self.wanted.persons.as_ref();
-        let mixed = persons.map(|persons| mixed(&self.absent_on(..=last), persons)).unwrap_or_default();
-        let window = |width: i32| {
-            let days = day.plus(1 - width)..=last;
-            let [observed, estimated] = [observed, estimated].map(|of| self.union(of, &days).into_owned());
-            let persons = persons.map(|persons| PersonWindow::of(&observed, &mixed, persons));
-            Window { observed, persons, estimated }
-        };
         let mut by_end = ByEnd::default();
         let active = self.active(&(last..=last), &mut by_end).all.into_owned();
         by_end.observed.by(estimates_void_from, last, self.wanted.members.as_ref());
-        let absent = by_end.absent.by(&self.presence, last, self.members());
-        let (mut ever, mut present) = (Ever::default(), None);
-        if let Some(persons) = persons {
-            ever.before(day, first, persons);
-            present.get_or_insert_with(PresentPersons::default).by(
-                &self.presence.exists,
-                last,
-                (absent, persons),
-            );
-        }
+        let absent = by_end.absent.by(&self.presence, last, self.members()).clone();
+        let window = |width: i32| {
+            let days = day.plus(1 - width)..=last;
+            let [observed, estimated] = [observed, estimated].map(|of| self.union(of, &days).into_owned());
+            let persons = persons.map(|persons| persons.persons_of(&(&observed - &absent)));
+            Window { observed, persons, estimated }
+        };
         let (week, month) = (window(WEEK_DAYS), window(MONTH_DAYS));
+        let mut ever = Ever::default();
+        let present = persons.map(|persons| {
+            ever.before(day, first, persons);
+            let mut present = PresentPersons::default();
+            present.by(&self.presence, last, (&absent, persons));
+            present
+        });
         let of_day = LastPersons::default();
-        Arc::new(Before { day, week, month, active, by_end, ever, present, mixed, of_day })
+        Arc::new(Before { day, week, month, active, by_end, ever, present, of_day })
     }
 }

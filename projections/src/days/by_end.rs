@@ -2,10 +2,8 @@
 //! that are there, or were active before.
 
 use std::borrow::Cow;
-use std::ops::Bound;
-use std::sync::Arc;
+use std::ops::{Bound, RangeBounds};
 
-use lastseen_event::MemberOrdinal;
 use roaring::RoaringBitmap;
 
 use super::bitmaps::ByDay;
@@ -169,48 +167,87 @@ impl Ever {
 pub(super) struct PresentPersons {
     /// `None`: nothing was looked at.
     reached: Option<Day>,
-    /// Members that exist, and those that are absent.
-    exist: Arc<RoaringBitmap>,
-    absent: RoaringBitmap,
+    /// Members that exist.
+    exist: RoaringBitmap,
     /// The persons of those that are present, each by the member that stands for it.
-    persons: Arc<RoaringBitmap>,
+    persons: RoaringBitmap,
+}
+
+/// Those who turned since the day that was reached.
+#[derive(Debug)]
+struct Turned {
+    /// Members that came to exist.
+    added: RoaringBitmap,
+    /// Persons that are present now and were not, and the other way round.
+    come: RoaringBitmap,
+    gone: RoaringBitmap,
 }
 
 impl PresentPersons {
     /// The number by the end of `day`, at which these members are absent. Days must not go back from call to call.
     pub(super) fn by(
         &mut self,
-        exists: &ByDay,
+        presence: &PresenceBitmaps,
         day: Day,
         (absent, persons): (&RoaringBitmap, &PersonMap),
     ) -> u64 {
-        let mut added = RoaringBitmap::new();
-        if self.reached.is_none_or(|reached| reached < day) {
-            let from = self.reached.map_or(Bound::Unbounded, Bound::Excluded);
-            for (_, members) in exists.range((from, Bound::Included(day))) {
-                added |= &**members;
-            }
-            self.reached = Some(day);
-        }
-        let gone = (absent - &self.absent) & &*self.exist;
-        let come = ((&self.absent - absent) & &*self.exist) | (&added - absent);
-        if !added.is_empty() {
-            *Arc::make_mut(&mut self.exist) |= added;
-        }
-        self.absent.clone_from(absent);
-        if !come.is_empty() {
-            *Arc::make_mut(&mut self.persons) |= persons.persons_of(&come);
-        }
-        let is_present = |member: MemberOrdinal| {
-            self.exist.contains(member.get()) && !self.absent.contains(member.get())
-        };
-        let is_gone = |person: &u32| !persons.members_of(MemberOrdinal::new(*person)).any(is_present);
-        let gone: RoaringBitmap = persons.persons_of(&gone).iter().filter(is_gone).collect();
-        if !gone.is_empty() {
-            *Arc::make_mut(&mut self.persons) -= gone;
-        }
+        let Turned { added, come, gone } = self.turned(presence, day, (absent, persons));
+        self.exist |= added;
+        self.persons |= come;
+        self.persons -= gone;
+        self.reached = self.reached.max(Some(day));
         self.persons.len()
     }
+
+    /// The number that [`by`](Self::by) would give.
+    pub(super) fn number_by(
+        &self,
+        presence: &PresenceBitmaps,
+        day: Day,
+        (absent, persons): (&RoaringBitmap, &PersonMap),
+    ) -> u64 {
+        let Turned { come, gone, .. } = self.turned(presence, day, (absent, persons));
+        self.persons.len() + come.len() - gone.len()
+    }
+
+    fn turned(
+        &self,
+        presence: &PresenceBitmaps,
+        day: Day,
+        (absent, persons): (&RoaringBitmap, &PersonMap),
+    ) -> Turned {
+        let (mut added, mut turned) = (RoaringBitmap::new(), RoaringBitmap::new());
+        if self.reached.is_none_or(|reached| reached < day) {
+            let days = (self.reached.map_or(Bound::Unbounded, Bound::Excluded), Bound::Included(day));
+            added = all_of([&presence.exists], days);
+            if self.reached.is_some() {
+                turned = all_of(presence.turns(), days) & &self.exist;
+            }
+        }
+        let come = (&turned - absent) | (&added - absent);
+        let come = persons.persons_of(&come) - &self.persons;
+        let mut gone = persons.persons_of(&(turned & absent)) & &self.persons;
+        // Whoever is of one member is gone with it.
+        let mut have_another = Vec::new();
+        persons.each_member(&(&gone & persons.shared()), |person, member| {
+            let member = member.get();
+            let is_present =
+                !absent.contains(member) && (self.exist.contains(member) || added.contains(member));
+            have_another.extend(is_present.then_some(person.get()));
+            !is_present
+        });
+        gone -= have_another.into_iter().collect::<RoaringBitmap>();
+        Turned { added, come, gone }
+    }
+}
+
+/// The members on some days.
+pub(super) fn all_of<'a>(
+    kinds: impl IntoIterator<Item = &'a ByDay>,
+    days: impl RangeBounds<Day> + Clone,
+) -> RoaringBitmap {
+    let all = kinds.into_iter().flat_map(|of| of.range(days.clone()));
+    all.fold(RoaringBitmap::new(), |all, (_, members)| all | &**members)
 }
 
 /// The members that are wanted; all without `wanted`.

@@ -38,6 +38,12 @@ impl PresenceBitmaps {
         [exists, deleted, restored, left_out, taken_in]
     }
 
+    /// Members by the days on which they turned from absent to present or back.
+    pub(super) fn turns(&self) -> [&ByDay; 4] {
+        let Self { exists: _, deleted, restored, left_out, taken_in } = self;
+        [deleted, restored, left_out, taken_in]
+    }
+
     pub(crate) fn kinds_mut(&mut self) -> [&mut ByDay; 5] {
         let Self { exists, deleted, restored, left_out, taken_in } = self;
         [exists, deleted, restored, left_out, taken_in]

@@ -4,15 +4,16 @@
 //! here both: a number of a row has one definition.
 
 use std::borrow::Cow;
-use std::ops::{RangeBounds, RangeInclusive};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
 use super::bitmaps::ByDay;
-use super::by_end::{ByEnd, Ever, clip};
-use super::people::{InWindow, PersonDays, WindowOf, mixed, people};
+use super::by_end::{ByEnd, Ever, all_of, clip};
+use super::people::{Growing, InWindow, PersonDays, WindowOf, people};
 use super::presence::PresenceBitmaps;
-use super::sets::{DaySets, MONTH_DAYS, Periods, WEEK_DAYS, Window};
+use super::sets::{Before, DaySets, MONTH_DAYS, Periods, WEEK_DAYS, Window};
 use super::sliding::SlidingWindow;
 use super::totals::Totals;
 use crate::activity::only_estimated;
@@ -77,17 +78,26 @@ impl DaySets {
     pub fn rows(&self, open: Day) -> Vec<SeriesRow> {
         let mut periods = self.periods.all();
         let Some(first) = periods.first() else { return Vec::new() };
-        periods.insert(0, self.periods.period.around(first.start().plus(-1)));
-        let mut rows = match self.periods.period {
-            Period::Day => self.rows_by_day(&periods),
-            Period::Week(_) | Period::Month | Period::Quarter | Period::Year => self.lifecycle(&periods),
+        let before = self.periods.period.around(first.start().plus(-1));
+        let ends = periods.iter().map(|days| *days.end());
+        let ends: Vec<Day> = ends.map(|end| if end < open { end } else { Day::new(i32::MAX) }).collect();
+        periods.insert(0, before);
+        let (mut rows, totals) = match self.periods.period {
+            Period::Day => self.rows_by_day(&periods, &ends),
+            Period::Week(_) | Period::Month | Period::Quarter | Period::Year => {
+                (self.lifecycle(&periods), self.totals(&ends))
+            }
         };
-        let mut totals = Totals::new(self);
-        for row in &mut rows {
-            let end = *row.days.end();
-            row.total = totals.by(if end < open { end } else { Day::new(i32::MAX) });
+        for (row, total) in rows.iter_mut().zip(totals) {
+            row.total = total;
         }
         rows
+    }
+
+    /// Returns the numbers of those who are present by the end of each of these days, in order.
+    fn totals(&self, ends: &[Day]) -> Vec<u64> {
+        let mut totals = Totals::new(self);
+        ends.iter().map(|end| totals.by(*end)).collect()
     }
 
     /// Returns the number of the active in each of the periods, and nothing else of them.
@@ -96,19 +106,19 @@ impl DaySets {
         self.periods.all().iter().map(|days| self.active(days, &mut by_end).all.len()).collect()
     }
 
-    /// Returns rows with windows for all of these consecutive days but the first.
-    fn rows_by_day(&self, singles: &[RangeInclusive<Day>]) -> Vec<SeriesRow> {
+    /// Returns rows with windows for all of these consecutive days but the first, and totals by the ends.
+    fn rows_by_day(&self, singles: &[RangeInclusive<Day>], ends: &[Day]) -> (Vec<SeriesRow>, Vec<u64>) {
         let days: Vec<Day> = singles.iter().skip(1).map(|single| *single.end()).collect();
-        let month = || self.windows(&days, MONTH_DAYS);
+        let month = || (self.windows(&days, MONTH_DAYS), self.totals(ends));
         let others = || (self.lifecycle(singles), self.windows(&days, WEEK_DAYS));
         // One day is not worth a thread.
-        let (months, (mut rows, weeks)) =
+        let ((months, totals), (mut rows, weeks)) =
             if days.len() > 1 { join(month, others) } else { (month(), others()) };
         for (row, (week, month)) in rows.iter_mut().zip(weeks.into_iter().zip(months)) {
             row.windows =
                 Some(Windows { wau: week.active, mau: month.active, mau_estimated: month.estimated });
         }
-        rows
+        (rows, totals)
     }
 
     /// Returns a cohort for each of the periods, in order.
@@ -185,24 +195,28 @@ impl DaySets {
         Active { all: Cow::Owned(all), estimated }
     }
 
-    /// The persons observed on each day; on the only day that rows are for, where those before it were put together.
+    /// The persons observed on each day.
     fn person_days(&self, persons: &PersonMap) -> &PersonDays {
-        let observed = &self.activity.observed;
-        self.person_days.get_or_init(|| match self.before.as_deref() {
-            Some(before) => {
-                let of_day = observed.get(&before.day).map(|members| &**members);
-                PersonDays::after(before, (of_day, &self.absent_on(before.day..=before.day)), persons)
-            }
-            None => PersonDays::of(observed, &mixed(&self.absent_on(..), persons), persons),
+        self.person_days.get_or_init(|| {
+            let PresenceBitmaps { deleted, left_out, .. } = &self.presence;
+            let left_out = (!self.wanted.everyone).then_some(left_out);
+            let absent = all_of([Some(deleted), left_out].into_iter().flatten(), ..);
+            PersonDays::of(&self.activity.observed, &absent, persons)
         })
     }
 
-    /// The members that became absent on one of these days.
-    pub(super) fn absent_on(&self, days: impl RangeBounds<Day> + Clone) -> RoaringBitmap {
-        let PresenceBitmaps { deleted, left_out, .. } = &self.presence;
-        let left_out = (!self.wanted.everyone).then_some(left_out);
-        let all = [Some(deleted), left_out].into_iter().flatten().flat_map(|of| of.range(days.clone()));
-        all.fold(RoaringBitmap::new(), |all, (_, members)| all | &**members)
+    /// A window, as observed members and present persons, and the only day that rows are for.
+    fn growing<'a>(
+        &self,
+        before: &Before,
+        window: [&'a RoaringBitmap; 2],
+        persons: &'a PersonMap,
+    ) -> Growing<'a> {
+        let none = || Arc::new(RoaringBitmap::new());
+        let members = self.activity.observed.get(&before.day).cloned().unwrap_or_else(none);
+        let found = before.of_day.of(&members, persons);
+        let turned = all_of(self.presence.turns(), before.day..=before.day);
+        Growing { before: window, of_day: [members, found], turned, persons }
     }
 
     /// The persons of `present`, the members observed in these days without the absent ones.
@@ -213,18 +227,17 @@ impl DaySets {
         persons: &PersonMap,
     ) -> Cow<'a, RoaringBitmap> {
         let Periods { days: all_days, period } = &self.periods;
-        // Windows need the persons of each day as well; of one day alone they may be known.
-        let is_found = *period == Period::Day
-            && (all_days.start() < all_days.end()
-                || self.before.as_ref().is_some_and(|before| before.day == *days.start()));
-        if !is_found {
-            return people(present, Some(persons));
+        let (day, none) = (*days.start(), RoaringBitmap::new());
+        match self.before.as_deref() {
+            Some(before) if before.day == day => {
+                Cow::Owned(self.growing(before, [&none; 2], persons).without(absent).all())
+            }
+            // Windows need the persons of each day as well.
+            None if *period == Period::Day && all_days.start() < all_days.end() => {
+                Cow::Owned(self.person_days(persons).present_on(day, absent, persons))
+            }
+            Some(_) | None => people(present, Some(persons)),
         }
-        let found = self.person_days(persons);
-        let [whole, parts] = [&found.whole, &found.parts].map(|of| of.get(days.start()));
-        let whole = whole.map(|whole| &**whole - absent).unwrap_or_default();
-        let parts = parts.map(|parts| persons.persons_of(&(&**parts - absent))).unwrap_or_default();
-        Cow::Owned(whole | parts)
     }
 
     /// Returns those of the `active` in these days who are so for the first time. Days must not go back from call to
@@ -254,25 +267,20 @@ impl DaySets {
     fn windows(&self, days: &[Day], width: i32) -> Vec<InWindow> {
         let (activity, wanted) = (&self.activity, self.wanted.members.as_ref());
         let before = self.before.as_deref();
-        let before = before.map(|before| if width == WEEK_DAYS { &before.week } else { &before.month });
-        let [of_observed, of_estimated] =
-            [before.map(|before| &before.observed), before.map(|before: &Window| &before.estimated)];
-        let mut observed = match &self.wanted.persons {
-            None => WindowOf::Members(SlidingWindow::of(&activity.observed, wanted, (width, of_observed))),
-            Some(persons) => {
-                let found = self.person_days(persons);
-                let at = usize::from(width != WEEK_DAYS);
-                let more = found.before.as_ref().map(|both| &both[at]);
-                let of_window = more.or_else(|| before.and_then(|before| before.persons.as_ref()));
-                let [of_whole, of_parts] = [of_window.map(|of| &of.whole), of_window.map(|of| &of.parts)];
-                WindowOf::Persons {
-                    whole: SlidingWindow::of(&found.whole, None, (width, of_whole)),
-                    parts: SlidingWindow::of(&found.parts, None, (width, of_parts)),
-                    persons,
-                }
+        let known =
+            before.map(|before| (before, if width == WEEK_DAYS { &before.week } else { &before.month }));
+        let of_persons = self.wanted.persons.as_ref().map(|persons| match known {
+            Some((before, Window { observed, persons: Some(present), .. })) => {
+                WindowOf::PersonsOfDay(self.growing(before, [observed, present], persons))
             }
-        };
-        let mut estimated = SlidingWindow::of(&activity.estimated, wanted, (width, of_estimated));
+            Some(_) | None => WindowOf::persons(self.person_days(persons), width, persons),
+        });
+        let mut observed = of_persons.unwrap_or_else(|| {
+            let window = known.map(|(_, window)| &window.observed);
+            WindowOf::Members(SlidingWindow::of(&activity.observed, wanted, (width, window)))
+        });
+        let window = known.map(|(_, window)| &window.estimated);
+        let mut estimated = SlidingWindow::of(&activity.estimated, wanted, (width, window));
         let by_end = days.first().map(|first| self.by_end(*first)).unwrap_or_default();
         let ByEnd { mut absent, observed: mut by_end } = by_end;
         let mut counts = Vec::with_capacity(days.len());

@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 use super::activity::{ActivityBitmaps, Reach};
 use super::bitmaps::share;
 use super::by_end::{ByEnd, Ever, PresentPersons};
-use super::people::{LastPersons, PersonDays, PersonWindow};
+use super::people::{LastPersons, PersonDays};
 use super::presence::PresenceBitmaps;
 use crate::calendar::{Day, Period};
 use crate::persons::PersonMap;
@@ -84,17 +84,16 @@ pub struct Before {
     pub(super) ever: Ever,
     /// Persons that are present by the end of the last of them, where rows are of persons.
     pub(super) present: Option<PresentPersons>,
-    /// The members of mixed persons, as of the last of them.
-    pub(super) mixed: RoaringBitmap,
     /// The persons observed on the day itself when they were last asked for.
     pub(super) of_day: LastPersons,
 }
 
-/// The members observed on some days, their persons where rows are of persons, and the members with an estimate.
+/// The members observed on some days, the persons of those present by their end where rows are of persons, and the members with
+/// an estimate.
 #[derive(Debug)]
 pub(super) struct Window {
     pub(super) observed: RoaringBitmap,
-    pub(super) persons: Option<PersonWindow>,
+    pub(super) persons: Option<RoaringBitmap>,
     pub(super) estimated: RoaringBitmap,
 }
 

@@ -13,7 +13,15 @@ const UNTIL: UtcInstant = UtcInstant::from_micros(1_772_461_200_500_999);
 const DAY_US: i64 = 86_400_000_000;
 
 fn plan() -> Plan {
-    Plan { seed: 7, users: 2_000, tenants: 40, days: 90, until: UNTIL, visits_permille: 200, visits_at_any_hour: 0 }
+    Plan {
+        seed: 7,
+        users: 2_000,
+        tenants: 40,
+        days: 90,
+        until: UNTIL,
+        visits_permille: 200,
+        visits_at_any_hour: 0,
+    }
 }
 
 fn timeline(plan: Plan) -> Timeline {
