@@ -5,19 +5,19 @@ use std::ops::Range;
 
 use super::Millis;
 
-/// The purpose of drawn numbers: each draws its own.
+/// The purpose of drawn numbers: each draws its own. A new one comes last, since its place is part of the hash.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Topic {
     Arrival,
     Life,
     Place,
     Day,
-    AnyHour,
     FirstVisit,
     EventId,
     SessionId,
     UserName,
     Tenant,
+    AnyHour,
 }
 
 /// A source of numbers.
