@@ -28,13 +28,6 @@ impl Bits {
         is_new
     }
 
-    /// Adds ordinals.
-    pub(crate) fn insert_all(&mut self, ordinals: &RoaringBitmap) {
-        for ordinal in ordinals {
-            self.insert(ordinal);
-        }
-    }
-
     pub(crate) fn contains(&self, ordinal: u32) -> bool {
         self.0.get(ordinal as usize / 8).is_some_and(|byte| byte & 1 << (ordinal % 8) != 0)
     }
@@ -52,8 +45,11 @@ impl Bits {
 
 impl From<&RoaringBitmap> for Bits {
     fn from(ordinals: &RoaringBitmap) -> Self {
-        let mut bits = Self::default();
-        bits.insert_all(ordinals);
+        let Some(greatest) = ordinals.max() else { return Self::default() };
+        let mut bits = Self::up_to(greatest);
+        for ordinal in ordinals {
+            bits.insert(ordinal);
+        }
         bits
     }
 }

@@ -55,6 +55,11 @@ impl Recent {
         Some(self.facts.range(first..))
     }
 
+    /// The facts that are kept, the one that was folded last first.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = &Fact> {
+        self.facts.iter().rev()
+    }
+
     /// Facts up to `position` were folded, the earliest of which occurred at `least`.
     pub(crate) fn push(&mut self, position: Position, least: UtcInstant) {
         // A fact that comes again has a lesser position and occurred then all the same.

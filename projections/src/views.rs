@@ -200,6 +200,17 @@ impl Views {
         self.recent.since(mark)
     }
 
+    /// The facts of a scope that were folded last, at most `limit`, the last one first. Only some ten thousand are kept, and none
+    /// from before the views were built.
+    pub fn latest(&self, scope: Scope, limit: usize) -> Vec<Fact> {
+        let is_of = |fact: &&Fact| match scope {
+            Scope::All => true,
+            Scope::Tenant(tenant) => fact.member.tenant == tenant,
+        };
+        let kept = self.recent.newest().filter(|fact| !self.retracted.has(fact));
+        kept.filter(is_of).take(limit).copied().collect()
+    }
+
     /// Number of tenant ordinals in use, those without a member included.
     pub fn tenants(&self) -> usize {
         self.members.tenants()

@@ -82,7 +82,8 @@ pub(crate) struct ActivityDays {
     estimates_void_from: ByDay,
     /// Four bytes a member.
     first_days: Paged<FirstDay>,
-    estimates: Paged<Estimates>,
+    /// Four bytes a member, where there are estimates.
+    estimates: Paged<PackedEstimates>,
     /// The last position that changed a bitmap of one day alone.
     day_changed: DayStamps,
     /// The last position that changed rows from a day on.
@@ -115,6 +116,34 @@ pub(super) enum Estimates {
     Valid,
     /// They do not count by the end of this day or a later one.
     VoidFrom(Day),
+}
+
+/// [`Estimates`] in four bytes: none is 0, and days from 1970 on are one more than their number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct PackedEstimates(i32);
+
+impl PackedEstimates {
+    const VALID: Self = Self(i32::MIN);
+}
+
+impl From<Estimates> for PackedEstimates {
+    fn from(estimates: Estimates) -> Self {
+        match estimates {
+            Estimates::None => Self(0),
+            Estimates::Valid => Self::VALID,
+            Estimates::VoidFrom(day) => Self(day.number() + i32::from(day.number() >= 0)),
+        }
+    }
+}
+
+impl From<PackedEstimates> for Estimates {
+    fn from(packed: PackedEstimates) -> Self {
+        match packed {
+            PackedEstimates(0) => Self::None,
+            PackedEstimates::VALID => Self::Valid,
+            PackedEstimates(day) => Self::VoidFrom(Day::new(day - i32::from(day > 0))),
+        }
+    }
 }
 
 impl ActivityDays {
@@ -235,7 +264,7 @@ impl ActivityDays {
 
     /// Makes the estimates of a member void from a day on, by an observation.
     fn observe(&mut self, position: Position, member: MemberOrdinal, from: Day) {
-        let was = self.estimates.get(member.index());
+        let was = self.estimates_of(member);
         if was == Estimates::None {
             return;
         }
@@ -245,7 +274,7 @@ impl ActivityDays {
             }
             remove(&mut self.estimates_void_from, later, member);
         }
-        *self.estimates.slot(member.index()) = Estimates::VoidFrom(from);
+        *self.estimates.slot(member.index()) = Estimates::VoidFrom(from).into();
         insert(&mut self.estimates_void_from, from, member);
         self.changed_from.stamp(from, position);
     }
@@ -257,18 +286,22 @@ impl ActivityDays {
         member: MemberOrdinal,
         void_from: impl FnOnce(&Self) -> Option<Day>,
     ) {
-        if self.estimates.get(member.index()) != Estimates::None {
+        if self.estimates_of(member) != Estimates::None {
             return;
         }
-        *self.estimates.slot(member.index()) = Estimates::Valid;
+        *self.estimates.slot(member.index()) = Estimates::Valid.into();
         if let Some(from) = void_from(self) {
             self.observe(position, member, from);
         }
     }
 
+    fn estimates_of(&self, member: MemberOrdinal) -> Estimates {
+        self.estimates.get(member.index()).into()
+    }
+
     /// True if the estimates of a member do not count by the end of this day.
     pub(crate) fn are_estimates_void_by(&self, member: MemberOrdinal, day: Day) -> bool {
-        matches!(self.estimates.get(member.index()), Estimates::VoidFrom(from) if from <= day)
+        matches!(self.estimates_of(member), Estimates::VoidFrom(from) if from <= day)
     }
 
     /// Follows facts from this position on.
@@ -301,11 +334,11 @@ impl ActivityDays {
             }
         }
         for member in estimated.values().flat_map(|members| &**members) {
-            *self.estimates.slot(MemberOrdinal::new(member).index()) = Estimates::Valid;
+            *self.estimates.slot(MemberOrdinal::new(member).index()) = Estimates::Valid.into();
         }
         for (day, members) in &estimates_void_from {
             for member in &**members {
-                *self.estimates.slot(MemberOrdinal::new(member).index()) = Estimates::VoidFrom(*day);
+                *self.estimates.slot(MemberOrdinal::new(member).index()) = Estimates::VoidFrom(*day).into();
             }
         }
         self.observed = observed.into();
@@ -315,5 +348,19 @@ impl ActivityDays {
     /// The first day with an observation of a member.
     pub(super) fn first_observed(&self, member: MemberOrdinal) -> Option<Day> {
         self.observed.first_of(member)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn estimates_are_unpacked_as_they_were() {
+        assert_eq!(Estimates::from(PackedEstimates::default()), Estimates::None);
+        let days = [-700_000, -1, 0, 1, 20_000, i32::MAX - 1].map(Day::new).map(Estimates::VoidFrom);
+        for estimates in [Estimates::None, Estimates::Valid].into_iter().chain(days) {
+            assert_eq!(Estimates::from(PackedEstimates::from(estimates)), estimates);
+        }
     }
 }

@@ -116,11 +116,8 @@ impl ObservedDays {
 
 impl From<ByDay> for ObservedDays {
     fn from(days: ByDay) -> Self {
-        let mut ever = Bits::default();
-        for members in days.values() {
-            ever.insert_all(members);
-        }
-        Self { others: days, running: None, ever }
+        let ever = days.values().fold(RoaringBitmap::new(), |all, members| all | &**members);
+        Self { others: days, running: None, ever: Bits::from(&ever) }
     }
 }
 
