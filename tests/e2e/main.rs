@@ -26,6 +26,7 @@ mod idempotency;
 mod import;
 mod keys;
 mod lists;
+mod live;
 mod lookup;
 mod metrics;
 mod naive_recount;

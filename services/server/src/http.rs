@@ -39,6 +39,7 @@ use crate::metrics::Metrics;
 use crate::origin::Origin;
 use crate::publishing::Publishing;
 use crate::questions::Questions;
+use crate::questions::live::LiveNumbers;
 use crate::read_model::ReadModel;
 use crate::tasks;
 
@@ -64,6 +65,8 @@ pub(crate) struct App {
     audit: Arc<Audit>,
     persons: Persons,
     future_tolerance: Duration,
+    /// Most readers of live numbers: others need connections as well.
+    live_readers_max: usize,
     /// Set once the routes are known.
     description: OnceLock<Description>,
 }
@@ -73,6 +76,7 @@ struct Service {
     model: Arc<ReadModel>,
     questions: Arc<Questions>,
     publishing: Publishing,
+    live: Arc<LiveNumbers>,
 }
 
 impl App {
@@ -92,6 +96,7 @@ impl App {
             audit,
             limits,
             stall_timeout: config.connections.stall_timeout,
+            live_readers_max: config.connections.connections_max / 2,
             persons,
             future_tolerance,
             description: OnceLock::new(),
@@ -127,9 +132,18 @@ impl App {
                 self.persons,
             ),
             publishing: Publishing::new(model.clone()),
+            live: LiveNumbers::new(model.clone(), self.live_readers_max),
             model,
         });
         tasks::task(service.questions.clone().follow_again());
+        tasks::task(LiveNumbers::run(Arc::downgrade(&service.live)));
+    }
+
+    /// Ends the answers that have no end of their own: the server is stopping.
+    pub(crate) fn end_live(&self) {
+        if let Some(service) = self.service.get() {
+            service.live.close();
+        }
     }
 
     /// # Errors

@@ -14,6 +14,7 @@ pub(crate) mod decay;
 pub(crate) mod error;
 pub(crate) mod events;
 mod kept;
+pub(crate) mod live;
 pub(crate) mod moment;
 mod person;
 pub(crate) mod place;

@@ -239,6 +239,14 @@ impl ReadModel {
         matches!(tokio::time::timeout(patience, reached).await, Ok(Ok(_)))
     }
 
+    /// Waits until the views reflect a position after this one.
+    pub(crate) async fn passes(&self, position: Position) {
+        // An error: nothing is folded any more.
+        if self.folded.clone().wait_for(|folded| *folded > position).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Time since the last snapshot, or since the start.
     pub(crate) fn snapshot_age(&self) -> Duration {
         self.snapshot_at.lock().elapsed()

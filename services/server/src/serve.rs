@@ -125,6 +125,7 @@ pub async fn serve(
         _ = &mut http => Some(ServeError::FoldEnded),
     };
     drop(stop);
+    app.end_live();
     if failed.is_none() {
         let cut_off = http.await;
         if cut_off > 0 {

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::fs;
+use std::time::Duration;
 
 use indicatif::HumanCount;
 
@@ -15,6 +16,17 @@ pub(crate) fn memory_bytes(process: u32, which: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// Time that a process spent on processors, where the system tells it: to a hundredth of a second.
+pub(crate) fn processor_time(process: u32) -> Duration {
+    const TICKS_A_SECOND: u64 = 100;
+    /// Fields between the name of the process and its time for itself.
+    const BEFORE: usize = 11;
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: u64 = fields.skip(BEFORE).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 1_000 / TICKS_A_SECOND)
 }
 
 /// Bytes in units of 2^20.

@@ -1,7 +1,6 @@
 //! (6) and (7): definitions that the views follow: the first question of each, the same again, their memory, and what they cost those who
 //! publish.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use lastseen_event::EventType;
@@ -9,7 +8,7 @@ use lastseen_tests::instant::now;
 use lastseen_tests::{Server, today};
 
 use crate::harness::connection::Connection;
-use crate::harness::figures::{memory_bytes, mib, print_row, whole};
+use crate::harness::figures::{memory_bytes, mib, print_row, processor_time, whole};
 use crate::harness::latency::Latencies;
 use crate::harness::load::{drive, lasting};
 use crate::harness::workload::{BATCH_EVENTS, Ids, batches, get, post};
@@ -121,15 +120,4 @@ pub(crate) fn published_beside(history: &History, span: Duration) {
     let [without, with] = spent.map(|turns| turns.iter().sum::<f64>() / turns.len() as f64);
     let each = (with - without) / DEFINITIONS.len() as f64;
     println!("    {each:.0} ns of the processor an event for each definition");
-}
-
-/// Time that a process spent on processors, where the system tells it: to a hundredth of a second.
-fn processor_time(process: u32) -> Duration {
-    const TICKS_A_SECOND: u64 = 100;
-    /// Fields between the name of the process and its time for itself.
-    const BEFORE: usize = 11;
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
-    let ticks: u64 = fields.skip(BEFORE).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 1_000 / TICKS_A_SECOND)
 }

@@ -1,5 +1,5 @@
 //! The server under load, next to the limits of the machine, in one run:
-//! `cargo bench -p lastseen --bench http [-- --seconds N --members N --segment-events N --only batches|singles|summary --binary P --keys yes]`.
+//! `cargo bench -p lastseen --bench http [-- --seconds N --members N --segment-events N --only batches|singles|summary|live --binary P --keys yes]`.
 //!
 //! The real binary serves on loopback; the load generator shares its cores. Only ratios between figures of one
 //! run mean anything, so nothing here asserts anything about time.
@@ -16,6 +16,7 @@ mod disk;
 mod first;
 #[path = "../harness/lib.rs"]
 mod harness;
+mod live;
 mod postgres;
 
 use std::fs;
@@ -62,12 +63,14 @@ fn main() {
         Some("batches") => return bench.batches_and_disk(&population, directory.path()),
         Some("summary") => return bench.summaries(&population),
         Some("singles") => return bench.bare_and_singles(&population),
-        Some(other) => panic!("--only takes batches, singles or summary, not {other}"),
+        Some("live") => return bench.live(&server, &population),
+        Some(other) => panic!("--only takes batches, singles, summary or live, not {other}"),
     }
 
     bench.bare_and_singles(&population);
     bench.batches_and_disk(&population, directory.path());
     bench.summaries(&population);
+    bench.live(&server, &population);
     println!("memory of the server after that: {} MiB", mib(memory_bytes(server.id(), "VmRSS")));
     replays(&server);
     println!("memory of the server at the end: {} MiB", mib(memory_bytes(server.id(), "VmRSS")));

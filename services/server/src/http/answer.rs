@@ -2,6 +2,7 @@
 
 mod compress;
 pub(super) mod counts;
+mod feed;
 pub(super) mod list;
 pub(super) mod person;
 mod stream;
@@ -21,6 +22,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
 pub(super) use self::compress::Encoding;
+pub(super) use self::feed::{Feed, Messages};
 pub(super) use self::stream::{Pieces, Stream};
 use super::description::{Content, Success};
 use super::problem::Problem;

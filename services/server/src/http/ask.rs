@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::oneshot;
 
 use super::App;
-use super::auth::{Access, Asks, Caller, Changes, Granted};
+use super::auth::{Access, Asks, Caller, Changes, Granted, Standing};
 use super::params::{Params, Query};
 use super::problem::Problem;
 use crate::audit::AuditAction;
@@ -22,6 +22,7 @@ use crate::keys::Scope;
 use crate::keys::seal::{Positions, ShownPosition};
 use crate::publishing::{Publishing, RetractError};
 use crate::questions::Questions;
+use crate::questions::live::LiveNumbers;
 use crate::read_model::{ReadModel, Reading};
 use crate::tasks;
 
@@ -126,6 +127,16 @@ impl<A: Access, P> Ask<A, P> {
         self.granted.positions().show(position)
     }
 
+    /// True if the caller may do what needs this scope as well.
+    pub(super) fn may(&self, scope: Scope) -> bool {
+        self.granted.has(scope)
+    }
+
+    /// The key that an answer goes on with as long as it is in force.
+    pub(super) fn standing(&self) -> Standing {
+        self.granted.standing(&self.app)
+    }
+
     pub(super) fn app(&self) -> &Arc<App> {
         &self.app
     }
@@ -142,6 +153,12 @@ impl<A: Asks, P> Ask<A, P> {
     /// `not_ready` while the server is starting.
     pub(super) fn questions(&self) -> Result<&Arc<Questions>, Problem> {
         Ok(&self.app.service()?.questions)
+    }
+
+    /// # Errors
+    /// `not_ready` while the server is starting.
+    pub(super) fn live(&self) -> Result<&Arc<LiveNumbers>, Problem> {
+        Ok(&self.app.service()?.live)
     }
 
     /// A reading of the views once they reflect `min_position`.

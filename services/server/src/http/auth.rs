@@ -23,7 +23,7 @@ use lastseen_event::FaultCode;
 use super::App;
 use super::problem::Problem;
 use crate::asker::Asker;
-use crate::keys::live::{KeyFault, LiveKey, Remembered};
+use crate::keys::live::{KeyFault, LiveKey, LiveKeys, Remembered};
 use crate::keys::seal::Positions;
 use crate::keys::{Scope, Secret};
 
@@ -132,6 +132,23 @@ pub(super) struct Caller<A> {
 
 /// Proof that a request may use a route of this access, for the tenant that it names. Only [`Caller::grant`] makes it.
 pub(super) struct Granted<A>(Caller<A>);
+
+/// The key of an answer that goes on.
+pub(super) struct Standing {
+    keys: Arc<LiveKeys>,
+    /// `None`: the server is open.
+    key: Option<Arc<LiveKey>>,
+}
+
+impl Standing {
+    /// True if the key is still in force, or none is needed yet.
+    pub(super) fn holds(&self) -> bool {
+        match &self.key {
+            Some(key) => self.keys.is_in_force(key),
+            None => self.keys.is_open(),
+        }
+    }
+}
 
 /// Finds the key of a request and checks its scope.
 ///
@@ -268,6 +285,11 @@ impl<A: Access> Granted<A> {
     /// The id of the caller's key. `None`: the server is open.
     pub(super) fn key_id(&self) -> Option<&str> {
         self.0.key_id()
+    }
+
+    /// The caller's key, for an answer that goes on.
+    pub(super) fn standing(&self, app: &Arc<App>) -> Standing {
+        Standing { keys: app.keys.clone(), key: self.0.key.clone() }
     }
 
     /// The caller as questions know it.

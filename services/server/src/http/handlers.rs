@@ -8,6 +8,7 @@ pub(super) mod description;
 pub(super) mod event_counts;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod live;
 pub(super) mod lookup;
 pub(super) mod metrics;
 pub(super) mod person;

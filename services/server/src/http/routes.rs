@@ -25,7 +25,8 @@ use super::body::unread;
 use super::description::{self, Description, Operation, RequestBody, Success};
 use super::handlers::{
     active_users, backfills, corrections, decay, description as described, event_counts, events, health,
-    lookup, metrics, person, replay, retention, sessions, summary, tenants, user, user_events, users, why,
+    live, lookup, metrics, person, replay, retention, sessions, summary, tenants, user, user_events, users,
+    why,
 };
 use super::params::{ParamSpec, Params};
 use super::problem::{Problem, ProblemCode};
@@ -107,6 +108,7 @@ fn table() -> Vec<Route> {
             .says("explainUser", "the numbers that a user is in, and why"),
         route(GET, "/v1/tenants/{tenant_id}/users/{user_id}/sessions", Query, sessions::sessions)
             .says("listUserSessions", "the events of one user by session"),
+        route(GET, "/v1/live", Query, live::live).says("followNumbers", "the numbers of now as they change"),
         route(GET, "/v1/backfills", Backfill, backfills::backfills)
             .says("listBackfills", "batches of backfills"),
         route(GET, "/v1/backfills/{batch}", Backfill, backfills::backfill).says("getBackfill", "one batch"),

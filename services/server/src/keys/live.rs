@@ -134,6 +134,13 @@ impl LiveKeys {
         Ok(key)
     }
 
+    /// True if a key that was found before is still in force.
+    pub(crate) fn is_in_force(&self, key: &LiveKey) -> bool {
+        let current = self.current.read().clone();
+        let now = current.as_ref().and_then(|keys| keys.by_id.get(key.id()));
+        now.is_some_and(|now| now.record.state(SystemClock.now()) == KeyState::Active)
+    }
+
     /// The key in force with this text, which is noted as used.
     ///
     /// # Errors

@@ -70,6 +70,9 @@ pub(crate) enum Overload {
     /// More definitions are asked for at once than are followed.
     #[error("more zones and types are asked for at once than may be followed")]
     Definitions,
+    /// As many readers stay as may.
+    #[error("as many readers of live numbers are connected as may be")]
+    Readers,
     /// No memory became free in time.
     #[error("the memory for answers under way is taken")]
     Memory,
