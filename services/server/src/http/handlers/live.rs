@@ -117,10 +117,18 @@ impl Messages for Numbers {
 
     fn describe(generator: &mut SchemaGenerator) -> Success {
         let schema = json_schema!({
-            "type": "string",
-            "description": "Server-sent events called `now`: the id is the position, the data is a LiveMessage.",
-            "contentMediaType": "text/event-stream",
-            "contentSchema": generator.subschema_for::<Message>(),
+            "type": "object",
+            "description": "One of the server-sent events.",
+            "properties": {
+                "event": { "const": "now" },
+                "id": { "type": "string", "description": "The position that the numbers reflect." },
+                "data": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "contentSchema": generator.subschema_for::<Message>(),
+                },
+            },
+            "required": ["event", "id", "data"],
         });
         Success::of(vec![Content::new("text/event-stream", schema)])
     }
