@@ -1,5 +1,4 @@
-//! Live numbers: what a reader who stays is told is what the summaries say, of its tenant alone, until its key or the server
-//! ends.
+//! Live numbers: a reader who stays is told what the summaries say, of its tenant alone, until its key or the server ends.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -17,7 +16,7 @@ use crate::slow_peers::connect;
 /// A reader who stays.
 struct Reader(BufReader<TcpStream>);
 
-/// What it is told.
+/// A message to it.
 #[derive(Debug)]
 struct Told {
     id: String,
@@ -64,7 +63,7 @@ impl Reader {
     }
 }
 
-/// What was told is what the summaries of a scope say.
+/// The message says what the summaries of a scope say.
 fn assert_says(told: &Told, client: &Client, scope: &str) {
     let windows = told.data["windows"].as_array().unwrap();
     assert_eq!(windows.len(), 3);

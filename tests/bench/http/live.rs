@@ -22,7 +22,7 @@ const READERS: usize = 1_000;
 const TRICKLE: u32 = 10;
 
 impl Bench {
-    /// What readers cost: in turns without and with them.
+    /// The cost of readers: in turns without and with them.
     pub(crate) fn live(&self, server: &Server, population: &Population) {
         print_row("(9) live numbers", ["events/s", "of a core", "messages/s"]);
         for (turn, readers) in [0, READERS, 0, READERS].into_iter().enumerate() {
@@ -79,10 +79,12 @@ struct Readers {
 }
 
 impl Readers {
-    /// Connects so many, and waits until each was told something.
+    /// Connects so many, and waits until each has an answer.
     fn start(address: &str, count: usize) -> Self {
-        let (messages, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (counted, stopping, address) = (messages.clone(), stop.clone(), address.to_owned());
+        let [told_to, messages] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let counted = [told_to.clone(), messages.clone()];
+        let (stopping, address) = (stop.clone(), address.to_owned());
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -96,7 +98,7 @@ impl Readers {
                 }
             });
         });
-        while messages.load(Ordering::Relaxed) < count as u64 {
+        while told_to.load(Ordering::Relaxed) < count as u64 {
             std::thread::sleep(Duration::from_millis(10));
         }
         messages.store(0, Ordering::Relaxed);
@@ -112,15 +114,19 @@ impl Readers {
     }
 }
 
-async fn read(address: String, messages: Arc<AtomicU64>) -> io::Result<()> {
+async fn read(address: String, [told_to, messages]: [Arc<AtomicU64>; 2]) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(&get("/v1/live")).await?;
     let mut buffer = vec![0; 64 * 1024];
+    let mut is_first = true;
     loop {
         let read = stream.read(&mut buffer).await?;
         if read == 0 {
             return Ok(());
         }
+        let head = std::mem::replace(&mut is_first, false).then_some(&buffer[..read]);
+        assert!(head.is_none_or(|head| head.starts_with(b"HTTP/1.1 200")), "a reader is refused");
+        told_to.fetch_add(u64::from(head.is_some()), Ordering::Relaxed);
         let told = memchr::memmem::find_iter(&buffer[..read], b"event: now").count();
         messages.fetch_add(told as u64, Ordering::Relaxed);
     }

@@ -49,8 +49,11 @@ fn main() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo gives a directory");
     let data = directory.path().join("data");
     let key = keys.then(|| create_key(&binary, &data));
-    let mut server =
-        Server::start_with(&binary, &data, &["--log", "warn", "--segment-events", &segment_events]);
+    let mut server = Server::start_with(
+        &binary,
+        &data,
+        &["--log", "warn", "--connections-max", "4096", "--segment-events", &segment_events],
+    );
     if let Some(key) = &key {
         workload::KEY.get_or_init(|| key.clone());
         server = server.with_key(key);

@@ -70,7 +70,7 @@ pub(crate) enum Overload {
     /// More definitions are asked for at once than are followed.
     #[error("more zones and types are asked for at once than may be followed")]
     Definitions,
-    /// As many readers stay as may.
+    /// There are as many readers who stay as may.
     #[error("as many readers of live numbers are connected as may be")]
     Readers,
     /// No memory became free in time.
