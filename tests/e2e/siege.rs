@@ -8,8 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use lastseen_tests::instant::now;
-use lastseen_tests::{Client, Events, Server, eventually};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use lastseen_tests::{Client, Events, Server, eventually, raise_descriptors};
 use serde_json::Value;
 
 use crate::BINARY;
@@ -41,13 +40,6 @@ enum Bad {
     StalledReader,
     /// Scans of all history, pipelined, and then the connection is closed.
     AbandonedScans,
-}
-
-/// Lets this process hold all its connections.
-fn raise_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    setrlimit(Resource::Nofile, raised).expect("the soft limit may be raised to the hard one");
 }
 
 /// Resident memory of a process at its highest, in KiB.

@@ -39,7 +39,7 @@ pub use events::Events;
 pub use http::{Answer, Client, path_segment};
 pub use model::{Model, Question};
 pub use postgres::Postgres;
-pub use process::{Ended, Process, Signal, eventually};
+pub use process::{Ended, Process, Signal, eventually, raise_descriptors};
 pub use seeded::Seeded;
 pub use segments::wait_until_sealed;
 pub use server::{READY_WITHIN, Server};

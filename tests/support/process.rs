@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, setrlimit};
 
 /// The signals that can be sent to a process.
 pub use rustix::process::Signal;
@@ -140,4 +140,14 @@ pub fn eventually<T>(within: Duration, mut ask: impl FnMut() -> Option<T>) -> Op
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// Lets this process hold as many connections as the system allows.
+///
+/// # Panics
+/// If the system does not take its own limit.
+pub fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).expect("the soft limit may be raised to the hard one");
 }

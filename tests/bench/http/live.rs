@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lastseen_tests::Server;
+use lastseen_tests::{Server, raise_descriptors};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -24,6 +24,7 @@ const TRICKLE: u32 = 10;
 impl Bench {
     /// The cost of readers: in turns without and with them.
     pub(crate) fn live(&self, server: &Server, population: &Population) {
+        raise_descriptors();
         print_row("(9) live numbers", ["events/s", "of a core", "messages/s"]);
         for (turn, readers) in [0, READERS, 0, READERS].into_iter().enumerate() {
             let stream = u32::try_from(turn).expect("there are four") * 8 + 100;
