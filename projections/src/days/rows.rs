@@ -175,18 +175,11 @@ impl DaySets {
     pub(super) fn active(&self, days: &RangeInclusive<Day>, by_end: &mut ByEnd) -> Active<'_> {
         let (end, persons) = (*days.end(), self.wanted.persons.as_ref());
         let absent = by_end.absent.by(&self.presence, end, self.members());
-        let mut observed = self.union(&self.activity.observed, days);
-        if !absent.is_empty() {
-            *observed.to_mut() -= absent;
-        }
+        let observed = self.observed_in(days, absent);
         let by_estimate =
             only_estimated(self.union(&self.activity.estimated, days).into_owned(), absent, || {
                 by_end.observed.by(&self.activity.estimates_void_from, end, self.wanted.members.as_ref())
             });
-        let observed = match persons {
-            Some(persons) => self.observed_persons_in(days, (observed, absent), persons),
-            None => observed,
-        };
         if by_estimate.is_empty() {
             return Active { all: observed, estimated: 0 };
         }
@@ -219,13 +212,20 @@ impl DaySets {
         Growing { before: window, of_day: [members, found], turned, persons }
     }
 
-    /// The persons of `present`, the members observed in these days without the absent ones.
-    fn observed_persons_in<'a>(
+    /// Those observed in these days without the absent ones.
+    fn observed_in<'a>(
         &'a self,
         days: &RangeInclusive<Day>,
-        (present, absent): (Cow<'a, RoaringBitmap>, &RoaringBitmap),
-        persons: &PersonMap,
+        absent: &RoaringBitmap,
     ) -> Cow<'a, RoaringBitmap> {
+        let members = || {
+            let mut observed = self.union(&self.activity.observed, days);
+            if !absent.is_empty() {
+                *observed.to_mut() -= absent;
+            }
+            observed
+        };
+        let Some(persons) = &self.wanted.persons else { return members() };
         let Periods { days: all_days, period } = &self.periods;
         let (day, none) = (*days.start(), RoaringBitmap::new());
         match self.before.as_deref() {
@@ -236,7 +236,7 @@ impl DaySets {
             None if *period == Period::Day && all_days.start() < all_days.end() => {
                 Cow::Owned(self.person_days(persons).present_on(day, absent, persons))
             }
-            Some(_) | None => people(present, Some(persons)),
+            Some(_) | None => people(members(), Some(persons)),
         }
     }
 
