@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use lastseen_event::{EventId, EventType, Position, UtcInstant};
-use lastseen_projections::{Scope, Summary};
+use lastseen_event::{BatchOrdinal, EventId, EventType, Position, UtcInstant};
+use lastseen_projections::{Retracted, Scope, Summary};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -44,6 +44,7 @@ pub(crate) struct LiveNumbers {
 }
 
 /// A scope with readers.
+#[derive(Clone)]
 struct Feed {
     scope: Scope,
     sender: watch::Sender<Option<Arc<Now>>>,
@@ -72,6 +73,21 @@ pub(crate) struct LatestEvent {
     pub(crate) tenant_id: String,
     pub(crate) user_id: String,
     pub(crate) occurred_at: UtcInstant,
+    batch: Option<BatchOrdinal>,
+}
+
+/// Adds events that were the latest before to those that are now. The views remember a number of events of all tenants together:
+/// how many others publish must not take one away.
+fn add_before(latest: &mut Vec<LatestEvent>, before: &[LatestEvent], retracted: &Retracted) {
+    let is_kept = |event: &&LatestEvent| !event.batch.is_some_and(|batch| retracted.contains(batch));
+    for event in before.iter().filter(is_kept) {
+        if latest.len() >= LATEST_MAX {
+            return;
+        }
+        if !latest.iter().any(|other| (other.id, &other.tenant_id) == (event.id, &event.tenant_id)) {
+            latest.push(event.clone());
+        }
+    }
 }
 
 impl Now {
@@ -180,17 +196,24 @@ impl LiveNumbers {
 
     /// Tells the readers of each scope what is new. `false`: they are closed.
     fn tick(&self) -> bool {
-        let mut feeds = self.feeds.lock();
-        let Some(feeds) = feeds.as_mut() else { return false };
-        feeds.retain(|feed| feed.sender.receiver_count() > 0);
+        let feeds = {
+            let mut feeds = self.feeds.lock();
+            let Some(feeds) = feeds.as_mut() else { return false };
+            feeds.retain(|feed| feed.sender.receiver_count() > 0);
+            // Nobody who comes or leaves waits for the count.
+            feeds.clone()
+        };
         if feeds.is_empty() {
             return true;
         }
         let reading = self.model.reading();
         for Feed { scope, sender } in feeds {
-            let now = self.now(&reading, *scope);
+            let mut now = self.now(&reading, scope);
+            if let Some(last) = &*sender.borrow() {
+                add_before(&mut now.latest, &last.latest, &reading.retracted);
+            }
             sender.send_if_modified(|last| {
-                let is_new = last.as_ref().is_none_or(|last| now.differs(last, *scope));
+                let is_new = last.as_ref().is_none_or(|last| now.differs(last, scope));
                 if is_new {
                     *last = Some(Arc::new(now));
                 }
@@ -215,6 +238,7 @@ impl LiveNumbers {
             tenant_id: members.tenant_id(fact.member.tenant).to_string(),
             user_id: members.user_id(fact.member.person).to_string(),
             occurred_at: fact.occurred_at,
+            batch: fact.batch,
         });
         let latest = latest.collect();
         let rate = match scope {
@@ -222,5 +246,35 @@ impl LiveNumbers {
             Scope::Tenant(_) => None,
         };
         Now { at, position, summaries, rate, latest, text: [OnceLock::new(), OnceLock::new()] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(number: u128, batch: Option<u32>) -> LatestEvent {
+        LatestEvent {
+            id: EventId::new(uuid::Uuid::from_u128(number)).unwrap(),
+            event_type: EventType::Login,
+            tenant_id: "acme".to_owned(),
+            user_id: "ada".to_owned(),
+            occurred_at: UtcInstant::from_micros(0),
+            batch: batch.map(BatchOrdinal::new),
+        }
+    }
+
+    #[test]
+    fn the_latest_stay_where_the_views_forget_them_and_go_with_their_batch() {
+        let before = [event(3, None), event(2, Some(7)), event(1, None)];
+        let mut latest = vec![event(4, None), event(3, None)];
+        add_before(&mut latest, &before, &Retracted::default());
+        assert_eq!(latest, [event(4, None), event(3, None), event(2, Some(7)), event(1, None)]);
+        let mut latest = Vec::new();
+        add_before(&mut latest, &before, &[BatchOrdinal::new(7)].into_iter().collect());
+        assert_eq!(latest, [event(3, None), event(1, None)]);
+        let mut latest: Vec<_> = (10..10 + LATEST_MAX as u128).map(|number| event(number, None)).collect();
+        add_before(&mut latest, &before, &Retracted::default());
+        assert_eq!(latest.len(), LATEST_MAX);
     }
 }
