@@ -66,6 +66,7 @@ fn invite(url: &str) {
     ] {
         outln!("  curl -s '{url}{question}'");
     }
+    outln!("  curl -sN '{url}/v1/live'   # as they live, until ^C");
 }
 
 fn simulation(args: &DemoArgs, url: &str) -> SimulateArgs {
