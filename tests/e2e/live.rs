@@ -37,6 +37,7 @@ impl Reader {
             std::iter::from_fn(|| reader.line()).take_while(|line| !line.is_empty()).collect();
         assert!(head.iter().any(|line| line == "content-type: text/event-stream"), "{head:?}");
         assert!(head.iter().any(|line| line == "cache-control: no-store"), "{head:?}");
+        assert!(head.iter().any(|line| line == "x-accel-buffering: no"), "{head:?}");
         reader
     }
 

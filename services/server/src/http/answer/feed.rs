@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use schemars::SchemaGenerator;
@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 use super::{Reply, Wants, encoded};
 use crate::http::description::Success;
 use crate::tasks;
+
+/// Tells nginx, and proxies that have it from there, not to keep messages back.
+const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Messages as they come.
 pub(in crate::http) trait Messages: Send + 'static {
@@ -50,6 +53,7 @@ impl<M: Messages> Reply for Feed<M> {
         });
         let mut response = Body::from_stream(body).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));
         encoded(response.headers_mut(), None);
         super::with_validator(response, None)
     }
