@@ -12,7 +12,7 @@ pub(crate) struct Bits(Vec<u8>);
 impl Bits {
     /// None yet, and room for those up to `greatest`.
     pub(crate) fn up_to(greatest: u32) -> Self {
-        Self(vec![0; (greatest as usize / CONTAINER_BITS + 1) * (CONTAINER_BITS / 8)])
+        Self(vec![0; bytes_up_to(greatest)])
     }
 
     /// Adds an ordinal. `false`: it was there.
@@ -20,7 +20,7 @@ impl Bits {
     pub(crate) fn insert(&mut self, ordinal: u32) -> bool {
         let index = ordinal as usize;
         if index / 8 >= self.0.len() {
-            self.0.resize((index / CONTAINER_BITS + 1) * (CONTAINER_BITS / 8), 0);
+            self.0.resize(bytes_up_to(ordinal), 0);
         }
         let (byte, bit) = (&mut self.0[index / 8], 1 << (index % 8));
         let is_new = *byte & bit == 0;
@@ -41,6 +41,11 @@ impl Bits {
     pub(crate) fn to_bitmap(&self) -> RoaringBitmap {
         RoaringBitmap::from_lsb0_bytes(0, &self.0)
     }
+}
+
+/// The bytes of the containers of all ordinals up to this one.
+fn bytes_up_to(greatest: u32) -> usize {
+    (greatest as usize / CONTAINER_BITS + 1) * (CONTAINER_BITS / 8)
 }
 
 impl From<&RoaringBitmap> for Bits {

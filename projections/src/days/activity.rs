@@ -76,10 +76,8 @@ pub(crate) struct ActivityDays {
     /// The day of the last fact, and instants in microseconds that it has: those of the next are often the same.
     last: (Day, RangeInclusive<i64>),
     observed: ObservedDays,
-    /// The bitmaps of [`ActivityBitmaps`] by the same names.
-    estimated: ByDay,
-    first: ByDay,
-    estimates_void_from: ByDay,
+    /// All kinds but the members observed, which are empty here.
+    others: ActivityBitmaps,
     /// Four bytes a member.
     first_days: Paged<FirstDay>,
     /// Four bytes a member, where there are estimates.
@@ -155,9 +153,7 @@ impl ActivityDays {
             calendar,
             counted,
             observed: ObservedDays::default(),
-            estimated: ByDay::new(),
-            first: ByDay::new(),
-            estimates_void_from: ByDay::new(),
+            others: ActivityBitmaps::default(),
             first_days: Paged::default(),
             estimates: Paged::default(),
             day_changed: DayStamps::default(),
@@ -173,12 +169,8 @@ impl ActivityDays {
 
     /// The bitmaps of some days, shared.
     pub(crate) fn share(&self, reach: &Reach) -> ActivityBitmaps {
-        ActivityBitmaps {
-            observed: self.observed.share(reach.activity.clone()),
-            estimated: share(&self.estimated, reach.activity.clone()),
-            first: share(&self.first, reach.first.clone()),
-            estimates_void_from: share(&self.estimates_void_from, ..=*reach.activity.end()),
-        }
+        let observed = self.observed.share(reach.activity.clone());
+        ActivityBitmaps { observed, ..self.others.share(reach) }
     }
 
     /// Members with an observation on each of these days; not an empty range.
@@ -188,18 +180,17 @@ impl ActivityDays {
 
     /// Members with an estimate on each of these days; not an empty range.
     pub(crate) fn estimated_on(&self, days: RangeInclusive<Day>) -> ByDay {
-        share(&self.estimated, days)
+        share(&self.others.estimated, days)
     }
 
     /// Members whose estimates do not count by the end of `day`, by the first day by whose end they do not.
     pub(crate) fn estimates_void_by(&self, day: Day) -> ByDay {
-        share(&self.estimates_void_from, ..=day)
+        share(&self.others.estimates_void_from, ..=day)
     }
 
     /// Bytes of what is kept, about.
     pub(crate) fn bytes(&self) -> usize {
-        let others = [&self.estimated, &self.first, &self.estimates_void_from];
-        let bitmaps = self.observed.bytes() + others.into_iter().map(bytes).sum::<usize>();
+        let bitmaps = self.observed.bytes() + self.others.kinds().into_iter().map(bytes).sum::<usize>();
         bitmaps + self.first_days.bytes() + self.estimates.bytes()
     }
 
@@ -228,7 +219,7 @@ impl ActivityDays {
                 }
                 Observation::Latest | Observation::New => true,
             },
-            Provenance::Estimated => insert(&mut self.estimated, day, member),
+            Provenance::Estimated => insert(&mut self.others.estimated, day, member),
         };
         // Within a day nothing moves: firsts are by day, and so are ends but where a date comes back.
         if !is_new && !self.repeats_dates {
@@ -254,10 +245,10 @@ impl ActivityDays {
         }
         *slot = FirstDay(is);
         if let Some(was) = was {
-            remove(&mut self.first, was, member);
+            remove(&mut self.others.first, was, member);
             self.day_changed.stamp(was, position);
         }
-        insert(&mut self.first, is, member);
+        insert(&mut self.others.first, is, member);
         self.day_changed.stamp(is, position);
         self.begun.stamp(is, position);
     }
@@ -272,10 +263,10 @@ impl ActivityDays {
             if later <= from {
                 return;
             }
-            remove(&mut self.estimates_void_from, later, member);
+            remove(&mut self.others.estimates_void_from, later, member);
         }
         *self.estimates.slot(member.index()) = Estimates::VoidFrom(from).into();
-        insert(&mut self.estimates_void_from, from, member);
+        insert(&mut self.others.estimates_void_from, from, member);
         self.changed_from.stamp(from, position);
     }
 
@@ -326,9 +317,10 @@ impl ActivityDays {
     }
 
     /// Takes over bitmaps, and finds the first day of each member and the state of its estimates from them.
-    pub(crate) fn take_over(&mut self, bitmaps: ActivityBitmaps) {
-        let ActivityBitmaps { observed, estimated, first, estimates_void_from } = bitmaps;
-        for (day, members) in &first {
+    pub(crate) fn take_over(&mut self, mut bitmaps: ActivityBitmaps) {
+        self.observed = std::mem::take(&mut bitmaps.observed).into();
+        let ActivityBitmaps { observed: _, estimated, first, estimates_void_from } = &bitmaps;
+        for (day, members) in first {
             for member in &**members {
                 *self.first_days.slot(MemberOrdinal::new(member).index()) = FirstDay(*day);
             }
@@ -336,13 +328,12 @@ impl ActivityDays {
         for member in estimated.values().flat_map(|members| &**members) {
             *self.estimates.slot(MemberOrdinal::new(member).index()) = Estimates::Valid.into();
         }
-        for (day, members) in &estimates_void_from {
+        for (day, members) in estimates_void_from {
             for member in &**members {
                 *self.estimates.slot(MemberOrdinal::new(member).index()) = Estimates::VoidFrom(*day).into();
             }
         }
-        self.observed = observed.into();
-        (self.estimated, self.first, self.estimates_void_from) = (estimated, first, estimates_void_from);
+        self.others = bitmaps;
     }
 
     /// The first day with an observation of a member.

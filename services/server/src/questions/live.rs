@@ -50,6 +50,11 @@ struct Feed {
     sender: watch::Sender<Option<Arc<Now>>>,
 }
 
+/// The number of readers of all scopes.
+fn readers(feeds: &[Feed]) -> usize {
+    feeds.iter().map(|feed| feed.sender.receiver_count()).sum()
+}
+
 /// The numbers of a scope at one position.
 #[derive(Debug)]
 pub(crate) struct Now {
@@ -142,9 +147,8 @@ impl LiveNumbers {
         let mut feeds = self.feeds.lock();
         let Some(feeds) = feeds.as_mut() else { return Err(QuestionError::Overloaded(Overload::Readers)) };
         feeds.retain(|feed| feed.sender.receiver_count() > 0);
-        let readers: usize = feeds.iter().map(|feed| feed.sender.receiver_count()).sum();
         let known = feeds.iter().position(|feed| feed.scope == scope);
-        if readers >= self.readers_max || (known.is_none() && feeds.len() >= SCOPES_MAX) {
+        if readers(feeds) >= self.readers_max || (known.is_none() && feeds.len() >= SCOPES_MAX) {
             return Err(QuestionError::Overloaded(Overload::Readers));
         }
         if let Some(known) = known {
@@ -156,12 +160,6 @@ impl LiveNumbers {
         feeds.push(Feed { scope, sender });
         self.begun.notify_one();
         Ok(receiver)
-    }
-
-    /// The number of readers.
-    pub(crate) fn readers(&self) -> usize {
-        let feeds = self.feeds.lock();
-        feeds.iter().flatten().map(|feed| feed.sender.receiver_count()).sum()
     }
 
     /// Ends all readers, and takes no more.
@@ -185,7 +183,8 @@ impl LiveNumbers {
                 tokio::time::sleep(TICK).await;
                 this.model.passes(position).await;
             };
-            let wait = if this.readers() > 0 { AT_LEAST_EVERY } else { SAMPLED_EVERY };
+            let has_readers = this.feeds.lock().as_deref().is_some_and(|feeds| readers(feeds) > 0);
+            let wait = if has_readers { AT_LEAST_EVERY } else { SAMPLED_EVERY };
             tokio::select! {
                 () = new => {}
                 () = this.begun.notified() => {}

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use schemars::SchemaGenerator;
 use tokio::sync::mpsc;
 
+use super::stream::give;
 use super::{Reply, Wants, encoded};
 use crate::http::description::Success;
 use crate::tasks;
@@ -68,17 +69,8 @@ async fn send<M: Messages>(messages: M, sender: mpsc::Sender<Bytes>, stall_timeo
             () = sender.closed() => return,
         };
         let Some(message) = message else { return };
-        match sender.send_timeout(message, stall_timeout).await {
-            Ok(()) => {}
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => return,
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                let answer = M::NAME;
-                tracing::warn!(
-                    answer,
-                    "an answer was broken off: its reader took nothing for {stall_timeout:?}"
-                );
-                return;
-            }
+        if !give(&sender, message, (M::NAME, stall_timeout)).await {
+            return;
         }
     }
 }

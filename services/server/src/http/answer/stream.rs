@@ -109,20 +109,27 @@ async fn send<P: Pieces>(
             }
         };
         let is_last = matches!(piece, Piece::End);
-        match sender.send_timeout(piece, stall_timeout).await {
-            Ok(()) if !is_last => {}
-            Ok(()) | Err(mpsc::error::SendTimeoutError::Closed(_)) => break,
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                let answer = P::NAME;
-                tracing::warn!(
-                    answer,
-                    "an answer was broken off: its reader took nothing for {stall_timeout:?}"
-                );
-                break;
-            }
+        if !give(&sender, piece, (P::NAME, stall_timeout)).await || is_last {
+            break;
         }
     }
     drop(permit);
+}
+
+/// Gives a piece of `answer` to its reader. `false`: the reader has left, or took nothing for too long.
+pub(super) async fn give<T>(
+    sender: &mpsc::Sender<T>,
+    piece: T,
+    (answer, stall_timeout): (&'static str, Duration),
+) -> bool {
+    match sender.send_timeout(piece, stall_timeout).await {
+        Ok(()) => true,
+        Err(mpsc::error::SendTimeoutError::Closed(_)) => false,
+        Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
+            tracing::warn!(answer, "an answer was broken off: its reader took nothing for {stall_timeout:?}");
+            false
+        }
+    }
 }
 
 /// Makes the next piece and compresses it; the end of a compressed body is a piece of its own.

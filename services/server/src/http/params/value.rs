@@ -183,7 +183,7 @@ impl Value for DayCount {
     }
 }
 
-/// Most events of a replay.
+/// Most events of a replay, or messages of an answer that goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) struct EventLimit(pub(in crate::http) u64);
 
