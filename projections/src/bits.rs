@@ -6,7 +6,7 @@ use roaring::RoaringBitmap;
 const CONTAINER_BITS: usize = 1 << 16;
 
 /// Ordinals up to the greatest that was inserted: eight a byte, the least first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Bits(Vec<u8>);
 
 impl Bits {
@@ -26,6 +26,33 @@ impl Bits {
         let is_new = *byte & bit == 0;
         *byte |= bit;
         is_new
+    }
+
+    /// Takes an ordinal out, if it is there.
+    #[inline]
+    pub(crate) fn remove(&mut self, ordinal: u32) {
+        if let Some(byte) = self.0.get_mut(ordinal as usize / 8) {
+            *byte &= !(1 << (ordinal % 8));
+        }
+    }
+
+    /// Adds all of these ordinals.
+    pub(crate) fn insert_all(&mut self, ordinals: &RoaringBitmap) {
+        let Some(greatest) = ordinals.max() else { return };
+        self.0.resize(self.0.len().max(bytes_up_to(greatest)), 0);
+        let mut left = ordinals.iter();
+        while let Some(range) = left.next_range() {
+            let (first, last) = (*range.start() as usize, *range.end() as usize);
+            // The bits from the first on, and up to the last, of the bytes that these are in.
+            let (from, to) = (u8::MAX << (first % 8), u8::MAX >> (7 - last % 8));
+            if first / 8 == last / 8 {
+                self.0[first / 8] |= from & to;
+                continue;
+            }
+            self.0[first / 8] |= from;
+            self.0[first / 8 + 1..last / 8].fill(u8::MAX);
+            self.0[last / 8] |= to;
+        }
     }
 
     pub(crate) fn contains(&self, ordinal: u32) -> bool {
@@ -50,11 +77,8 @@ fn bytes_up_to(greatest: u32) -> usize {
 
 impl From<&RoaringBitmap> for Bits {
     fn from(ordinals: &RoaringBitmap) -> Self {
-        let Some(greatest) = ordinals.max() else { return Self::default() };
-        let mut bits = Self::up_to(greatest);
-        for ordinal in ordinals {
-            bits.insert(ordinal);
-        }
+        let mut bits = Self::default();
+        bits.insert_all(ordinals);
         bits
     }
 }
@@ -71,6 +95,7 @@ mod tests {
         #[test]
         fn it_is_the_set_of_what_was_inserted(
             ordinals in prop::collection::vec(prop_oneof![0..300_u32, 65_530..65_540_u32, 400_000..400_003_u32], 0..40),
+            removed in prop::collection::vec(prop_oneof![0..300_u32, 65_530..65_540_u32, 500_000..500_003_u32], 0..40),
         ) {
             let mut bits = Bits::default();
             let mut set = BTreeSet::new();
@@ -80,6 +105,11 @@ mod tests {
             }
             prop_assert!(bits.to_bitmap().iter().eq(set.iter().copied()));
             prop_assert!(Bits::from(&bits.to_bitmap()).to_bitmap() == bits.to_bitmap());
+            for ordinal in removed {
+                bits.remove(ordinal);
+                set.remove(&ordinal);
+            }
+            prop_assert!(bits.to_bitmap().iter().eq(set.iter().copied()));
         }
     }
 }

@@ -45,18 +45,24 @@ pub struct PersonMap {
     stood_for: Arc<RoaringBitmap>,
 }
 
-/// Links in one page.
-const PAGE_LINKS: usize = 1024;
+/// Members of one page.
+const PAGE_MEMBERS: usize = 1024;
 
-type Page = [Link; PAGE_LINKS];
+/// The places of neighbouring members in the chains of their persons; ordinals plus one, 0 for none. Firsts are apart from nexts:
+/// questions read many firsts in order, and no next.
+#[derive(Debug)]
+struct Page {
+    /// The first member of the chain of each. 0: the person has no other member.
+    firsts: [AtomicU32; PAGE_MEMBERS],
+    /// The member after each. Later members enter at the end: a reader that lacks their pages ends before them.
+    nexts: [AtomicU32; PAGE_MEMBERS],
+}
 
-/// The place of a member in the chain of its person; ordinals plus one, 0 for none.
-#[derive(Debug, Default)]
-struct Link {
-    /// The first member of the chain. 0: the person has no other member.
-    first: AtomicU32,
-    /// The next member. Later members enter at the end: a reader that lacks their pages ends before them.
-    next: AtomicU32,
+impl Default for Page {
+    fn default() -> Self {
+        let [firsts, nexts] = std::array::from_fn(|_| std::array::from_fn(|_| AtomicU32::new(0)));
+        Self { firsts, nexts }
+    }
 }
 
 /// A chain that is being walked. Later members enter at its end, so a walk stays valid while members are added.
@@ -77,16 +83,16 @@ impl PersonMembers {
         };
         let (link, first) = (first.get(), member_of(first));
         if self.now.representative(first) == first && !self.now.shared.contains(first.get()) {
-            self.now.link(first).first.store(link, Ordering::Relaxed);
+            self.now.first_slot(first).store(link, Ordering::Relaxed);
             Arc::make_mut(&mut self.now.shared).insert(first.get());
             self.shared.push(person);
         }
         Arc::make_mut(&mut self.now.shared).insert(member.get());
         Arc::make_mut(&mut self.now.stood_for).insert(member.get());
-        self.now.link(member).first.store(link, Ordering::Relaxed);
+        self.now.first_slot(member).store(link, Ordering::Relaxed);
         let last = self.lasts.slot(person.index()).replace(link_to(member)).map_or(first, member_of);
         // Whoever walks beside the fold sees the new member whole, or not at all.
-        self.now.link(last).next.store(link_to(member).get(), Ordering::Release);
+        self.now.next_slot(last).store(link_to(member).get(), Ordering::Release);
         Some(first)
     }
 
@@ -130,32 +136,41 @@ impl PersonMembers {
 }
 
 impl PersonMap {
-    /// The link of a member, for writing; makes its page.
-    fn link(&mut self, member: MemberOrdinal) -> &Link {
-        let (number, at) = (member.index() / PAGE_LINKS, member.index() % PAGE_LINKS);
+    /// The page of a member, for writing, and its place there. Makes the page.
+    fn page(&mut self, member: MemberOrdinal) -> (&Page, usize) {
+        let (number, at) = place(member);
         if self.chains.get(number).is_none_or(Option::is_none) {
             // Copies one pointer a page, and only while a reader has them.
             let pages = Arc::make_mut(&mut self.chains);
             if number >= pages.len() {
                 pages.resize_with(number + 1, || None);
             }
-            pages[number] = Some(Arc::new(std::array::from_fn(|_| Link::default())));
+            pages[number] = Some(Arc::default());
         }
-        &self.chains[number].as_ref().expect("its page was made")[at]
+        (self.chains[number].as_ref().expect("its page was made"), at)
     }
 
-    fn link_of(&self, member: MemberOrdinal) -> Option<&Link> {
-        Some(&self.chains.get(member.index() / PAGE_LINKS)?.as_ref()?[member.index() % PAGE_LINKS])
+    fn first_slot(&mut self, member: MemberOrdinal) -> &AtomicU32 {
+        let (page, at) = self.page(member);
+        &page.firsts[at]
+    }
+
+    fn next_slot(&mut self, member: MemberOrdinal) -> &AtomicU32 {
+        let (page, at) = self.page(member);
+        &page.nexts[at]
     }
 
     fn next(&self, member: MemberOrdinal) -> Option<MemberOrdinal> {
-        let next = self.link_of(member)?.next.load(Ordering::Acquire);
+        let (number, at) = place(member);
+        let next = self.chains.get(number)?.as_ref()?.nexts[at].load(Ordering::Acquire);
         NonZeroU32::new(next).map(member_of)
     }
 
     /// The member that stands for the person of `member`.
     pub(crate) fn representative(&self, member: MemberOrdinal) -> MemberOrdinal {
-        let first = self.link_of(member).map_or(0, |link| link.first.load(Ordering::Relaxed));
+        let (number, at) = place(member);
+        let page = self.chains.get(number).and_then(Option::as_ref);
+        let first = page.map_or(0, |page| page.firsts[at].load(Ordering::Relaxed));
         NonZeroU32::new(first).map_or(member, member_of)
     }
 
@@ -219,6 +234,11 @@ impl PersonMap {
         all |= persons.to_bitmap();
         all
     }
+}
+
+/// The number of a member's page, and its place there.
+fn place(member: MemberOrdinal) -> (usize, usize) {
+    (member.index() / PAGE_MEMBERS, member.index() % PAGE_MEMBERS)
 }
 
 /// A member's ordinal plus one.

@@ -8,6 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::bitmaps::ByDay;
 use super::presence::PresenceBitmaps;
+use crate::bits::Bits;
 use crate::calendar::Day;
 use crate::persons::PersonMap;
 
@@ -169,6 +170,8 @@ pub(super) struct PresentPersons {
     reached: Option<Day>,
     /// Members that exist.
     exist: RoaringBitmap,
+    /// Those of them that are present.
+    present: Bits,
     /// The persons of those that are present, each by the member that stands for it.
     persons: RoaringBitmap,
 }
@@ -178,9 +181,10 @@ pub(super) struct PresentPersons {
 struct Turned {
     /// Members that came to exist.
     added: RoaringBitmap,
+    /// Members that are present, and those that are not. Some of them were so before.
+    members: [RoaringBitmap; 2],
     /// Persons that are present now and were not, and the other way round.
-    come: RoaringBitmap,
-    gone: RoaringBitmap,
+    persons: [RoaringBitmap; 2],
 }
 
 impl PresentPersons {
@@ -191,8 +195,11 @@ impl PresentPersons {
         day: Day,
         (absent, persons): (&RoaringBitmap, &PersonMap),
     ) -> u64 {
-        let Turned { added, come, gone } = self.turned(presence, day, (absent, persons));
+        let turned = self.turned(presence, day, (absent, persons));
+        let Turned { added, members: [present, not], persons: [come, gone] } = turned;
         self.exist |= added;
+        self.present.insert_all(&present);
+        not.iter().for_each(|member| self.present.remove(member));
         self.persons |= come;
         self.persons -= gone;
         self.reached = self.reached.max(Some(day));
@@ -206,7 +213,7 @@ impl PresentPersons {
         day: Day,
         (absent, persons): (&RoaringBitmap, &PersonMap),
     ) -> u64 {
-        let Turned { come, gone, .. } = self.turned(presence, day, (absent, persons));
+        let Turned { persons: [come, gone], .. } = self.turned(presence, day, (absent, persons));
         self.persons.len() + come.len() - gone.len()
     }
 
@@ -224,20 +231,21 @@ impl PresentPersons {
                 turned = all_of(presence.turns(), days) & &self.exist;
             }
         }
-        let come = (&turned - absent) | (&added - absent);
-        let come = persons.persons_of(&come) - &self.persons;
-        let mut gone = persons.persons_of(&(turned & absent)) & &self.persons;
+        let present = (&turned - absent) | (&added - absent);
+        let not = turned & absent;
+        let come = persons.persons_of(&present) - &self.persons;
+        let mut gone = persons.persons_of(&not) & &self.persons;
         // Whoever is of one member is gone with it.
         let mut have_another = Vec::new();
         persons.each_member(&(&gone & persons.shared()), |person, member| {
             let member = member.get();
-            let is_present =
-                !absent.contains(member) && (self.exist.contains(member) || added.contains(member));
+            let was_present = self.present.contains(member);
+            let is_present = (was_present && !not.contains(member)) || present.contains(member);
             have_another.extend(is_present.then_some(person.get()));
             !is_present
         });
         gone -= have_another.into_iter().collect::<RoaringBitmap>();
-        Turned { added, come, gone }
+        Turned { added, members: [present, not], persons: [come, gone] }
     }
 }
 
