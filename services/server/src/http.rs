@@ -11,6 +11,7 @@ mod body;
 mod body_fault;
 pub(crate) mod connections;
 mod cors;
+mod dashboard;
 mod description;
 mod handlers;
 mod hosts;
@@ -34,6 +35,7 @@ use crate::audit::Audit;
 use crate::config::{Limits, ServeConfig};
 use crate::keys::attempts::Attempts;
 use crate::keys::live::LiveKeys;
+use crate::keys::sessions::Sessions;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::origin::Origin;
@@ -61,6 +63,7 @@ pub(crate) struct App {
     connections: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
     keys: Arc<LiveKeys>,
+    sessions: Sessions,
     attempts: Attempts,
     audit: Arc<Audit>,
     persons: Persons,
@@ -92,6 +95,7 @@ impl App {
             connections: Arc::default(),
             metrics: Arc::new(Metrics::new()),
             keys,
+            sessions: Sessions::default(),
             attempts: Attempts::default(),
             audit,
             limits,

@@ -13,6 +13,7 @@ pub(crate) mod live;
 mod scope;
 pub(crate) mod seal;
 mod secret;
+pub(crate) mod sessions;
 mod usage;
 
 pub use self::file::{KeyRecord, KeyState, KeysFile, KeysFileError, NewKey, RevokeError};

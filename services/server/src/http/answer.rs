@@ -14,7 +14,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use lastseen_event::Position;
 use lastseen_log::LogId;
@@ -82,6 +82,16 @@ pub(super) trait Reply: Send {
 
     /// Renders the answer as the request wants it.
     fn respond(self, wants: Wants) -> impl Future<Output = Response> + Send;
+
+    /// The address that a request is sent on to before anything of it is read. `None`: it is answered here.
+    fn moved(_uri: &Uri) -> Option<String> {
+        None
+    }
+
+    /// Renders the problem in place of the answer.
+    fn refuse(problem: Problem, _uri: &Uri) -> Response {
+        problem.into_response()
+    }
 }
 
 /// The type of a JSON body.
@@ -122,6 +132,11 @@ impl<A: Answer> Json<A> {
     /// An answer that holds for now.
     pub(super) fn new(body: A) -> Self {
         Self { body, rows: 0, version: None }
+    }
+
+    /// The body, for a page that shows it.
+    pub(super) fn into_body(self) -> A {
+        self.body
     }
 
     /// Tells how many rows the body has: many are turned into text away from the workers.

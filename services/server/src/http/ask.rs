@@ -4,21 +4,23 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
 use lastseen_event::wire::{Accept, FaultsKept};
-use lastseen_event::{FaultCode, Position};
+use lastseen_event::{FaultCode, Position, UtcInstant};
 use lastseen_store::AppendError;
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use tokio::sync::oneshot;
 
 use super::App;
-use super::auth::{Access, Asks, Caller, Changes, Granted, Standing};
+use super::auth::{Access, Asks, Caller, Changes, Granted, Look, Open, Standing};
 use super::params::{Params, Query};
 use super::problem::Problem;
 use crate::audit::AuditAction;
 use crate::keys::Scope;
+use crate::keys::live::{LiveKey, Remembered};
 use crate::keys::seal::{Positions, ShownPosition};
 use crate::publishing::{Publishing, RetractError};
 use crate::questions::Questions;
@@ -33,6 +35,7 @@ pub(super) struct Ask<A, P> {
     pub(super) params: P,
     /// The parameters as text.
     pub(super) query: Query,
+    path: String,
     names: Names,
     pub(super) headers: HeaderMap,
     version: Version,
@@ -79,8 +82,20 @@ impl<A: Access, P: Params> Ask<A, P> {
         pattern: &'static str,
         (parts, body): (Parts, Body),
     ) -> Result<Self, Problem> {
-        let names = Names::of(pattern, parts.uri.path())?;
-        let query = Query::parse::<P>(parts.uri.query(), caller.positions().clone())?;
+        let (path, query) = (parts.uri.path(), parts.uri.query());
+        let ask = Self::read_target(app, caller, pattern, (path, query))?;
+        Ok(Self { headers: parts.headers, version: parts.version, body: Mutex::new(body), ..ask })
+    }
+
+    /// The same for a request that has a path and a query alone.
+    fn read_target(
+        app: Arc<App>,
+        caller: Caller<A>,
+        pattern: &'static str,
+        (path, query): (&str, Option<&str>),
+    ) -> Result<Self, Problem> {
+        let names = Names::of(pattern, path)?;
+        let query = Query::parse::<P>(query, caller.positions().clone())?;
         let params = P::take(&query)?;
         let granted = caller.grant(&app, names.get("tenant_id").or_else(|| query.text("tenant_id")))?;
         Ok(Self {
@@ -88,11 +103,70 @@ impl<A: Access, P: Params> Ask<A, P> {
             granted,
             params,
             query,
+            path: path.to_owned(),
             names,
-            headers: parts.headers,
-            version: parts.version,
-            body: Mutex::new(body),
+            headers: HeaderMap::new(),
+            version: Version::HTTP_11,
+            body: Mutex::default(),
         })
+    }
+}
+
+impl<P> Ask<Look, P> {
+    /// A request of the same caller to the API: a part of a page is the answer to it.
+    ///
+    /// # Errors
+    /// Those of [`read`](Ask::read); `scope_missing`.
+    pub(super) fn aside<A: Asks, Q: Params>(
+        &self,
+        pattern: &'static str,
+        target: &str,
+    ) -> Result<Ask<A, Q>, Problem> {
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        Ask::read_target(self.app.clone(), self.granted.aside()?, pattern, (path, query))
+    }
+
+    /// The tenants that the caller's key is bound to, ascending. `None`: all.
+    pub(super) fn tenants(&self) -> Option<&[String]> {
+        self.granted.tenants()
+    }
+
+    /// The id of the caller's key. `None`: the server is open.
+    pub(super) fn key_id(&self) -> Option<&str> {
+        self.granted.key_id()
+    }
+
+    /// The origin under which the caller reaches the server: the public one, or the host that it named.
+    pub(super) fn origin(&self) -> String {
+        let host = self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost:8080");
+        self.app.public_urls.first().map_or_else(|| format!("http://{host}"), ToString::to_string)
+    }
+
+    /// The server's clock.
+    ///
+    /// # Errors
+    /// `not_ready` while the server is starting.
+    pub(super) fn now(&self) -> Result<UtcInstant, Problem> {
+        Ok(self.app.service()?.publishing.now())
+    }
+}
+
+impl<P> Ask<Open, P> {
+    /// The key in force with a text that somebody typed. `None`: there is none, which takes the longer the more were tried.
+    ///
+    /// # Errors
+    /// `too_many_attempts`, `rate_limited`.
+    pub(super) async fn sign_in(&self, text: &str) -> Result<Option<Arc<LiveKey>>, Problem> {
+        let Ok(key) = self.app.keys.find_again(text, &Remembered::default()) else {
+            let code = Problem::key_invalid("").code();
+            self.app.audit.refused(code, None, self.granted.address());
+            self.app.metrics.access_refused();
+            let held_back = self.app.attempts.refused(self.granted.address(), code).await;
+            return held_back.map(|()| None).map_err(|_| Problem::too_many_attempts());
+        };
+        key.count_request().map_err(|reached| Problem::rate_limited("requests", reached))?;
+        Ok(Some(key))
     }
 }
 
@@ -105,6 +179,16 @@ impl<A: Access, P> Ask<A, P> {
     /// The tenant and the user that the path names; empty if it names none.
     pub(super) fn user(&self) -> (&str, &str) {
         (self.tenant_id().unwrap_or_default(), self.names.get("user_id").unwrap_or_default())
+    }
+
+    /// The path as it was asked for.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The file that the path names; empty if it names none.
+    pub(super) fn asset(&self) -> &str {
+        self.names.get("asset").unwrap_or_default()
     }
 
     /// The batch that the path names; empty if it names none.

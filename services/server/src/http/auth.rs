@@ -14,9 +14,10 @@
 use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::{HeaderMap, Method};
 use ipnet::IpNet;
 use lastseen_event::FaultCode;
 
@@ -72,6 +73,8 @@ macro_rules! access {
 access! {
     /// Nothing: health.
     Open: None, Everything;
+    /// To look at a page. It has no numbers of its own: each answer on it is granted on its own.
+    Look: Some(Scope::Query), Everything;
     /// To append events.
     Publish: Some(Scope::Publish), ItsEvents, Changes;
     /// To ask for numbers and users.
@@ -122,6 +125,7 @@ pub(super) struct Peer {
 }
 
 /// Whoever sent a request that has the access `A`.
+#[derive(Clone)]
 pub(super) struct Caller<A> {
     /// `None`: the server is open, or the route is.
     key: Option<Arc<LiveKey>>,
@@ -156,14 +160,14 @@ impl Standing {
 /// `key_missing`, `key_invalid`, `key_expired`, `scope_missing`, `rate_limited`, `too_many_attempts`.
 pub(super) async fn authenticate<A: Access>(
     app: &App,
-    headers: &HeaderMap,
+    (method, headers): (&Method, &HeaderMap),
     peer: &Peer,
 ) -> Result<Caller<A>, Problem> {
     let address = peer.address.map(|address| address.of(headers, &app.trusted_proxies));
     let Some(scope) = A::SCOPE.filter(|_| !app.keys.is_open()) else {
         return Ok(Caller { key: None, address, positions: Positions::default(), access: PhantomData });
     };
-    match find(app, headers, (scope, &peer.key)) {
+    match find(app, (method, headers), (scope, &peer.key)) {
         Ok(key) => {
             let positions = Positions::of(key.seal().zip(key.tenants()));
             Ok(Caller { key: Some(key), address, positions, access: PhantomData })
@@ -187,9 +191,18 @@ pub(super) async fn authenticate<A: Access>(
 /// The key of a request, if it has the scope; else the problem, and the id of the key as far as there is one.
 fn find(
     app: &App,
-    headers: &HeaderMap,
+    (method, headers): (&Method, &HeaderMap),
     (scope, remembered): (Scope, &Remembered),
 ) -> Result<Arc<LiveKey>, (Problem, Option<String>)> {
+    // A browser sends the cookie by itself, so it may only read.
+    if method.is_safe()
+        && !headers.contains_key(AUTHORIZATION)
+        && let Some(token) = session_token(headers)
+    {
+        let key = app.sessions.key_id(token, Instant::now()).ok_or(KeyFault::Unknown);
+        let key = key.and_then(|id| app.keys.find_known(&id)).map_err(|_| (Problem::session_over(), None))?;
+        return usable(key, scope);
+    }
     let text = bearer(headers).map_err(|problem| (problem, None))?;
     // Only of a key whose secret was right: anybody can write an id.
     let of_key = |problem| (problem, Secret::parse(text).map(|secret| secret.id().to_owned()));
@@ -198,11 +211,34 @@ fn find(
         KeyFault::Revoked => of_key(Problem::key_invalid(fault)),
         KeyFault::Expired(_) => of_key(Problem::key_expired(fault)),
     })?;
+    usable(key, scope)
+}
+
+/// The key, if it has the scope and a request left.
+fn usable(key: Arc<LiveKey>, scope: Scope) -> Result<Arc<LiveKey>, (Problem, Option<String>)> {
+    let of_key = |problem| (problem, Some(key.id().to_owned()));
     if !key.has(scope) {
         return Err(of_key(Problem::scope_missing(scope)));
     }
     key.count_request().map_err(|reached| of_key(Problem::rate_limited("requests", reached)))?;
     Ok(key)
+}
+
+/// The cookie with the token of a session. Browsers keep one of this prefix only if it came over a connection that nobody can
+/// read or change, and for this host alone.
+pub(super) const SESSION_COOKIE: &str = "__Host-lastseen";
+
+/// The token of the session that a request belongs to.
+pub(super) fn session_token(headers: &HeaderMap) -> Option<&str> {
+    cookie(headers, SESSION_COOKIE)
+}
+
+/// The value of a cookie.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut cookies =
+        lines.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+    cookies.find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
 /// The text of the key that a request brings.
@@ -263,6 +299,20 @@ impl<A: Access> Caller<A> {
     /// The tenants that the caller's key is bound to, ascending. `None`: all.
     fn tenants(&self) -> Option<&[String]> {
         self.key.as_deref().and_then(LiveKey::tenants)
+    }
+}
+
+impl Granted<Look> {
+    /// The same caller with the access to an answer that is a part of a page.
+    ///
+    /// # Errors
+    /// `scope_missing`.
+    pub(super) fn aside<A: Asks>(&self) -> Result<Caller<A>, Problem> {
+        if let Some(scope) = A::SCOPE.filter(|scope| !self.has(*scope)) {
+            return Err(Problem::scope_missing(scope));
+        }
+        let Caller { key, address, positions, access: _ } = self.0.clone();
+        Ok(Caller { key, address, positions, access: PhantomData })
     }
 }
 

@@ -147,6 +147,11 @@ impl Query {
         Ok(Some(value))
     }
 
+    /// All parameters as text.
+    pub(super) fn pairs(&self) -> &[(String, String)] {
+        &self.pairs
+    }
+
     /// The form in which the caller reads and writes positions.
     pub(super) fn positions(&self) -> &Positions {
         &self.positions

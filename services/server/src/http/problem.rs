@@ -166,6 +166,34 @@ impl Problem {
         self.0.code
     }
 
+    /// The code in words.
+    pub(in crate::http) fn title(&self) -> &'static str {
+        self.0.title
+    }
+
+    pub(in crate::http) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The parameter, the field or the name at fault.
+    pub(in crate::http) fn field_name(&self) -> Option<&str> {
+        self.0.field.as_deref()
+    }
+
+    pub(in crate::http) fn request_id(&self) -> Uuid {
+        self.0.request_id
+    }
+
+    /// Seconds after which it is worth another request. `None`: the same request has the same problem.
+    pub(in crate::http) fn retry_after_s(&self) -> Option<u32> {
+        self.0.retry_after_s
+    }
+
+    /// True if it takes a key in force.
+    pub(in crate::http) fn is_unauthenticated(&self) -> bool {
+        self.0.status == StatusCode::UNAUTHORIZED
+    }
+
     /// True if the caller is known, and may not do this.
     pub(in crate::http) fn is_forbidden(&self) -> bool {
         self.0.status == StatusCode::FORBIDDEN
@@ -179,6 +207,10 @@ impl Problem {
     pub(in crate::http) fn key_missing() -> Self {
         let detail = "expected the header Authorization: Bearer ls_...; `lastseen keys create` makes a key";
         Self::new(Code::KeyMissing, detail)
+    }
+
+    pub(in crate::http) fn session_over() -> Self {
+        Self::new(Code::KeyMissing, "the session is over, or its key: sign in again")
     }
 
     pub(in crate::http) fn key_malformed() -> Self {

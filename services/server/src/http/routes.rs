@@ -20,8 +20,9 @@ use schemars::SchemaGenerator;
 use super::App;
 use super::answer::{Reply, Wants};
 use super::ask::Ask;
-use super::auth::{self, Access, Admin, Backfill, Bound, Open, Peer, Publish, Query, Replay};
+use super::auth::{self, Access, Admin, Backfill, Bound, Look, Open, Peer, Publish, Query, Replay};
 use super::body::unread;
+use super::dashboard::{elsewhere, pages};
 use super::description::{self, Description, Operation, RequestBody, Success};
 use super::handlers::{
     active_users, backfills, corrections, decay, description as described, event_counts, events, health,
@@ -124,6 +125,26 @@ fn table() -> Vec<Route> {
     ]
 }
 
+/// The pages of the dashboard, which are for people: they stand in no description of the API.
+fn pages_table() -> Vec<Route> {
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    vec![
+        route(GET, "/", Look, pages::overview::overview),
+        route(GET, "/tenants", Look, pages::lists::tenants),
+        route(GET, "/tenants/{tenant_id}", Look, pages::overview::overview),
+        route(GET, "/tenants/{tenant_id}/users", Look, pages::lists::users),
+        route(GET, "/tenants/{tenant_id}/users/{user_id}", Look, pages::user::user),
+        route(GET, "/users", Look, pages::lists::users),
+        route(GET, "/persons/{user_id}", Look, pages::user::person),
+        route(GET, "/events", Look, pages::lists::events),
+        route(GET, "/sign-in", Open, pages::session::ask_for_key),
+        route(POST, "/sign-in", Open, pages::session::sign_in),
+        route(POST, "/sign-out", Open, pages::session::sign_out),
+        route(GET, "/assets/{asset}", Open, pages::assets::asset),
+    ]
+}
+
 /// The methods of routes.
 const METHODS: [&str; 3] = ["GET", "POST", "DELETE"];
 
@@ -164,18 +185,23 @@ where
             let (began, metrics) = (Instant::now(), app.metrics.clone());
             let (parts, body) = request.into_parts();
             let asked = parts.uri.path_and_query().map_or("", |asked| asked.as_str());
+            if let Some(address) = R::moved(&parts.uri) {
+                return elsewhere(&address);
+            }
+            let uri = parts.uri.clone();
             let mut wants = Wants::of(&parts.headers, asked, app.memory.clone());
             let context = trace::Context::of(&parts.headers);
             let answering = async {
                 let answered = async {
                     let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
-                    let caller = auth::authenticate::<A>(&app, &parts.headers, &peer).await?;
+                    let caller =
+                        auth::authenticate::<A>(&app, (&parts.method, &parts.headers), &peer).await?;
                     wants.is_sealed = caller.positions().are_sealed();
                     handler(Ask::read(app, caller, path, (parts, body))?).await
                 };
                 match answered.await {
                     Ok(reply) => reply.respond(wants).await,
-                    Err(problem) => problem.into_response(),
+                    Err(problem) => R::refuse(problem, &uri),
                 }
             };
             let response = context.answer((name, path), answering).await;
@@ -331,7 +357,8 @@ fn covers(pattern: &str, path: &str) -> bool {
 /// The router of all routes. Pages of `origins` may use them through a browser.
 pub(crate) fn router(app: &Arc<App>, origins: Arc<[Origin]>) -> Router {
     app.description.get_or_init(describe);
-    serving(app, &table())
+    let all: Vec<Route> = table().into_iter().chain(pages_table()).collect();
+    serving(app, &all)
         .layer(from_fn_with_state(origins.clone(), cors::share))
         .layer(from_fn_with_state((app.clone(), origins), hosts::guard))
         .layer(from_fn(unread::discard))

@@ -154,6 +154,15 @@ impl LiveKeys {
         key.used()
     }
 
+    /// The key in force with this id, which is noted as used. Only for whoever brought its text before.
+    ///
+    /// # Errors
+    /// [`KeyFault`].
+    pub(crate) fn find_known(&self, id: &str) -> Result<Arc<LiveKey>, KeyFault> {
+        let found = self.current.read().as_ref().and_then(|keys| keys.by_id.get(id).cloned());
+        found.ok_or(KeyFault::Unknown)?.used()
+    }
+
     /// Follows the file until these keys are gone.
     pub(crate) async fn follow(keys: Weak<Self>) {
         let kept = "the keys file cannot be read; the keys before stay in force";

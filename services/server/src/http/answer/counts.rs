@@ -9,46 +9,46 @@ use serde::Serialize;
 #[expect(clippy::struct_field_names, reason = "the names on the wire")]
 pub(in crate::http) struct UserCounts {
     /// Neither deleted nor left out.
-    total_users: u64,
+    pub(in crate::http) total_users: u64,
     /// Created, not confirmed.
-    pending_users: u64,
+    pub(in crate::http) pending_users: u64,
     /// Without any activity; pending ones too.
-    never_seen_users: u64,
+    pub(in crate::http) never_seen_users: u64,
     /// Last seen within the window.
-    active_users: u64,
+    pub(in crate::http) active_users: u64,
     /// Of these, by an event that happened.
-    observed_users: u64,
+    pub(in crate::http) observed_users: u64,
     /// Of these, by a guess from older data.
-    estimated_users: u64,
+    pub(in crate::http) estimated_users: u64,
     /// Last seen before the window.
-    inactive_users: u64,
+    pub(in crate::http) inactive_users: u64,
     /// Deleted, and not restored since; without those that are left out.
-    deleted_users: u64,
+    pub(in crate::http) deleted_users: u64,
     /// Left out of all other numbers: bots, staff, test users.
-    left_out_users: u64,
+    pub(in crate::http) left_out_users: u64,
 }
 
 /// Numbers of members; over all tenants also of tenants, and of persons where ids are shared.
 #[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub(in crate::http) struct Counts {
     #[serde(flatten)]
-    users: UserCounts,
+    pub(in crate::http) users: UserCounts,
     #[serde(flatten)]
-    tenants: Option<TenantCounts>,
+    pub(in crate::http) tenants: Option<TenantCounts>,
     #[serde(flatten)]
-    persons: Option<PersonCounts>,
+    pub(in crate::http) persons: Option<PersonCounts>,
 }
 
 #[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
-struct TenantCounts {
-    tenants: u64,
-    active_tenants: u64,
+pub(in crate::http) struct TenantCounts {
+    pub(in crate::http) tenants: u64,
+    pub(in crate::http) active_tenants: u64,
 }
 
 #[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
-struct PersonCounts {
-    total_persons: u64,
-    active_persons: u64,
+pub(in crate::http) struct PersonCounts {
+    pub(in crate::http) total_persons: u64,
+    pub(in crate::http) active_persons: u64,
 }
 
 impl From<&Summary> for UserCounts {

@@ -16,34 +16,34 @@ use crate::questions::users::NamedUser;
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[schemars(rename = "PersonRow")]
 pub(in crate::http) struct PersonRow {
-    user_id: String,
+    pub(in crate::http) user_id: String,
     /// Of the memberships that are neither deleted nor left out: active in any, or inactive everywhere.
     #[schemars(with = "schema::UserStatus")]
-    status: &'static str,
+    pub(in crate::http) status: &'static str,
     /// The latest in any of them. Null: never seen.
     #[schemars(with = "Option<schema::Instant>")]
-    last_seen_at: Option<UtcInstant>,
+    pub(in crate::http) last_seen_at: Option<UtcInstant>,
     /// The type of the event that decided.
     #[serde(serialize_with = "type_name")]
     #[schemars(with = "Option<schema::TypeName>")]
-    last_seen_type: Option<EventType>,
+    pub(in crate::http) last_seen_type: Option<EventType>,
     #[serde(serialize_with = "provenance_name")]
     #[schemars(with = "Option<schema::ProvenanceName>")]
-    last_seen_provenance: Option<Provenance>,
+    pub(in crate::http) last_seen_provenance: Option<Provenance>,
     /// The position of that event.
-    last_seen_position: Option<ShownPosition>,
+    pub(in crate::http) last_seen_position: Option<ShownPosition>,
     /// The first activity in any tenant.
     #[schemars(with = "Option<schema::Instant>")]
-    first_seen_at: Option<UtcInstant>,
+    pub(in crate::http) first_seen_at: Option<UtcInstant>,
     /// The person exists from this instant.
     #[schemars(with = "schema::Instant")]
-    created_at: UtcInstant,
-    confirmed: bool,
+    pub(in crate::http) created_at: UtcInstant,
+    pub(in crate::http) confirmed: bool,
     /// Last seen plus the window; null unless active.
     #[schemars(with = "Option<schema::Instant>")]
-    active_until: Option<UtcInstant>,
+    pub(in crate::http) active_until: Option<UtcInstant>,
     /// Tenants in which the person is or was.
-    tenants: usize,
+    pub(in crate::http) tenants: usize,
 }
 
 impl ListRow for PersonRow {

@@ -14,38 +14,38 @@ use crate::keys::seal::{Positions, ShownPosition};
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[schemars(rename = "UserRow")]
 pub(in crate::http) struct UserRow {
-    tenant_id: String,
-    user_id: String,
+    pub(in crate::http) tenant_id: String,
+    pub(in crate::http) user_id: String,
     #[schemars(with = "schema::UserStatus")]
-    status: &'static str,
+    pub(in crate::http) status: &'static str,
     /// Null: never seen.
     #[schemars(with = "Option<schema::Instant>")]
-    last_seen_at: Option<UtcInstant>,
+    pub(in crate::http) last_seen_at: Option<UtcInstant>,
     /// The type of the event that decided.
     #[serde(serialize_with = "type_name")]
     #[schemars(with = "Option<schema::TypeName>")]
-    last_seen_type: Option<EventType>,
+    pub(in crate::http) last_seen_type: Option<EventType>,
     #[serde(serialize_with = "provenance_name")]
     #[schemars(with = "Option<schema::ProvenanceName>")]
-    last_seen_provenance: Option<Provenance>,
+    pub(in crate::http) last_seen_provenance: Option<Provenance>,
     /// The position of that event.
-    last_seen_position: Option<ShownPosition>,
+    pub(in crate::http) last_seen_position: Option<ShownPosition>,
     /// The first activity.
     #[schemars(with = "Option<schema::Instant>")]
-    first_seen_at: Option<UtcInstant>,
+    pub(in crate::http) first_seen_at: Option<UtcInstant>,
     /// The user exists from this instant.
     #[schemars(with = "schema::Instant")]
-    created_at: UtcInstant,
-    confirmed: bool,
+    pub(in crate::http) created_at: UtcInstant,
+    pub(in crate::http) confirmed: bool,
     /// The first event that confirms.
     #[schemars(with = "Option<schema::Instant>")]
-    confirmed_at: Option<UtcInstant>,
+    pub(in crate::http) confirmed_at: Option<UtcInstant>,
     /// Null: not deleted.
     #[schemars(with = "Option<schema::Instant>")]
-    deleted_at: Option<UtcInstant>,
+    pub(in crate::http) deleted_at: Option<UtcInstant>,
     /// Last seen plus the window; null unless active.
     #[schemars(with = "Option<schema::Instant>")]
-    active_until: Option<UtcInstant>,
+    pub(in crate::http) active_until: Option<UtcInstant>,
 }
 
 impl ListRow for UserRow {

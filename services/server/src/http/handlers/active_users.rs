@@ -21,28 +21,28 @@ use crate::questions::span::Span;
 
 /// The beginning of an answer about days.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct SpanHead {
+pub(in crate::http) struct SpanHead {
     /// The tenant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tenant_id: Option<String>,
+    pub(in crate::http) tenant_id: Option<String>,
     /// An IANA time zone.
-    tz: &'static str,
-    period: &'static str,
+    pub(in crate::http) tz: &'static str,
+    pub(in crate::http) period: &'static str,
     /// Whom the numbers count: `members` or `persons`.
-    of: &'static str,
+    pub(in crate::http) of: &'static str,
     /// Inclusive.
     #[schemars(with = "schema::Date")]
-    from: String,
+    pub(in crate::http) from: String,
     /// Inclusive.
     #[schemars(with = "schema::Date")]
-    to: String,
+    pub(in crate::http) to: String,
     /// The instant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
-    as_of: Option<UtcInstant>,
+    pub(in crate::http) as_of: Option<UtcInstant>,
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
-    at: UtcInstant,
+    pub(in crate::http) at: UtcInstant,
 }
 
 impl SpanHead {
@@ -64,15 +64,15 @@ impl SpanHead {
 #[derive(JsonSchema, Serialize)]
 pub(in crate::http) struct ActiveUsers {
     #[serde(flatten)]
-    head: SpanHead,
-    rows: Vec<Row>,
+    pub(in crate::http) head: SpanHead,
+    pub(in crate::http) rows: Vec<Row>,
     /// The mean of `active` over the last 30 days that are over and not after `to`, divided by the `mau` of the last of
     /// them. Null: that is 0.
-    stickiness: Option<f64>,
+    pub(in crate::http) stickiness: Option<f64>,
     /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    pub(in crate::http) position: ShownPosition,
     /// The version of the definitions of the numbers.
-    definition: u32,
+    pub(in crate::http) definition: u32,
 }
 
 impl Answer for ActiveUsers {
@@ -84,33 +84,33 @@ impl Answer for ActiveUsers {
 /// One period.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "SeriesRow")]
-pub(super) struct Row {
+pub(in crate::http) struct Row {
     /// Inclusive.
     #[schemars(with = "schema::Date")]
-    from: String,
+    pub(in crate::http) from: String,
     /// Inclusive.
     #[schemars(with = "schema::Date")]
-    to: String,
-    active: u64,
+    pub(in crate::http) to: String,
+    pub(in crate::http) active: u64,
     /// Active on the day or in the six before it; rows of days only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    wau: Option<u64>,
+    pub(in crate::http) wau: Option<u64>,
     /// Active on the day or in the 29 before it; rows of days only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mau: Option<u64>,
-    new: u64,
-    returning: u64,
-    resurrected: u64,
-    dormant: u64,
+    pub(in crate::http) mau: Option<u64>,
+    pub(in crate::http) new: u64,
+    pub(in crate::http) returning: u64,
+    pub(in crate::http) resurrected: u64,
+    pub(in crate::http) dormant: u64,
     /// Those of `active` whom only estimates make active.
-    estimated: u64,
+    pub(in crate::http) estimated: u64,
     /// Those of `mau` whom only estimates make active; rows of days only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mau_estimated: Option<u64>,
+    pub(in crate::http) mau_estimated: Option<u64>,
     /// Everybody by the end of the period, active or not; where it is not over, at `at`.
-    total: u64,
+    pub(in crate::http) total: u64,
     /// True if the period is not over yet.
-    partial: bool,
+    pub(in crate::http) partial: bool,
 }
 
 impl Row {

@@ -30,22 +30,22 @@ params! {
 pub(in crate::http) struct DecayAnswer {
     /// The tenant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tenant_id: Option<String>,
+    pub(in crate::http) tenant_id: Option<String>,
     /// One every 24 hours after `at`.
-    rows: Vec<Row>,
+    pub(in crate::http) rows: Vec<Row>,
     /// The window that was asked for.
-    window: String,
+    pub(in crate::http) window: String,
     /// The instant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
-    as_of: Option<UtcInstant>,
+    pub(in crate::http) as_of: Option<UtcInstant>,
     /// The instant from which on nobody comes back.
     #[schemars(with = "schema::Instant")]
-    at: UtcInstant,
+    pub(in crate::http) at: UtcInstant,
     /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    pub(in crate::http) position: ShownPosition,
     /// The version of the definitions of the numbers.
-    definition: u32,
+    pub(in crate::http) definition: u32,
 }
 
 impl Answer for DecayAnswer {
@@ -57,15 +57,15 @@ impl Answer for DecayAnswer {
 /// One day to come.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "DecayRow")]
-struct Row {
+pub(in crate::http) struct Row {
     #[schemars(with = "schema::Instant")]
-    at: UtcInstant,
+    pub(in crate::http) at: UtcInstant,
     /// Still active: `observed` and `estimated`.
-    active: u64,
+    pub(in crate::http) active: u64,
     /// Through an event that happened.
-    observed: u64,
+    pub(in crate::http) observed: u64,
     /// Through a guess from older data.
-    estimated: u64,
+    pub(in crate::http) estimated: u64,
 }
 
 /// `GET /v1/decay`, also of one tenant

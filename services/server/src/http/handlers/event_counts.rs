@@ -51,27 +51,27 @@ params! {
 pub(in crate::http) struct EventCounts {
     /// The tenant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tenant_id: Option<String>,
+    pub(in crate::http) tenant_id: Option<String>,
     /// An IANA time zone.
-    tz: &'static str,
-    period: &'static str,
+    pub(in crate::http) tz: &'static str,
+    pub(in crate::http) period: &'static str,
     /// Inclusive.
     #[schemars(with = "schema::Date")]
-    from: String,
+    pub(in crate::http) from: String,
     /// Inclusive.
     #[schemars(with = "schema::Date")]
-    to: String,
+    pub(in crate::http) to: String,
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
-    at: UtcInstant,
-    rows: Vec<Row>,
+    pub(in crate::http) at: UtcInstant,
+    pub(in crate::http) rows: Vec<Row>,
     /// Rows of the periods right before, as many as `rows`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    previous: Option<Vec<Row>>,
+    pub(in crate::http) previous: Option<Vec<Row>>,
     /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    pub(in crate::http) position: ShownPosition,
     /// The version of the definitions of the numbers.
-    definition: u32,
+    pub(in crate::http) definition: u32,
 }
 
 impl Answer for EventCounts {
@@ -83,17 +83,17 @@ impl Answer for EventCounts {
 /// The events of one period.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "EventCountsRow")]
-struct Row {
+pub(in crate::http) struct Row {
     /// Inclusive.
     #[schemars(with = "schema::Date")]
-    from: String,
+    pub(in crate::http) from: String,
     /// Inclusive.
     #[schemars(with = "schema::Date")]
-    to: String,
+    pub(in crate::http) to: String,
     /// Each type that was asked for, also one without an event.
-    counts: BTreeMap<&'static str, u64>,
+    pub(in crate::http) counts: BTreeMap<&'static str, u64>,
     /// True if the period is not over yet.
-    partial: bool,
+    pub(in crate::http) partial: bool,
 }
 
 impl Row {

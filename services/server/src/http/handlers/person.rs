@@ -19,22 +19,22 @@ use crate::keys::seal::ShownPosition;
 #[schemars(rename = "Person")]
 pub(in crate::http) struct PersonAnswer {
     #[serde(flatten)]
-    person: PersonRow,
+    pub(in crate::http) person: PersonRow,
     /// All of them, also those that are deleted or left out, by bytes of `tenant_id`.
-    memberships: Vec<UserRow>,
+    pub(in crate::http) memberships: Vec<UserRow>,
     /// The window that was asked for.
-    window: String,
+    pub(in crate::http) window: String,
     /// The instant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
-    as_of: Option<UtcInstant>,
+    pub(in crate::http) as_of: Option<UtcInstant>,
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
-    at: UtcInstant,
+    pub(in crate::http) at: UtcInstant,
     /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    pub(in crate::http) position: ShownPosition,
     /// The version of the definitions of the numbers.
-    definition: u32,
+    pub(in crate::http) definition: u32,
 }
 
 impl Answer for PersonAnswer {

@@ -24,12 +24,12 @@ use crate::questions::span::Span;
 #[derive(JsonSchema, Serialize)]
 pub(in crate::http) struct Retention {
     #[serde(flatten)]
-    head: SpanHead,
-    rows: Vec<Row>,
+    pub(in crate::http) head: SpanHead,
+    pub(in crate::http) rows: Vec<Row>,
     /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    pub(in crate::http) position: ShownPosition,
     /// The version of the definitions of the numbers.
-    definition: u32,
+    pub(in crate::http) definition: u32,
 }
 
 impl Answer for Retention {
@@ -41,19 +41,19 @@ impl Answer for Retention {
 /// The users who were new in one period.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "CohortRow")]
-struct Row {
+pub(in crate::http) struct Row {
     /// Inclusive.
     #[schemars(with = "schema::Date")]
-    from: String,
+    pub(in crate::http) from: String,
     /// Inclusive.
     #[schemars(with = "schema::Date")]
-    to: String,
+    pub(in crate::http) to: String,
     /// The users who were new in the period.
-    size: u64,
+    pub(in crate::http) size: u64,
     /// The number of them that were active in the k-th period after it, from 0. Null: the period has not begun.
-    active: Vec<Option<u64>>,
+    pub(in crate::http) active: Vec<Option<u64>>,
     /// True if one of the numbers may change: a period is not over yet.
-    partial: bool,
+    pub(in crate::http) partial: bool,
 }
 
 impl Row {

@@ -34,15 +34,15 @@ params! {
 #[schemars(rename = "Sessions")]
 pub(in crate::http) struct SessionsAnswer {
     /// The one with the latest event first.
-    sessions: Vec<SessionRow>,
+    pub(in crate::http) sessions: Vec<SessionRow>,
     /// Sessions of the whole list.
-    total: u64,
+    pub(in crate::http) total: u64,
     /// The cursor of the next page; null on the last one.
-    next_cursor: Option<String>,
+    pub(in crate::http) next_cursor: Option<String>,
     /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    pub(in crate::http) position: ShownPosition,
     /// The version of the definitions of the numbers.
-    definition: u32,
+    pub(in crate::http) definition: u32,
 }
 
 impl Answer for SessionsAnswer {
@@ -53,18 +53,18 @@ impl Answer for SessionsAnswer {
 
 /// One session.
 #[derive(JsonSchema, Serialize)]
-struct SessionRow {
-    session_id: String,
+pub(in crate::http) struct SessionRow {
+    pub(in crate::http) session_id: String,
     /// The first of its events.
     #[schemars(with = "schema::Instant")]
-    first_at: UtcInstant,
+    pub(in crate::http) first_at: UtcInstant,
     /// The last of them.
     #[schemars(with = "schema::Instant")]
-    last_at: UtcInstant,
+    pub(in crate::http) last_at: UtcInstant,
     /// Their number, those of retracted batches left out.
-    events: u64,
+    pub(in crate::http) events: u64,
     /// Their number by type.
-    types: BTreeMap<&'static str, u64>,
+    pub(in crate::http) types: BTreeMap<&'static str, u64>,
 }
 
 impl SessionRow {

@@ -30,27 +30,27 @@ params! {
 pub(in crate::http) struct Summary {
     /// The tenant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tenant_id: Option<String>,
+    pub(in crate::http) tenant_id: Option<String>,
     /// The window that was asked for.
-    window: String,
+    pub(in crate::http) window: String,
     /// The instant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
-    as_of: Option<UtcInstant>,
+    pub(in crate::http) as_of: Option<UtcInstant>,
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
-    at: UtcInstant,
+    pub(in crate::http) at: UtcInstant,
     #[serde(flatten)]
-    counts: Counts,
+    pub(in crate::http) counts: Counts,
     /// The instant, inclusive, until which an estimate makes somebody active. Null: none does.
     #[schemars(with = "Option<schema::Instant>")]
-    estimates_until: Option<UtcInstant>,
+    pub(in crate::http) estimates_until: Option<UtcInstant>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    previous: Option<Counts>,
+    pub(in crate::http) previous: Option<Counts>,
     /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    pub(in crate::http) position: ShownPosition,
     /// The version of the definitions of the numbers.
-    definition: u32,
+    pub(in crate::http) definition: u32,
 }
 
 impl Answer for Summary {

@@ -38,24 +38,24 @@ params! {
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "Tenants")]
 pub(in crate::http) struct TenantsAnswer {
-    tenants: Vec<Row>,
+    pub(in crate::http) tenants: Vec<Row>,
     /// Tenants of the whole list.
-    total: u64,
+    pub(in crate::http) total: u64,
     /// The cursor of the next page; null on the last one.
-    next_cursor: Option<String>,
+    pub(in crate::http) next_cursor: Option<String>,
     /// The window that was asked for.
-    window: String,
+    pub(in crate::http) window: String,
     /// The instant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
-    as_of: Option<UtcInstant>,
+    pub(in crate::http) as_of: Option<UtcInstant>,
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
-    at: UtcInstant,
+    pub(in crate::http) at: UtcInstant,
     /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    pub(in crate::http) position: ShownPosition,
     /// The version of the definitions of the numbers.
-    definition: u32,
+    pub(in crate::http) definition: u32,
 }
 
 impl Answer for TenantsAnswer {
@@ -67,22 +67,22 @@ impl Answer for TenantsAnswer {
 /// A tenant with its counts.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "TenantRow")]
-struct Row {
+pub(in crate::http) struct Row {
     /// The tenant that was asked for.
-    tenant_id: String,
+    pub(in crate::http) tenant_id: String,
     #[serde(flatten)]
-    counts: UserCounts,
+    pub(in crate::http) counts: UserCounts,
     /// The latest of its users. Null: nobody was seen.
     #[schemars(with = "Option<schema::Instant>")]
-    last_seen_at: Option<UtcInstant>,
+    pub(in crate::http) last_seen_at: Option<UtcInstant>,
     /// The tenant exists from this instant, that of the first event.
     #[schemars(with = "schema::Instant")]
-    created_at: Option<UtcInstant>,
+    pub(in crate::http) created_at: Option<UtcInstant>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    previous: Option<UserCounts>,
+    pub(in crate::http) previous: Option<UserCounts>,
     /// Of the last days that are over, the earliest first, in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
-    trend: Option<Vec<u64>>,
+    pub(in crate::http) trend: Option<Vec<u64>>,
 }
 
 /// `GET /v1/tenants`

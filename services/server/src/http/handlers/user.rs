@@ -20,27 +20,27 @@ use crate::questions::user::User;
 #[schemars(rename = "User")]
 pub(in crate::http) struct UserAnswer {
     #[serde(flatten)]
-    user: UserRow,
+    pub(in crate::http) user: UserRow,
     /// Events about the user, those of retracted batches left out.
-    total_events: u32,
+    pub(in crate::http) total_events: u32,
     /// The backfill that last seen came with. Null: none, or the key is bound to tenants.
-    last_seen_batch: Option<String>,
+    pub(in crate::http) last_seen_batch: Option<String>,
     /// The same user id in other tenants, by bytes of `tenant_id`. Null: more than 100, or the server runs with
     /// `--persons off`, or the key is bound to tenants.
-    memberships: Option<Vec<Membership>>,
+    pub(in crate::http) memberships: Option<Vec<Membership>>,
     /// The window that was asked for.
-    window: String,
+    pub(in crate::http) window: String,
     /// The instant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
-    as_of: Option<UtcInstant>,
+    pub(in crate::http) as_of: Option<UtcInstant>,
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
-    at: UtcInstant,
+    pub(in crate::http) at: UtcInstant,
     /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    pub(in crate::http) position: ShownPosition,
     /// The version of the definitions of the numbers.
-    definition: u32,
+    pub(in crate::http) definition: u32,
 }
 
 impl Answer for UserAnswer {
@@ -50,12 +50,12 @@ impl Answer for UserAnswer {
 
 /// The same user id in another tenant.
 #[derive(JsonSchema, Serialize)]
-struct Membership {
-    tenant_id: String,
+pub(in crate::http) struct Membership {
+    pub(in crate::http) tenant_id: String,
     #[schemars(with = "schema::UserStatus")]
-    status: &'static str,
+    pub(in crate::http) status: &'static str,
     #[schemars(with = "Option<schema::Instant>")]
-    last_seen_at: Option<UtcInstant>,
+    pub(in crate::http) last_seen_at: Option<UtcInstant>,
 }
 
 /// `GET /v1/tenants/{tenant_id}/users/{user_id}`

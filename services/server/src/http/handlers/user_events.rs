@@ -30,15 +30,15 @@ params! {
 #[derive(JsonSchema, Serialize)]
 pub(in crate::http) struct UserEvents {
     #[schemars(with = "Vec<RecordedEvent>")]
-    events: Vec<Box<RawValue>>,
+    pub(in crate::http) events: Vec<Box<RawValue>>,
     /// Events of the whole list, those of retracted batches among them.
-    total: u64,
+    pub(in crate::http) total: u64,
     /// The cursor of the next page; null on the last one.
-    next_cursor: Option<String>,
+    pub(in crate::http) next_cursor: Option<String>,
     /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    pub(in crate::http) position: ShownPosition,
     /// The version of the definitions of the numbers.
-    definition: u32,
+    pub(in crate::http) definition: u32,
 }
 
 impl Answer for UserEvents {

@@ -55,33 +55,33 @@ params! {
 
 /// The end of an answer with a list.
 #[derive(JsonSchema, Serialize)]
-struct ListTail {
+pub(in crate::http) struct ListTail {
     /// Rows of the whole list.
-    total: u64,
+    pub(in crate::http) total: u64,
     /// The cursor of the next page; null on the last one.
-    next_cursor: Option<String>,
+    pub(in crate::http) next_cursor: Option<String>,
     /// The window that was asked for.
-    window: String,
+    pub(in crate::http) window: String,
     /// The instant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
-    as_of: Option<UtcInstant>,
+    pub(in crate::http) as_of: Option<UtcInstant>,
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
-    at: UtcInstant,
+    pub(in crate::http) at: UtcInstant,
     /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    pub(in crate::http) position: ShownPosition,
     /// The version of the definitions of the numbers.
-    definition: u32,
+    pub(in crate::http) definition: u32,
 }
 
 /// A page of users.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "Users")]
 pub(in crate::http) struct UsersAnswer {
-    users: Vec<UserRow>,
+    pub(in crate::http) users: Vec<UserRow>,
     #[serde(flatten)]
-    tail: ListTail,
+    pub(in crate::http) tail: ListTail,
 }
 
 impl Answer for UsersAnswer {
@@ -94,9 +94,9 @@ impl Answer for UsersAnswer {
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "Persons")]
 pub(in crate::http) struct PersonsAnswer {
-    persons: Vec<PersonRow>,
+    pub(in crate::http) persons: Vec<PersonRow>,
     #[serde(flatten)]
-    tail: ListTail,
+    pub(in crate::http) tail: ListTail,
 }
 
 impl Answer for PersonsAnswer {
@@ -109,6 +109,16 @@ impl Answer for PersonsAnswer {
 pub(in crate::http) enum List<A> {
     Page(Json<A>),
     All(Box<Stream<WholeList>>),
+}
+
+impl<A: Answer> List<A> {
+    /// The page, which was asked for.
+    pub(in crate::http) fn into_page(self) -> Result<A, Problem> {
+        match self {
+            Self::Page(page) => Ok(page.into_body()),
+            Self::All(_) => Err(Problem::invalid_parameter("format", "expected a page")),
+        }
+    }
 }
 
 impl<A: Answer> Reply for List<A> {

@@ -19,29 +19,29 @@ use crate::questions::why::{Deciding, Why};
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "Why")]
 pub(in crate::http) struct WhyAnswer {
-    tenant_id: String,
-    user_id: String,
+    pub(in crate::http) tenant_id: String,
+    pub(in crate::http) user_id: String,
     #[schemars(with = "schema::UserStatus")]
-    status: &'static str,
+    pub(in crate::http) status: &'static str,
     /// The numbers of a summary that the user is in.
-    numbers: Vec<Number>,
+    pub(in crate::http) numbers: Vec<Number>,
     /// The events that decide.
-    deciding: DecidingEvents,
+    pub(in crate::http) deciding: DecidingEvents,
     /// All that would change the numbers that the user is in.
-    changes: Vec<Change>,
+    pub(in crate::http) changes: Vec<Change>,
     /// The window that was asked for.
-    window: String,
+    pub(in crate::http) window: String,
     /// The instant that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
-    as_of: Option<UtcInstant>,
+    pub(in crate::http) as_of: Option<UtcInstant>,
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
-    at: UtcInstant,
+    pub(in crate::http) at: UtcInstant,
     /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    pub(in crate::http) position: ShownPosition,
     /// The version of the definitions of the numbers.
-    definition: u32,
+    pub(in crate::http) definition: u32,
 }
 
 impl Answer for WhyAnswer {
@@ -52,40 +52,40 @@ impl Answer for WhyAnswer {
 /// A number that the user is in.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "WhyNumber")]
-struct Number {
+pub(in crate::http) struct Number {
     /// Its name in a summary.
-    name: &'static str,
+    pub(in crate::http) name: &'static str,
     /// The deciding events by their names in `deciding`.
-    because: Vec<&'static str>,
+    pub(in crate::http) because: Vec<&'static str>,
     /// The last instant at which that holds without a new event. Null: it ends by an event only.
     #[schemars(with = "Option<schema::Instant>")]
-    until: Option<UtcInstant>,
+    pub(in crate::http) until: Option<UtcInstant>,
 }
 
 /// The deciding events; null where there is none.
 #[derive(JsonSchema, Serialize)]
-struct DecidingEvents {
+pub(in crate::http) struct DecidingEvents {
     /// The user exists from it on.
-    created: Option<DecidingEvent>,
+    pub(in crate::http) created: Option<DecidingEvent>,
     /// The user is confirmed from it on.
-    confirmed: Option<DecidingEvent>,
+    pub(in crate::http) confirmed: Option<DecidingEvent>,
     /// The latest deletion or restoration.
-    deletion: Option<DecidingEvent>,
+    pub(in crate::http) deletion: Option<DecidingEvent>,
     /// The latest that says whether the user counts.
-    counting: Option<DecidingEvent>,
-    last_seen: Option<DecidingEvent>,
+    pub(in crate::http) counting: Option<DecidingEvent>,
+    pub(in crate::http) last_seen: Option<DecidingEvent>,
 }
 
 /// An event that decides.
 #[derive(JsonSchema, Serialize)]
-struct DecidingEvent {
-    position: ShownPosition,
-    id: String,
+pub(in crate::http) struct DecidingEvent {
+    pub(in crate::http) position: ShownPosition,
+    pub(in crate::http) id: String,
     #[serde(rename = "type")]
     #[schemars(with = "schema::TypeName")]
-    event_type: &'static str,
+    pub(in crate::http) event_type: &'static str,
     #[schemars(with = "schema::Instant")]
-    occurred_at: UtcInstant,
+    pub(in crate::http) occurred_at: UtcInstant,
 }
 
 impl DecidingEvent {
@@ -102,14 +102,14 @@ impl DecidingEvent {
 /// A thing that would change the numbers that the user is in.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "WhyChange")]
-struct Change {
+pub(in crate::http) struct Change {
     /// It happens by itself right after this instant. Null: it takes an event.
     #[schemars(with = "Option<schema::Instant>")]
-    after: Option<UtcInstant>,
+    pub(in crate::http) after: Option<UtcInstant>,
     /// The event that it takes, in words. Null: it happens by itself.
-    event: Option<String>,
+    pub(in crate::http) event: Option<String>,
     /// The outcome, in words.
-    then: &'static str,
+    pub(in crate::http) then: &'static str,
 }
 
 /// `GET /v1/tenants/{tenant_id}/users/{user_id}/why`

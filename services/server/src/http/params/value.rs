@@ -258,6 +258,22 @@ impl Value for NewestFirst {
     }
 }
 
+/// `returning`: they are a part of the bars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct Returning;
+
+impl Value for Returning {
+    const FORM: &'static str = "returning";
+
+    fn schema() -> Schema {
+        one_of(["returning"])
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        (text == "returning").then_some(Self)
+    }
+}
+
 /// `all`: nobody is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) struct Everyone;

@@ -1,0 +1,107 @@
+//! Dates under a chart: few enough to be read, and the last one always.
+
+use lastseen_projections::{Day, Period};
+
+use super::draw::share_of;
+
+/// The dates of a chart as its reader writes them.
+pub(in crate::http::dashboard) struct Dates<'a> {
+    /// A day of a year that is clear.
+    pub(in crate::http::dashboard) short: &'a dyn Fn(Day) -> String,
+    /// The label of the last day in place of its date, such as `Today`.
+    pub(in crate::http::dashboard) last: Option<String>,
+}
+
+/// A place under the base line.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Mark {
+    pub(super) x: f64,
+    pub(super) label: Option<String>,
+    /// The side of the label that is at `x`, as a class.
+    pub(super) anchor: &'static str,
+    pub(super) is_monday: bool,
+}
+
+/// The least distance between the middles of two labels.
+const APART: f64 = 56.0;
+/// So many days have a mark for each Monday.
+const MONDAYS_MAX: usize = 120;
+/// So few days have a label each.
+const EACH_MAX: usize = 10;
+
+impl Dates<'_> {
+    /// The marks of days in order, of which each takes `band` pixels from `left` on.
+    pub(super) fn marks(
+        &self,
+        days: impl Iterator<Item = Day>,
+        (left, band): (f64, f64),
+        width: f64,
+    ) -> Vec<Mark> {
+        let days: Vec<Day> = days.collect();
+        let is_labelled = |day: Day| {
+            let month = *Period::Month.around(day).start();
+            let is_half = day == month.plus(14) && days.len() <= MONDAYS_MAX;
+            day == month || is_half || days.len() <= EACH_MAX
+        };
+        let is_monday = |day: Day| (day.number() + 3).rem_euclid(7) == 0 && days.len() <= MONDAYS_MAX;
+        let place = |at: usize| left + (share_of(at, 1) + 0.5) * band;
+        let end = days.len().saturating_sub(1);
+        let mut marks = Vec::new();
+        let mut free_from = f64::MIN;
+        for (at, day) in days.iter().enumerate() {
+            let x = place(at);
+            let is_last = at == end;
+            // The label of the last day has its place in any case.
+            let fits = x >= free_from && (is_last || x + APART <= place(end));
+            let label = match &self.last {
+                Some(last) if is_last => Some(last.clone()),
+                _ => (fits && (is_labelled(*day) || is_last)).then(|| (self.short)(*day)),
+            };
+            if label.is_some() {
+                free_from = x + APART;
+            }
+            let anchor = if x < left + APART / 2.0 {
+                "start"
+            } else if x > width - APART / 2.0 {
+                "end"
+            } else {
+                "middle"
+            };
+            if label.is_some() || is_monday(*day) {
+                marks.push(Mark { x, label, anchor, is_monday: is_monday(*day) });
+            }
+        }
+        marks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(count: i32, width: f64) -> Vec<String> {
+        let short = |day: Day| day.to_string();
+        let dates = Dates { short: &short, last: Some("Today".to_owned()) };
+        let first: Day = "2026-08-29".parse().unwrap();
+        let days = (0..count).map(|at| first.plus(at));
+        let band = width / f64::from(count);
+        let marks = dates.marks(days, (0.0, band), width);
+        let labelled: Vec<&Mark> = marks.iter().filter(|mark| mark.label.is_some()).collect();
+        for pair in labelled.windows(2) {
+            assert!(pair[1].x - pair[0].x >= APART, "{marks:?}");
+        }
+        labelled.iter().filter_map(|mark| mark.label.clone()).collect()
+    }
+
+    #[test]
+    fn months_begin_with_a_label_and_the_last_day_has_one() {
+        assert_eq!(
+            labels(90, 700.0),
+            ["2026-09-01", "2026-09-15", "2026-10-01", "2026-10-15", "2026-11-01", "2026-11-15", "Today"]
+        );
+        assert_eq!(labels(90, 300.0), ["2026-09-01", "2026-10-01", "2026-11-01", "Today"]);
+        assert_eq!(labels(1, 300.0), ["Today"]);
+        assert_eq!(labels(0, 300.0), Vec::<String>::new());
+        assert_eq!(labels(5, 600.0).len(), 5);
+    }
+}

@@ -1,0 +1,186 @@
+//! `GET /` and `GET /tenants/{tenant_id}`: who is active, is it growing, who is slipping away.
+
+use lastseen_projections::Day;
+
+use crate::http::ask::Ask;
+use crate::http::auth::Look;
+use crate::http::dashboard::answered::{Answered, ask_api, ask_list, newest};
+use crate::http::dashboard::asked::{Asked, PageParams, Range, Resolved, address, segment};
+use crate::http::dashboard::page::Page;
+use crate::http::dashboard::templates::layout::Place;
+use crate::http::dashboard::templates::overview::{Overview, contents};
+use crate::http::dashboard::templates::{message, retention as triangle};
+use crate::http::handlers::retention::Retention;
+use crate::http::handlers::{active_users, decay, event_counts, retention, summary, tenants, users};
+use crate::http::params::params;
+use crate::http::params::value::Returning;
+use crate::http::problem::Problem;
+use lastseen_projections::Calendar;
+
+params! {
+    /// An overview.
+    OverviewParams {
+        ..page: PageParams,
+        /// `returning`: bars have those who came back from the period before as well
+        stack: Returning = "none",
+    }
+}
+
+/// The requests of a page about all tenants, or about one.
+struct Scoped<'a> {
+    asked: &'a Asked,
+    tenant_id: Option<&'a str>,
+    /// The last day that charts show.
+    today: Day,
+}
+
+impl Scoped<'_> {
+    fn path(&self, of: &str) -> String {
+        match self.tenant_id {
+            Some(tenant_id) => format!("/v1/tenants/{}/{of}", segment(tenant_id)),
+            None => format!("/v1/{of}"),
+        }
+    }
+
+    /// The pattern of the route, of all tenants or of one.
+    fn pattern(&self, of: [&'static str; 2]) -> &'static str {
+        of[usize::from(self.tenant_id.is_some())]
+    }
+
+    fn from(&self, days: i32) -> String {
+        self.today.plus(1 - days).to_string()
+    }
+
+    fn summary(&self, window: &str) -> (&'static str, String) {
+        let api = self.asked.question(&self.path("summary"), &[("window", window), ("compare", "previous")]);
+        (self.pattern(["/v1/summary", "/v1/tenants/{tenant_id}/summary"]), api)
+    }
+
+    fn series(&self, period: &str, days: i32) -> (&'static str, String) {
+        let (from, to) = (self.from(days), self.today.to_string());
+        let own = [("from", from.as_str()), ("to", to.as_str()), ("period", period)];
+        let own = &own[..if period == "day" { 2 } else { 3 }];
+        let api = self.asked.span(&self.path("active-users"), own);
+        (self.pattern(["/v1/active-users", "/v1/tenants/{tenant_id}/active-users"]), api)
+    }
+
+    fn retention(&self, period: &str, days: i32) -> (&'static str, String) {
+        let (from, to) = (self.from(days), self.today.to_string());
+        let api =
+            self.asked.span(&self.path("retention"), &[("from", &from), ("to", &to), ("period", period)]);
+        (self.pattern(["/v1/retention", "/v1/tenants/{tenant_id}/retention"]), api)
+    }
+
+    fn decay(&self) -> (&'static str, String) {
+        let api = self.asked.question(&self.path("decay"), &[("window", "30d"), ("days", "30")]);
+        (self.pattern(["/v1/decay", "/v1/tenants/{tenant_id}/decay"]), api)
+    }
+
+    /// Traffic has no instant of the past: the day of that instant would show what came after it.
+    fn logins(&self) -> (&'static str, String) {
+        let to = if self.asked.as_of.is_some() { self.today.plus(-1) } else { self.today };
+        let (from, to) = (to.plus(1 - self.asked.range.days()).to_string(), to.to_string());
+        let mut own =
+            vec![("from", from.as_str()), ("to", to.as_str()), ("types", "login"), ("compare", "previous")];
+        if self.asked.zone != chrono_tz::Tz::UTC {
+            own.push(("tz", self.asked.zone.name()));
+        }
+        own.extend(self.asked.known_at.as_deref().map(|known_at| ("known_at", known_at)));
+        let api = address(&self.path("event-counts"), own);
+        (self.pattern(["/v1/event-counts", "/v1/tenants/{tenant_id}/event-counts"]), api)
+    }
+
+    fn latest(&self) -> String {
+        let own = self.tenant_id.map(|tenant_id| ("tenant_id", tenant_id));
+        address("/v1/events", [("order", "newest"), ("limit", "13")].into_iter().chain(own))
+    }
+}
+
+/// `GET /` and `GET /tenants/{tenant_id}`
+pub(in crate::http) async fn overview(ask: Ask<Look, OverviewParams>) -> Result<Page, Problem> {
+    let asked = match Asked::of(&ask, &ask.params.page)? {
+        Resolved::Page(asked) => asked,
+        Resolved::Elsewhere(address) => return Ok(Page::Elsewhere(address)),
+    };
+    let tenant_id = ask.tenant_id().map(str::to_owned);
+    if let (Some(tenants), None) = (&asked.reader.tenants, &tenant_id) {
+        if let [tenant_id] = tenants.as_slice() {
+            return Ok(Page::Elsewhere(asked.to(&format!("/tenants/{}", segment(tenant_id)), &[])));
+        }
+        let tenants = tenants.clone();
+        return Ok(Page::of(asked, tenants, |view, tenants| message::bound(view, tenants, Place::Overview)));
+    }
+    let overview = gather(&ask, &asked, tenant_id).await?;
+    Ok(Page::of(asked, overview, contents))
+}
+
+async fn gather(
+    ask: &Ask<Look, OverviewParams>,
+    asked: &Asked,
+    tenant_id: Option<String>,
+) -> Result<Overview, Problem> {
+    let today = Calendar::of_zone(asked.zone).date(asked.at());
+    let scoped = Scoped { asked, tenant_id: tenant_id.as_deref(), today };
+    let month = ask_api(ask, scoped.summary("30d"), summary::summary).await;
+    // A tenant that is not there is no page with holes, but none.
+    let month = match month.answer {
+        Err(problem) if tenant_id.is_some() => return Err(problem),
+        answer => Answered { answer, ..month },
+    };
+    let week = ask_api(ask, scoped.summary("7d"), summary::summary).await;
+    let day = ask_api(ask, scoped.summary("24h"), summary::summary).await;
+    let days = ask_api(ask, scoped.series("day", asked.range.days()), active_users::active_users).await;
+    let period = asked.range.period();
+    let periods = ask_api(ask, scoped.series(period, asked.range.days()), active_users::active_users).await;
+    let is_past = asked.is_past();
+    let latest =
+        if asked.reader.may_replay && !is_past { Some(newest(ask, scoped.latest()).await) } else { None };
+    Ok(Overview {
+        windows: [month, week, day],
+        days,
+        periods,
+        retention: cohorts(ask, &scoped).await,
+        decay: ask_api(ask, scoped.decay(), decay::decay).await,
+        logins: ask_api(ask, scoped.logins(), event_counts::event_counts).await,
+        latest,
+        tenants: match tenant_id {
+            Some(_) => None,
+            None => Some(ask_api(ask, first_tenants(asked), tenants::tenants).await),
+        },
+        users: match &tenant_id {
+            Some(tenant_id) => {
+                let api =
+                    asked.question(&format!("/v1/tenants/{}/users", segment(tenant_id)), &[("limit", "8")]);
+                Some(ask_list(ask, ("/v1/tenants/{tenant_id}/users", api), users::users).await)
+            }
+            None => None,
+        },
+        with_returning: ask.params.stack.is_some(),
+        tenant_id,
+    })
+}
+
+fn first_tenants(asked: &Asked) -> (&'static str, String) {
+    (
+        "/v1/tenants",
+        asked.question("/v1/tenants", &[("limit", "8"), ("compare", "previous"), ("trend", "30")]),
+    )
+}
+
+/// Cohorts by week, or by month where weeks are too small or too many.
+async fn cohorts(ask: &Ask<Look, OverviewParams>, scoped: &Scoped<'_>) -> Answered<Retention> {
+    /// Twelve weeks, and six months.
+    const WEEKS: i32 = 12 * 7;
+    const MONTHS: i32 = 180;
+    const YEAR: i32 = 365;
+    if scoped.asked.range == Range::Year {
+        return ask_api(ask, scoped.retention("month", YEAR), retention::retention).await;
+    }
+    let weeks = ask_api(ask, scoped.retention("week", WEEKS), retention::retention).await;
+    let is_small =
+        |weeks: &Retention| weeks.rows.iter().any(|row| !row.partial && row.size < triangle::SMALL);
+    if scoped.tenant_id.is_some() && weeks.ok().is_some_and(is_small) {
+        return ask_api(ask, scoped.retention("month", MONTHS), retention::retention).await;
+    }
+    weeks
+}

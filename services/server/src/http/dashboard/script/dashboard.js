@@ -1,0 +1,346 @@
+// Live numbers, values under the pointer, keys, copies. Every page is whole without it.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const body = document.body;
+  root.classList.add("has-script");
+  const one = (selector, within = document) => within.querySelector(selector);
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const year = 31536000;
+  const cookie = (name, value) => {
+    document.cookie = `${name}=${encodeURIComponent(value)}; Path=/; Max-Age=${year}; SameSite=Lax`;
+  };
+
+  // The zone of the reader: the server knows it from the next page on.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const known = document.cookie.split("; ").some((it) => it === `lastseen-tz=${encodeURIComponent(zone)}`);
+  if (zone && !known) {
+    cookie("lastseen-tz", zone);
+    const isKept = document.cookie.includes("lastseen-tz=");
+    if (isKept && one("form.bar") && !new URLSearchParams(location.search).has("tz")) location.reload();
+  }
+  const zones = one("#zones");
+  if (zones && Intl.supportedValuesOf) {
+    const there = new Set(all("option", zones).map((option) => option.value));
+    for (const name of Intl.supportedValuesOf("timeZone")) {
+      if (!there.has(name)) zones.append(new Option("", name));
+    }
+  }
+
+  const number = new Intl.NumberFormat(navigator.language);
+
+  // Light and dark.
+  one("[data-theme-switch]")?.addEventListener("click", () => {
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    cookie("lastseen-theme", root.dataset.theme);
+  });
+
+  // One pop-up at a time; a click beside it, or Escape, closes it.
+  const pops = () => all("details.pop[open]");
+  document.addEventListener("click", (event) => {
+    for (const pop of pops()) if (!pop.contains(event.target)) pop.open = false;
+  });
+
+  // Copies.
+  const copied = async (button, text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      return;
+    }
+    const before = button.getAttribute("aria-label") ?? button.textContent;
+    button.setAttribute("aria-label", "Copied");
+    button.classList.add("is-copied");
+    setTimeout(() => {
+      button.setAttribute("aria-label", before);
+      button.classList.remove("is-copied");
+    }, 1500);
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.copy !== undefined) copied(button, location.origin + button.dataset.copy);
+    if (button.dataset.copyText !== undefined) copied(button, one("pre", button.parentElement).textContent);
+    if (button.dataset.copyCurl !== undefined) {
+      const key = one(".state form") ? " -H \"Authorization: Bearer $LASTSEEN_KEY\"" : "";
+      copied(button, `curl -s${key} '${location.origin}${button.dataset.copyCurl}'`);
+    }
+    if (button.dataset.keys !== undefined) one("#keys").showModal();
+  });
+
+  // Values under the pointer, or under the arrow keys: the rows of the table beside the chart.
+  const svgNames = "http://www.w3.org/2000/svg";
+  const tip = document.createElement("div");
+  tip.className = "tip";
+  tip.hidden = true;
+  let shown = null;
+  const hide = () => {
+    if (!shown) return;
+    shown.line.remove();
+    tip.hidden = true;
+    shown = null;
+  };
+  const tableOf = (svg) => one("table[data-rows]", svg.closest("section"));
+  const show = (svg, index) => {
+    const table = tableOf(svg);
+    if (!table) return;
+    const rows = table.tBodies[0].rows;
+    const first = svg.dataset.last ? Math.max(0, rows.length - Number(svg.dataset.last)) : 0;
+    const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+    const row = rows[index + first];
+    if (!row) return;
+    hide();
+    const x = Number(svg.dataset.x) + index * Number(svg.dataset.band);
+    const line = document.createElementNS(svgNames, "path");
+    line.setAttribute("class", "cross");
+    line.setAttribute("d", `M${x} ${svg.dataset.top}V${svg.dataset.bottom}`);
+    svg.append(line);
+    const name = document.createElement("b");
+    name.textContent = row.cells[0].textContent;
+    tip.replaceChildren(name);
+    for (let at = 1; at < Math.min(row.cells.length, 9); at += 1) {
+      const entry = document.createElement("div");
+      const [label, value] = [document.createElement("span"), document.createElement("span")];
+      label.textContent = heads[at];
+      value.textContent = row.cells[at].textContent;
+      entry.append(label, value);
+      tip.append(entry);
+    }
+    const frame = svg.parentElement;
+    frame.append(tip);
+    tip.hidden = false;
+    const scale = svg.clientWidth / svg.viewBox.baseVal.width;
+    const left = x * scale;
+    const isEarly = x < svg.viewBox.baseVal.width / 3;
+    const place = isEarly ? left + 12 : left - tip.offsetWidth - 12;
+    tip.style.left = `${Math.max(0, Math.min(place, frame.clientWidth - tip.offsetWidth))}px`;
+    tip.style.top = "8px";
+    shown = { svg, index, line };
+  };
+  const count = (svg) => {
+    const rows = tableOf(svg)?.tBodies[0].rows.length ?? 0;
+    return svg.dataset.last ? Math.min(rows, Number(svg.dataset.last)) : rows;
+  };
+  const prepare = (within) => {
+    for (const svg of all(".chart > svg[data-band]", within)) {
+      if (!tableOf(svg)) continue;
+      svg.setAttribute("tabindex", "0");
+      svg.addEventListener("pointermove", (event) => {
+        const scale = svg.viewBox.baseVal.width / svg.clientWidth;
+        const x = (event.clientX - svg.getBoundingClientRect().left) * scale;
+        const index = Math.round((x - Number(svg.dataset.x)) / Number(svg.dataset.band));
+        show(svg, Math.max(0, Math.min(count(svg) - 1, index)));
+      });
+      svg.addEventListener("pointerleave", hide);
+      svg.addEventListener("blur", hide);
+      svg.addEventListener("keydown", (event) => {
+        const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+        if (!step) return;
+        event.preventDefault();
+        const index = shown?.svg === svg ? shown.index + step : count(svg) - 1;
+        show(svg, Math.max(0, Math.min(count(svg) - 1, index)));
+      });
+    }
+  };
+  prepare(document);
+
+  // Keys.
+  let leader = false;
+  const go = { o: "/", t: "/tenants", u: "/users", e: "/events" };
+  const shift = (days) => {
+    const url = new URL(location);
+    const at = new Date(body.dataset.at);
+    if (Number.isNaN(at.getTime())) return;
+    at.setUTCDate(at.getUTCDate() + days);
+    if (at > new Date()) url.searchParams.delete("as_of");
+    else url.searchParams.set("as_of", at.toISOString());
+    location.assign(url);
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      for (const pop of pops()) {
+        pop.open = false;
+        one("summary", pop).focus();
+      }
+      hide();
+      return;
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog")) return;
+    if (leader) {
+      leader = false;
+      const link = go[event.key] && one(`.top nav a[href^="${go[event.key]}"]`);
+      if (link) link.click();
+      return;
+    }
+    switch (event.key) {
+      case "g":
+        leader = true;
+        break;
+      case "/": {
+        const field = one("input[type=search]");
+        if (field) {
+          event.preventDefault();
+          field.focus();
+        } else location.assign("/users");
+        break;
+      }
+      case "[":
+        shift(-1);
+        break;
+      case "]":
+        if (body.classList.contains("is-past")) shift(1);
+        break;
+      case "n": {
+        const url = new URL(location);
+        url.searchParams.delete("as_of");
+        url.searchParams.delete("known_at");
+        location.assign(url);
+        break;
+      }
+      case "t": {
+        const tables = all("details.table");
+        const open = tables.some((table) => !table.open);
+        for (const table of tables) table.open = open;
+        break;
+      }
+      case "?":
+        one("#keys")?.showModal();
+        break;
+      default:
+    }
+  });
+  addEventListener("beforeprint", () => {
+    for (const table of all("details.table")) table.open = true;
+  });
+
+  // Live numbers: one stream, passive while nobody looks; the page itself is asked for again at most twice a minute.
+  const address = body.dataset.live;
+  if (!address || !window.EventSource) return;
+  const state = one(".live");
+  const said = one(".live span");
+  const seconds = new Intl.DateTimeFormat(navigator.language, { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone: one("input[name=tz]")?.value });
+  const refreshEvery = 30000;
+  let stream = null;
+  let lastMessage = null;
+  let isPaused = false;
+  let pageAt = Date.now();
+  let pagePosition = body.dataset.position;
+  let latestPosition = pagePosition;
+  const words = { login: "Login", token_refresh: "Token refresh", tenant_switch: "Tenant switch", signup_complete: "Signup completed", estimated_activity: "Estimated activity", user_created: "Created", user_confirmed: "Confirmed", user_changed: "Changed", user_deleted: "Deleted", user_restored: "Restored" };
+
+  const tell = (name, text) => {
+    state.dataset.state = name;
+    said.textContent = text;
+    body.classList.toggle("is-stale", name === "stale");
+  };
+  const line = (event) => {
+    const item = document.createElement("li");
+    item.dataset.id = event.id;
+    const time = document.createElement("time");
+    time.dateTime = event.occurred_at;
+    time.textContent = seconds.format(new Date(event.occurred_at));
+    const what = document.createElement("span");
+    what.textContent = words[event.type] ?? "Event";
+    const who = document.createElement("a");
+    who.className = "id";
+    who.href = `/tenants/${encodeURIComponent(event.tenant_id)}/users/${encodeURIComponent(event.user_id)}`;
+    who.title = `${event.user_id} of ${event.tenant_id}`;
+    who.textContent = event.user_id;
+    item.append(time, what, who);
+    return item;
+  };
+  const tail = (events) => {
+    const list = one("[data-tail]");
+    if (!list || isPaused || !events) return;
+    const there = new Set([...list.children].map((item) => item.dataset.id));
+    for (const event of events.filter((event) => !there.has(event.id)).reverse()) list.prepend(line(event));
+    while (list.children.length > 13) list.lastElementChild.remove();
+  };
+  const numbers = (message) => {
+    for (const field of all("[data-live*='/']")) {
+      if (field === body) continue;
+      const [window, name] = field.dataset.live.split("/");
+      const value = message.windows.find((it) => it.window === window)?.[name];
+      if (value === undefined || String(value) === field.value) continue;
+      field.value = value;
+      field.textContent = number.format(value);
+    }
+    const rate = one("[data-rate]");
+    if (rate && message.events_per_second !== null) {
+      rate.hidden = false;
+      one("b", rate).textContent = number.format(Math.round(message.events_per_second * 10) / 10);
+    }
+  };
+  // Parts that changed are put in place of the old ones; the place of the reader stays.
+  const refresh = async () => {
+    pageAt = Date.now();
+    let response;
+    try {
+      response = await fetch(location, { headers: { accept: "text/html" } });
+    } catch {
+      return;
+    }
+    if (response.redirected && new URL(response.url).pathname === "/sign-in") location.assign(response.url);
+    if (!response.ok) return;
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    hide();
+    if (!one("section[id]") || !one("section[id]", fresh)) {
+      location.reload();
+      return;
+    }
+    for (const part of all("main section[id], main .tiles, main .title")) {
+      const other = part.id ? fresh.getElementById(part.id) : one(part.classList.contains("tiles") ? "main .tiles" : "main .title", fresh);
+      if (!other || other.innerHTML === part.innerHTML || part.contains(document.activeElement) || (part.id === "latest" && part.childElementCount)) continue;
+      const open = all("details", part).map((details) => details.open);
+      part.replaceChildren(...other.childNodes);
+      all("details", part).forEach((details, at) => {
+        details.open = open[at] ?? details.open;
+      });
+      prepare(part);
+    }
+    pagePosition = fresh.body.dataset.position;
+    body.dataset.position = pagePosition;
+    const position = one("footer [data-position]");
+    const other = one("footer [data-position]", fresh);
+    if (position && other) position.textContent = other.textContent;
+  };
+  const open = () => {
+    if (stream || document.hidden) return;
+    stream = new EventSource(address);
+    stream.addEventListener("now", (event) => {
+      lastMessage = Date.now();
+      latestPosition = event.lastEventId;
+      const message = JSON.parse(event.data);
+      numbers(message);
+      tail(message.events);
+      const newest = message.events?.[0];
+      tell("live", newest ? `Live, last event ${seconds.format(new Date(newest.occurred_at))}` : "Live");
+      const isEmpty = !one("main .tiles:not(.facts)");
+      if (isEmpty || (latestPosition !== pagePosition && Date.now() - pageAt >= refreshEvery)) refresh();
+    });
+    stream.addEventListener("error", () => {
+      const since = seconds.format(new Date(lastMessage ?? pageAt));
+      tell("stale", `Not updated since ${since}. Trying again.`);
+      if (stream.readyState === EventSource.CLOSED) {
+        close();
+        setTimeout(open, 4000);
+      }
+    });
+  };
+  const close = () => {
+    stream?.close();
+    stream = null;
+  };
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) close();
+    else open();
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-pause]");
+    if (!button) return;
+    isPaused = !isPaused;
+    button.textContent = isPaused ? "Go on" : "Pause";
+  });
+  open();
+})();

@@ -1,0 +1,186 @@
+//! The parts that pages are made of: numbers, changes, instants, panels, tables, and the message where an answer was refused.
+
+use lastseen_event::{EventType, UtcInstant};
+use maud::{Markup, html};
+
+use super::layout::View;
+use crate::http::dashboard::charts::Words;
+use crate::http::problem::Problem;
+
+/// An answer, or the problem in its place: one part of a page fails alone.
+pub(in crate::http::dashboard) type Part<T> = Result<T, Problem>;
+
+/// A number with the field of the answer that it is.
+pub(in crate::http::dashboard) fn number(view: &View<'_>, field: &str, value: u64) -> Markup {
+    html! { data value=(value) data-field=(field) { (view.format.number(value)) } }
+}
+
+/// An instant, written in the zone of the page to the minute.
+pub(in crate::http::dashboard) fn minute(view: &View<'_>, at: UtcInstant) -> Markup {
+    html! { time datetime=(at) { (view.format.minute(at)) } }
+}
+
+/// The same to the second.
+pub(in crate::http::dashboard) fn second(view: &View<'_>, at: UtcInstant) -> Markup {
+    html! { time datetime=(at) { (view.format.second(at)) } }
+}
+
+/// The time from an instant to that of the page.
+pub(in crate::http::dashboard) fn ago(view: &View<'_>, at: UtcInstant) -> Markup {
+    html! {
+        @if let Some(ago) = view.format.ago(at, view.asked.at()) {
+            time datetime=(at) title=(view.format.second(at)) { (ago) }
+        }
+    }
+}
+
+/// The change from `before` to `now`: a sign, the difference, per cent.
+pub(in crate::http::dashboard) fn delta(view: &View<'_>, now: u64, before: u64) -> Markup {
+    let change = i128::from(now) - i128::from(before);
+    html! {
+        @if change == 0 { "No change" } @else {
+            (if change > 0 { "▲" } else { "▼" }) " " b { (view.format.signed(change)) }
+            @if before > 0 { " (" (if change > 0 { "+" } else { "" }) (view.format.percent(change, before)) ")" }
+        }
+    }
+}
+
+/// Part of a page with a title, a sentence that says what it counts, and links.
+pub(in crate::http::dashboard) struct Panel<'a> {
+    pub(in crate::http::dashboard) id: &'a str,
+    /// Its place in the grid, as a class.
+    pub(in crate::http::dashboard) class: &'a str,
+    pub(in crate::http::dashboard) title: &'a str,
+    pub(in crate::http::dashboard) about: Markup,
+    pub(in crate::http::dashboard) links: Markup,
+    /// The request whose answer it shows.
+    pub(in crate::http::dashboard) api: &'a str,
+}
+
+impl Panel<'_> {
+    pub(in crate::http::dashboard) fn show(&self, body: &Markup) -> Markup {
+        let title_id = format!("{}-title", self.id);
+        html! {
+            section id=(self.id) class={ "panel " (self.class) } aria-labelledby=(title_id) data-api=(self.api) {
+                header {
+                    h2 id=(title_id) { (self.title) }
+                    div.links { (self.links) }
+                    p { (self.about) }
+                }
+                (body)
+            }
+        }
+    }
+
+    /// The panel with an answer, or with the problem in its place.
+    pub(in crate::http::dashboard) fn of<T>(
+        &self,
+        part: &Part<T>,
+        body: impl FnOnce(&T) -> Markup,
+    ) -> Markup {
+        match part {
+            Ok(answer) => self.show(&body(answer)),
+            Err(problem) => self.show(&refused(problem)),
+        }
+    }
+}
+
+/// The reason why a part is not there, and the reader's next move.
+pub(in crate::http::dashboard) fn refused(problem: &Problem) -> Markup {
+    let busy = problem.retry_after_s();
+    html! {
+        div class={ "message" @if busy.is_some() { " busy" } } role="status" data-retry=[busy] {
+            div {
+                b { @if busy.is_some() { "The server is busy." } @else { "This part could not be computed." } }
+                " " (problem.code()) ": " (problem.detail()) "."
+                @if let Some(seconds) = busy { " It can be asked again in " (seconds) " s." } @else { " The other parts are right." }
+            }
+            a.button href="" { "Try again" }
+        }
+        p.note { "Request " span.id { (problem.request_id()) } }
+    }
+}
+
+/// The rows behind a chart: each column with the field of the answer that it is.
+pub(in crate::http::dashboard) struct Rows<'a> {
+    pub(in crate::http::dashboard) caption: &'a str,
+    /// The place of the rows in the answer, as a JSON pointer.
+    pub(in crate::http::dashboard) pointer: &'a str,
+    /// The title and the field of each column. The first is the row's name.
+    pub(in crate::http::dashboard) columns: &'a [(&'a str, &'a str)],
+    /// The name of each row, and its values.
+    pub(in crate::http::dashboard) lines: Vec<(Markup, Vec<u64>)>,
+}
+
+impl Rows<'_> {
+    /// The table, closed until it is asked for.
+    pub(in crate::http::dashboard) fn show(&self, view: &View<'_>) -> Markup {
+        html! {
+            details.table {
+                summary { "Table" }
+                div.rows tabindex="0" role="region" aria-label=(self.caption) {
+                    table data-rows=(self.pointer) {
+                        caption.hidden { (self.caption) }
+                        thead { tr {
+                            @for (at, (title, field)) in self.columns.iter().enumerate() {
+                                th scope="col" class=[(at > 0).then_some("num")] data-field=(field) { (title) }
+                            }
+                        } }
+                        tbody {
+                            @for (name, values) in &self.lines {
+                                tr {
+                                    th scope="row" { (name) }
+                                    @for value in values { td.num { (view.format.number(*value)) } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The text of a chart.
+pub(in crate::http::dashboard) fn with_words<T>(
+    view: &View<'_>,
+    sentence: String,
+    draw: impl FnOnce(&Words<'_>) -> T,
+) -> T {
+    draw(&Words { number: &|value| view.format.number(value), sentence })
+}
+
+/// Types of events in words.
+pub(in crate::http::dashboard) fn type_name(name: &str) -> &'static str {
+    match EventType::parse(name) {
+        Some(EventType::Login) => "Login",
+        Some(EventType::TokenRefresh) => "Token refresh",
+        Some(EventType::TenantSwitch) => "Tenant switch",
+        Some(EventType::SignupComplete) => "Signup completed",
+        Some(EventType::EstimatedActivity) => "Estimated activity",
+        Some(EventType::UserCreated) => "Created",
+        Some(EventType::UserConfirmed) => "Confirmed",
+        Some(EventType::UserChanged) => "Changed",
+        Some(EventType::UserDeleted) => "Deleted",
+        Some(EventType::UserRestored) => "Restored",
+        _ => "Event",
+    }
+}
+
+/// Statuses in words.
+pub(in crate::http::dashboard) fn status_name(status: &str) -> &'static str {
+    match status {
+        "active" => "Active",
+        "inactive" => "Inactive",
+        "pending" => "Pending",
+        "never_seen" => "Never seen",
+        "deleted" => "Deleted",
+        "left_out" => "Left out",
+        _ => "Unknown",
+    }
+}
+
+/// A status with its mark.
+pub(in crate::http::dashboard) fn status(status: &str) -> Markup {
+    html! { span.mark class=(status) aria-hidden="true" {} (status_name(status)) }
+}

@@ -1,0 +1,161 @@
+//! Tenants by their active users: the first of them on the overview, and the whole list.
+
+use maud::{Markup, html};
+
+use super::layout::{Contents, Place, View};
+use super::parts::{Panel, ago, delta, number, refused};
+use crate::http::dashboard::answered::Answered;
+use crate::http::dashboard::asked::segment;
+use crate::http::dashboard::charts::spark::spark;
+use crate::http::handlers::tenants::{Row, TenantsAnswer};
+
+/// The panel on the overview.
+pub(in crate::http::dashboard) fn ranked(view: &View<'_>, tenants: &Answered<TenantsAnswer>) -> Markup {
+    let total = tenants.ok().map_or(0, |answer| answer.total);
+    let panel = Panel {
+        id: "tenants",
+        class: "",
+        title: "Tenants by active users",
+        about: html! { (view.format.number(total)) " tenants. Each small chart has its own scale." },
+        links: html! {
+            a href=(view.asked.to("/tenants", &[])) { "All " (view.format.number(total)) " tenants" }
+            a href=(tenants.api) { "JSON" }
+        },
+        api: &tenants.api,
+    };
+    panel.of(&tenants.answer, |answer| table(view, answer, 1))
+}
+
+/// The whole list, a page of it.
+pub(in crate::http::dashboard) fn contents(
+    view: &View<'_>,
+    tenants: &Answered<TenantsAnswer>,
+    (page, sort): (u64, &str),
+) -> Contents {
+    let total = tenants.ok().map_or(0, |answer| answer.total);
+    let main = html! {
+        div.title {
+            div {
+                h1 { (number(view, "/total", total)) " tenants" }
+                p { "By " (sort_name(sort)) "." }
+            }
+        }
+        nav.chips aria-label="Order" {
+            @for (value, name) in SORTS {
+                @let chosen = (value == sort).then_some("true");
+                a.button href=(view.asked.url(&[("sort", Some(value)), ("cursor", None), ("page_number", None)])) aria-current=[chosen] { (name) }
+            }
+        }
+        section #list.panel.list data-api=(tenants.api) {
+            @match &tenants.answer {
+                Ok(answer) => div.scroll { (table(view, answer, (page - 1) * LIMIT + 1)) },
+                Err(problem) => (refused(problem)),
+            }
+        }
+        @if let Some(answer) = tenants.ok() { (pages(view, answer.next_cursor.as_deref(), page)) }
+    };
+    Contents {
+        title: "Tenants".to_owned(),
+        place: Some(Place::Tenants),
+        live: None,
+        has_persons: false,
+        has_range: false,
+        main,
+        position: tenants.ok().map(|answer| answer.position.to_string()),
+    }
+}
+
+/// Tenants on a page of the whole list.
+pub(in crate::http::dashboard) const LIMIT: u64 = 50;
+
+/// The orders that the page offers, as the API calls them.
+pub(in crate::http::dashboard) const SORTS: [(&str, &str); 5] = [
+    ("-active_users", "Active"),
+    ("-total_users", "Users"),
+    ("-inactive_users", "Inactive"),
+    ("-never_seen_users", "Never seen"),
+    ("tenant_id", "Name"),
+];
+
+fn sort_name(sort: &str) -> &'static str {
+    match sort {
+        "-total_users" => "users",
+        "-inactive_users" => "inactive users",
+        "-never_seen_users" => "users who were never seen",
+        "tenant_id" => "name",
+        _ => "active users",
+    }
+}
+
+/// Links to the next page, and back to the first.
+pub(in crate::http::dashboard) fn pages(view: &View<'_>, next: Option<&str>, page: u64) -> Markup {
+    let following = (page + 1).to_string();
+    html! {
+        nav.pages aria-label="Pages of the list" {
+            @if page > 1 { a.button href=(view.asked.url(&[("cursor", None), ("page_number", None)])) { "First page" } }
+            @if let Some(cursor) = next {
+                a.button rel="next" href=(view.asked.url(&[("cursor", Some(cursor)), ("page_number", Some(&following))])) { "Next page" }
+            }
+            @if page > 1 || next.is_some() { span.note { "Page " (view.format.number(page)) } }
+        }
+    }
+}
+
+fn table(view: &View<'_>, answer: &TenantsAnswer, first: u64) -> Markup {
+    let most = answer.tenants.iter().map(|row| row.counts.active_users).max().unwrap_or(0).max(1);
+    let has_estimates = answer.tenants.iter().any(|row| row.counts.estimated_users > 0);
+    let days = answer.tenants.iter().find_map(|row| row.trend.as_ref()).map_or(0, Vec::len);
+    html! {
+        table {
+            caption.hidden { "Tenants by active users" }
+            thead { tr {
+                th.wide-only.num scope="col" { "#" }
+                th scope="col" { "Tenant" }
+                th scope="col" { "Active in 30 days" }
+                th.wide-only scope="col" { "On the 30 days before" }
+                th scope="col" { "A day, last " (days) " days" }
+                @if has_estimates { th.num.wide-only scope="col" { "Estimated" } }
+                th.num.wide-only scope="col" { "Users" }
+                th.num.wide-only scope="col" { "Never seen" }
+                th.num.wide-only scope="col" { "Last seen" }
+            } }
+            tbody {
+                @for (at, row) in answer.tenants.iter().enumerate() { (line(view, (at, row), (first, most), has_estimates)) }
+            }
+        }
+        @if answer.tenants.is_empty() { p.note { "No tenant yet." } }
+    }
+}
+
+fn line(view: &View<'_>, (at, row): (usize, &Row), (first, most): (u64, u64), has_estimates: bool) -> Markup {
+    let field = |name: &str| format!("/tenants/{at}/{name}");
+    let counts = &row.counts;
+    html! {
+        tr {
+            td.wide-only.num.quiet-text { (view.format.number(first + at as u64)) }
+            td { a.id.short href=(view.asked.to(&format!("/tenants/{}", segment(&row.tenant_id)), &[])) title=(row.tenant_id) { (row.tenant_id) } }
+            td {
+                div.ranked {
+                    b { (number(view, &field("active_users"), counts.active_users)) }
+                    svg.wide-only viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true" {
+                        @let observed = counts.observed_users * 1_000 / most;
+                        @let estimated = counts.estimated_users * 1_000 / most;
+                        rect.active width=(tenths(observed)) height="6" {}
+                        @if estimated > 0 { rect.guess x=(tenths(observed)) width=(tenths(estimated)) height="6" fill="url(#hatch)" {} }
+                    }
+                }
+            }
+            td.wide-only { @if let Some(previous) = &row.previous { (delta(view, counts.active_users, previous.active_users)) } }
+            td { @if let Some(trend) = &row.trend { (spark(trend)) } }
+            @if has_estimates { td.num.wide-only { (number(view, &field("estimated_users"), counts.estimated_users)) } }
+            td.num.wide-only { (number(view, &field("total_users"), counts.total_users)) }
+            td.num.wide-only { (number(view, &field("never_seen_users"), counts.never_seen_users)) }
+            td.num.wide-only.quiet-text { @if let Some(at) = row.last_seen_at { (ago(view, at)) } @else { "Never" } }
+        }
+    }
+}
+
+/// A number of tenths as text.
+fn tenths(value: u64) -> String {
+    format!("{}.{}", value / 10, value % 10)
+}
