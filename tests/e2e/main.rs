@@ -15,6 +15,7 @@ mod clients;
 mod commands;
 mod connections;
 mod crash;
+mod dashboard;
 mod days;
 mod demo;
 mod deployment;

@@ -9,6 +9,7 @@
 //! - [`python_with`] and [`node_packages`] find tools of others, where they are installed;
 //! - [`Authority`]: an authority of our own, and certificates that it gives;
 //! - [`Postgres`]: a PostgreSQL server, where one is installed;
+//! - [`Browser`]: a browser, where one is installed;
 //! - [`git_activity`]: real history with known answers.
 //!
 //! Everything here panics where it cannot go on: a test that uses it has failed then.
@@ -18,6 +19,7 @@
     reason = "this crate supports tests: a panic is how it reports a failure"
 )]
 
+mod browser;
 mod certificates;
 mod days;
 mod events;
@@ -32,6 +34,7 @@ mod segments;
 mod server;
 mod tools;
 
+pub use browser::Browser;
 pub use certificates::{Authority, Certified};
 pub use chrono::NaiveDate;
 pub use days::{Counted, Period, Recount, Span, date_in, today};

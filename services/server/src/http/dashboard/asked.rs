@@ -218,6 +218,11 @@ impl Asked {
         self.as_of.is_some() || self.known_at.is_some()
     }
 
+    /// True if not everything counts: live numbers are those of everything.
+    pub(super) fn is_filtered(&self) -> bool {
+        self.types.is_some() || self.observed_only
+    }
+
     pub(super) fn is_of_persons(&self) -> bool {
         self.of == Of::Persons
     }

@@ -38,6 +38,7 @@ const VALUES: f64 = 84.0;
 const VALUES_NARROW: f64 = 64.0;
 
 fn draw(days: &[ActiveDay], scale: Scale, size: Size, (words, dates): (&Words<'_>, &Dates<'_>)) -> Markup {
+    let days = &days[days.len().saturating_sub(size.days_max())..];
     let height = if size.is_narrow() { 240.0 } else { 372.0 };
     let values = if size.is_narrow() { VALUES_NARROW } else { VALUES };
     let plot = Plot {
@@ -53,7 +54,7 @@ fn draw(days: &[ActiveDay], scale: Scale, size: Size, (words, dates): (&Words<'_
     let label = &words.sentence;
     html! {
         svg class=(size.name) viewBox={ "0 0 " (px(size.width)) " " (px(height)) } role="img" aria-label=(label)
-            data-x=(px(plot.left + band / 2.0)) data-band=(format!("{band:.3}")) data-top=(px(plot.top)) data-bottom=(px(plot.bottom)) {
+            data-x=(px(plot.left + band / 2.0)) data-band=(format!("{band:.3}")) data-top=(px(plot.top)) data-bottom=(px(plot.bottom)) data-last=(days.len()) {
             (plot.grid(words))
             (columns(days, &plot, band))
             (line("wau", days, |day| day.wau, (&plot, &center)))
@@ -136,8 +137,9 @@ pub(super) fn ticks(marks: &[Mark], plot: &Plot) -> Markup {
     html! {
         @if !mondays.is_empty() { path.monday d=(mondays.text()) {} }
         @for mark in marks {
+            @if mark.is_end { path.past d=(Path::default().vertical((plot.right, plot.top), plot.bottom).text()) {} }
             @if let Some(label) = &mark.label {
-                text class={ "tick " (mark.anchor) } x=(px(mark.x)) y=(px(plot.bottom + 20.0)) { (label) }
+                text class={ "tick " (mark.anchor) @if mark.is_end { " past" } } x=(px(mark.x)) y=(px(plot.bottom + 20.0)) { (label) }
             }
         }
     }

@@ -35,6 +35,7 @@ fn draw(
     (scale, size): (Scale, Size),
     (words, dates): (&Words<'_>, &Dates<'_>),
 ) -> Markup {
+    let days = &days[days.len().saturating_sub(size.days_max())..];
     let height = 200.0;
     let left = Plot::room_for(scale, words);
     let plot = Plot { left, right: size.width, top: 10.0, bottom: height - 28.0, scale };
@@ -51,13 +52,13 @@ fn draw(
             filled.vertical((left + band / 2.0, base), top);
         }
         if let Some(count) = day.before {
-            before.horizontal((left, plot.y(count)), left + band);
+            before.horizontal((from, plot.y(count)), to);
         }
     }
     let marks = dates.marks(days.iter().map(|day| day.day), (plot.left, band), size.width);
     html! {
         svg class=(size.name) viewBox={ "0 0 " (px(size.width)) " " (px(height)) } role="img" aria-label=(words.sentence)
-            data-x=(px(plot.left + band / 2.0)) data-band=(format!("{band:.3}")) data-top=(px(plot.top)) data-bottom=(px(plot.bottom)) {
+            data-x=(px(plot.left + band / 2.0)) data-band=(format!("{band:.3}")) data-top=(px(plot.top)) data-bottom=(px(plot.bottom)) data-last=(days.len()) {
             (plot.grid(words))
             @if !filled.is_empty() { path.count d=(filled.text()) stroke-width=(px(width)) {} }
             @if !running.is_empty() { path.running d=(running.text()) {} }

@@ -10,6 +10,8 @@ pub(in crate::http::dashboard) struct Dates<'a> {
     pub(in crate::http::dashboard) short: &'a dyn Fn(Day) -> String,
     /// The label of the last day in place of its date, such as `Today`.
     pub(in crate::http::dashboard) last: Option<String>,
+    /// True if the chart ends at an instant of the past.
+    pub(in crate::http::dashboard) is_past: bool,
 }
 
 /// A place under the base line.
@@ -20,6 +22,8 @@ pub(super) struct Mark {
     /// The side of the label that is at `x`, as a class.
     pub(super) anchor: &'static str,
     pub(super) is_monday: bool,
+    /// True if nothing after it is drawn: it is the past.
+    pub(super) is_end: bool,
 }
 
 /// The least distance between the middles of two labels.
@@ -46,13 +50,16 @@ impl Dates<'_> {
         let is_monday = |day: Day| (day.number() + 3).rem_euclid(7) == 0 && days.len() <= MONDAYS_MAX;
         let place = |at: usize| left + (share_of(at, 1) + 0.5) * band;
         let end = days.len().saturating_sub(1);
+        // A longer label ends where the chart does.
+        let before_last =
+            if self.last.as_ref().is_some_and(|label| label.len() > 12) { 3.0 * APART } else { APART };
         let mut marks = Vec::new();
         let mut free_from = f64::MIN;
         for (at, day) in days.iter().enumerate() {
             let x = place(at);
             let is_last = at == end;
             // The label of the last day has its place in any case.
-            let fits = x >= free_from && (is_last || x + APART <= place(end));
+            let fits = x >= free_from && (is_last || x + before_last <= place(end));
             let label = match &self.last {
                 Some(last) if is_last => Some(last.clone()),
                 _ => (fits && (is_labelled(*day) || is_last)).then(|| (self.short)(*day)),
@@ -62,13 +69,16 @@ impl Dates<'_> {
             }
             let anchor = if x < left + APART / 2.0 {
                 "start"
-            } else if x > width - APART / 2.0 {
+            } else if x > width - APART / 2.0
+                || label.as_ref().is_some_and(|label| is_last && label.len() > 12)
+            {
                 "end"
             } else {
                 "middle"
             };
             if label.is_some() || is_monday(*day) {
-                marks.push(Mark { x, label, anchor, is_monday: is_monday(*day) });
+                let is_end = self.is_past && is_last;
+                marks.push(Mark { x, label, anchor, is_monday: is_monday(*day), is_end });
             }
         }
         marks
@@ -81,7 +91,7 @@ mod tests {
 
     fn labels(count: i32, width: f64) -> Vec<String> {
         let short = |day: Day| day.to_string();
-        let dates = Dates { short: &short, last: Some("Today".to_owned()) };
+        let dates = Dates { short: &short, last: Some("Today".to_owned()), is_past: false };
         let first: Day = "2026-08-29".parse().unwrap();
         let days = (0..count).map(|at| first.plus(at));
         let band = width / f64::from(count);

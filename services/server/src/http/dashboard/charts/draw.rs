@@ -47,7 +47,12 @@ pub(super) struct Size {
 
 impl Size {
     pub(super) fn is_narrow(self) -> bool {
-        self.width < 400.0
+        self.width < 330.0
+    }
+
+    /// The most days that are drawn, the last ones: narrower columns could not be told apart.
+    pub(super) fn days_max(self) -> usize {
+        if self.is_narrow() { 30 } else { usize::MAX }
     }
 }
 

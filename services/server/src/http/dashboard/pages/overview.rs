@@ -177,8 +177,7 @@ async fn cohorts(ask: &Ask<Look, OverviewParams>, scoped: &Scoped<'_>) -> Answer
         return ask_api(ask, scoped.retention("month", YEAR), retention::retention).await;
     }
     let weeks = ask_api(ask, scoped.retention("week", WEEKS), retention::retention).await;
-    let is_small =
-        |weeks: &Retention| weeks.rows.iter().any(|row| !row.partial && row.size < triangle::SMALL);
+    let is_small = |weeks: &Retention| weeks.rows.iter().rev().skip(1).any(|row| row.size < triangle::SMALL);
     if scoped.tenant_id.is_some() && weeks.ok().is_some_and(is_small) {
         return ask_api(ask, scoped.retention("month", MONTHS), retention::retention).await;
     }

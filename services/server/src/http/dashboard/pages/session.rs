@@ -40,7 +40,8 @@ fn local(next: &str) -> &str {
 pub(in crate::http) async fn ask_for_key(ask: Ask<Open, SignInParams>) -> Result<Page, Problem> {
     let next = local(ask.params.next.as_deref().unwrap_or("/")).to_owned();
     let token = auth::session_token(&ask.headers);
-    let is_known = token.is_some_and(|token| ask.app().sessions.key_id(token, Instant::now()).is_some());
+    let key_id = token.and_then(|token| ask.app().sessions.key_id(token, Instant::now()));
+    let is_known = key_id.is_some_and(|id| ask.app().keys.find_known(&id).is_ok());
     if is_known && ask.params.next.is_some() {
         return Ok(Page::Elsewhere(next));
     }

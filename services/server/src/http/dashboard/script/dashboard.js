@@ -42,6 +42,8 @@
     for (const pop of pops()) if (!pop.contains(event.target)) pop.open = false;
   });
 
+  if (innerWidth < 1100) for (const more of all("details.more")) more.open = false;
+
   // Copies.
   const copied = async (button, text) => {
     try {
@@ -219,7 +221,7 @@
   if (!address || !window.EventSource) return;
   const state = one(".live");
   const said = one(".live span");
-  const seconds = new Intl.DateTimeFormat(navigator.language, { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone: one("input[name=tz]")?.value });
+  const seconds = new Intl.DateTimeFormat(navigator.language, { hour: "numeric", minute: "2-digit", second: "2-digit", timeZone: one("input[name=tz]")?.value });
   const refreshEvery = 30000;
   let stream = null;
   let lastMessage = null;

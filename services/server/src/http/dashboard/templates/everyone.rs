@@ -52,15 +52,17 @@ fn body(view: &View<'_>, summary: &Summary, list: &dyn Fn(&str) -> String) -> Ma
     let row = |class: &str, swatch: &str, name: &str, status: &str, (field, count): (&str, u64)| {
         html! {
             div class=(class) {
-                @if swatch.is_empty() { span {} } @else { span class={ "swatch " (swatch) } aria-hidden="true" {} }
-                dt { a href=(list(status)) { (name) } }
+                dt {
+                    @if !swatch.is_empty() { span class={ "swatch " (swatch) } aria-hidden="true" {} }
+                    a href=(list(status)) { (name) }
+                }
                 dd { (number(view, field, count)) }
                 dd { (share(count)) }
             }
         }
     };
     let detail = |name: &str, (field, count): (&str, u64)| {
-        html! { div.sub { span {} dt { (name) } dd { (number(view, field, count)) } dd { (share(count)) } } }
+        html! { div.sub { dt { (name) } dd { (number(view, field, count)) } dd { (share(count)) } } }
     };
     html! {
         p.all { (number(view, "/total_users", total_users)) }

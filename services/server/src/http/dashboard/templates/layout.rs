@@ -201,7 +201,9 @@ fn bar(view: &View<'_>, contents: &Contents) -> Markup {
             @if asked.as_of.is_some() {
                 a.button.past href=(asked.url(&[("as_of", None), ("known_at", None)])) { "Back to now" }
             }
-            div.rest {
+            details.more open {
+                summary { "More" }
+                div.rest {
                 details.pop {
                     summary { "Known at " b { (known_at(view)) } }
                     div.panel-pop {
@@ -225,6 +227,7 @@ fn bar(view: &View<'_>, contents: &Contents) -> Markup {
                 }
                 (counting(view))
                 @if contents.has_persons { (whom(view)) }
+                }
             }
             div.end {
                 @if contents.has_range { (ranges(view)) }

@@ -38,7 +38,7 @@ pub(in crate::http::dashboard) fn latest_panel(
                 thead { tr {
                     th scope="col" { "User" }
                     th scope="col" { "Last seen" }
-                    th.wide-only scope="col" { }
+                    th.wide-only scope="col" { span.hidden { "Ago" } }
                     th.wide-only scope="col" { "By" }
                     th.wide-only.num scope="col" { "Active until" }
                 } }
@@ -256,10 +256,10 @@ fn people_table(view: &View<'_>, people: &People<'_>, rows: &PeopleRows<'_>) -> 
                 @if !is_of_tenant && !of_persons { th.wide-only scope="col" { "Tenant" } }
                 th scope="col" { "Status" }
                 (sorted(view, people, "last_seen_at", "Last seen"))
-                th.wide-only scope="col" { }
+                th.wide-only scope="col" { span.hidden { "Ago" } }
                 th.wide-only scope="col" { "Seen by" }
                 @if of_persons { th.num.wide-only scope="col" { "Tenants" } }
-                th.wide-only scope="col" { "Active until" }
+                th.desk-only scope="col" { "Active until" }
                 (sorted(view, people, "created_at", "Exists since"))
             } }
             tbody {
@@ -302,7 +302,7 @@ fn user_line(view: &View<'_>, row: &UserRow, is_of_tenant: bool) -> Markup {
             td { (seen_at(view, row.last_seen_at, row.last_seen_provenance.map(Provenance::as_str))) }
             td.wide-only.quiet-text { @if let Some(at) = row.last_seen_at { (ago(view, at)) } }
             td.wide-only { @if let Some(of) = row.last_seen_type { (seen_by(of.as_str())) } }
-            td.wide-only { @if let Some(until) = row.active_until { (minute(view, until)) } }
+            td.desk-only { @if let Some(until) = row.active_until { (minute(view, until)) } }
             td.wide-only.num { (minute(view, row.created_at)) }
         }
     }
@@ -318,7 +318,7 @@ fn person_line(view: &View<'_>, row: &PersonRow) -> Markup {
             td.wide-only.quiet-text { @if let Some(at) = row.last_seen_at { (ago(view, at)) } }
             td.wide-only { @if let Some(of) = row.last_seen_type { (seen_by(of.as_str())) } }
             td.num.wide-only { (view.format.number(row.tenants as u64)) }
-            td.wide-only { @if let Some(until) = row.active_until { (minute(view, until)) } }
+            td.desk-only { @if let Some(until) = row.active_until { (minute(view, until)) } }
             td.wide-only.num { (minute(view, row.created_at)) }
         }
     }

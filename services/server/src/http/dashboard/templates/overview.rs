@@ -106,7 +106,7 @@ fn main(view: &View<'_>, overview: &Overview) -> Markup {
         @if let Some(users) = &overview.users {
             div.row { (lists::latest_panel(view, users, overview.tenant_id.as_deref())) (retention::panel(view, "", &overview.retention)) }
         } @else {
-            div.row { (retention::panel(view, "span", &overview.retention)) (latest_panel(view, overview)) }
+            div.row { (retention::panel(view, if overview.latest.is_some() { "span" } else { "only" }, &overview.retention)) (latest_panel(view, overview)) }
         }
         @if let Some(tenants) = &overview.tenants { (tenants::ranked(view, tenants)) }
         div.row { (logins_panel(view, overview)) (growth_panel(view, overview)) }
@@ -192,7 +192,8 @@ fn tile(
             @match &answered.answer {
                 Ok(summary) => {
                     @let (field, count) = active_of(view, &summary.counts);
-                    data.big value=(count) data-field={ "/" (field) } data-live={ (window) "/" (field) } { (view.format.number(count)) }
+                    @let live = (!view.asked.is_filtered()).then(|| format!("{window}/{field}"));
+                    data.big value=(count) data-field={ "/" (field) } data-live=[live] { (view.format.number(count)) }
                     p { (comparison(view, summary, before)) }
                     @if at == 2 { p { (so_far(view, overview)) } } @else {
                         p {
@@ -253,7 +254,7 @@ fn stickiness(view: &View<'_>, overview: &Overview) -> Markup {
                     Some(ratio) => {
                         data.big value=(ratio) data-field="/stickiness" { (view.format.percent_of(ratio)) }
                         p { "on an average day, of " b { (view.format.number(mau)) } }
-                        p { "in the 30 days that are over (DAU ÷ MAU)" }
+                        p { "in 30 full days (DAU ÷ MAU)" }
                     }
                     None => {
                         span.big { "—" }
@@ -275,7 +276,7 @@ fn with_dates<T>(view: &View<'_>, is_running: bool, draw: impl FnOnce(&Dates<'_>
         Some(at) => Some(view.format.minute(at)),
         None => is_running.then(|| "Today".to_owned()),
     };
-    draw(&Dates { short: &|day| view.format.short(day), last })
+    draw(&Dates { short: &|day| view.format.short(day), last, is_past: view.asked.as_of.is_some() })
 }
 
 /// The columns of a series of days.
@@ -507,21 +508,17 @@ fn logins_panel(view: &View<'_>, overview: &Overview) -> Markup {
         let sentence = format!("{} logins on the days that are over.", view.format.number(sum));
         let is_running = points.last().is_some_and(|point| point.is_running);
         let rows = counts.rows.iter().map(|row| (html! { (view.format.weekday(day_of(&row.from))) }, vec![of(row)]));
-        let columns = [("Day", "from"), ("Logins", "counts/login")];
+        let names = [("Day", "from"), ("Logins", "counts/login")];
         html! {
             p.note { b { (view.format.number(sum)) } " on the days that are over. " (delta(view, sum, sum_before)) " on the same days before." }
-            (with_words(view, sentence, |words| with_dates(view, is_running, |dates| columns_of(&points, words, dates))))
-            (Rows { caption: "Logins a day", pointer: "/rows", columns: &columns, lines: rows.collect() }.show(view))
+            (with_words(view, sentence, |words| {
+                // The day of an instant of the past is left out.
+                let last = is_running.then(|| "Today".to_owned());
+                columns(&points, Widths::WIDE, (words, &Dates { short: &|day| view.format.short(day), last, is_past: false }))
+            }))
+            (Rows { caption: "Logins a day", pointer: "/rows", columns: &names, lines: rows.collect() }.show(view))
         }
     })
-}
-
-fn columns_of(
-    points: &[CountedDay],
-    words: &crate::http::dashboard::charts::Words<'_>,
-    dates: &Dates<'_>,
-) -> Markup {
-    columns(points, Widths::WIDE, (words, dates))
 }
 
 fn growth_panel(view: &View<'_>, overview: &Overview) -> Markup {

@@ -39,7 +39,7 @@ pub(in crate::http::dashboard) fn delta(view: &View<'_>, now: u64, before: u64) 
     let change = i128::from(now) - i128::from(before);
     html! {
         @if change == 0 { "No change" } @else {
-            (if change > 0 { "▲" } else { "▼" }) " " b { (view.format.signed(change)) }
+            span.arrow { (if change > 0 { "▲" } else { "▼" }) } " " b { (view.format.signed(change)) }
             @if before > 0 { " (" (if change > 0 { "+" } else { "" }) (view.format.percent(change, before)) ")" }
         }
     }
@@ -130,7 +130,7 @@ impl Rows<'_> {
                             @for (name, values) in &self.lines {
                                 tr {
                                     th scope="row" { (name) }
-                                    @for value in values { td.num { (view.format.number(*value)) } }
+                                    @for value in values { td { (view.format.number(*value)) } }
                                 }
                             }
                         }
@@ -182,5 +182,5 @@ pub(in crate::http::dashboard) fn status_name(status: &str) -> &'static str {
 
 /// A status with its mark.
 pub(in crate::http::dashboard) fn status(status: &str) -> Markup {
-    html! { span.mark class=(status) aria-hidden="true" {} (status_name(status)) }
+    html! { span class={ "mark " (status) } aria-hidden="true" {} (status_name(status)) }
 }

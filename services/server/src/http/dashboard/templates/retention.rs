@@ -14,6 +14,8 @@ pub(in crate::http::dashboard) const SMALL: u64 = 20;
 const STEPS: u64 = 10;
 /// Columns that fit beside a narrower panel.
 const COLUMNS_MAX: usize = 11;
+/// Columns of the narrower panel.
+const COLUMNS_SIDE_MAX: usize = 6;
 
 /// The panel. `class`: its place in the grid.
 pub(in crate::http::dashboard) fn panel(
@@ -27,26 +29,33 @@ pub(in crate::http::dashboard) fn panel(
         class,
         title: "Retention of new users",
         about: html! { "Per cent of new users who were active again, by " (period) ". Dashed: not over." },
-        links: html! {
-            span.scale aria-hidden="true" { "0%" span { @for step in 0..STEPS { i class={ "h" (step) } {} } } "100%" }
-        },
+        links: html! { @if class == "span" || class == "only" { (scale()) } },
         api: &retention.api,
     };
-    panel.of(&retention.answer, |retention| body(view, retention))
+    panel.of(&retention.answer, |retention| body(view, retention, !class.is_empty()))
 }
 
-fn body(view: &View<'_>, retention: &Retention) -> Markup {
+/// The steps of the colour.
+fn scale() -> Markup {
+    html! { span.scale aria-hidden="true" { "0%" span { @for step in 0..STEPS { i class={ "h" (step) } {} } } "100%" } }
+}
+
+fn body(view: &View<'_>, retention: &Retention, is_wide: bool) -> Markup {
     let rows: Vec<&Row> =
         retention.rows.iter().filter(|row| row.active.first().is_some_and(Option::is_some)).collect();
     // The last period may go on.
     let is_open = retention.rows.last().is_some_and(|row| row.partial);
-    let columns = rows.iter().map(|row| shown(row)).max().unwrap_or(0);
+    let columns = rows.iter().map(|row| shown(row)).max().unwrap_or(0).min(if is_wide {
+        COLUMNS_MAX
+    } else {
+        COLUMNS_SIDE_MAX
+    });
     let unit = if retention.head.period == "week" { "wk" } else { "mo" };
     html! {
         @if rows.iter().all(|row| row.size == 0) {
             p.note { "Nobody was new in this time." }
         } @else {
-            div.scroll tabindex="0" role="region" aria-label="Retention of new users" {
+            div.scroll tabindex="0" role="region" aria-label="Cohorts" {
                 table.heat {
                     caption.hidden { "New users by " (retention.head.period) ", and how many of them were active after" }
                     thead { tr {
@@ -56,31 +65,40 @@ fn body(view: &View<'_>, retention: &Retention) -> Markup {
                             th scope="col" { (column) @if column == 1 { " " (unit) } }
                         }
                     } }
-                    tbody { @for (at, row) in rows.iter().enumerate() { (cohort(view, retention, (at, row), is_open)) } }
+                    tbody { @for (at, row) in rows.iter().enumerate() { (cohort(view, retention, (at, row), (columns, is_open))) } }
                 }
             }
             (example(view, retention, &rows))
+            @if !is_wide { (scale()) }
         }
     }
 }
 
 /// The number of periods after that of the cohort which have begun.
 fn shown(row: &Row) -> usize {
+    if row.size == 0 {
+        return 0;
+    }
     row.active.iter().skip(1).filter(|active| active.is_some()).count().min(COLUMNS_MAX)
 }
 
-fn cohort(view: &View<'_>, retention: &Retention, (at, row): (usize, &Row), is_open: bool) -> Markup {
+fn cohort(
+    view: &View<'_>,
+    retention: &Retention,
+    (at, row): (usize, &Row),
+    (columns, is_open): (usize, bool),
+) -> Markup {
     let begun = row.active.iter().filter(|active| active.is_some()).count();
     html! {
         tr {
             th scope="row" { (label(view, retention, row)) }
             td.size data-field={ "/rows/" (at) "/size" } { (view.format.number(row.size)) }
-            @for (period, active) in row.active.iter().enumerate().skip(1).take(shown(row)) {
+            @for (period, active) in row.active.iter().enumerate().skip(1).take(shown(row).min(columns)) {
                 @if let Some(active) = active {
                     (cell(view, row, (at, period, *active), is_open && period + 1 == begun))
                 }
             }
-            @if shown(row) == 0 { td.blank colspan="2" { span.note { "not over" } } }
+            @if shown(row) == 0 { td.blank colspan="2" { @if row.size > 0 { span.note { "not over" } } } }
         }
     }
 }

@@ -36,7 +36,7 @@ pub(in crate::http::dashboard) fn contents(
     let main = html! {
         div.title {
             div {
-                h1 { (number(view, "/total", total)) " tenants" }
+                h1 { data value=(total) data-field="/total" data-from="#list" { (view.format.number(total)) } " tenants" }
                 p { "By " (sort_name(sort)) "." }
             }
         }
@@ -112,12 +112,12 @@ fn table(view: &View<'_>, answer: &TenantsAnswer, first: u64) -> Markup {
                 th.wide-only.num scope="col" { "#" }
                 th scope="col" { "Tenant" }
                 th scope="col" { "Active in 30 days" }
-                th.wide-only scope="col" { "On the 30 days before" }
-                th scope="col" { "A day, last " (days) " days" }
+                th.num.wide-only scope="col" { "On the 30 days before" }
+                th.trend scope="col" { "A day, last " (days) " days" }
                 @if has_estimates { th.num.wide-only scope="col" { "Estimated" } }
                 th.num.wide-only scope="col" { "Users" }
-                th.num.wide-only scope="col" { "Never seen" }
-                th.num.wide-only scope="col" { "Last seen" }
+                th.num.desk-only scope="col" { "Never seen" }
+                th.num.desk-only scope="col" { "Last seen" }
             } }
             tbody {
                 @for (at, row) in answer.tenants.iter().enumerate() { (line(view, (at, row), (first, most), has_estimates)) }
@@ -145,12 +145,12 @@ fn line(view: &View<'_>, (at, row): (usize, &Row), (first, most): (u64, u64), ha
                     }
                 }
             }
-            td.wide-only { @if let Some(previous) = &row.previous { (delta(view, counts.active_users, previous.active_users)) } }
-            td { @if let Some(trend) = &row.trend { (spark(trend)) } }
+            td.num.change.wide-only { @if let Some(previous) = &row.previous { (delta(view, counts.active_users, previous.active_users)) } }
+            td.trend { @if let Some(trend) = &row.trend { (spark(trend)) } }
             @if has_estimates { td.num.wide-only { (number(view, &field("estimated_users"), counts.estimated_users)) } }
             td.num.wide-only { (number(view, &field("total_users"), counts.total_users)) }
-            td.num.wide-only { (number(view, &field("never_seen_users"), counts.never_seen_users)) }
-            td.num.wide-only.quiet-text { @if let Some(at) = row.last_seen_at { (ago(view, at)) } @else { "Never" } }
+            td.num.desk-only { (number(view, &field("never_seen_users"), counts.never_seen_users)) }
+            td.num.desk-only.quiet-text { @if let Some(at) = row.last_seen_at { (ago(view, at)) } @else { "Never" } }
         }
     }
 }

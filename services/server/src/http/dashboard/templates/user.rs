@@ -54,8 +54,12 @@ pub(in crate::http::dashboard) fn user(view: &View<'_>, one: &OneUser) -> Conten
     }
 }
 
+/// The events as they occurred, the latest first.
 fn shown_events(events: &UserEvents) -> Vec<ShownEvent> {
-    events.events.iter().filter_map(|event| serde_json::from_str(event.get()).ok()).collect()
+    let mut shown: Vec<ShownEvent> =
+        events.events.iter().filter_map(|event| serde_json::from_str(event.get()).ok()).collect();
+    shown.sort_by_key(|event| std::cmp::Reverse(event.at()));
+    shown
 }
 
 fn user_title(view: &View<'_>, one: &OneUser) -> Markup {
@@ -220,7 +224,10 @@ struct Group<'a> {
     events: Vec<&'a ShownEvent>,
 }
 
-/// Neighbouring events of one session together, the newest first.
+/// Sessions that are shown at once.
+const FIRST: usize = 12;
+
+/// The events of one session together, the newest first.
 fn groups(events: &[ShownEvent]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut by_session: BTreeMap<&str, usize> = BTreeMap::new();
@@ -257,7 +264,13 @@ fn sessions_panel(view: &View<'_>, one: &OneUser, events: &[ShownEvent]) -> Mark
     };
     panel.of(&one.events.answer, |_| {
         html! {
-            div.sessions { @for group in &groups { (session(view, group, decides)) } }
+            div.sessions { @for group in groups.iter().take(FIRST) { (session(view, group, decides)) } }
+            @if groups.len() > FIRST {
+                details.table {
+                    summary { "Show " (view.format.number((groups.len() - FIRST) as u64)) " more" }
+                    div.sessions { @for group in groups.iter().skip(FIRST) { (session(view, group, decides)) } }
+                }
+            }
             @if groups.is_empty() { p.note { "No event." } }
         }
     })
@@ -331,7 +344,7 @@ fn why_panel(view: &View<'_>, one: &OneUser) -> Markup {
                 }
             } }
             @if why.numbers.is_empty() { p.note { "In none." } }
-            div.foot { @for change in &why.changes {
+            div.foot.near { @for change in &why.changes {
                 div {
                     h3 {
                         @if let Some(after) = change.after { "After " (minute(view, after)) }
