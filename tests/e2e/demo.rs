@@ -18,7 +18,7 @@ fn a_demo_shows_numbers_and_leaves_nothing() {
     let script = format!("TMPDIR={} exec \"$@\"", text(temporary.path()));
     shell.args(["-c", &script, "sh", BINARY, "demo", "--listen", "127.0.0.1:0"]);
     let mut demo = Process::start(shell);
-    let invited = eventually(WITHIN, || demo.stdout().contains("Try, in another terminal").then_some(()));
+    let invited = eventually(WITHIN, || demo.stdout().contains("Look at it in a browser").then_some(()));
     assert!(invited.is_some(), "{} {}", demo.stdout(), demo.stderr());
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1);
     // Each question that it proposes has an answer, and the numbers are not zeros.

@@ -156,10 +156,13 @@ impl Browser {
         bad.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// A picture of the whole page, as PNG in base64.
-    pub fn picture(&self) -> String {
-        let picture = self
-            .devtools("Page.captureScreenshot", &json!({ "format": "png", "captureBeyondViewport": true }));
+    /// A picture of the upper `height` pixels of the page, 0 for all of it, as PNG in base64.
+    pub fn picture(&self, height: u32) -> String {
+        let size = self.run("return [innerWidth, document.documentElement.scrollHeight]");
+        let height = if height == 0 { size[1].clone() } else { height.into() };
+        let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": height, "scale": 1 });
+        let asked = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
+        let picture = self.devtools("Page.captureScreenshot", &asked);
         picture["data"].as_str().expect("a picture").to_owned()
     }
 

@@ -56,7 +56,9 @@ fn until_ready(url: &str, interrupt: &Interrupt) -> anyhow::Result<()> {
 
 /// Says what to look at.
 fn invite(url: &str) {
-    outln!("90 days of activity are in, and more comes as they live. Try, in another terminal:");
+    outln!("90 days of activity are in, and more comes as they live. Look at it in a browser:");
+    outln!("  {url}/");
+    outln!("The same by the API, in another terminal:");
     for question in [
         "/v1/summary",
         "/v1/summary?window=7d&compare=previous",

@@ -1,16 +1,33 @@
 //! Answers of the API as parts of a page: the request, and the answer to it or the problem in its place.
 
+use std::time::Duration;
+
 use lastseen_event::UtcInstant;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::templates::parts::Part;
 use crate::http::answer::{Answer, Json, Pieces as _};
 use crate::http::ask::Ask;
-use crate::http::auth::{Asks, Look, Query, Replay};
+use crate::http::auth::{Look, Query, Replay};
 use crate::http::handlers::replay;
 use crate::http::handlers::users::List;
 use crate::http::params::Params;
 use crate::http::problem::Problem;
+
+/// The reason why an answer is not there.
+#[derive(Debug)]
+pub(super) enum Missing {
+    Refused(Problem),
+    /// It takes longer than a reader waits for a page. The work goes on, and the next request finds its outcome.
+    Pending,
+}
+
+impl From<Problem> for Missing {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
 
 /// A request to the API, and its answer.
 pub(super) struct Answered<T> {
@@ -24,36 +41,84 @@ impl<T> Answered<T> {
     pub(super) fn ok(&self) -> Option<&T> {
         self.answer.as_ref().ok()
     }
+
+    /// The problem as that of the whole page, which is nothing without this answer.
+    pub(super) fn or_no_page(self) -> Result<Self, Problem> {
+        match self.answer {
+            Err(Missing::Refused(problem)) => Err(problem),
+            answer => Ok(Self { answer, ..self }),
+        }
+    }
 }
 
-/// Asks a handler of the API for an answer in JSON.
-pub(super) async fn ask_api<P, Q, A, F>(
-    ask: &Ask<Look, P>,
-    (pattern, api): (&'static str, String),
-    handler: impl FnOnce(Ask<Query, Q>) -> F,
-) -> Answered<A>
-where
-    Q: Params,
-    A: Answer,
-    F: Future<Output = Result<Json<A>, Problem>>,
-{
-    let answer = async { Ok(handler(aside(ask, pattern, &api)?).await?.into_body()) }.await;
-    Answered { api, answer }
+/// The API, asked for one page.
+pub(super) struct Api<'a, P> {
+    ask: &'a Ask<Look, P>,
+    /// The page is sent then, with the answers that are there.
+    until: Instant,
 }
 
-/// Asks a handler of the API for a page of a list.
-pub(super) async fn ask_list<P, Q, A, F>(
-    ask: &Ask<Look, P>,
-    (pattern, api): (&'static str, String),
-    handler: impl FnOnce(Ask<Query, Q>) -> F,
-) -> Answered<A>
-where
-    Q: Params,
-    A: Answer,
-    F: Future<Output = Result<List<A>, Problem>>,
-{
-    let answer = async { handler(aside(ask, pattern, &api)?).await?.into_page() }.await;
-    Answered { api, answer }
+impl<'a, P> Api<'a, P> {
+    /// Asks for whoever asks for a page.
+    pub(super) fn of(ask: &'a Ask<Look, P>) -> Self {
+        /// A reader sees something after this time in any case.
+        const PATIENCE: Duration = Duration::from_millis(800);
+        Self { ask, until: Instant::now() + PATIENCE }
+    }
+
+    /// Waits for an answer until the page has to be sent; a little in any case, as most are there at once.
+    async fn wait<T>(&self, answer: impl Future<Output = Result<T, Problem>>) -> Part<T> {
+        const A_LITTLE: Duration = Duration::from_millis(100);
+        let until = self.until.max(Instant::now() + A_LITTLE);
+        match tokio::time::timeout_at(until, answer).await {
+            Ok(answer) => answer.map_err(Missing::Refused),
+            Err(_) => Err(Missing::Pending),
+        }
+    }
+
+    /// Asks a handler for an answer in JSON.
+    pub(super) async fn json<Q, A, F>(
+        &self,
+        (pattern, api): (&'static str, String),
+        handler: impl FnOnce(Ask<Query, Q>) -> F,
+    ) -> Answered<A>
+    where
+        Q: Params,
+        A: Answer,
+        F: Future<Output = Result<Json<A>, Problem>>,
+    {
+        let answer = async { Ok(handler(self.ask.aside(pattern, &api)?).await?.into_body()) };
+        Answered { answer: self.wait(answer).await, api }
+    }
+
+    /// Asks a handler for a page of a list.
+    pub(super) async fn list<Q, A, F>(
+        &self,
+        (pattern, api): (&'static str, String),
+        handler: impl FnOnce(Ask<Query, Q>) -> F,
+    ) -> Answered<A>
+    where
+        Q: Params,
+        A: Answer,
+        F: Future<Output = Result<List<A>, Problem>>,
+    {
+        let answer = async { handler(self.ask.aside(pattern, &api)?).await?.into_page() };
+        Answered { answer: self.wait(answer).await, api }
+    }
+
+    /// Asks for the newest events.
+    pub(super) async fn newest(&self, api: String) -> Answered<Vec<ShownEvent>> {
+        let answer = async {
+            let asked: Ask<Replay, _> = self.ask.aside("/v1/events", &api)?;
+            let mut stream = replay::replay(asked).await?;
+            let text = stream.pieces.next().map_err(|error| Problem::internal(&*error))?.unwrap_or_default();
+            let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+            lines
+                .map(|line| serde_json::from_slice(line).map_err(|error| Problem::internal(&error)))
+                .collect()
+        };
+        Answered { answer: self.wait(answer).await, api }
+    }
 }
 
 /// An event as pages show it.
@@ -85,24 +150,4 @@ fn position<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String,
         serde_json::Value::String(text) => text,
         other => other.to_string(),
     })
-}
-
-/// Asks the API for the newest events.
-pub(super) async fn newest<P>(ask: &Ask<Look, P>, api: String) -> Answered<Vec<ShownEvent>> {
-    let answer = async {
-        let mut stream = replay::replay(aside::<_, Replay, _>(ask, "/v1/events", &api)?).await?;
-        let text = stream.pieces.next().map_err(|error| Problem::internal(&*error))?.unwrap_or_default();
-        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.map(|line| serde_json::from_slice(line).map_err(|error| Problem::internal(&error))).collect()
-    };
-    let answer = answer.await;
-    Answered { api, answer }
-}
-
-fn aside<P, A: Asks, Q: Params>(
-    ask: &Ask<Look, P>,
-    pattern: &'static str,
-    api: &str,
-) -> Result<Ask<A, Q>, Problem> {
-    ask.aside(pattern, api)
 }

@@ -76,6 +76,14 @@ impl Range {
         }
     }
 
+    /// The length of the periods in which events of this many days are counted.
+    pub(super) fn counted(self) -> &'static str {
+        match self {
+            Self::Month | Self::Quarter => "day",
+            Self::Year => "week",
+        }
+    }
+
     /// The length of the periods in which this many days are compared.
     pub(super) fn period(self) -> &'static str {
         match self {

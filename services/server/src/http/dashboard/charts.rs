@@ -10,6 +10,8 @@ pub(super) mod known;
 pub(super) mod lifecycle;
 mod scale;
 pub(super) mod spark;
+#[cfg(test)]
+mod tests;
 pub(super) mod timeline;
 
 pub(super) use self::draw::{Widths, Words};

@@ -87,7 +87,8 @@ fn columns(days: &[ActiveDay], plot: &Plot, band: f64) -> Markup {
     html! {
         @if !filled.is_empty() {
             path.day d=(filled.text()) stroke-width=(px(width)) {}
-            path.cap d=(caps.text()) {}
+            // Closer ones are a cloud of dots.
+            @if band > 3.0 { path.cap d=(caps.text()) {} }
         }
         @if !guessed.is_empty() { path.guess d=(guessed.text()) fill="url(#hatch)" {} }
         @if !running.is_empty() { path.running d=(running.text()) {} }

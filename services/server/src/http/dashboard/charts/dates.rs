@@ -42,17 +42,21 @@ impl Dates<'_> {
         width: f64,
     ) -> Vec<Mark> {
         let days: Vec<Day> = days.collect();
-        let is_labelled = |day: Day| {
-            let month = *Period::Month.around(day).start();
-            let is_half = day == month.plus(14) && days.len() <= MONDAYS_MAX;
-            day == month || is_half || days.len() <= EACH_MAX
+        let month = |day: Day| *Period::Month.around(day).start();
+        // Points may be weeks: the first one of a month is labelled.
+        let is_labelled = |at: usize, day: Day| {
+            let begins = day == month(day) || (at > 0 && month(days[at - 1]) != month(day));
+            let is_half = day == month(day).plus(14) && days.len() <= MONDAYS_MAX;
+            begins || is_half || days.len() <= EACH_MAX
         };
-        let is_monday = |day: Day| (day.number() + 3).rem_euclid(7) == 0 && days.len() <= MONDAYS_MAX;
+        let are_days = days.windows(2).all(|pair| pair[1] == pair[0].plus(1));
+        let is_monday =
+            |day: Day| (day.number() + 3).rem_euclid(7) == 0 && are_days && days.len() <= MONDAYS_MAX;
         let place = |at: usize| left + (share_of(at, 1) + 0.5) * band;
         let end = days.len().saturating_sub(1);
         // A longer label ends where the chart does.
         let before_last =
-            if self.last.as_ref().is_some_and(|label| label.len() > 12) { 3.0 * APART } else { APART };
+            if self.last.as_ref().is_some_and(|label| label.len() > 12) { 3.5 * APART } else { APART };
         let mut marks = Vec::new();
         let mut free_from = f64::MIN;
         for (at, day) in days.iter().enumerate() {
@@ -62,7 +66,7 @@ impl Dates<'_> {
             let fits = x >= free_from && (is_last || x + before_last <= place(end));
             let label = match &self.last {
                 Some(last) if is_last => Some(last.clone()),
-                _ => (fits && (is_labelled(*day) || is_last)).then(|| (self.short)(*day)),
+                _ => (fits && (is_labelled(at, *day) || is_last)).then(|| (self.short)(*day)),
             };
             if label.is_some() {
                 free_from = x + APART;

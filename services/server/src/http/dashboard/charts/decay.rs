@@ -22,7 +22,7 @@ fn draw(active: &[u64], scale: Scale, size: Size, words: &Words<'_>) -> Markup {
     area.to(plot.right, plot.y(0)).to(plot.left, plot.y(0)).close();
     html! {
         svg class=(size.name) viewBox={ "0 0 " (px(size.width)) " " (px(height)) } role="img" aria-label=(words.sentence)
-            data-x=(px(plot.left)) data-band=(format!("{:.3}", (plot.right - plot.left) / share_of(last, 1)))
+            data-x=(px(plot.left)) data-band=(format!("{:.3}", (plot.right - plot.left) / share_of(last.max(1), 1)))
             data-top=(px(plot.top)) data-bottom=(px(plot.bottom)) {
             (plot.grid(words))
             @if active.len() > 1 {

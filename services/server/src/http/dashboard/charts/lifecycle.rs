@@ -54,8 +54,10 @@ fn draw(periods: &[LifecyclePeriod], size: Size, with_returning: bool, words: &W
     let left = Plot::room_for(scale, words).max(NAMES);
     let plot = Plot { left, right: size.width, top: 10.0, bottom: height - 76.0, scale };
     let band = (plot.right - plot.left) / share_of(periods.len().max(1), 1);
-    // Numbers of five digits need so much room.
-    let each = if band < 44.0 { (44.0 / band).ceil() } else { 1.0 };
+    // Labels and numbers need so much room.
+    let longest = periods.iter().map(|period| period.label.chars().count()).max().unwrap_or(0);
+    let room = (8.0 + 6.5 * share_of(longest, 1)).max(44.0);
+    let each = if band < room { (room / band).ceil() } else { 1.0 };
     let is_shown = |at: usize| (share_of(periods.len() - 1 - at, 1) % each) < 0.5;
     let center = |at: usize| plot.left + (share_of(at, 1) + 0.5) * band;
     let signed =

@@ -4,7 +4,7 @@ use lastseen_projections::Window;
 
 use crate::http::ask::Ask;
 use crate::http::auth::Look;
-use crate::http::dashboard::answered::{Answered, ask_api, ask_list, newest};
+use crate::http::dashboard::answered::{Answered, Api};
 use crate::http::dashboard::asked::{Asked, PageParams, Resolved, segment};
 use crate::http::dashboard::page::Page;
 use crate::http::dashboard::templates::layout::{Contents, Place, View};
@@ -79,7 +79,7 @@ pub(in crate::http) async fn tenants(ask: Ask<Look, TenantsPageParams>) -> Resul
     let mut own = vec![("sort", sort.as_str()), ("limit", &limit), ("compare", "previous"), ("trend", "30")];
     own.extend(ask.params.cursor.as_deref().map(|cursor| ("cursor", cursor)));
     let api = asked.question("/v1/tenants", &own);
-    let list = ask_api(&ask, ("/v1/tenants", api), tenants_api::tenants).await;
+    let list = Api::of(&ask).json(("/v1/tenants", api), tenants_api::tenants).await;
     let number = ask.params.page_number.unwrap_or(1).max(1);
     Ok(Page::of(asked, (list, sort), move |view, (list, sort)| tenants_contents(view, list, (number, sort))))
 }
@@ -144,9 +144,9 @@ pub(in crate::http) async fn users(ask: Ask<Look, PeoplePageParams>) -> Result<P
     let whole =
         ["csv", "excel"].map(|format| asked.question(&path, &[&filters[..], &[("format", format)]].concat()));
     let listed = if of_persons {
-        Listed::Persons(ask_list(&ask, (pattern, api), users_api::persons).await)
+        Listed::Persons(Api::of(&ask).list((pattern, api), users_api::persons).await)
     } else {
-        Listed::Users(ask_list(&ask, (pattern, api), users_api::users).await)
+        Listed::Users(Api::of(&ask).list((pattern, api), users_api::users).await)
     };
     let [status, window, prefix, sort] = texts;
     let window = window.unwrap_or_else(|| "30d".to_owned());
@@ -155,7 +155,7 @@ pub(in crate::http) async fn users(ask: Ask<Look, PeoplePageParams>) -> Result<P
         .map_or_else(|| "/v1".to_owned(), |tenant_id| format!("/v1/tenants/{}", segment(tenant_id)));
     let pattern = if tenant_id.is_some() { "/v1/tenants/{tenant_id}/summary" } else { "/v1/summary" };
     let counts = asked.question(&format!("{scope}/summary"), &[("window", &window)]);
-    let summary = ask_api(&ask, (pattern, counts), summary::summary).await;
+    let summary = Api::of(&ask).json((pattern, counts), summary::summary).await;
     let gathered = Gathered {
         tenant_id,
         summary,
@@ -218,6 +218,6 @@ pub(in crate::http) async fn events(ask: Ask<Look, PageParams>) -> Result<Page, 
         Ok(asked) => asked,
         Err(page) => return Ok(page),
     };
-    let latest = newest(&ask, "/v1/events?order=newest&limit=100".to_owned()).await;
+    let latest = Api::of(&ask).newest("/v1/events?order=newest&limit=100".to_owned()).await;
     Ok(Page::of(asked, latest, latest_events))
 }

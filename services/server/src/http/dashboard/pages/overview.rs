@@ -4,7 +4,7 @@ use lastseen_projections::Day;
 
 use crate::http::ask::Ask;
 use crate::http::auth::Look;
-use crate::http::dashboard::answered::{Answered, ask_api, ask_list, newest};
+use crate::http::dashboard::answered::{Answered, Api};
 use crate::http::dashboard::asked::{Asked, PageParams, Range, Resolved, address, segment};
 use crate::http::dashboard::page::Page;
 use crate::http::dashboard::templates::layout::Place;
@@ -82,6 +82,9 @@ impl Scoped<'_> {
         let (from, to) = (to.plus(1 - self.asked.range.days()).to_string(), to.to_string());
         let mut own =
             vec![("from", from.as_str()), ("to", to.as_str()), ("types", "login"), ("compare", "previous")];
+        if self.asked.range == Range::Year {
+            own.push(("period", self.asked.range.counted()));
+        }
         if self.asked.zone != chrono_tz::Tz::UTC {
             own.push(("tz", self.asked.zone.name()));
         }
@@ -110,7 +113,7 @@ pub(in crate::http) async fn overview(ask: Ask<Look, OverviewParams>) -> Result<
         let tenants = tenants.clone();
         return Ok(Page::of(asked, tenants, |view, tenants| message::bound(view, tenants, Place::Overview)));
     }
-    let overview = gather(&ask, &asked, tenant_id).await?;
+    let overview = Box::pin(gather(&ask, &asked, tenant_id)).await?;
     Ok(Page::of(asked, overview, contents))
 }
 
@@ -121,37 +124,35 @@ async fn gather(
 ) -> Result<Overview, Problem> {
     let today = Calendar::of_zone(asked.zone).date(asked.at());
     let scoped = Scoped { asked, tenant_id: tenant_id.as_deref(), today };
-    let month = ask_api(ask, scoped.summary("30d"), summary::summary).await;
+    let api = Api::of(ask);
+    let month = api.json(scoped.summary("30d"), summary::summary).await;
     // A tenant that is not there is no page with holes, but none.
-    let month = match month.answer {
-        Err(problem) if tenant_id.is_some() => return Err(problem),
-        answer => Answered { answer, ..month },
-    };
-    let week = ask_api(ask, scoped.summary("7d"), summary::summary).await;
-    let day = ask_api(ask, scoped.summary("24h"), summary::summary).await;
-    let days = ask_api(ask, scoped.series("day", asked.range.days()), active_users::active_users).await;
+    let month = if tenant_id.is_some() { month.or_no_page()? } else { month };
+    let week = api.json(scoped.summary("7d"), summary::summary).await;
+    let day = api.json(scoped.summary("24h"), summary::summary).await;
+    let days = api.json(scoped.series("day", asked.range.days()), active_users::active_users).await;
     let period = asked.range.period();
-    let periods = ask_api(ask, scoped.series(period, asked.range.days()), active_users::active_users).await;
+    let periods = api.json(scoped.series(period, asked.range.days()), active_users::active_users).await;
     let is_past = asked.is_past();
     let latest =
-        if asked.reader.may_replay && !is_past { Some(newest(ask, scoped.latest()).await) } else { None };
+        if asked.reader.may_replay && !is_past { Some(api.newest(scoped.latest()).await) } else { None };
     Ok(Overview {
         windows: [month, week, day],
         days,
         periods,
-        retention: cohorts(ask, &scoped).await,
-        decay: ask_api(ask, scoped.decay(), decay::decay).await,
-        logins: ask_api(ask, scoped.logins(), event_counts::event_counts).await,
+        retention: cohorts(&api, &scoped).await,
+        decay: api.json(scoped.decay(), decay::decay).await,
+        logins: api.json(scoped.logins(), event_counts::event_counts).await,
         latest,
         tenants: match tenant_id {
             Some(_) => None,
-            None => Some(ask_api(ask, first_tenants(asked), tenants::tenants).await),
+            None => Some(api.json(first_tenants(asked), tenants::tenants).await),
         },
         users: match &tenant_id {
             Some(tenant_id) => {
-                let api =
+                let latest_users =
                     asked.question(&format!("/v1/tenants/{}/users", segment(tenant_id)), &[("limit", "8")]);
-                Some(ask_list(ask, ("/v1/tenants/{tenant_id}/users", api), users::users).await)
+                Some(api.list(("/v1/tenants/{tenant_id}/users", latest_users), users::users).await)
             }
             None => None,
         },
@@ -168,18 +169,18 @@ fn first_tenants(asked: &Asked) -> (&'static str, String) {
 }
 
 /// Cohorts by week, or by month where weeks are too small or too many.
-async fn cohorts(ask: &Ask<Look, OverviewParams>, scoped: &Scoped<'_>) -> Answered<Retention> {
+async fn cohorts(api: &Api<'_, OverviewParams>, scoped: &Scoped<'_>) -> Answered<Retention> {
     /// Twelve weeks, and six months.
     const WEEKS: i32 = 12 * 7;
     const MONTHS: i32 = 180;
     const YEAR: i32 = 365;
     if scoped.asked.range == Range::Year {
-        return ask_api(ask, scoped.retention("month", YEAR), retention::retention).await;
+        return api.json(scoped.retention("month", YEAR), retention::retention).await;
     }
-    let weeks = ask_api(ask, scoped.retention("week", WEEKS), retention::retention).await;
+    let weeks = api.json(scoped.retention("week", WEEKS), retention::retention).await;
     let is_small = |weeks: &Retention| weeks.rows.iter().rev().skip(1).any(|row| row.size < triangle::SMALL);
     if scoped.tenant_id.is_some() && weeks.ok().is_some_and(is_small) {
-        return ask_api(ask, scoped.retention("month", MONTHS), retention::retention).await;
+        return api.json(scoped.retention("month", MONTHS), retention::retention).await;
     }
     weeks
 }

@@ -2,7 +2,7 @@
 
 use crate::http::ask::Ask;
 use crate::http::auth::Look;
-use crate::http::dashboard::answered::{Answered, ask_api};
+use crate::http::dashboard::answered::{Answered, Api};
 use crate::http::dashboard::asked::{Asked, PageParams, Resolved, segment};
 use crate::http::dashboard::page::Page;
 use crate::http::dashboard::templates::layout::Place;
@@ -20,29 +20,27 @@ pub(in crate::http) async fn user(ask: Ask<Look, PageParams>) -> Result<Page, Pr
         Resolved::Page(asked) => asked,
         Resolved::Elsewhere(address) => return Ok(Page::Elsewhere(address)),
     };
-    let (tenant_id, user_id) = ask.user();
+    let (api, (tenant_id, user_id)) = (Api::of(&ask), ask.user());
     let path = format!("/v1/tenants/{}/users/{}", segment(tenant_id), segment(user_id));
     let pattern = "/v1/tenants/{tenant_id}/users/{user_id}";
-    let user = ask_api(&ask, (pattern, asked.question(&path, &[])), user_api::user).await;
-    let user = match user.answer {
-        Err(problem) => return Err(problem),
-        answer => Answered { answer, ..user },
-    };
+    let user = api.json((pattern, asked.question(&path, &[])), user_api::user).await;
+    let user = user.or_no_page()?;
     let why_pattern = "/v1/tenants/{tenant_id}/users/{user_id}/why";
-    let why = ask_api(&ask, (why_pattern, asked.question(&format!("{path}/why"), &[])), why::why).await;
-    let events = events(&ask, (tenant_id, user_id), "500").await;
+    let why = api.json((why_pattern, asked.question(&format!("{path}/why"), &[])), why::why).await;
+    let events = events(&api, (tenant_id, user_id), "500").await;
     let one = OneUser { tenant_id: tenant_id.to_owned(), user_id: user_id.to_owned(), user, why, events };
     Ok(Page::of(asked, one, user_contents))
 }
 
 async fn events(
-    ask: &Ask<Look, PageParams>,
+    api: &Api<'_, PageParams>,
     (tenant_id, user_id): (&str, &str),
     limit: &str,
 ) -> Answered<UserEvents> {
-    let api = format!("/v1/tenants/{}/users/{}/events?limit={limit}", segment(tenant_id), segment(user_id));
+    let events =
+        format!("/v1/tenants/{}/users/{}/events?limit={limit}", segment(tenant_id), segment(user_id));
     let pattern = "/v1/tenants/{tenant_id}/users/{user_id}/events";
-    ask_api(ask, (pattern, api), user_events::user_events).await
+    api.json((pattern, events), user_events::user_events).await
 }
 
 /// `GET /persons/{user_id}`
@@ -56,16 +54,13 @@ pub(in crate::http) async fn person(ask: Ask<Look, PageParams>) -> Result<Page, 
     if let Some(tenants) = asked.reader.tenants.clone() {
         return Ok(Page::of(asked, tenants, |view, tenants| message::bound(view, tenants, Place::Users)));
     }
-    let (_, user_id) = ask.user();
-    let api = asked.question(&format!("/v1/persons/{}", segment(user_id)), &[]);
-    let person = ask_api(&ask, ("/v1/persons/{user_id}", api), person_api::person).await;
-    let person = match person.answer {
-        Err(problem) => return Err(problem),
-        answer => Answered { answer, ..person },
-    };
+    let (api, (_, user_id)) = (Api::of(&ask), ask.user());
+    let question = asked.question(&format!("/v1/persons/{}", segment(user_id)), &[]);
+    let person = api.json(("/v1/persons/{user_id}", question), person_api::person).await;
+    let person = person.or_no_page()?;
     let mut lanes = Vec::new();
     for row in person.ok().iter().flat_map(|person| &person.memberships).take(LANES_MAX) {
-        lanes.push((row.tenant_id.clone(), events(&ask, (&row.tenant_id, user_id), "500").await));
+        lanes.push((row.tenant_id.clone(), events(&api, (&row.tenant_id, user_id), "500").await));
     }
     let one = OnePerson { user_id: user_id.to_owned(), person, events: lanes };
     Ok(Page::of(asked, one, person_contents))

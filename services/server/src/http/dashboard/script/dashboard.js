@@ -216,6 +216,51 @@
     for (const table of all("details.table")) table.open = true;
   });
 
+  let pageAt = Date.now();
+  let pagePosition = body.dataset.position;
+  // Parts that changed are put in place of the old ones; the place of the reader stays.
+  const refresh = async () => {
+    pageAt = Date.now();
+    let response;
+    try {
+      response = await fetch(location, { headers: { accept: "text/html" } });
+    } catch {
+      return;
+    }
+    if (response.redirected && new URL(response.url).pathname === "/sign-in") location.assign(response.url);
+    if (!response.ok) return;
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    hide();
+    if (!one("section[id]") || !one("section[id]", fresh)) {
+      location.reload();
+      return;
+    }
+    const kinds = ["tiles", "title", "chips"];
+    for (const part of all(`main section[id], ${kinds.map((kind) => `main .${kind}`).join()}`)) {
+      const kind = kinds.find((it) => part.classList.contains(it));
+      const other = part.id ? fresh.getElementById(part.id) : one(`main .${kind}`, fresh);
+      if (!other || other.innerHTML === part.innerHTML || part.contains(document.activeElement) || (part.id === "latest" && part.childElementCount)) continue;
+      const open = all("details", part).map((details) => details.open);
+      part.replaceChildren(...other.childNodes);
+      all("details", part).forEach((details, at) => {
+        details.open = open[at] ?? details.open;
+      });
+      prepare(part);
+    }
+    pagePosition = fresh.body.dataset.position;
+    body.dataset.position = pagePosition;
+    const position = one("footer [data-position]");
+    const other = one("footer [data-position]", fresh);
+    if (position && other) position.textContent = other.textContent;
+  };
+  // Parts that take long are asked for again until they are there.
+  const ask = async () => {
+    if (!one("[data-pending]")) return;
+    await refresh();
+    setTimeout(ask, 1500);
+  };
+  if (one("[data-pending]")) setTimeout(ask, 1000);
+
   // Live numbers: one stream, passive while nobody looks; the page itself is asked for again at most twice a minute.
   const address = body.dataset.live;
   if (!address || !window.EventSource) return;
@@ -226,8 +271,6 @@
   let stream = null;
   let lastMessage = null;
   let isPaused = false;
-  let pageAt = Date.now();
-  let pagePosition = body.dataset.position;
   let latestPosition = pagePosition;
   const words = { login: "Login", token_refresh: "Token refresh", tenant_switch: "Tenant switch", signup_complete: "Signup completed", estimated_activity: "Estimated activity", user_created: "Created", user_confirmed: "Confirmed", user_changed: "Changed", user_deleted: "Deleted", user_restored: "Restored" };
 
@@ -273,39 +316,6 @@
       rate.hidden = false;
       one("b", rate).textContent = number.format(Math.round(message.events_per_second * 10) / 10);
     }
-  };
-  // Parts that changed are put in place of the old ones; the place of the reader stays.
-  const refresh = async () => {
-    pageAt = Date.now();
-    let response;
-    try {
-      response = await fetch(location, { headers: { accept: "text/html" } });
-    } catch {
-      return;
-    }
-    if (response.redirected && new URL(response.url).pathname === "/sign-in") location.assign(response.url);
-    if (!response.ok) return;
-    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-    hide();
-    if (!one("section[id]") || !one("section[id]", fresh)) {
-      location.reload();
-      return;
-    }
-    for (const part of all("main section[id], main .tiles, main .title")) {
-      const other = part.id ? fresh.getElementById(part.id) : one(part.classList.contains("tiles") ? "main .tiles" : "main .title", fresh);
-      if (!other || other.innerHTML === part.innerHTML || part.contains(document.activeElement) || (part.id === "latest" && part.childElementCount)) continue;
-      const open = all("details", part).map((details) => details.open);
-      part.replaceChildren(...other.childNodes);
-      all("details", part).forEach((details, at) => {
-        details.open = open[at] ?? details.open;
-      });
-      prepare(part);
-    }
-    pagePosition = fresh.body.dataset.position;
-    body.dataset.position = pagePosition;
-    const position = one("footer [data-position]");
-    const other = one("footer [data-position]", fresh);
-    if (position && other) position.textContent = other.textContent;
   };
   const open = () => {
     if (stream || document.hidden) return;

@@ -62,7 +62,13 @@ pub(in crate::http::dashboard) fn document(view: &View<'_>, contents: &Contents)
     html! {
         (DOCTYPE)
         html lang="en" data-theme=[asked.reader.theme] {
-            (head(&contents.title))
+            head {
+                (head_lines(&contents.title))
+                // Parts that are not there yet: whoever has no script asks again.
+                @if contents.main.0.contains("data-pending") {
+                    noscript { meta http-equiv="refresh" content="3"; }
+                }
+            }
             body class=(class) data-live=[live] data-at=(asked.at()) data-position=[contents.position.as_deref()] {
                 a.skip href="#main" { "To the numbers" }
                 (hatch())
@@ -91,10 +97,6 @@ pub(in crate::http::dashboard) fn plain(title: &str, main: &Markup, refresh: Opt
             }
         }
     }
-}
-
-fn head(title: &str) -> Markup {
-    html! { head { (head_lines(title)) } }
 }
 
 fn head_lines(title: &str) -> Markup {

@@ -4,12 +4,12 @@ use lastseen_event::{Provenance, UtcInstant};
 use maud::{Markup, html};
 
 use super::layout::{Contents, Place, View};
-use super::parts::{Panel, ago, minute, number, refused, second, status, type_name};
+use super::parts::{Panel, absent, ago, minute, number, second, status, type_name};
 use super::tenants::pages;
 use crate::http::answer::counts::Counts;
 use crate::http::answer::person::PersonRow;
 use crate::http::answer::user::UserRow;
-use crate::http::dashboard::answered::{Answered, ShownEvent};
+use crate::http::dashboard::answered::{Answered, Missing, ShownEvent};
 use crate::http::dashboard::asked::segment;
 use crate::http::handlers::summary::Summary;
 use crate::http::handlers::users::UsersAnswer;
@@ -87,7 +87,7 @@ pub(in crate::http::dashboard) struct People<'a> {
     pub(in crate::http::dashboard) api: &'a str,
     /// The request for all of it, as CSV and for spreadsheets.
     pub(in crate::http::dashboard) whole: [String; 2],
-    pub(in crate::http::dashboard) rows: Result<PeopleRows<'a>, &'a crate::http::problem::Problem>,
+    pub(in crate::http::dashboard) rows: Result<PeopleRows<'a>, &'a Missing>,
 }
 
 /// Rows of users, or of persons.
@@ -136,7 +136,7 @@ pub(in crate::http::dashboard) fn people(view: &View<'_>, people: &People<'_>) -
         section #list.panel.list data-api=(people.api) {
             @match &people.rows {
                 Ok(rows) => div.scroll { (people_table(view, people, rows)) },
-                Err(problem) => (refused(problem)),
+                Err(missing) => (absent(missing)),
             }
         }
         @if let Some(rows) = rows { (pages(view, rows.next_cursor, people.page)) }
@@ -340,7 +340,7 @@ pub(in crate::http::dashboard) fn events(view: &View<'_>, latest: &Answered<Vec<
         section #list.panel.list data-api=(latest.api) {
             @match &latest.answer {
                 Ok(events) => div.scroll { (events_table(view, events)) },
-                Err(problem) => (refused(problem)),
+                Err(missing) => (absent(missing)),
             }
         }
     };

@@ -8,7 +8,7 @@ use super::layout::{Contents, Place, View};
 use super::parts::{Panel, Rows, delta, minute, type_name, with_words};
 use super::{everyone, lists, message, retention, tenants};
 use crate::http::answer::counts::Counts;
-use crate::http::dashboard::answered::{Answered, ShownEvent};
+use crate::http::dashboard::answered::{Answered, Missing, ShownEvent};
 use crate::http::dashboard::asked::segment;
 use crate::http::dashboard::charts::Widths;
 use crate::http::dashboard::charts::active::{ActiveDay, active};
@@ -202,7 +202,13 @@ fn tile(
                         }
                     }
                 }
-                Err(problem) => { span.big { "—" } p { (problem.code()) ": " (problem.detail()) } }
+                Err(missing) => {
+                    span.big { "—" }
+                    @match missing {
+                        Missing::Refused(problem) => p { (problem.code()) ": " (problem.detail()) },
+                        Missing::Pending => p data-pending { "Being counted" },
+                    }
+                }
             }
         }
     }
@@ -483,11 +489,12 @@ fn decay_panel(view: &View<'_>, overview: &Overview) -> Markup {
 }
 
 fn logins_panel(view: &View<'_>, overview: &Overview) -> Markup {
+    let period = view.asked.range.counted();
     let panel = Panel {
         id: "logins",
         class: "span",
-        title: "Logins a day",
-        about: html! { "Events, not users. Line: the day in the same place of the period before." },
+        title: &format!("Logins a {period}"),
+        about: html! { "Events, not users. Strokes: the " (period) " in the same place of the time before." },
         links: json_link(&overview.logins.api),
         api: &overview.logins.api,
     };
@@ -505,18 +512,18 @@ fn logins_panel(view: &View<'_>, overview: &Overview) -> Markup {
         let over = || points.iter().filter(|point| !point.is_running);
         let sum: u64 = over().map(|point| point.count).sum();
         let sum_before: u64 = over().filter_map(|point| point.before).sum();
-        let sentence = format!("{} logins on the days that are over.", view.format.number(sum));
+        let sentence = format!("{} logins in the {period}s that are over.", view.format.number(sum));
         let is_running = points.last().is_some_and(|point| point.is_running);
         let rows = counts.rows.iter().map(|row| (html! { (view.format.weekday(day_of(&row.from))) }, vec![of(row)]));
-        let names = [("Day", "from"), ("Logins", "counts/login")];
+        let names = [("Begins", "from"), ("Logins", "counts/login")];
         html! {
-            p.note { b { (view.format.number(sum)) } " on the days that are over. " (delta(view, sum, sum_before)) " on the same days before." }
+            p.note { b { (view.format.number(sum)) } " in the " (period) "s that are over. " (delta(view, sum, sum_before)) " on those before." }
             (with_words(view, sentence, |words| {
                 // The day of an instant of the past is left out.
                 let last = is_running.then(|| "Today".to_owned());
                 columns(&points, Widths::WIDE, (words, &Dates { short: &|day| view.format.short(day), last, is_past: false }))
             }))
-            (Rows { caption: "Logins a day", pointer: "/rows", columns: &names, lines: rows.collect() }.show(view))
+            (Rows { caption: "Logins", pointer: "/rows", columns: &names, lines: rows.collect() }.show(view))
         }
     })
 }

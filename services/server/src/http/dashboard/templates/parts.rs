@@ -4,11 +4,12 @@ use lastseen_event::{EventType, UtcInstant};
 use maud::{Markup, html};
 
 use super::layout::View;
+use crate::http::dashboard::answered::Missing;
 use crate::http::dashboard::charts::Words;
 use crate::http::problem::Problem;
 
-/// An answer, or the problem in its place: one part of a page fails alone.
-pub(in crate::http::dashboard) type Part<T> = Result<T, Problem>;
+/// An answer, or the reason why it is not there: one part of a page fails alone.
+pub(in crate::http::dashboard) type Part<T> = Result<T, Missing>;
 
 /// A number with the field of the answer that it is.
 pub(in crate::http::dashboard) fn number(view: &View<'_>, field: &str, value: u64) -> Markup {
@@ -80,13 +81,26 @@ impl Panel<'_> {
     ) -> Markup {
         match part {
             Ok(answer) => self.show(&body(answer)),
-            Err(problem) => self.show(&refused(problem)),
+            Err(missing) => self.show(&absent(missing)),
         }
     }
 }
 
-/// The reason why a part is not there, and the reader's next move.
-pub(in crate::http::dashboard) fn refused(problem: &Problem) -> Markup {
+/// The place of an answer that is not there.
+pub(in crate::http::dashboard) fn absent(missing: &Missing) -> Markup {
+    match missing {
+        Missing::Refused(problem) => refused(problem),
+        Missing::Pending => html! {
+            div.pending data-pending role="status" {
+                p.note { "Reading the history for this question, once. The part comes by itself." }
+                div.progress { div {} }
+            }
+        },
+    }
+}
+
+/// The reason why a part was refused, and the reader's next move.
+fn refused(problem: &Problem) -> Markup {
     let busy = problem.retry_after_s();
     html! {
         div class={ "message" @if busy.is_some() { " busy" } } role="status" data-retry=[busy] {

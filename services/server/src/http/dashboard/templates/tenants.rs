@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::layout::{Contents, Place, View};
-use super::parts::{Panel, ago, delta, number, refused};
+use super::parts::{Panel, absent, ago, delta, number};
 use crate::http::dashboard::answered::Answered;
 use crate::http::dashboard::asked::segment;
 use crate::http::dashboard::charts::spark::spark;
@@ -49,7 +49,7 @@ pub(in crate::http::dashboard) fn contents(
         section #list.panel.list data-api=(tenants.api) {
             @match &tenants.answer {
                 Ok(answer) => div.scroll { (table(view, answer, (page - 1) * LIMIT + 1)) },
-                Err(problem) => (refused(problem)),
+                Err(missing) => (absent(missing)),
             }
         }
         @if let Some(answer) = tenants.ok() { (pages(view, answer.next_cursor.as_deref(), page)) }

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::layout::{Contents, Place, View};
 use super::lists::position;
-use super::parts::{Panel, ago, minute, refused, second, status, type_name};
+use super::parts::{Panel, absent, ago, minute, second, status, type_name};
 use crate::http::dashboard::answered::{Answered, ShownEvent};
 use crate::http::dashboard::asked::segment;
 use crate::http::dashboard::charts::timeline::{Lane, Seen, timeline};
@@ -39,7 +39,7 @@ pub(in crate::http::dashboard) fn user(view: &View<'_>, one: &OneUser) -> Conten
                 (facts(view, user, one))
                 (lanes_panel(view, one, user, &events))
             },
-            Err(problem) => { section.panel { (refused(problem)) } },
+            Err(missing) => { section.panel { (absent(missing)) } },
         }
         div.row { (sessions_panel(view, one, &events)) (why_panel(view, one)) }
     };
@@ -383,7 +383,7 @@ pub(in crate::http::dashboard) fn person(view: &View<'_>, one: &OnePerson) -> Co
                 (person_lanes(view, one, person))
                 (memberships(view, one, person))
             },
-            Err(problem) => { section.panel { (refused(problem)) } },
+            Err(missing) => { section.panel { (absent(missing)) } },
         }
     };
     Contents {
