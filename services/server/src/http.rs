@@ -29,6 +29,7 @@ use ipnet::IpNet;
 use lastseen_projections::Persons;
 use tokio::sync::Semaphore;
 
+use self::dashboard::Kept;
 use self::description::Description;
 use self::problem::Problem;
 use crate::audit::Audit;
@@ -64,6 +65,8 @@ pub(crate) struct App {
     metrics: Arc<Metrics>,
     keys: Arc<LiveKeys>,
     sessions: Sessions,
+    /// Answers that pages showed lately.
+    kept: Arc<Kept>,
     attempts: Attempts,
     audit: Arc<Audit>,
     persons: Persons,
@@ -96,6 +99,7 @@ impl App {
             metrics: Arc::new(Metrics::new()),
             keys,
             sessions: Sessions::default(),
+            kept: Arc::default(),
             attempts: Attempts::default(),
             audit,
             limits,

@@ -32,11 +32,11 @@ pub(in crate::http) struct ProblemCode(pub(in crate::http) &'static str);
 pub(in crate::http) const FAULTS_LISTED_MAX: usize = 100;
 
 /// An error on its way to the caller.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Problem(Box<ProblemBody>);
 
 /// An error, as RFC 9457 defines it.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 #[schemars(rename = "Problem")]
 pub(in crate::http) struct ProblemBody {
     /// `urn:lastseen:problem:` and the code.

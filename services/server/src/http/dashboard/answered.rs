@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lastseen_event::UtcInstant;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::templates::parts::Part;
@@ -34,12 +35,14 @@ pub(super) struct Answered<T> {
     /// Path and query.
     pub(super) api: String,
     pub(super) answer: Part<T>,
+    /// The instant at which it was made, where that is a while ago.
+    pub(super) made: Option<UtcInstant>,
 }
 
 impl<T> Answered<T> {
     /// The answer, where there is one.
     pub(super) fn ok(&self) -> Option<&T> {
-        self.answer.as_ref().ok()
+        self.answer.as_deref().ok()
     }
 
     /// The problem as that of the whole page, which is nothing without this answer.
@@ -54,25 +57,49 @@ impl<T> Answered<T> {
 /// The API, asked for one page.
 pub(super) struct Api<'a, P> {
     ask: &'a Ask<Look, P>,
+    /// The server's clock.
+    now: UtcInstant,
+    /// Whatever is not there by then is shown as it was before.
+    prompt: Instant,
     /// The page is sent then, with the answers that are there.
     until: Instant,
 }
 
 impl<'a, P> Api<'a, P> {
-    /// Asks for whoever asks for a page.
-    pub(super) fn of(ask: &'a Ask<Look, P>) -> Self {
+    /// Asks for whoever asks for a page at this instant.
+    pub(super) fn of(ask: &'a Ask<Look, P>, now: UtcInstant) -> Self {
+        /// Most answers are there in less.
+        const PROMPT: Duration = Duration::from_millis(25);
         /// A reader sees something after this time in any case.
         const PATIENCE: Duration = Duration::from_millis(800);
-        Self { ask, until: Instant::now() + PATIENCE }
+        let begun = Instant::now();
+        Self { ask, now, prompt: begun + PROMPT, until: begun + PATIENCE }
     }
 
-    /// Waits for an answer until the page has to be sent; a little in any case, as most are there at once.
-    async fn wait<T>(&self, answer: impl Future<Output = Result<T, Problem>>) -> Part<T> {
-        const A_LITTLE: Duration = Duration::from_millis(100);
-        let until = self.until.max(Instant::now() + A_LITTLE);
-        match tokio::time::timeout_at(until, answer).await {
-            Ok(answer) => answer.map_err(Missing::Refused),
-            Err(_) => Err(Missing::Pending),
+    /// Waits for an answer until the page has to be sent.
+    async fn wait<A: Answer + Sync>(
+        &self,
+        api: String,
+        answering: Result<impl Future<Output = Result<A, Problem>> + Send + 'static, Problem>,
+    ) -> Answered<A> {
+        let answering = match answering {
+            Ok(answering) => answering,
+            Err(problem) => return Answered { api, answer: Err(problem.into()), made: None },
+        };
+        // Keys that are bound see other answers, and each others.
+        let reach = self.ask.tenants().and_then(|_| self.ask.key_id()).unwrap_or_default();
+        let mut asked = self.ask.app().kept.ask(format!("{reach}\n{api}"), answering);
+        let before = asked.before.take();
+        let until = if before.is_some() { self.prompt } else { self.until };
+        match (tokio::time::timeout_at(until, asked.answer()).await, before) {
+            (Ok(Some(answer)), _) => {
+                let answer = answer.map_err(|problem| Missing::Refused(problem.of_this_request()));
+                Answered { api, answer, made: None }
+            }
+            (Ok(None) | Err(_), Some((answer, age))) => {
+                Answered { api, answer: Ok(answer), made: Some(self.now.saturating_sub(age)) }
+            }
+            (Ok(None) | Err(_), None) => Answered { api, answer: Err(Missing::Pending), made: None },
         }
     }
 
@@ -84,11 +111,11 @@ impl<'a, P> Api<'a, P> {
     ) -> Answered<A>
     where
         Q: Params,
-        A: Answer,
-        F: Future<Output = Result<Json<A>, Problem>>,
+        A: Answer + Sync,
+        F: Future<Output = Result<Json<A>, Problem>> + Send + 'static,
     {
-        let answer = async { Ok(handler(self.ask.aside(pattern, &api)?).await?.into_body()) };
-        Answered { answer: self.wait(answer).await, api }
+        let answering = self.ask.aside(pattern, &api).map(|asked| Box::pin(handler(asked)));
+        self.wait(api, answering.map(|answering| async { Ok(answering.await?.into_body()) })).await
     }
 
     /// Asks a handler for a page of a list.
@@ -99,30 +126,39 @@ impl<'a, P> Api<'a, P> {
     ) -> Answered<A>
     where
         Q: Params,
-        A: Answer,
-        F: Future<Output = Result<List<A>, Problem>>,
+        A: Answer + Sync,
+        F: Future<Output = Result<List<A>, Problem>> + Send + 'static,
     {
-        let answer = async { handler(self.ask.aside(pattern, &api)?).await?.into_page() };
-        Answered { answer: self.wait(answer).await, api }
+        let answering = self.ask.aside(pattern, &api).map(|asked| Box::pin(handler(asked)));
+        self.wait(api, answering.map(|answering| async { answering.await?.into_page() })).await
     }
 
     /// Asks for the newest events.
-    pub(super) async fn newest(&self, api: String) -> Answered<Vec<ShownEvent>> {
-        let answer = async {
-            let asked: Ask<Replay, _> = self.ask.aside("/v1/events", &api)?;
+    pub(super) async fn newest(&self, api: String) -> Answered<Events> {
+        let asked: Result<Ask<Replay, _>, _> = self.ask.aside("/v1/events", &api);
+        let answering = asked.map(|asked| async {
             let mut stream = replay::replay(asked).await?;
             let text = stream.pieces.next().map_err(|error| Problem::internal(&*error))?.unwrap_or_default();
             let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-            lines
-                .map(|line| serde_json::from_slice(line).map_err(|error| Problem::internal(&error)))
-                .collect()
-        };
-        Answered { answer: self.wait(answer).await, api }
+            let events =
+                lines.map(|line| serde_json::from_slice(line).map_err(|error| Problem::internal(&error)));
+            events.collect::<Result<_, _>>().map(Events)
+        });
+        self.wait(api, answering).await
     }
 }
 
+/// The newest events, the last one first.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(super) struct Events(pub(super) Vec<ShownEvent>);
+
+impl Answer for Events {
+    const NAME: &'static str = "Events";
+    const EXAMPLE: &'static str = "[]";
+}
+
 /// An event as pages show it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub(super) struct ShownEvent {
     #[serde(deserialize_with = "position")]
     pub(super) position: String,

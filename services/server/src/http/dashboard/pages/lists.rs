@@ -79,7 +79,7 @@ pub(in crate::http) async fn tenants(ask: Ask<Look, TenantsPageParams>) -> Resul
     let mut own = vec![("sort", sort.as_str()), ("limit", &limit), ("compare", "previous"), ("trend", "30")];
     own.extend(ask.params.cursor.as_deref().map(|cursor| ("cursor", cursor)));
     let api = asked.question("/v1/tenants", &own);
-    let list = Api::of(&ask).json(("/v1/tenants", api), tenants_api::tenants).await;
+    let list = Api::of(&ask, asked.now).json(("/v1/tenants", api), tenants_api::tenants).await;
     let number = ask.params.page_number.unwrap_or(1).max(1);
     Ok(Page::of(asked, (list, sort), move |view, (list, sort)| tenants_contents(view, list, (number, sort))))
 }
@@ -143,10 +143,13 @@ pub(in crate::http) async fn users(ask: Ask<Look, PeoplePageParams>) -> Result<P
     let api = asked.question(&path, &[&filters[..], &[("limit", ROWS)], cursor.as_slice()].concat());
     let whole =
         ["csv", "excel"].map(|format| asked.question(&path, &[&filters[..], &[("format", format)]].concat()));
-    let listed = if of_persons {
-        Listed::Persons(Api::of(&ask).list((pattern, api), users_api::persons).await)
-    } else {
-        Listed::Users(Api::of(&ask).list((pattern, api), users_api::users).await)
+    let asking = Api::of(&ask, asked.now);
+    let listed = async {
+        if of_persons {
+            Listed::Persons(asking.list((pattern, api), users_api::persons).await)
+        } else {
+            Listed::Users(asking.list((pattern, api), users_api::users).await)
+        }
     };
     let [status, window, prefix, sort] = texts;
     let window = window.unwrap_or_else(|| "30d".to_owned());
@@ -155,7 +158,7 @@ pub(in crate::http) async fn users(ask: Ask<Look, PeoplePageParams>) -> Result<P
         .map_or_else(|| "/v1".to_owned(), |tenant_id| format!("/v1/tenants/{}", segment(tenant_id)));
     let pattern = if tenant_id.is_some() { "/v1/tenants/{tenant_id}/summary" } else { "/v1/summary" };
     let counts = asked.question(&format!("{scope}/summary"), &[("window", &window)]);
-    let summary = Api::of(&ask).json((pattern, counts), summary::summary).await;
+    let (listed, summary) = tokio::join!(listed, asking.json((pattern, counts), summary::summary));
     let gathered = Gathered {
         tenant_id,
         summary,
@@ -218,6 +221,6 @@ pub(in crate::http) async fn events(ask: Ask<Look, PageParams>) -> Result<Page, 
         Ok(asked) => asked,
         Err(page) => return Ok(page),
     };
-    let latest = Api::of(&ask).newest("/v1/events?order=newest&limit=100".to_owned()).await;
+    let latest = Api::of(&ask, asked.now).newest("/v1/events?order=newest&limit=100".to_owned()).await;
     Ok(Page::of(asked, latest, latest_events))
 }

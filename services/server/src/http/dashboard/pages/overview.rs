@@ -93,6 +93,10 @@ impl Scoped<'_> {
         (self.pattern(["/v1/event-counts", "/v1/tenants/{tenant_id}/event-counts"]), api)
     }
 
+    fn users(&self) -> (&'static str, String) {
+        ("/v1/tenants/{tenant_id}/users", self.asked.question(&self.path("users"), &[("limit", "8")]))
+    }
+
     fn latest(&self) -> String {
         let own = self.tenant_id.map(|tenant_id| ("tenant_id", tenant_id));
         address("/v1/events", [("order", "newest"), ("limit", "13")].into_iter().chain(own))
@@ -124,41 +128,54 @@ async fn gather(
 ) -> Result<Overview, Problem> {
     let today = Calendar::of_zone(asked.zone).date(asked.at());
     let scoped = Scoped { asked, tenant_id: tenant_id.as_deref(), today };
-    let api = Api::of(ask);
-    let month = api.json(scoped.summary("30d"), summary::summary).await;
+    let (api, period) = (Api::of(ask, asked.now), asked.range.period());
+    let windows = async {
+        tokio::join!(
+            api.json(scoped.summary("30d"), summary::summary),
+            api.json(scoped.summary("7d"), summary::summary),
+            api.json(scoped.summary("24h"), summary::summary),
+        )
+    };
+    let series = async {
+        tokio::join!(
+            api.json(scoped.series("day", asked.range.days()), active_users::active_users),
+            api.json(scoped.series(period, asked.range.days()), active_users::active_users),
+            cohorts(&api, &scoped),
+        )
+    };
+    let others = async {
+        tokio::join!(
+            api.json(scoped.decay(), decay::decay),
+            api.json(scoped.logins(), event_counts::event_counts),
+            some(asked.reader.may_replay && !asked.is_past(), api.newest(scoped.latest())),
+            some(tenant_id.is_none(), api.json(first_tenants(asked), tenants::tenants)),
+            some(tenant_id.is_some(), api.list(scoped.users(), users::users)),
+        )
+    };
+    let ((month, week, day), (days, periods, retention), (decay, logins, latest, tenants, users)) =
+        tokio::join!(Box::pin(windows), Box::pin(series), Box::pin(others));
     // A tenant that is not there is no page with holes, but none.
     let month = if tenant_id.is_some() { month.or_no_page()? } else { month };
-    let week = api.json(scoped.summary("7d"), summary::summary).await;
-    let day = api.json(scoped.summary("24h"), summary::summary).await;
-    let days = api.json(scoped.series("day", asked.range.days()), active_users::active_users).await;
-    let period = asked.range.period();
-    let periods = api.json(scoped.series(period, asked.range.days()), active_users::active_users).await;
-    let is_past = asked.is_past();
-    let latest =
-        if asked.reader.may_replay && !is_past { Some(api.newest(scoped.latest()).await) } else { None };
+    let windows = [month, week, day];
+    let with_returning = ask.params.stack.is_some();
     Ok(Overview {
-        windows: [month, week, day],
+        tenant_id,
+        windows,
         days,
         periods,
-        retention: cohorts(&api, &scoped).await,
-        decay: api.json(scoped.decay(), decay::decay).await,
-        logins: api.json(scoped.logins(), event_counts::event_counts).await,
+        retention,
+        decay,
+        logins,
         latest,
-        tenants: match tenant_id {
-            Some(_) => None,
-            None => Some(api.json(first_tenants(asked), tenants::tenants).await),
-        },
-        users: match &tenant_id {
-            Some(tenant_id) => {
-                let latest_users =
-                    asked.question(&format!("/v1/tenants/{}/users", segment(tenant_id)), &[("limit", "8")]);
-                Some(api.list(("/v1/tenants/{tenant_id}/users", latest_users), users::users).await)
-            }
-            None => None,
-        },
-        with_returning: ask.params.stack.is_some(),
-        tenant_id,
+        tenants,
+        users,
+        with_returning,
     })
+}
+
+/// The outcome of what is wanted.
+async fn some<T>(is_wanted: bool, outcome: impl Future<Output = T>) -> Option<T> {
+    if is_wanted { Some(outcome.await) } else { None }
 }
 
 fn first_tenants(asked: &Asked) -> (&'static str, String) {

@@ -20,7 +20,7 @@ pub(in crate::http) async fn user(ask: Ask<Look, PageParams>) -> Result<Page, Pr
         Resolved::Page(asked) => asked,
         Resolved::Elsewhere(address) => return Ok(Page::Elsewhere(address)),
     };
-    let (api, (tenant_id, user_id)) = (Api::of(&ask), ask.user());
+    let (api, (tenant_id, user_id)) = (Api::of(&ask, asked.now), ask.user());
     let path = format!("/v1/tenants/{}/users/{}", segment(tenant_id), segment(user_id));
     let pattern = "/v1/tenants/{tenant_id}/users/{user_id}";
     let user = api.json((pattern, asked.question(&path, &[])), user_api::user).await;
@@ -54,7 +54,7 @@ pub(in crate::http) async fn person(ask: Ask<Look, PageParams>) -> Result<Page, 
     if let Some(tenants) = asked.reader.tenants.clone() {
         return Ok(Page::of(asked, tenants, |view, tenants| message::bound(view, tenants, Place::Users)));
     }
-    let (api, (_, user_id)) = (Api::of(&ask), ask.user());
+    let (api, (_, user_id)) = (Api::of(&ask, asked.now), ask.user());
     let question = asked.question(&format!("/v1/persons/{}", segment(user_id)), &[]);
     let person = api.json(("/v1/persons/{user_id}", question), person_api::person).await;
     let person = person.or_no_page()?;

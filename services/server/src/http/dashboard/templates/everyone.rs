@@ -28,7 +28,7 @@ pub(in crate::http::dashboard) fn panel(
         links: html! {},
         api: &summary.api,
     };
-    panel.of(&summary.answer, |summary| body(view, summary, list))
+    panel.of(view, summary, |summary| body(view, summary, list))
 }
 
 fn body(view: &View<'_>, summary: &Summary, list: &dyn Fn(&str) -> String) -> Markup {

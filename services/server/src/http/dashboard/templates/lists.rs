@@ -9,7 +9,7 @@ use super::tenants::pages;
 use crate::http::answer::counts::Counts;
 use crate::http::answer::person::PersonRow;
 use crate::http::answer::user::UserRow;
-use crate::http::dashboard::answered::{Answered, Missing, ShownEvent};
+use crate::http::dashboard::answered::{Answered, Events, Missing, ShownEvent};
 use crate::http::dashboard::asked::segment;
 use crate::http::handlers::summary::Summary;
 use crate::http::handlers::users::UsersAnswer;
@@ -30,7 +30,7 @@ pub(in crate::http::dashboard) fn latest_panel(
         links: html! { a href=(view.asked.to(&list, &[])) { "All " (view.format.number(total)) " users" } },
         api: &users.api,
     };
-    panel.of(&users.answer, |answer| {
+    panel.of(view, users, |answer| {
         let now = view.asked.at();
         html! {
             div.scroll { table {
@@ -331,15 +331,15 @@ fn seen_by(name: &str) -> Markup {
 }
 
 /// The page of the latest events.
-pub(in crate::http::dashboard) fn events(view: &View<'_>, latest: &Answered<Vec<ShownEvent>>) -> Contents {
+pub(in crate::http::dashboard) fn events(view: &View<'_>, latest: &Answered<Events>) -> Contents {
     let main = html! {
         div.title { div {
             h1 { "Latest events" }
-            p { "The last " (view.format.number(latest.ok().map_or(0, |events| events.len() as u64))) ", by their position in the log." }
+            p { "The last " (view.format.number(latest.ok().map_or(0, |events| events.0.len() as u64))) ", by their position in the log." }
         } }
         section #list.panel.list data-api=(latest.api) {
             @match &latest.answer {
-                Ok(events) => div.scroll { (events_table(view, events)) },
+                Ok(events) => div.scroll { (events_table(view, &events.0)) },
                 Err(missing) => (absent(missing)),
             }
         }
@@ -351,7 +351,7 @@ pub(in crate::http::dashboard) fn events(view: &View<'_>, latest: &Answered<Vec<
         has_persons: false,
         has_range: false,
         main,
-        position: latest.ok().and_then(|events| events.first()).map(|event| event.position.clone()),
+        position: latest.ok().and_then(|events| events.0.first()).map(|event| event.position.clone()),
     }
 }
 

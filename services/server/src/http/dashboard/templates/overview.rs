@@ -8,7 +8,7 @@ use super::layout::{Contents, Place, View};
 use super::parts::{Panel, Rows, delta, minute, type_name, with_words};
 use super::{everyone, lists, message, retention, tenants};
 use crate::http::answer::counts::Counts;
-use crate::http::dashboard::answered::{Answered, Missing, ShownEvent};
+use crate::http::dashboard::answered::{Answered, Events, Missing, ShownEvent};
 use crate::http::dashboard::asked::segment;
 use crate::http::dashboard::charts::Widths;
 use crate::http::dashboard::charts::active::{ActiveDay, active};
@@ -37,7 +37,7 @@ pub(in crate::http::dashboard) struct Overview {
     pub(in crate::http::dashboard) decay: Answered<DecayAnswer>,
     pub(in crate::http::dashboard) logins: Answered<EventCounts>,
     /// `None`: the key may not read events, or the page is about the past.
-    pub(in crate::http::dashboard) latest: Option<Answered<Vec<ShownEvent>>>,
+    pub(in crate::http::dashboard) latest: Option<Answered<Events>>,
     /// Of all tenants: the first of them.
     pub(in crate::http::dashboard) tenants: Option<Answered<TenantsAnswer>>,
     /// Of one tenant: the users seen last.
@@ -308,7 +308,7 @@ fn active_panel(view: &View<'_>, overview: &Overview, class: &str, widths: Width
         links: json_link(&overview.days.api),
         api: &overview.days.api,
     };
-    panel.of(&overview.days.answer, |days| {
+    panel.of(view, &overview.days, |days| {
         let points: Vec<ActiveDay> = days.rows.iter().map(active_day).collect();
         let sentence = days.rows.last().map_or_else(String::new, |row| {
             format!(
@@ -363,7 +363,7 @@ fn known_panel(view: &View<'_>, overview: &Overview) -> Markup {
         api: &overview.days.api,
     };
     let names = Names { total: "active", observed: "observed", estimated: "estimated" };
-    panel.of(&overview.days.answer, |days| {
+    panel.of(view, &overview.days, |days| {
         let points: Vec<KnownDay> = days.rows.iter().map(known_day).collect();
         let sentence = points.last().map_or_else(String::new, |last| {
             format!(
@@ -412,7 +412,7 @@ fn lifecycle_panel(view: &View<'_>, overview: &Overview) -> Markup {
         },
         api: &overview.periods.api,
     };
-    panel.of(&overview.periods.answer, |series| {
+    panel.of(view, &overview.periods, |series| {
         let points: Vec<LifecyclePeriod> = series.rows.iter().map(|row| lifecycle_period(view, row, period)).collect();
         let sentence = points.last().map_or_else(String::new, |last| {
             format!(
@@ -474,7 +474,7 @@ fn decay_panel(view: &View<'_>, overview: &Overview) -> Markup {
         links: json_link(&overview.decay.api),
         api: &overview.decay.api,
     };
-    panel.of(&overview.decay.answer, |answer| {
+    panel.of(view, &overview.decay, |answer| {
         let now = overview.windows[0].ok().map(|summary| summary.counts.users.active_users);
         let later = answer.rows.iter().map(|row| row.active);
         let points: Vec<u64> = now.into_iter().chain(later).collect();
@@ -498,7 +498,7 @@ fn logins_panel(view: &View<'_>, overview: &Overview) -> Markup {
         links: json_link(&overview.logins.api),
         api: &overview.logins.api,
     };
-    panel.of(&overview.logins.answer, |counts| {
+    panel.of(view, &overview.logins, |counts| {
         let before = counts.previous.as_deref().unwrap_or_default();
         let of = |row: &crate::http::handlers::event_counts::Row| row.counts.get("login").copied().unwrap_or(0);
         let points: Vec<CountedDay> = (counts.rows.iter().enumerate())
@@ -539,7 +539,7 @@ fn growth_panel(view: &View<'_>, overview: &Overview) -> Markup {
         api: &overview.days.api,
     };
     let names = Names { total: "everybody", observed: "", estimated: "" };
-    panel.of(&overview.days.answer, |days| {
+    panel.of(view, &overview.days, |days| {
         let points: Vec<KnownDay> = (days.rows.iter())
             .map(|row| KnownDay { day: day_of(&row.from), observed: row.total, estimated: 0 })
             .collect();
@@ -563,12 +563,12 @@ fn latest_panel(view: &View<'_>, overview: &Overview) -> Markup {
         links: html! { button.quiet.needs-script type="button" data-pause { "Pause" } },
         api: &latest.api,
     };
-    panel.of(&latest.answer, |events| {
+    panel.of(view, latest, |events| {
         html! {
             ol.tail data-tail data-zone=(view.asked.zone.name()) {
-                @for event in events { (tail_line(view, event)) }
+                @for event in &events.0 { (tail_line(view, event)) }
             }
-            @if events.is_empty() { p.note { "No event yet." } }
+            @if events.0.is_empty() { p.note { "No event yet." } }
         }
     })
 }

@@ -1,15 +1,17 @@
 //! The parts that pages are made of: numbers, changes, instants, panels, tables, and the message where an answer was refused.
 
+use std::sync::Arc;
+
 use lastseen_event::{EventType, UtcInstant};
 use maud::{Markup, html};
 
 use super::layout::View;
-use crate::http::dashboard::answered::Missing;
+use crate::http::dashboard::answered::{Answered, Missing};
 use crate::http::dashboard::charts::Words;
 use crate::http::problem::Problem;
 
 /// An answer, or the reason why it is not there: one part of a page fails alone.
-pub(in crate::http::dashboard) type Part<T> = Result<T, Missing>;
+pub(in crate::http::dashboard) type Part<T> = Result<Arc<T>, Missing>;
 
 /// A number with the field of the answer that it is.
 pub(in crate::http::dashboard) fn number(view: &View<'_>, field: &str, value: u64) -> Markup {
@@ -59,14 +61,19 @@ pub(in crate::http::dashboard) struct Panel<'a> {
 }
 
 impl Panel<'_> {
+    /// The panel with something of another answer.
     pub(in crate::http::dashboard) fn show(&self, body: &Markup) -> Markup {
+        self.with(body, None)
+    }
+
+    fn with(&self, body: &Markup, made: Option<&str>) -> Markup {
         let title_id = format!("{}-title", self.id);
         html! {
             section id=(self.id) class={ "panel " (self.class) } aria-labelledby=(title_id) data-api=(self.api) {
                 header {
                     h2 id=(title_id) { (self.title) }
                     div.links { (self.links) }
-                    p { (self.about) }
+                    p { (self.about) @if let Some(made) = made { " " span.made { "As of " (made) "." } } }
                 }
                 (body)
             }
@@ -76,11 +83,13 @@ impl Panel<'_> {
     /// The panel with an answer, or with the problem in its place.
     pub(in crate::http::dashboard) fn of<T>(
         &self,
-        part: &Part<T>,
+        view: &View<'_>,
+        answered: &Answered<T>,
         body: impl FnOnce(&T) -> Markup,
     ) -> Markup {
-        match part {
-            Ok(answer) => self.show(&body(answer)),
+        let made = answered.made.map(|made| view.format.time_second(made));
+        match &answered.answer {
+            Ok(answer) => self.with(&body(answer), made.as_deref()),
             Err(missing) => self.show(&absent(missing)),
         }
     }

@@ -32,7 +32,7 @@ pub(in crate::http::dashboard) fn panel(
         links: html! { @if class == "span" || class == "only" { (scale()) } },
         api: &retention.api,
     };
-    panel.of(&retention.answer, |retention| body(view, retention, !class.is_empty()))
+    panel.of(view, retention, |retention| body(view, retention, !class.is_empty()))
 }
 
 /// The steps of the colour.

@@ -23,7 +23,7 @@ pub(in crate::http::dashboard) fn ranked(view: &View<'_>, tenants: &Answered<Ten
         },
         api: &tenants.api,
     };
-    panel.of(&tenants.answer, |answer| table(view, answer, 1))
+    panel.of(view, tenants, |answer| table(view, answer, 1))
 }
 
 /// The whole list, a page of it.

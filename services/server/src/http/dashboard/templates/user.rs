@@ -262,7 +262,7 @@ fn sessions_panel(view: &View<'_>, one: &OneUser, events: &[ShownEvent]) -> Mark
         links: html! { a href=(one.events.api) { "JSON" } },
         api: &one.events.api,
     };
-    panel.of(&one.events.answer, |_| {
+    panel.of(view, &one.events, |_| {
         html! {
             div.sessions { @for group in groups.iter().take(FIRST) { (session(view, group, decides)) } }
             @if groups.len() > FIRST {
@@ -334,7 +334,7 @@ fn why_panel(view: &View<'_>, one: &OneUser) -> Markup {
         links: html! { a href=(one.why.api) { "JSON" } },
         api: &one.why.api,
     };
-    panel.of(&one.why.answer, |why| {
+    panel.of(view, &one.why, |why| {
         html! {
             ul.plain { @for number in &why.numbers {
                 li {
