@@ -5,12 +5,13 @@
 use std::process::Command;
 
 use lastseen_tests::instant::{DAY, now, rfc3339};
-use lastseen_tests::{Browser, Client, Events, Seeded, Server, path_segment};
+use lastseen_tests::{Authority, Browser, Client, Events, Seeded, Server, path_segment};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::answers::{empty_server, lastseen, text};
 use crate::keys::{create, until};
+use crate::tls;
 use crate::worlds::{backfilled_history, git_history, publish};
 
 /// A server with some hundred simulated users of the last ninety days in a few tenants, and estimates of some before.
@@ -289,6 +290,27 @@ fn a_session_begins_with_a_key_and_ends_with_it() {
     browser.until("return fetch('/v1/summary').then((it) => it.status === 401)");
     browser.go(&format!("{}/", server.url()));
     assert!(browser.url().contains("/sign-in"), "{}", browser.url());
+}
+
+#[test]
+fn a_link_from_another_site_leads_to_its_page_and_sessions_go_over_tls() {
+    let Some(browser) = Browser::open() else { return };
+    let authority = Authority::new("ours");
+    let directory = tls::directory(&authority.certify(&["localhost", "127.0.0.1"]));
+    let server = tls::secured(&directory, &authority, &[]);
+    server.client().publish(&[Events::seeded(73).login(("acme", "ada"), now())]);
+    let key = create(&directory.path().join("data"), &["--name", "page", "--scope", "query"]);
+    until(server.client(), 401);
+    browser.go(&format!("{}/", server.url()));
+    sign_in(&browser, &key);
+    browser.until("return document.querySelector('.tiles .big')?.textContent === '1'");
+    browser.until("return document.querySelector('.live').dataset.state === 'live'");
+    let page = format!("{}/tenants/acme/users", server.url());
+    browser.go(&format!("data:text/html,<a href='{page}'>look</a>"));
+    browser.click("a");
+    browser.until(&format!(
+        "return location.href === '{page}' && document.querySelector('h1')?.innerText === '1 user'"
+    ));
 }
 
 fn sign_in(browser: &Browser, key: &str) {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Version};
 use lastseen_event::wire::{Accept, FaultsKept};
 use lastseen_event::{FaultCode, Position, UtcInstant};
-use lastseen_store::AppendError;
+use lastseen_store::{AppendError, EventStore};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use tokio::sync::oneshot;
@@ -25,6 +26,7 @@ use crate::keys::seal::{Positions, ShownPosition};
 use crate::publishing::{Publishing, RetractError};
 use crate::questions::Questions;
 use crate::questions::live::LiveNumbers;
+use crate::read_model::health::Standstill;
 use crate::read_model::{ReadModel, Reading};
 use crate::tasks;
 
@@ -36,6 +38,8 @@ pub(super) struct Ask<A, P> {
     /// The parameters as text.
     pub(super) query: Query,
     path: String,
+    /// The host and the port that the caller named.
+    host: Option<String>,
     names: Names,
     pub(super) headers: HeaderMap,
     version: Version,
@@ -84,7 +88,10 @@ impl<A: Access, P: Params> Ask<A, P> {
     ) -> Result<Self, Problem> {
         let (path, query) = (parts.uri.path(), parts.uri.query());
         let ask = Self::read_target(app, caller, pattern, (path, query))?;
-        Ok(Self { headers: parts.headers, version: parts.version, body: Mutex::new(body), ..ask })
+        // In HTTP/2 the target has it.
+        let of_header = || parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = parts.uri.authority().map(Authority::as_str).or_else(of_header).map(str::to_owned);
+        Ok(Self { headers: parts.headers, version: parts.version, body: Mutex::new(body), host, ..ask })
     }
 
     /// The same for a request that has a path and a query alone.
@@ -104,6 +111,7 @@ impl<A: Access, P: Params> Ask<A, P> {
             params,
             query,
             path: path.to_owned(),
+            host: None,
             names,
             headers: HeaderMap::new(),
             version: Version::HTTP_11,
@@ -137,9 +145,19 @@ impl<P> Ask<Look, P> {
         self.granted.key_id()
     }
 
+    /// The durable events that no number reflects yet, and the parts of the server that stand still.
+    ///
+    /// # Errors
+    /// `not_ready` while the server is starting.
+    pub(super) fn health(&self) -> Result<(u64, Vec<Standstill>), Problem> {
+        let model = &self.app.service()?.model;
+        let durable = model.log().tail().position().get();
+        Ok((durable.saturating_sub(model.position().get()), model.standstills()))
+    }
+
     /// The origin under which the caller reaches the server: the public one, or the host that it named.
     pub(super) fn origin(&self) -> String {
-        let host = self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost:8080");
+        let host = self.host().unwrap_or("localhost:8080");
         self.app.public_urls.first().map_or_else(|| format!("http://{host}"), ToString::to_string)
     }
 
@@ -184,6 +202,11 @@ impl<A: Access, P> Ask<A, P> {
     /// The path as it was asked for.
     pub(super) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The host and the port that the caller named.
+    pub(super) fn host(&self) -> Option<&str> {
+        self.host.as_deref()
     }
 
     /// The file that the path names; empty if it names none.

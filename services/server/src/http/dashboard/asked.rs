@@ -17,6 +17,7 @@ use crate::http::params::{Query, params};
 use crate::http::problem::Problem;
 use crate::keys::Scope;
 use crate::questions::moment::{KnownAt, Moment};
+use crate::read_model::health::Standstill;
 
 params! {
     /// The parameters of every page. Forms have times of the clocks, and a field for each type; their requests are sent on to
@@ -124,6 +125,10 @@ pub(super) struct Asked {
     /// The server's clock.
     pub(super) now: UtcInstant,
     pub(super) reader: Reader,
+    /// Durable events that no number reflects yet. `None`: its reader may not know how much others publish.
+    pub(super) lag: Option<u64>,
+    /// Parts of the server that stand still.
+    pub(super) still: Vec<Standstill>,
 }
 
 /// Whoever looks at a page.
@@ -152,7 +157,7 @@ impl Asked {
     /// # Errors
     /// `invalid_parameter`, `not_ready`.
     pub(super) fn of<P>(ask: &Ask<Look, P>, page: &PageParams) -> Result<Resolved, Problem> {
-        let now = ask.now()?;
+        let (now, (lag, still)) = (ask.now()?, ask.health()?);
         let cookie = |name| auth::cookie(&ask.headers, name);
         let of_reader = || cookie("lastseen-tz").and_then(|zone| zone.replace("%2F", "/").parse().ok());
         let zone = page.tz.or_else(of_reader).unwrap_or(Tz::UTC);
@@ -180,6 +185,8 @@ impl Asked {
                 may_replay: ask.may(Scope::Replay),
                 origin: ask.origin(),
             },
+            lag: Some(lag).filter(|_| ask.tenants().is_none()),
+            still,
         };
         Ok(if asked.put_in_order(page) {
             Resolved::Elsewhere(asked.url(&[]))

@@ -56,7 +56,7 @@ impl Dates<'_> {
         let end = days.len().saturating_sub(1);
         // A longer label ends where the chart does.
         let before_last =
-            if self.last.as_ref().is_some_and(|label| label.len() > 12) { 3.5 * APART } else { APART };
+            if self.last.as_ref().is_some_and(|label| label.len() > 12) { 2.7 * APART } else { APART };
         let mut marks = Vec::new();
         let mut free_from = f64::MIN;
         for (at, day) in days.iter().enumerate() {

@@ -74,7 +74,7 @@ pub(in crate::http::dashboard) fn document(view: &View<'_>, contents: &Contents)
                 (hatch())
                 (top(view, contents))
                 (bar(view, contents))
-                main #main { (contents.main) }
+                main #main { (standstill(view)) (contents.main) }
                 (foot(view, contents))
                 (keys())
             }
@@ -304,6 +304,24 @@ fn ranges(view: &View<'_>) -> Markup {
     }
 }
 
+/// The parts of the server that do not work, for whoever wonders at its numbers.
+fn standstill(view: &View<'_>) -> Markup {
+    html! {
+        @if !view.asked.still.is_empty() {
+            div.message.busy role="status" {
+                div {
+                    b { "A part of the server stands still." } " "
+                    @for (at, still) in view.asked.still.iter().enumerate() {
+                        @if at > 0 { ", " } (still.part) " since " (view.format.minute(still.since))
+                    }
+                    ". Numbers may be older than they look; its log says more."
+                }
+                a.button href="/readyz" { "State" }
+            }
+        }
+    }
+}
+
 fn foot(view: &View<'_>, contents: &Contents) -> Markup {
     html! {
         footer {
@@ -311,6 +329,7 @@ fn foot(view: &View<'_>, contents: &Contents) -> Markup {
                 span { "Position " b data-position { (position.parse::<u64>().map_or_else(|_| shortened(position), |at| view.format.number(at))) } }
             }
             span { "Definition " b { (crate::http::answer::DEFINITION) } }
+            @if let Some(lag) = view.asked.lag { span { "Lag " b { (view.format.number(lag)) } " events" } }
             span data-rate hidden { b {} " events/s over 5 min" }
             span { "Times in " b { (view.asked.zone.name()) } }
             span { "Every number here is an answer of the API. " a href="/docs" { "How they are defined" } }

@@ -153,7 +153,13 @@ pub(in crate::http::dashboard) fn people(view: &View<'_>, people: &People<'_>) -
 }
 
 fn people_title(view: &View<'_>, people: &People<'_>) -> Markup {
-    let noun = if view.asked.is_of_persons() { "persons" } else { "users" };
+    let is_one = people.rows.as_ref().is_ok_and(|rows| rows.total == 1);
+    let noun = match (view.asked.is_of_persons() && people.tenant_id.is_none(), is_one) {
+        (true, true) => "person",
+        (true, false) => "persons",
+        (false, true) => "user",
+        (false, false) => "users",
+    };
     let words: Vec<String> =
         people.statuses.iter().map(|status| super::parts::status_name(status).to_lowercase()).collect();
     let window = window_name(people.window);

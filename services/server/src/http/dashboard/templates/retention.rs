@@ -24,11 +24,15 @@ pub(in crate::http::dashboard) fn panel(
     retention: &Answered<Retention>,
 ) -> Markup {
     let period = retention.ok().map_or("week", |retention| retention.head.period);
+    let is_small = |row: &Row| row.size > 0 && row.size < SMALL;
+    let has_small = retention.ok().is_some_and(|retention| retention.rows.iter().any(is_small));
     let panel = Panel {
         id: "retention",
         class,
         title: "Retention of new users",
-        about: html! { "Per cent of new users who were active again, by " (period) ". Dashed: not over." },
+        about: html! { "Per cent of new users who were active again, by " (period) ". Dashed: not over."
+            @if has_small { " Cohorts below " (SMALL) ": counts." }
+        },
         links: html! { @if class == "span" || class == "only" { (scale()) } },
         api: &retention.api,
     };
