@@ -1,5 +1,6 @@
 //! Answers of the API as parts of a page: the request, and the answer to it or the problem in its place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lastseen_event::UtcInstant;
@@ -7,7 +8,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::templates::parts::Part;
 use crate::http::answer::{Answer, Json, Pieces as _};
 use crate::http::ask::Ask;
 use crate::http::auth::{Look, Query, Replay};
@@ -34,12 +34,19 @@ impl From<Problem> for Missing {
 pub(super) struct Answered<T> {
     /// Path and query.
     pub(super) api: String,
-    pub(super) answer: Part<T>,
+    /// It, or the reason why it is not there: one part of a page fails alone.
+    pub(super) answer: Result<Arc<T>, Missing>,
     /// The instant at which it was made, where that is a while ago.
     pub(super) made: Option<UtcInstant>,
+    /// The reason why there is no newer one.
+    pub(super) refused: Option<Problem>,
 }
 
 impl<T> Answered<T> {
+    fn new(api: String, answer: Result<Arc<T>, Missing>) -> Self {
+        Self { api, answer, made: None, refused: None }
+    }
+
     /// The answer, where there is one.
     pub(super) fn ok(&self) -> Option<&T> {
         self.answer.as_deref().ok()
@@ -84,22 +91,26 @@ impl<'a, P> Api<'a, P> {
     ) -> Answered<A> {
         let answering = match answering {
             Ok(answering) => answering,
-            Err(problem) => return Answered { api, answer: Err(problem.into()), made: None },
+            Err(problem) => return Answered::new(api, Err(problem.into())),
         };
         // Keys that are bound see other answers, and each others.
         let reach = self.ask.tenants().and_then(|_| self.ask.key_id()).unwrap_or_default();
         let mut asked = self.ask.app().kept.ask(format!("{reach}\n{api}"), answering);
         let before = asked.before.take();
         let until = if before.is_some() { self.prompt } else { self.until };
-        match (tokio::time::timeout_at(until, asked.answer()).await, before) {
-            (Ok(Some(answer)), _) => {
-                let answer = answer.map_err(|problem| Missing::Refused(problem.of_this_request()));
-                Answered { api, answer, made: None }
+        let answer = tokio::time::timeout_at(until, asked.answer()).await.ok().flatten();
+        let refused = match answer {
+            Some(Ok(answer)) => return Answered::new(api, Ok(answer)),
+            Some(Err(problem)) => Some(problem.of_this_request()),
+            None => None,
+        };
+        // Whoever may see no answer may see no earlier one either; a busy server changes nothing about that.
+        match before.filter(|_| refused.as_ref().is_none_or(|problem| problem.retry_after_s().is_some())) {
+            Some((answer, age)) => {
+                let made = Some(self.now.saturating_sub(age));
+                Answered { made, refused, ..Answered::new(api, Ok(answer)) }
             }
-            (Ok(None) | Err(_), Some((answer, age))) => {
-                Answered { api, answer: Ok(answer), made: Some(self.now.saturating_sub(age)) }
-            }
-            (Ok(None) | Err(_), None) => Answered { api, answer: Err(Missing::Pending), made: None },
+            None => Answered::new(api, Err(refused.map_or(Missing::Pending, Missing::Refused))),
         }
     }
 

@@ -10,8 +10,9 @@ use maud::{Markup, html};
 use schemars::SchemaGenerator;
 
 use super::asked::{Asked, address};
-use super::templates::layout::{Contents, View, document, plain};
+use super::templates::layout::{Contents, document, plain};
 use super::templates::message;
+use super::templates::view::View;
 use crate::http::answer::{Reply, Wants, encoded, with_validator};
 use crate::http::description::{Content, Success};
 use crate::http::problem::Problem;

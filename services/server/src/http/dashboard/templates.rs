@@ -10,3 +10,4 @@ pub(super) mod retention;
 pub(super) mod sign_in;
 pub(super) mod tenants;
 pub(super) mod user;
+pub(super) mod view;

@@ -7,12 +7,13 @@ use crate::http::auth::Look;
 use crate::http::dashboard::answered::{Answered, Api};
 use crate::http::dashboard::asked::{Asked, PageParams, Resolved, segment};
 use crate::http::dashboard::page::Page;
-use crate::http::dashboard::templates::layout::{Contents, Place, View};
+use crate::http::dashboard::templates::layout::{Contents, Place};
 use crate::http::dashboard::templates::lists::{
     People, PeopleRow, PeopleRows, events as latest_events, people,
 };
 use crate::http::dashboard::templates::message;
 use crate::http::dashboard::templates::tenants::{LIMIT, SORTS, contents as tenants_contents};
+use crate::http::dashboard::templates::view::View;
 use crate::http::handlers::summary::{self, Summary};
 use crate::http::handlers::tenants as tenants_api;
 use crate::http::handlers::users::{self as users_api, PersonsAnswer, UsersAnswer};

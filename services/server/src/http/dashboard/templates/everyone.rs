@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::layout::View;
 use super::parts::{Panel, minute, number};
+use super::view::View;
 use crate::http::answer::counts::UserCounts;
 use crate::http::dashboard::answered::Answered;
 use crate::http::dashboard::charts::Widths;

@@ -4,22 +4,10 @@ use lastseen_event::EventType;
 use maud::{DOCTYPE, Markup, html};
 
 use super::parts::type_name;
-use crate::http::dashboard::asked::{Asked, Range, TYPES};
+use super::view::View;
+use crate::http::dashboard::asked::{Range, TYPES};
 use crate::http::dashboard::assets;
-use crate::http::dashboard::format::Format;
 use crate::http::params::value::Of;
-
-/// A page and the way in which its reader writes.
-pub(in crate::http::dashboard) struct View<'a> {
-    pub(in crate::http::dashboard) asked: &'a Asked,
-    pub(in crate::http::dashboard) format: Format,
-}
-
-impl<'a> View<'a> {
-    pub(in crate::http::dashboard) fn new(asked: &'a Asked) -> Self {
-        Self { asked, format: Format::new(asked.reader.languages.as_deref(), asked.zone) }
-    }
-}
 
 /// The part of the site that a page belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,10 @@
 use lastseen_event::{Provenance, UtcInstant};
 use maud::{Markup, html};
 
-use super::layout::{Contents, Place, View};
+use super::layout::{Contents, Place};
 use super::parts::{Panel, absent, ago, minute, number, second, status, type_name};
 use super::tenants::pages;
+use super::view::View;
 use crate::http::answer::counts::Counts;
 use crate::http::answer::person::PersonRow;
 use crate::http::answer::user::UserRow;

@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 use uuid::Uuid;
 
-use super::layout::{Contents, Place, View};
+use super::layout::{Contents, Place};
+use super::view::View;
 use crate::http::dashboard::asked::segment;
 use crate::http::problem::Problem;
 

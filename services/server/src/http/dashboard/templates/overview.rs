@@ -4,8 +4,9 @@ use lastseen_event::UtcInstant;
 use lastseen_projections::Day;
 use maud::{Markup, html};
 
-use super::layout::{Contents, Place, View};
+use super::layout::{Contents, Place};
 use super::parts::{Panel, Rows, delta, minute, type_name, with_words};
+use super::view::View;
 use super::{everyone, lists, message, retention, tenants};
 use crate::http::answer::counts::Counts;
 use crate::http::dashboard::answered::{Answered, Events, Missing, ShownEvent};

@@ -1,17 +1,12 @@
 //! The parts that pages are made of: numbers, changes, instants, panels, tables, and the message where an answer was refused.
 
-use std::sync::Arc;
-
 use lastseen_event::{EventType, UtcInstant};
 use maud::{Markup, html};
 
-use super::layout::View;
+use super::view::View;
 use crate::http::dashboard::answered::{Answered, Missing};
 use crate::http::dashboard::charts::Words;
 use crate::http::problem::Problem;
-
-/// An answer, or the reason why it is not there: one part of a page fails alone.
-pub(in crate::http::dashboard) type Part<T> = Result<Arc<T>, Missing>;
 
 /// A number with the field of the answer that it is.
 pub(in crate::http::dashboard) fn number(view: &View<'_>, field: &str, value: u64) -> Markup {
@@ -89,7 +84,11 @@ impl Panel<'_> {
     ) -> Markup {
         let made = answered.made.map(|made| view.format.time_second(made));
         match &answered.answer {
-            Ok(answer) => self.with(&body(answer), made.as_deref()),
+            Ok(answer) => {
+                let body =
+                    html! { @if let Some(problem) = &answered.refused { (refused(problem)) } (body(answer)) };
+                self.with(&body, made.as_deref())
+            }
             Err(missing) => self.show(&absent(missing)),
         }
     }

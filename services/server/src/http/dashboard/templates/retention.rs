@@ -3,8 +3,8 @@
 use lastseen_projections::Day;
 use maud::{Markup, html};
 
-use super::layout::View;
 use super::parts::Panel;
+use super::view::View;
 use crate::http::dashboard::answered::Answered;
 use crate::http::handlers::retention::{Retention, Row};
 

@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::layout::{Contents, Place, View};
+use super::layout::{Contents, Place};
 use super::parts::{Panel, absent, ago, delta, number};
+use super::view::View;
 use crate::http::dashboard::answered::Answered;
 use crate::http::dashboard::asked::segment;
 use crate::http::dashboard::charts::spark::spark;

@@ -6,9 +6,10 @@ use lastseen_event::UtcInstant;
 use lastseen_projections::{Day, Period};
 use maud::{Markup, html};
 
-use super::layout::{Contents, Place, View};
+use super::layout::{Contents, Place};
 use super::lists::position;
 use super::parts::{Panel, absent, ago, minute, second, status, type_name};
+use super::view::View;
 use crate::http::dashboard::answered::{Answered, ShownEvent};
 use crate::http::dashboard::asked::segment;
 use crate::http::dashboard::charts::timeline::{Lane, Seen, timeline};
