@@ -61,6 +61,9 @@ impl<T> Answered<T> {
     }
 }
 
+/// An answer of longer ago is shown with its instant.
+const TOLD_AFTER: Duration = Duration::from_secs(10);
+
 /// The API, asked for one page.
 pub(super) struct Api<'a, P> {
     ask: &'a Ask<Look, P>,
@@ -83,7 +86,8 @@ impl<'a, P> Api<'a, P> {
         Self { ask, now, prompt: begun + PROMPT, until: begun + PATIENCE }
     }
 
-    /// Waits for an answer until the page has to be sent.
+    /// Waits for an answer until the page has to be sent. Of an earlier one it is told when it was made, unless that is
+    /// moments ago.
     async fn wait<A: Answer + Sync>(
         &self,
         api: String,
@@ -105,9 +109,10 @@ impl<'a, P> Api<'a, P> {
             None => None,
         };
         // Whoever may see no answer may see no earlier one either; a busy server changes nothing about that.
+        let is_told = |age: &Duration| *age >= TOLD_AFTER;
         match before.filter(|_| refused.as_ref().is_none_or(|problem| problem.retry_after_s().is_some())) {
             Some((answer, age)) => {
-                let made = Some(self.now.saturating_sub(age));
+                let made = Some(age).filter(is_told).map(|age| self.now.saturating_sub(age));
                 Answered { made, refused, ..Answered::new(api, Ok(answer)) }
             }
             None => Answered::new(api, Err(refused.map_or(Missing::Pending, Missing::Refused))),

@@ -97,21 +97,30 @@ fn main(view: &View<'_>, overview: &Overview) -> Markup {
     html! {
         (title(view, overview))
         (tiles(view, overview))
-        @if has_estimates {
-            div.row { (known_panel(view, overview)) (everyone_panel(view, overview)) }
-            div.row { (active_panel(view, overview, "only", Widths::FULL)) }
-        } @else {
-            div.row { (active_panel(view, overview, "span", Widths::WIDE)) (everyone_panel(view, overview)) }
+        // One grid: on a screen for one column, two of the narrow parts stand side by side.
+        div.row {
+            @if has_estimates {
+                (known_panel(view, overview))
+                (everyone_panel(view, overview))
+                (active_panel(view, overview, "only", Widths::FULL))
+            } @else {
+                (active_panel(view, overview, "span", Widths::WIDE))
+                (everyone_panel(view, overview))
+            }
+            (lifecycle_panel(view, overview))
+            (decay_panel(view, overview))
+            @if let Some(users) = &overview.users {
+                (lists::latest_panel(view, users, overview.tenant_id.as_deref()))
+                (retention::panel(view, "", &overview.retention))
+            } @else {
+                (retention::panel(view, if overview.latest.is_some() { "span" } else { "only" }, &overview.retention))
+                (latest_panel(view, overview))
+            }
+            @if let Some(tenants) = &overview.tenants { (tenants::ranked(view, tenants)) }
+            (logins_panel(view, overview))
+            (growth_panel(view, overview))
+            @if overview.users.is_some() { (latest_panel(view, overview)) }
         }
-        div.row { (lifecycle_panel(view, overview)) (decay_panel(view, overview)) }
-        @if let Some(users) = &overview.users {
-            div.row { (lists::latest_panel(view, users, overview.tenant_id.as_deref())) (retention::panel(view, "", &overview.retention)) }
-        } @else {
-            div.row { (retention::panel(view, if overview.latest.is_some() { "span" } else { "only" }, &overview.retention)) (latest_panel(view, overview)) }
-        }
-        @if let Some(tenants) = &overview.tenants { (tenants::ranked(view, tenants)) }
-        div.row { (logins_panel(view, overview)) (growth_panel(view, overview)) }
-        @if overview.users.is_some() && overview.latest.is_some() { div.row { (latest_panel(view, overview)) } }
     }
 }
 

@@ -15,7 +15,7 @@ pub(in crate::http::dashboard) fn ranked(view: &View<'_>, tenants: &Answered<Ten
     let total = tenants.ok().map_or(0, |answer| answer.total);
     let panel = Panel {
         id: "tenants",
-        class: "",
+        class: "only",
         title: "Tenants by active users",
         about: html! { (view.format.number(total)) " tenants. Each small chart has its own scale." },
         links: html! {
