@@ -75,6 +75,7 @@
   const svgNames = "http://www.w3.org/2000/svg";
   const tip = document.createElement("div");
   tip.className = "tip";
+  tip.setAttribute("role", "status");
   tip.hidden = true;
   let shown = null;
   const hide = () => {

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::layout::{Contents, Place};
 use super::lists::position;
-use super::parts::{Panel, absent, ago, minute, second, status, type_name};
+use super::parts::{Panel, absent, ago, minute, number, second, status, type_name};
 use super::view::View;
 use crate::http::dashboard::answered::{Answered, ShownEvent};
 use crate::http::dashboard::asked::segment;
@@ -135,7 +135,7 @@ fn facts(view: &View<'_>, answer: &UserAnswer, one: &OneUser) -> Markup {
             div.tile {
                 h2 { "First seen" }
                 (fact_at(view, user.first_seen_at, false, "Never"))
-                p { (view.format.number(answer.total_events)) " events" }
+                p { (number(view, "/total_events", u64::from(answer.total_events))) " events" }
             }
             div.tile {
                 h2 { "Member since" }
