@@ -467,6 +467,7 @@ fn bad_addresses_are_told_as_pages() {
         ("/?range=7", 400, "invalid_parameter"),
         ("/?x=1", 400, "unknown_parameter"),
         ("/tenants/nobody", 404, "unknown_tenant"),
+        ("/tenants/nobody/users", 404, "unknown_tenant"),
         ("/tenants/nobody/users/one", 404, "unknown_tenant"),
         ("/persons/nobody", 404, "unknown_user"),
     ] {
@@ -481,6 +482,15 @@ fn bad_addresses_are_told_as_pages() {
             "{path}: {}",
             answer.text()
         );
+    }
+    for (path, status) in [
+        ("/tenants?page_number=18446744073709551615", 200),
+        ("/users?page_number=0&status=active", 200),
+        ("/?as_of=0001-01-01T00:00:00Z&tz=UTC", 200),
+        ("/?as_of=9999-12-31T23:59:59Z&tz=Pacific/Apia", 200),
+        ("/?as_of=-262143-01-01T00:00", 400),
+    ] {
+        assert_eq!(server.client().get(path).status, status, "{path}");
     }
     // A form of another site begins no session.
     let headers = [("content-type", "application/x-www-form-urlencoded"), ("origin", "https://evil.example")];

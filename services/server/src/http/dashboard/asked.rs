@@ -1,7 +1,7 @@
 //! The address of a page: the instant, the zone and the events that it is about. All of it stands in the URL, so that a page
 //! can be shared and loaded again.
 
-use chrono::{NaiveDate, NaiveDateTime};
+use chrono::{Datelike, NaiveDate, NaiveDateTime};
 use chrono_tz::Tz;
 use form_urlencoded::Serializer;
 use lastseen_event::{EventType, Provenance, UtcInstant};
@@ -330,7 +330,8 @@ fn clock(text: &str, zone: Tz) -> Option<UtcInstant> {
     let local = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"];
     let local = local.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
     let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
-    Some(instant_of(local.or_else(date)?, zone))
+    let local = local.or_else(date).filter(|local| (1..=9_999).contains(&local.year()))?;
+    Some(instant_of(local, zone))
 }
 
 fn instant(
@@ -387,6 +388,7 @@ mod tests {
             ("2026-07-14 16:30", Some("2026-07-14T11:00:00Z")),
             ("2026-07-14", Some("2026-07-13T18:30:00Z")),
             ("2026-07-14T16:30:00Z", None),
+            ("-262143-01-01T00:00", None),
             ("90d", None),
             ("17", None),
         ] {

@@ -55,6 +55,11 @@ params! {
     }
 }
 
+/// The number of a page, which is for its reader alone.
+fn page_number(given: Option<u64>) -> u64 {
+    given.unwrap_or(1).clamp(1, 1_000_000)
+}
+
 /// A page about all tenants, for a key that is bound to some of them.
 fn for_bound(asked: Box<Asked>, place: Place) -> Result<Box<Asked>, Page> {
     match asked.reader.tenants.clone() {
@@ -81,7 +86,7 @@ pub(in crate::http) async fn tenants(ask: Ask<Look, TenantsPageParams>) -> Resul
     own.extend(ask.params.cursor.as_deref().map(|cursor| ("cursor", cursor)));
     let api = asked.question("/v1/tenants", &own);
     let list = Api::of(&ask, asked.now).json(("/v1/tenants", api), tenants_api::tenants).await;
-    let number = ask.params.page_number.unwrap_or(1).max(1);
+    let number = page_number(ask.params.page_number);
     Ok(Page::of(asked, (list, sort), move |view, (list, sort)| tenants_contents(view, list, (number, sort))))
 }
 
@@ -160,6 +165,8 @@ pub(in crate::http) async fn users(ask: Ask<Look, PeoplePageParams>) -> Result<P
     let pattern = if tenant_id.is_some() { "/v1/tenants/{tenant_id}/summary" } else { "/v1/summary" };
     let counts = asked.question(&format!("{scope}/summary"), &[("window", &window)]);
     let (listed, summary) = tokio::join!(listed, asking.json((pattern, counts), summary::summary));
+    // A tenant that is not there has no list.
+    let summary = if tenant_id.is_some() { summary.or_no_page()? } else { summary };
     let gathered = Gathered {
         tenant_id,
         summary,
@@ -168,7 +175,7 @@ pub(in crate::http) async fn users(ask: Ask<Look, PeoplePageParams>) -> Result<P
         window,
         prefix,
         sort: sort.unwrap_or_else(|| "-last_seen_at".to_owned()),
-        page: ask.params.page_number.unwrap_or(1).max(1),
+        page: page_number(ask.params.page_number),
         whole,
     };
     Ok(Page::of(asked, gathered, people_contents))

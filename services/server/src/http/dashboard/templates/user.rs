@@ -171,7 +171,9 @@ fn seen_by(events: &[ShownEvent], until: UtcInstant) -> Vec<Seen> {
 
 /// The first instant of each month around the lanes.
 fn months(view: &View<'_>, first: UtcInstant) -> Vec<(UtcInstant, String)> {
-    let calendar = view.format.calendar();
+    /// Months that are named at most: twenty years.
+    const REACH: std::time::Duration = std::time::Duration::from_hours(20 * 366 * 24);
+    let (calendar, first) = (view.format.calendar(), first.max(view.asked.at().saturating_sub(REACH)));
     let last = calendar.date(view.asked.at().saturating_add(std::time::Duration::from_hours(24 * 31)));
     let span = calendar.date(first)..=last;
     let months = Period::Month.covering(&span).into_iter().map(|month| *month.start());
