@@ -257,6 +257,26 @@ fn a_page_follows_what_is_published() {
 }
 
 #[test]
+fn a_day_that_was_over_and_moves_is_marked() {
+    let Some(browser) = Browser::open() else { return };
+    let (server, _data) = empty_server();
+    let (mut events, now) = (Events::seeded(74), now());
+    let at = |user: &str, events: &mut Events| events.login(("acme", user), now - 5 * DAY);
+    server.client().publish(&[at("usr_1", &mut events), events.login(("acme", "usr_2"), now)]);
+    visit(&browser, &server, "/");
+    assert_eq!(browser.run("return document.querySelectorAll('.moved').length"), 0);
+    server.client().publish(&[at("usr_3", &mut events)]);
+    browser.until("return document.querySelector('#active svg.wide .moved') !== null");
+    // That day, and no other one: the days after it have it in their week and their month.
+    let script = "const rows = [...document.querySelectorAll('#active tbody tr')]; \
+                  return rows.filter((row) => row.dataset.before).map((row) => \
+                  [JSON.parse(row.dataset.before)[0], row.cells[1].textContent])";
+    let moved = browser.run(script);
+    assert_eq!((moved[0].clone(), moved[1][0] == moved[1][1]), (json!(["1", "2"]), true), "{moved}");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
 fn a_session_begins_with_a_key_and_ends_with_it() {
     let Some(browser) = Browser::open() else { return };
     let (server, data) = simulated();

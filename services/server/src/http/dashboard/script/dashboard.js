@@ -106,7 +106,9 @@
       const entry = document.createElement("div");
       const [label, value] = [document.createElement("span"), document.createElement("span")];
       label.textContent = heads[at];
-      value.textContent = row.cells[at].textContent;
+      const now = row.cells[at].textContent;
+      const before = row.dataset.before ? JSON.parse(row.dataset.before)[at - 1] : now;
+      value.textContent = before === now ? now : `${before} → ${now}`;
       entry.append(label, value);
       tip.append(entry);
     }
@@ -147,6 +149,28 @@
     }
   };
   prepare(document);
+
+  // Days that were over and came out otherwise since the page was opened: a mark under the axis, and both numbers.
+  const days = () => [...(one("#active table[data-rows]")?.tBodies[0].rows ?? [])];
+  const values = (row) => [...row.cells].slice(1).map((cell) => cell.textContent);
+  const opened = new Map(days().slice(0, -1).map((row) => [row.cells[0].textContent, values(row)]));
+  const markMoved = () => {
+    const rows = days();
+    rows.slice(0, -1).forEach((row, at) => {
+      const before = opened.get(row.cells[0].textContent);
+      if (!before || values(row).every((value, column) => value === before[column])) return;
+      row.dataset.before = JSON.stringify(before);
+      for (const svg of all("#active .chart > svg[data-band]")) {
+        const index = at - Math.max(0, rows.length - Number(svg.dataset.last));
+        if (index < 0) continue;
+        const mark = document.createElementNS(svgNames, "path");
+        mark.setAttribute("class", "moved");
+        const x = Number(svg.dataset.x) + index * Number(svg.dataset.band);
+        mark.setAttribute("d", `M${x} ${Number(svg.dataset.bottom) + 1}v6`);
+        svg.append(mark);
+      }
+    });
+  };
 
   // Keys.
   let leader = false;
@@ -248,6 +272,7 @@
       });
       prepare(part);
     }
+    markMoved();
     pagePosition = fresh.body.dataset.position;
     body.dataset.position = pagePosition;
     const position = one("footer [data-position]");
@@ -262,13 +287,13 @@
   };
   if (one("[data-pending]")) setTimeout(ask, 1000);
 
-  // Live numbers: one stream, passive while nobody looks; the page itself is asked for again at most twice a minute.
+  // Live numbers: one stream, passive while nobody looks; the page itself is asked for again at most four times a minute.
   const address = body.dataset.live;
   if (!address || !window.EventSource) return;
   const state = one(".live");
   const said = one(".live span");
   const seconds = new Intl.DateTimeFormat(navigator.language, { hour: "numeric", minute: "2-digit", second: "2-digit", timeZone: one("input[name=tz]")?.value });
-  const refreshEvery = 30000;
+  const refreshEvery = 15000;
   let stream = null;
   let lastMessage = null;
   let isPaused = false;
@@ -318,6 +343,15 @@
       one("b", rate).textContent = number.format(Math.round(message.events_per_second * 10) / 10);
     }
   };
+  // Also where nothing more comes after one event.
+  let planned = null;
+  const plan = () => {
+    if (planned || latestPosition === pagePosition) return;
+    planned = setTimeout(() => {
+      planned = null;
+      if (!document.hidden) refresh();
+    }, Math.max(0, pageAt + refreshEvery - Date.now()));
+  };
   const open = () => {
     if (stream || document.hidden) return;
     stream = new EventSource(address);
@@ -330,7 +364,8 @@
       const newest = message.events?.[0];
       tell("live", newest ? `Live, last event ${seconds.format(new Date(newest.occurred_at))}` : "Live");
       const isEmpty = !one("main .tiles:not(.facts)");
-      if (isEmpty || (latestPosition !== pagePosition && Date.now() - pageAt >= refreshEvery)) refresh();
+      if (isEmpty) refresh();
+      else plan();
     });
     stream.addEventListener("error", () => {
       const since = seconds.format(new Date(lastMessage ?? pageAt));
