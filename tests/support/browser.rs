@@ -122,6 +122,13 @@ impl Browser {
         self.command(&format!("/element/{id}/click"), &json!({}));
     }
 
+    /// Clicks on something that leads to another page, and waits until that is loaded.
+    pub fn follow(&self, selector: &str) {
+        self.run("window.isStillHere = true");
+        self.click(selector);
+        self.until("return !window.isStillHere && document.readyState === 'complete'");
+    }
+
     /// Sets the width of the page in pixels.
     pub fn resize(&self, width: u32) {
         let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
