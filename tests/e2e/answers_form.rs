@@ -404,6 +404,82 @@ fn csv_for_spreadsheets_has_a_mark_and_no_formula_and_is_else_the_same() {
 }
 
 #[test]
+fn rows_in_csv_are_those_in_json() {
+    let (server, _data, _) = server();
+    let client = server.client();
+    let tenant = client.ask("/v1/tenants?limit=1")["tenants"][0]["tenant_id"].as_str().unwrap().to_owned();
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    // The cells of a row by their names: lists and maps have a column for each entry.
+    let cells = |row: &Value, before: Option<&Value>| {
+        let mut cells = BTreeMap::new();
+        let before = before.into_iter().flat_map(|row| row.as_object().unwrap());
+        let before = before.filter(|(name, _)| *name != "partial").map(|field| ("previous_", field));
+        for (prefix, (name, value)) in row.as_object().unwrap().iter().map(|field| ("", field)).chain(before)
+        {
+            match value {
+                Value::Array(values) => {
+                    let values = values.iter().enumerate();
+                    cells.extend(values.map(|(at, value)| (format!("{name}_{at}"), text(value))));
+                }
+                Value::Object(values) => {
+                    cells.extend(values.iter().map(|(of, value)| (format!("{prefix}{of}"), text(value))));
+                }
+                value => {
+                    cells.insert(format!("{prefix}{name}"), text(value));
+                }
+            }
+        }
+        cells
+    };
+    for (of, query) in [
+        ("active-users", "from=2023-12-20&to=2024-01-10"),
+        ("active-users", "from=2023-01-01&to=2024-01-10&period=month&of=persons"),
+        ("retention", "from=2023-01-01&to=2030-01-10&period=quarter"),
+        ("event-counts", "from=2023-12-20&to=2024-01-10"),
+        ("event-counts", "from=2023-12-20&to=2024-01-10&types=login,user_deleted&compare=previous"),
+        ("decay", "as_of=2024-01-01&days=5"),
+    ] {
+        for path in [format!("/v1/{of}?{query}"), format!("/v1/tenants/{tenant}/{of}?{query}")] {
+            if path.contains("tenants") && query.contains("of=persons") {
+                continue;
+            }
+            let json = client.ask(&format!("{path}&format=json"));
+            let answer = client.get(&format!("{path}&format=csv"));
+            assert_eq!(
+                (answer.status, answer.header("content-type")),
+                (200, "text/csv; charset=utf-8"),
+                "{path}"
+            );
+            assert_eq!(
+                answer.header("content-disposition"),
+                format!("attachment; filename=\"{of}.csv\""),
+                "{path}"
+            );
+            assert_eq!(answer.header("lastseen-position"), json["position"].to_string(), "{path}");
+            let mut reader = csv::Reader::from_reader(answer.body.as_slice());
+            let names: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+            let rows = array(&json, "rows");
+            let mut lines = reader.records().map(Result::unwrap);
+            for (at, row) in rows.iter().enumerate() {
+                let line = lines.next().unwrap_or_else(|| panic!("{path}: a row less"));
+                let mut shown: BTreeMap<_, _> =
+                    names.iter().cloned().zip(line.iter().map(str::to_owned)).collect();
+                let expected = cells(row, json["previous"].get(at));
+                // A cohort has fewer periods than the first one: the cells of the others are empty.
+                shown.retain(|name, value| expected.contains_key(name) || !value.is_empty());
+                assert_eq!(shown, expected, "{path}");
+            }
+            assert!(!rows.is_empty() && lines.next().is_none(), "{path}");
+            client.get(&format!("{path}&format=excel")).problem(400, "invalid_parameter", "format");
+        }
+    }
+}
+
+#[test]
 fn a_date_is_its_first_instant_and_a_time_before_now_is_told_as_the_instant_it_was() {
     let (server, _data, _) = server();
     let client = server.client();
@@ -552,12 +628,29 @@ fn the_list_of_tenants_is_as_long_as_the_summary_says() {
             let rows = array(&page, "tenants");
             assert_eq!(rows.len(), 1, "{page}");
             assert_ne!(rows[0]["total_users"], 0, "{page}");
+            assert_eq!(rows[0]["rank"], names.len() + 1, "{page}");
             names.insert(rows[0]["tenant_id"].as_str().unwrap().to_owned());
             let Some(cursor) = page["next_cursor"].as_str() else { break };
             next = format!("/v1/tenants?cursor={cursor}");
         }
         assert_eq!(names, ["acme", "beta", "gamma"].map(str::to_owned).into(), "{sort}");
     }
+    // A row alone is that of the whole list, at its place there.
+    for query in
+        ["sort=tenant_id", "sort=-total_users", "sort=active_users&as_of=2024-02-02&trend=2", "known_at=2"]
+    {
+        let whole = client.ask(&format!("/v1/tenants?{query}"));
+        for (row, rank) in array(&whole, "tenants").iter().zip(1..) {
+            assert_eq!(row["rank"], rank, "{whole}");
+            let tenant = row["tenant_id"].as_str().unwrap();
+            let alone = client.ask(&format!("/v1/tenants?{query}&tenant_id={tenant}"));
+            assert_eq!((&alone["tenants"], &alone["total"]), (&json!([row]), &whole["total"]), "{query}");
+            assert!(alone["next_cursor"].is_null(), "{alone}");
+        }
+    }
+    client.get("/v1/tenants?tenant_id=nobody").problem(404, "unknown_tenant", "a list");
+    let gone = client.ask("/v1/tenants?known_at=1&tenant_id=beta");
+    assert!(array(&gone, "tenants").is_empty() || gone["tenants"][0]["total_users"] != 0, "{gone}");
 }
 
 fn errors(problem: &Value) -> Vec<(u64, &str)> {

@@ -160,6 +160,7 @@ fn values(form: &str) -> (Option<&'static str>, &'static [&'static str]) {
             (Some("-tenant_id"), &["name", "last_seen_at", "+total_users", "observed"])
         }
         "a next_cursor of this list" => (None, &["x", "bnVsbA", "W10"]),
+        "json or csv" => (Some("csv"), &["excel", "CSV"]),
         "json, csv, excel or ndjson" => (Some("excel"), &["xml", "CSV", "ndjson5"]),
         "refuse or skip" => (Some("skip"), &["ignore", "Skip"]),
         "text" => (Some("ada"), &[]),

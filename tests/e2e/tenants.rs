@@ -101,6 +101,11 @@ fn there(model: &Model, question: &Question) -> Vec<String> {
     model.tenants().into_iter().filter(has_users).collect()
 }
 
+/// Ranks rows as they stand.
+fn rank(rows: &mut [Value]) {
+    rows.iter_mut().zip(1..).for_each(|(row, rank)| row["rank"] = rank.into());
+}
+
 /// The rows under `query` are those of the model and of the tenants' own summaries, whatever they are sorted by; there are as
 /// many as the summary over all tenants counts.
 fn assert_rows(client: &Client, model: &Model, query: &str, question: &Question) {
@@ -111,7 +116,7 @@ fn assert_rows(client: &Client, model: &Model, query: &str, question: &Question)
     assert_eq!(overall["tenants"], rows.len(), "{query}: as many as the summary says");
     for row in &rows {
         let mut names: Vec<_> = row.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut fields = [["tenant_id", "last_seen_at", "created_at"].as_slice(), &COUNTS].concat();
+        let mut fields = [["tenant_id", "rank", "last_seen_at", "created_at"].as_slice(), &COUNTS].concat();
         names.sort_unstable();
         fields.sort_unstable();
         assert_eq!(names, fields, "{row}");
@@ -126,9 +131,11 @@ fn assert_rows(client: &Client, model: &Model, query: &str, question: &Question)
         let by = |row: &Value| row[name].as_u64().unwrap();
         let mut sorted = rows.clone();
         sorted.sort_by_key(by);
+        rank(&mut sorted);
         assert_eq!(walk(client, &format!("{query}sort={name}&limit=7")), sorted, "{query} {name}");
         sorted.clone_from(&rows);
         sorted.sort_by_key(|row| Reverse(by(row)));
+        rank(&mut sorted);
         assert_eq!(walk(client, &format!("{query}sort=-{name}&limit=9")), sorted, "{query} -{name}");
         if name == "active_users" {
             assert_eq!(walk(client, query.trim_end_matches('&')), sorted, "the default");
@@ -142,7 +149,9 @@ fn assert_rows(client: &Client, model: &Model, query: &str, question: &Question)
         assert_eq!(overall[name], listed + gone, "{name} overall {query}");
     }
     let down = walk(client, &format!("{query}sort=-tenant_id&limit=5"));
-    assert_eq!(down, rows.iter().rev().cloned().collect::<Vec<_>>(), "{query}");
+    let mut reversed: Vec<_> = rows.iter().rev().cloned().collect();
+    rank(&mut reversed);
+    assert_eq!(down, reversed, "{query}");
 }
 
 #[test]

@@ -22,6 +22,9 @@ pub struct Browser {
     _home: TempDir,
 }
 
+/// True if no part of a page is still to come.
+const WHOLE: &str = "return !document.querySelector('[data-pending]')";
+
 impl Browser {
     /// Opens a window of 1440 by 900 pixels. `None`: there is no browser, and that was said.
     pub fn open() -> Option<Self> {
@@ -75,9 +78,10 @@ impl Browser {
         self.command("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
-    /// Goes to a page and waits until it is loaded.
+    /// Goes to a page and waits until it is loaded, with parts that come later.
     pub fn go(&self, url: &str) {
         self.command("/url", &json!({ "url": url }));
+        self.until(WHOLE);
     }
 
     /// The address that is shown.
@@ -127,6 +131,7 @@ impl Browser {
         self.run("window.isStillHere = true");
         self.click(selector);
         self.until("return !window.isStillHere && document.readyState === 'complete'");
+        self.until(WHOLE);
     }
 
     /// Sets the width of the page in pixels.

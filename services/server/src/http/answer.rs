@@ -6,6 +6,7 @@ mod feed;
 pub(super) mod list;
 pub(super) mod person;
 mod stream;
+mod table;
 pub(super) mod user;
 
 use std::future::Future;
@@ -24,7 +25,9 @@ use serde::Serialize;
 pub(super) use self::compress::Encoding;
 pub(super) use self::feed::{Feed, Messages};
 pub(super) use self::stream::{Pieces, Stream};
+pub(super) use self::table::{Table, Writer};
 use super::description::{Content, Success};
+use super::params::value::TableFormat;
 use super::problem::Problem;
 use crate::keys::seal::ShownPosition;
 use crate::memory::{Memory, Reserved};
@@ -95,13 +98,15 @@ pub(super) trait Reply: Send {
 }
 
 /// The type of a JSON body.
-pub(super) trait Answer: JsonSchema + Serialize + Send + 'static {
+pub(super) trait Answer: JsonSchema + Serialize + Send + Sized + 'static {
     /// Its name, for the list of routes.
     const NAME: &'static str;
     /// An answer as docs/API.md shows it, in JSON.
     const EXAMPLE: &'static str;
     /// True if some of the answers have a tag.
     const HAS_ETAG: bool = false;
+    /// Its rows as CSV, where they are a table.
+    const TABLE: Option<Table<Self>> = None;
 }
 
 /// Everything but the query that fixes an answer: the same version of the same log gives the same answer.
@@ -120,10 +125,11 @@ impl Version {
     }
 }
 
-/// A JSON answer.
+/// A JSON answer, or CSV of its rows where that is asked for.
 #[derive(Debug)]
 pub(super) struct Json<A> {
     body: A,
+    format: TableFormat,
     rows: usize,
     version: Option<Version>,
 }
@@ -131,12 +137,17 @@ pub(super) struct Json<A> {
 impl<A: Answer> Json<A> {
     /// An answer that holds for now.
     pub(super) fn new(body: A) -> Self {
-        Self { body, rows: 0, version: None }
+        Self { body, format: TableFormat::Json, rows: 0, version: None }
     }
 
     /// The body, for a page that shows it.
     pub(super) fn into_body(self) -> A {
         self.body
+    }
+
+    /// Tells the format, of an answer with a table.
+    pub(super) fn format(self, format: Option<TableFormat>) -> Self {
+        Self { format: format.unwrap_or_default(), ..self }
     }
 
     /// Tells how many rows the body has: many are turned into text away from the workers.
@@ -154,12 +165,17 @@ impl<A: Answer> Reply for Json<A> {
     const NAME: &'static str = A::NAME;
 
     fn describe(generator: &mut SchemaGenerator) -> Success {
-        let content = vec![Content::json::<A>(generator, A::EXAMPLE)];
-        Success { has_etag: A::HAS_ETAG, ..Success::of(content) }
+        let mut content = vec![Content::json::<A>(generator, A::EXAMPLE)];
+        let mut headers = Vec::new();
+        if A::TABLE.is_some() {
+            content.push(Content::text("text/csv"));
+            headers.push(("Lastseen-Position", "Of CSV: the position that the rows reflect."));
+        }
+        Success { has_etag: A::HAS_ETAG, headers, ..Success::of(content) }
     }
 
     async fn respond(self, wants: Wants) -> Response {
-        let Self { body, rows, version } = self;
+        let Self { body, format, rows, version } = self;
         let etag = version.filter(|_| !wants.is_sealed).map(|version| etag(version, wants.question));
         if let Some(etag) = etag.as_ref().filter(|etag| matches(wants.if_none_match.as_ref(), etag)) {
             let mut unchanged = StatusCode::NOT_MODIFIED.into_response();
@@ -168,20 +184,26 @@ impl<A: Answer> Reply for Json<A> {
         }
         let accepted = wants.encoding;
         let render = move || {
-            let text = serde_json::to_vec(&body).expect("answers are serializable");
+            let (own, text) = if let Some(table) = A::TABLE.filter(|_| format == TableFormat::Csv) {
+                let (headers, text) = table.render(&body);
+                (Vec::from(headers), text)
+            } else {
+                let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                (vec![json], serde_json::to_vec(&body).expect("answers are serializable"))
+            };
             let encoding = accepted.filter(|_| text.len() >= COMPRESSED_BYTES_MIN);
             match encoding {
-                Some(encoding) => (encoding.compress(&text), Some(encoding)),
-                None => (text, None),
+                Some(encoding) => (own, encoding.compress(&text), Some(encoding)),
+                None => (own, text, None),
             }
         };
-        let (text, encoding) = if rows > SMALL_ROWS { tasks::blocking(render).await } else { render() };
+        let (own, text, encoding) = if rows > SMALL_ROWS { tasks::blocking(render).await } else { render() };
         let Some(bytes) = counted(text, &wants.memory) else {
             return Problem::no_memory().into_response();
         };
         let mut response = Body::from(bytes).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.extend(own);
         encoded(headers, encoding);
         with_validator(response, etag)
     }

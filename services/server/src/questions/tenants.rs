@@ -121,6 +121,8 @@ pub(crate) struct TenantsQuestion {
     pub(crate) after: Option<Place>,
     /// Most rows of a page.
     pub(crate) limit: usize,
+    /// The list has the row of this tenant alone.
+    pub(crate) only: Option<TenantOrdinal>,
     /// True if the numbers of one window before are asked for.
     pub(crate) with_previous: bool,
     /// The number of days that are over whose active users are asked for.
@@ -131,6 +133,8 @@ pub(crate) struct TenantsQuestion {
 #[derive(Clone, Debug)]
 pub(crate) struct TenantRow {
     tenant: TenantOrdinal,
+    /// Its place among all tenants, from 1.
+    pub(crate) rank: u64,
     pub(crate) tenant_id: Box<str>,
     pub(crate) summary: Summary,
     /// The greatest last seen of its users. `None`: nobody was seen.
@@ -311,6 +315,18 @@ impl Questions {
         Ok(())
     }
 
+    /// The place of a tenant in the list.
+    fn place_of(
+        &self,
+        source: &Source,
+        tenant: TenantOrdinal,
+        (sort, since): (TenantSort, UtcInstant),
+    ) -> Place {
+        let summary = source.hold().summary(Scope::Tenant(tenant), since);
+        let name = self.model.log().members().tenant_id(tenant).as_str().to_owned();
+        Place { key: sort.column.of(&summary), name, of: String::new() }
+    }
+
     fn tenants_page(
         &self,
         source: &Source,
@@ -318,13 +334,18 @@ impl Questions {
         now: UtcInstant,
         deadline: Deadline,
     ) -> Result<TenantsPage, QuestionError> {
-        let TenantsQuestion { question, sort, after, limit, .. } = asked;
+        let TenantsQuestion { question, sort, limit, only, .. } = asked;
         let since = question.since(question.at(now));
         let position = source.position_of_now();
         let tenants = u32::try_from(source.hold().tenants()).unwrap_or(u32::MAX);
         let (wanted, log) = (limit + 1, self.model.log());
         let mut best: Vec<Candidate> = Vec::with_capacity(wanted * 2 + TURN_TENANTS as usize);
-        let mut total = 0;
+        let (mut total, mut before) = (0, 0);
+        // The page is of tenants after this place, or of the one in it.
+        let place = only.map_or_else(
+            || asked.after.clone(),
+            |tenant| Some(self.place_of(source, tenant, (*sort, since))),
+        );
         for first in (0..tenants).step_by(TURN_TENANTS as usize) {
             deadline.check()?;
             let turn: Vec<Candidate> = {
@@ -339,11 +360,16 @@ impl Questions {
             tasks::give_way();
             total += turn.len() as u64;
             let members = log.members();
-            let is_after = |candidate: &Candidate| {
-                let place = candidate.place(&members);
-                after.as_ref().is_none_or(|after| sort.compare(place, (after.key, &after.name)).is_gt())
-            };
-            best.extend(turn.into_iter().filter(is_after));
+            for candidate in turn {
+                let order = place.as_ref().map_or(Ordering::Greater, |place| {
+                    sort.compare(candidate.place(&members), (place.key, &place.name))
+                });
+                let is_shown = only.map_or(order.is_gt(), |only| candidate.tenant == only);
+                before += u64::from(!is_shown && order.is_le());
+                if is_shown {
+                    best.push(candidate);
+                }
+            }
             if best.len() > wanted * 2 {
                 best.select_nth_unstable_by(*limit, |a, b| {
                     sort.compare(a.place(&members), b.place(&members))
@@ -360,10 +386,11 @@ impl Questions {
             let (key, name) = last.place(&members);
             Place { key, name: name.to_owned(), of: String::new() }
         });
-        let named = |it: &Candidate| {
+        let named = |(rank, it): (u64, &Candidate)| {
             let (created_at, last_seen_at) = views.tenant_life(it.tenant);
             TenantRow {
                 tenant: it.tenant,
+                rank,
                 tenant_id: members.tenant_id(it.tenant).as_str().into(),
                 summary: it.summary,
                 last_seen_at,
@@ -372,7 +399,8 @@ impl Questions {
                 trend: Vec::new(),
             }
         };
-        let (tenants, stands_still) = (best.iter().map(named).collect(), matches!(source, Source::Folded(_)));
+        let ranked = (before + 1..).zip(&best);
+        let (tenants, stands_still) = (ranked.map(named).collect(), matches!(source, Source::Folded(_)));
         Ok(TenantsPage { tenants, next, total, position, now, stands_still })
     }
 }

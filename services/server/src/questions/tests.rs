@@ -112,6 +112,7 @@ async fn lists_and_series_are_typed_answers_of_typed_questions() {
         now: None,
         after: None,
         limit: 10,
+        only: None,
         with_previous: true,
         trend_days: 3,
     };

@@ -80,8 +80,8 @@ impl<'a, P> Api<'a, P> {
     pub(super) fn of(ask: &'a Ask<Look, P>, now: UtcInstant) -> Self {
         /// Most answers are there in less.
         const PROMPT: Duration = Duration::from_millis(25);
-        /// A reader sees something after this time in any case.
-        const PATIENCE: Duration = Duration::from_millis(800);
+        /// A reader sees a page after this time in any case. Parts that take longer come into their places by themselves.
+        const PATIENCE: Duration = Duration::from_millis(80);
         let begun = Instant::now();
         Self { ask, now, prompt: begun + PROMPT, until: begun + PATIENCE }
     }

@@ -253,7 +253,8 @@ impl Asked {
     /// Another page about the same instant, with parameters of its own.
     pub(super) fn to(&self, path: &str, own: &[(&str, &str)]) -> String {
         const SHARED: [&str; 7] = ["as_of", "known_at", "tz", "types", "provenance", "of", "range"];
-        let shared = self.pairs.iter().filter(|(name, _)| SHARED.contains(&name.as_str()));
+        let is_shared = |name: &str| SHARED.contains(&name) && own.iter().all(|(own, _)| *own != name);
+        let shared = self.pairs.iter().filter(|(name, _)| is_shared(name));
         let shared = shared.map(|(name, value)| (name.as_str(), value.as_str()));
         address(path, shared.chain(own.iter().copied()))
     }

@@ -1,5 +1,6 @@
 //! Pages as typed templates: from answers of the API to HTML.
 
+mod days;
 pub(super) mod everyone;
 pub(super) mod layout;
 pub(super) mod lists;

@@ -8,7 +8,7 @@ use lastseen_projections::SeriesRow;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Table, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::SeriesParams;
@@ -79,6 +79,11 @@ impl Answer for ActiveUsers {
     const NAME: &'static str = "ActiveUsers";
     const EXAMPLE: &'static str = include_str!("../description/examples/ActiveUsers.json");
     const HAS_ETAG: bool = true;
+    const TABLE: Option<Table<Self>> = Some(Table {
+        file: "active-users.csv",
+        position: |answer| &answer.position,
+        write: |answer, writer| answer.rows.iter().try_for_each(|row| writer.serialize(row)),
+    });
 }
 
 /// One period.
@@ -157,5 +162,5 @@ pub(in crate::http) async fn active_users(
         position: ask.show(*position),
         definition: DEFINITION,
     };
-    Ok(Json::new(body).rows(count).version(is_fixed.then_some(version)))
+    Ok(Json::new(body).format(params.format).rows(count).version(is_fixed.then_some(version)))
 }

@@ -4,12 +4,12 @@ use lastseen_event::UtcInstant;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Table, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
-use crate::http::params::value::DayCount;
+use crate::http::params::value::{DayCount, TableFormat};
 use crate::http::problem::Problem;
 use crate::http::schema;
 use crate::keys::seal::ShownPosition;
@@ -21,6 +21,8 @@ params! {
         ..question: QuestionParams,
         /// an integer from 1 to 366
         days: DayCount = "`30`",
+        /// `json` or `csv`
+        format: TableFormat = "`json`",
     }
 }
 
@@ -52,6 +54,11 @@ impl Answer for DecayAnswer {
     const NAME: &'static str = "Decay";
     const EXAMPLE: &'static str = include_str!("../description/examples/Decay.json");
     const HAS_ETAG: bool = true;
+    const TABLE: Option<Table<Self>> = Some(Table {
+        file: "decay.csv",
+        position: |answer| &answer.position,
+        write: |answer, writer| answer.rows.iter().try_for_each(|row| writer.serialize(row)),
+    });
 }
 
 /// One day to come.
@@ -92,5 +99,6 @@ pub(in crate::http) async fn decay(ask: Ask<Query, DecayParams>) -> Result<Json<
         position: ask.show(decay.position),
         definition: DEFINITION,
     };
-    Ok(Json::new(body).rows(decay.rows.len()).version(params.question.is_fixed().then_some(version)))
+    let json = Json::new(body).format(params.format).rows(decay.rows.len());
+    Ok(json.version(params.question.is_fixed().then_some(version)))
 }

@@ -10,11 +10,11 @@ use lastseen_store::EventTypes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Table, Version, Writer};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::params;
-use crate::http::params::value::{Length, Previous};
+use crate::http::params::value::{Length, Previous, TableFormat};
 use crate::http::problem::Problem;
 use crate::http::schema;
 use crate::keys::seal::ShownPosition;
@@ -43,6 +43,8 @@ params! {
         compare: Previous = "none",
         /// a position
         min_position: Position = "none",
+        /// `json` or `csv`
+        format: TableFormat = "`json`",
     }
 }
 
@@ -78,6 +80,27 @@ impl Answer for EventCounts {
     const NAME: &'static str = "EventCounts";
     const EXAMPLE: &'static str = include_str!("../description/examples/EventCounts.json");
     const HAS_ETAG: bool = true;
+    const TABLE: Option<Table<Self>> =
+        Some(Table { file: "event-counts.csv", position: |answer| &answer.position, write: Self::write });
+}
+
+impl EventCounts {
+    /// A column for each type. Rows of the periods before stand beside those that are compared with them.
+    fn write(&self, writer: &mut Writer) -> csv::Result<()> {
+        let types = || self.rows.first().into_iter().flat_map(|row| row.counts.keys().copied());
+        let before = || {
+            let names = ["from", "to"].into_iter().chain(types());
+            self.previous.iter().flat_map(move |_| names.clone().map(|name| format!("previous_{name}")))
+        };
+        let own = ["from", "to"].into_iter().chain(types()).chain(["partial"]);
+        writer.write_record(own.map(str::to_owned).chain(before()))?;
+        for (at, row) in self.rows.iter().enumerate() {
+            let previous = self.previous.as_ref().and_then(|rows| rows.get(at));
+            let before = previous.into_iter().flat_map(Row::cells);
+            writer.write_record(row.cells().chain([row.partial.to_string()]).chain(before))?;
+        }
+        Ok(())
+    }
 }
 
 /// The events of one period.
@@ -97,6 +120,12 @@ pub(in crate::http) struct Row {
 }
 
 impl Row {
+    /// The dates and the counts.
+    fn cells(&self) -> impl Iterator<Item = String> {
+        let dates = [self.from.clone(), self.to.clone()];
+        dates.into_iter().chain(self.counts.values().map(u64::to_string))
+    }
+
     fn new(row: &TrafficRow, types: Option<EventTypes>, partial: bool) -> Self {
         let wanted = |event_type: &EventType| types.is_none_or(|types| types.contains(*event_type));
         let types = EventType::PUBLISHABLE.iter().copied().filter(wanted);
@@ -152,5 +181,5 @@ pub(in crate::http) async fn event_counts(
         position: ask.show(traffic.position),
         definition: DEFINITION,
     };
-    Ok(Json::new(body).rows(count).version(is_fixed.then_some(version)))
+    Ok(Json::new(body).format(params.format).rows(count).version(is_fixed.then_some(version)))
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::active_users::SpanHead;
-use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Table, Version, Writer};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::CohortsParams;
@@ -36,6 +36,25 @@ impl Answer for Retention {
     const NAME: &'static str = "Retention";
     const EXAMPLE: &'static str = include_str!("../description/examples/Retention.json");
     const HAS_ETAG: bool = true;
+    const TABLE: Option<Table<Self>> =
+        Some(Table { file: "retention.csv", position: |answer| &answer.position, write: Self::write });
+}
+
+impl Retention {
+    /// A column for each period after that of a cohort; empty where it has not begun.
+    fn write(&self, writer: &mut Writer) -> csv::Result<()> {
+        let periods = self.rows.iter().map(|row| row.active.len()).max().unwrap_or_default();
+        let own = ["from", "to", "size", "partial"].map(str::to_owned);
+        writer.write_record(own.into_iter().chain((0..periods).map(|period| format!("active_{period}"))))?;
+        for row in &self.rows {
+            let own = [row.from.clone(), row.to.clone(), row.size.to_string(), row.partial.to_string()];
+            let active = |period| row.active.get(period).copied().flatten();
+            let active =
+                (0..periods).map(|period| active(period).map_or_else(String::new, |it| it.to_string()));
+            writer.write_record(own.into_iter().chain(active))?;
+        }
+        Ok(())
+    }
 }
 
 /// The users who were new in one period.
@@ -106,5 +125,5 @@ pub(in crate::http) async fn retention(ask: Ask<Query, CohortsParams>) -> Result
     // A row has a number for each period after it.
     let (count, head) = (rows.len() * rows.len(), SpanHead::new(ask.tenant_id(), span, *at));
     let body = Retention { head, rows, position: ask.show(*position), definition: DEFINITION };
-    Ok(Json::new(body).rows(count).version(is_fixed.then_some(version)))
+    Ok(Json::new(body).format(params.format).rows(count).version(is_fixed.then_some(version)))
 }

@@ -1,6 +1,7 @@
 //! `GET /v1/tenants`: all tenants with their numbers, sorted, page by page.
 
 use lastseen_event::UtcInstant;
+use lastseen_projections::Scope;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -27,6 +28,8 @@ params! {
         compare: Previous = "none",
         /// an integer from 1 to 366: adds `trend`, the active users of as many days that are over
         trend: DayCount = "none",
+        /// a tenant: its row alone, with its `rank` among all
+        tenant_id: String = "all",
         /// an integer from 1 to 1000
         limit: PageLimit = "`100`",
         /// a `next_cursor` of this list
@@ -39,7 +42,7 @@ params! {
 #[schemars(rename = "Tenants")]
 pub(in crate::http) struct TenantsAnswer {
     pub(in crate::http) tenants: Vec<Row>,
-    /// Tenants of the whole list.
+    /// Tenants of the whole list, whose pages these are. For a key that is bound to tenants: of this page.
     pub(in crate::http) total: u64,
     /// The cursor of the next page; null on the last one.
     pub(in crate::http) next_cursor: Option<String>,
@@ -70,6 +73,8 @@ impl Answer for TenantsAnswer {
 pub(in crate::http) struct Row {
     /// The tenant that was asked for.
     pub(in crate::http) tenant_id: String,
+    /// Its place among all tenants in the order of the list, from 1. Null: the key is bound to tenants.
+    pub(in crate::http) rank: Option<u64>,
     #[serde(flatten)]
     pub(in crate::http) counts: UserCounts,
     /// The latest of its users. Null: nobody was seen.
@@ -93,7 +98,14 @@ pub(in crate::http) async fn tenants(ask: Ask<Query, TenantsParams>) -> Result<J
     let now = paged.now.or(params.question.is_relative().then_some(reading.at));
     let question = params.question.question(now.unwrap_or(reading.at));
     let question = paged.position.map_or(question, |position| question.known_until(position));
+    let questions = ask.questions()?;
+    let is_known_whole = params.question.known_at.is_none();
+    let only = match questions.scope(&reading, params.tenant_id.as_deref(), is_known_whole)? {
+        Scope::All => None,
+        Scope::Tenant(tenant) => Some(tenant),
+    };
     let asked = TenantsQuestion {
+        only,
         question,
         sort: params.sort.unwrap_or_default(),
         now,
@@ -102,12 +114,15 @@ pub(in crate::http) async fn tenants(ask: Ask<Query, TenantsParams>) -> Result<J
         with_previous: params.compare.is_some(),
         trend_days: params.trend.map_or(0, |days| days.0),
     };
-    let page = ask.questions()?.tenants(&reading, asked).await?;
+    let page = questions.tenants(&reading, asked).await?;
     let position = page.stands_still.then_some(page.position);
     let next_cursor = page.next.clone().map(|after| paged.next("", (page.now, position), after));
     let version = Version::of(&reading, page.position);
+    // It is not told how many others there are.
+    let is_bound = ask.positions().are_sealed();
     let tenant = |row: &TenantRow| Row {
         tenant_id: row.tenant_id.to_string(),
+        rank: (!is_bound).then_some(row.rank),
         counts: UserCounts::from(&row.summary),
         last_seen_at: row.last_seen_at,
         created_at: row.created_at,
@@ -116,7 +131,7 @@ pub(in crate::http) async fn tenants(ask: Ask<Query, TenantsParams>) -> Result<J
     };
     let body = TenantsAnswer {
         tenants: page.tenants.iter().map(tenant).collect(),
-        total: page.total,
+        total: if is_bound { page.tenants.len() as u64 } else { page.total },
         next_cursor,
         window: params.question.window().text,
         as_of: question.as_of,

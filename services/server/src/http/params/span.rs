@@ -5,7 +5,7 @@ use lastseen_event::Position;
 use lastseen_projections::{Day, TypeSet, WeekStart};
 
 use super::params;
-use super::value::{CohortLength, Everyone, Length, ObservedOnly, Of};
+use super::value::{CohortLength, Everyone, Length, ObservedOnly, Of, TableFormat};
 use crate::questions::moment::{KnownAt, Moment};
 use crate::questions::span::Dates;
 
@@ -63,6 +63,8 @@ params! {
         ..span: SpanParams,
         /// `day`, `week`, `month`, `quarter` or `year`
         period: Length = "`day`",
+        /// `json` or `csv`
+        format: TableFormat = "`json`",
     }
 }
 
@@ -72,6 +74,8 @@ params! {
         ..span: SpanParams,
         /// `week`, `month`, `quarter` or `year`
         period: CohortLength = "`week`",
+        /// `json` or `csv`
+        format: TableFormat = "`json`",
     }
 }
 

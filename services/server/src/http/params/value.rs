@@ -565,6 +565,31 @@ impl Value for ListFormat {
     }
 }
 
+/// The format of an answer with a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::http) enum TableFormat {
+    #[default]
+    Json,
+    /// The rows as CSV.
+    Csv,
+}
+
+impl Value for TableFormat {
+    const FORM: &'static str = "json or csv";
+
+    fn schema() -> Schema {
+        one_of(["json", "csv"])
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "json" => Some(Self::Json),
+            "csv" => Some(Self::Csv),
+            _ => None,
+        }
+    }
+}
+
 /// The treatment of a request with bad events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::http) enum OnInvalid {

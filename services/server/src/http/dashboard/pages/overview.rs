@@ -11,6 +11,7 @@ use crate::http::dashboard::templates::layout::Place;
 use crate::http::dashboard::templates::overview::{Overview, contents};
 use crate::http::dashboard::templates::{message, retention as triangle};
 use crate::http::handlers::retention::Retention;
+use crate::http::handlers::tenants::TenantsAnswer;
 use crate::http::handlers::{active_users, decay, event_counts, retention, summary, tenants, users};
 use crate::http::params::params;
 use crate::http::params::value::Returning;
@@ -149,10 +150,11 @@ async fn gather(
             api.json(scoped.logins(), event_counts::event_counts),
             some(asked.reader.may_replay && !asked.is_past(), api.newest(scoped.latest())),
             some(tenant_id.is_none(), api.json(first_tenants(asked), tenants::tenants)),
+            own_row(&api, &scoped),
             some(tenant_id.is_some(), api.list(scoped.users(), users::users)),
         )
     };
-    let ((month, week, day), (days, periods, retention), (decay, logins, latest, tenants, users)) =
+    let ((month, week, day), (days, periods, retention), (decay, logins, latest, tenants, own_row, users)) =
         tokio::join!(Box::pin(windows), Box::pin(series), Box::pin(others));
     // A tenant that is not there is no page with holes, but none.
     let month = if tenant_id.is_some() { month.or_no_page()? } else { month };
@@ -168,6 +170,7 @@ async fn gather(
         logins,
         latest,
         tenants,
+        own_row,
         users,
         with_returning,
     })
@@ -176,6 +179,13 @@ async fn gather(
 /// The outcome of what is wanted.
 async fn some<T>(is_wanted: bool, outcome: impl Future<Output = T>) -> Option<T> {
     if is_wanted { Some(outcome.await) } else { None }
+}
+
+/// The row of the tenant of the page among all tenants, of now: of the past it would take a fold of all history.
+async fn own_row(api: &Api<'_, OverviewParams>, scoped: &Scoped<'_>) -> Option<Answered<TenantsAnswer>> {
+    let tenant_id = scoped.tenant_id.filter(|_| !scoped.asked.is_past())?;
+    let request = scoped.asked.question("/v1/tenants", &[("tenant_id", tenant_id)]);
+    Some(api.json(("/v1/tenants", request), tenants::tenants).await)
 }
 
 fn first_tenants(asked: &Asked) -> (&'static str, String) {

@@ -112,6 +112,9 @@
       entry.append(label, value);
       tip.append(entry);
     }
+    const people = one("a", row.cells[0]);
+    if (people) tip.append(Object.assign(document.createElement("p"), { textContent: "Click or Enter: who they are" }));
+    svg.classList.toggle("has-people", Boolean(people));
     const frame = svg.parentElement;
     frame.append(tip);
     tip.hidden = false;
@@ -121,7 +124,7 @@
     const place = isEarly ? left + 12 : left - tip.offsetWidth - 12;
     tip.style.left = `${Math.max(0, Math.min(place, frame.clientWidth - tip.offsetWidth))}px`;
     tip.style.top = "8px";
-    shown = { svg, index, line };
+    shown = { svg, index, line, people };
   };
   const count = (svg) => {
     const rows = tableOf(svg)?.tBodies[0].rows.length ?? 0;
@@ -139,7 +142,12 @@
       });
       svg.addEventListener("pointerleave", hide);
       svg.addEventListener("blur", hide);
+      // A tap shows the values; with a mouse they are there before the click.
+      svg.addEventListener("click", (event) => {
+        if (event.pointerType === "mouse") shown?.people?.click();
+      });
       svg.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" && shown?.svg === svg) shown.people?.click();
         const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
         if (!step) return;
         event.preventDefault();
@@ -243,6 +251,19 @@
 
   let pageAt = Date.now();
   let pagePosition = body.dataset.position;
+  const kept = "section[id], .tiles, .title, .chips, .pages";
+  const replace = (part, other) => {
+    if (!other || other.innerHTML === part.innerHTML) return;
+    const isMissing = one("[data-pending]", part);
+    // The latest events come by the stream, and nobody's place is taken away.
+    if (!isMissing && (part.id === "latest" || part.contains(document.activeElement))) return;
+    const open = all("details", part).map((details) => details.open);
+    part.replaceChildren(...other.childNodes);
+    all("details", part).forEach((details, at) => {
+      details.open = open[at] ?? details.open;
+    });
+    prepare(part);
+  };
   // Parts that changed are put in place of the old ones; the place of the reader stays.
   const refresh = async () => {
     pageAt = Date.now();
@@ -253,24 +274,26 @@
       return;
     }
     if (response.redirected && new URL(response.url).pathname === "/sign-in") location.assign(response.url);
-    if (!response.ok) return;
+    if (!response.ok) {
+      // A page of nothing but frames is a refusal in whole now.
+      if (one("[data-pending]") && response.status < 500 && response.status !== 429) location.reload();
+      return;
+    }
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     hide();
     if (!one("section[id]") || !one("section[id]", fresh)) {
       location.reload();
       return;
     }
-    const kinds = ["tiles", "title", "chips"];
-    for (const part of all(`main section[id], ${kinds.map((kind) => `main .${kind}`).join()}`)) {
-      const kind = kinds.find((it) => part.classList.contains(it));
-      const other = part.id ? fresh.getElementById(part.id) : one(`main .${kind}`, fresh);
-      if (!other || other.innerHTML === part.innerHTML || part.contains(document.activeElement) || (part.id === "latest" && part.childElementCount)) continue;
-      const open = all("details", part).map((details) => details.open);
-      part.replaceChildren(...other.childNodes);
-      all("details", part).forEach((details, at) => {
-        details.open = open[at] ?? details.open;
-      });
-      prepare(part);
+    const [main, freshMain] = [one("main"), one("main", fresh)];
+    // As long as parts are missing, there is nothing in the page to keep: others may stand beside them then.
+    if (one("[data-pending]", main) && !main.contains(document.activeElement)) {
+      main.replaceChildren(...freshMain.childNodes);
+      prepare(main);
+    } else {
+      const name = (part) => part.id || part.className;
+      const others = new Map(all(kept, freshMain).map((part) => [name(part), part]));
+      for (const part of all(kept, main)) replace(part, others.get(name(part)));
     }
     markMoved();
     pagePosition = fresh.body.dataset.position;
@@ -279,13 +302,13 @@
     const other = one("footer [data-position]", fresh);
     if (position && other) position.textContent = other.textContent;
   };
-  // Parts that take long are asked for again until they are there.
-  const ask = async () => {
+  // Parts that take long are asked for again until they are there, less often the longer they take.
+  const ask = async (pause) => {
     if (!one("[data-pending]")) return;
     await refresh();
-    setTimeout(ask, 1500);
+    setTimeout(ask, pause, Math.min(2 * pause, 1600));
   };
-  if (one("[data-pending]")) setTimeout(ask, 1000);
+  setTimeout(ask, 200, 200);
 
   // Live numbers: one stream, passive while nobody looks; the page itself is asked for again at most four times a minute.
   const address = body.dataset.live;

@@ -340,7 +340,8 @@ fn keys() -> Markup {
             dl {
                 @for (key, about) in [
                     ("g o", "Overview"), ("g t", "Tenants"), ("g u", "Users"), ("g e", "Events"), ("/", "Search"),
-                    ("[ ]", "One day back, one day on"), ("n", "Now"), ("t", "Open or close the tables"), ("?", "This list"),
+                    ("[ ]", "One day back, one day on"), ("n", "Now"), ("t", "Open or close the tables"),
+                    ("← →", "In a chart: the day before, the day after"), ("Enter", "In a chart: who was active on the day"), ("?", "This list"),
                 ] {
                     dt { (key) } dd { (about) }
                 }

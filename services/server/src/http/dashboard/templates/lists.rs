@@ -3,6 +3,7 @@
 use lastseen_event::{Provenance, UtcInstant};
 use maud::{Markup, html};
 
+use super::days::days_of;
 use super::layout::{Contents, Place};
 use super::parts::{Panel, absent, ago, minute, number, second, status, type_name};
 use super::tenants::pages;
@@ -28,7 +29,12 @@ pub(in crate::http::dashboard) fn latest_panel(
         class: "span",
         title: "Users seen last",
         about: html! { "Whoever was never seen comes at the end." },
-        links: html! { a href=(view.asked.to(&list, &[])) { "All " (view.format.number(total)) " users" } },
+        links: html! {
+            a href=(view.asked.to(&list, &[])) { "All " (view.format.number(total)) " users" }
+            @for (name, format) in [("CSV", "csv"), ("Excel", "excel")] {
+                a href=(view.asked.question(&format!("/v1{list}"), &[("format", format)])) download { (name) }
+            }
+        },
         api: &users.api,
     };
     panel.of(view, users, |answer| {
@@ -163,7 +169,7 @@ fn people_title(view: &View<'_>, people: &People<'_>) -> Markup {
     };
     let words: Vec<String> =
         people.statuses.iter().map(|status| super::parts::status_name(status).to_lowercase()).collect();
-    let window = window_name(people.window);
+    let window = window_name(view, people.window);
     html! {
         div.title {
             div {
@@ -176,11 +182,11 @@ fn people_title(view: &View<'_>, people: &People<'_>) -> Markup {
                 h1 {
                     @if let Ok(rows) = &people.rows { data value=(rows.total) data-field="/total" data-from="#list" { (view.format.number(rows.total)) } " " }
                     (noun)
-                    @if words == ["active"] { " active in " (window) } @else if !words.is_empty() { ", " (words.join(" or ")) }
+                    @if words == ["active"] { " active " (window) } @else if !words.is_empty() { ", " (words.join(" or ")) }
                     @if let Some(prefix) = people.prefix { ", id begins with " span.id { (prefix) } }
                 }
                 p {
-                    "Active: last seen in " (window) "."
+                    "Active: last seen " (window) "."
                     @if let Some(at) = view.asked.as_of { " As of " (minute(view, at)) "." }
                 }
             }
@@ -192,12 +198,16 @@ fn people_title(view: &View<'_>, people: &People<'_>) -> Markup {
     }
 }
 
-fn window_name(window: &str) -> String {
+fn window_name(view: &View<'_>, window: &str) -> String {
+    if let Some(days) = days_of(view, window) {
+        let [first, last] = [*days.start(), *days.end()].map(|day| view.format.weekday(day));
+        return if first == last { format!("on {last}") } else { format!("from {first} to {last}") };
+    }
     match window {
-        "24h" => "the last 24 hours".to_owned(),
-        "7d" => "the last 7 days".to_owned(),
-        "30d" => "the last 30 days".to_owned(),
-        other => format!("the last {other}"),
+        "24h" => "in the last 24 hours".to_owned(),
+        "7d" => "in the last 7 days".to_owned(),
+        "30d" => "in the last 30 days".to_owned(),
+        other => format!("in the last {other}"),
     }
 }
 
@@ -237,7 +247,7 @@ fn chips(view: &View<'_>, people: &People<'_>) -> Markup {
                 input type="search" name="prefix" value=[people.prefix] placeholder="User id begins with" aria-label="User id begins with" maxlength="128" spellcheck="false" autocomplete="off";
                 select name="window" aria-label="Window" {
                     @for (value, name) in WINDOWS { option value=(value) selected[value == people.window] { (name) } }
-                    @if WINDOWS.iter().all(|(value, _)| *value != people.window) { option value=(people.window) selected { (people.window) } }
+                    @if WINDOWS.iter().all(|(value, _)| *value != people.window) { option value=(people.window) selected { @if days_of(view, people.window).is_some() { "These days" } @else { (people.window) } } }
                 }
                 button.button type="submit" { "Search" }
             }

@@ -1,9 +1,10 @@
 //! The page of all tenants, and that of one.
 
 use lastseen_event::UtcInstant;
-use lastseen_projections::Day;
+use lastseen_projections::{Calendar, Day};
 use maud::{Markup, html};
 
+use super::days::people_of;
 use super::layout::{Contents, Place};
 use super::parts::{Panel, Rows, delta, minute, type_name, with_words};
 use super::view::View;
@@ -41,6 +42,8 @@ pub(in crate::http::dashboard) struct Overview {
     pub(in crate::http::dashboard) latest: Option<Answered<Events>>,
     /// Of all tenants: the first of them.
     pub(in crate::http::dashboard) tenants: Option<Answered<TenantsAnswer>>,
+    /// Of one tenant: its row among all tenants. `None`: the page is about the past.
+    pub(in crate::http::dashboard) own_row: Option<Answered<TenantsAnswer>>,
     /// Of one tenant: the users seen last.
     pub(in crate::http::dashboard) users: Option<Answered<UsersAnswer>>,
     /// Adds those who came back from the period before to the bars.
@@ -141,7 +144,8 @@ fn title(view: &View<'_>, overview: &Overview) -> Markup {
                         @if let Some(ago) = format.ago(at, asked.now) { (ago) ", in " } @else { "In " }
                         (asked.zone.name()) ". Every number counts only what had happened by then."
                     } @else {
-                        (format.weekday(format.day(asked.now))) ", " (format.time(asked.now)) " in " (asked.zone.name())
+                        (format.weekday(format.day(asked.now))) ", " (format.time(asked.now)) " in " (asked.zone.name()) "."
+                        @if let Some(row) = &overview.own_row { (own_row(view, row)) }
                     }
                 }
             }
@@ -153,6 +157,24 @@ fn title(view: &View<'_>, overview: &Overview) -> Markup {
                     button.button.needs-script type="button" data-copy-curl=(overview.windows[0].api) { "Copy as curl" }
                 }
             }
+        }
+    }
+}
+
+/// The life of a tenant, and its place among all.
+fn own_row(view: &View<'_>, answered: &Answered<TenantsAnswer>) -> Markup {
+    let Some((answer, row)) = answered.ok().and_then(|answer| Some((answer, answer.tenants.first()?))) else {
+        let is_pending = matches!(answered.answer, Err(Missing::Pending));
+        return html! { @if is_pending { span data-pending {} } };
+    };
+    html! {
+        span data-api=(answered.api) {
+            @if let Some(at) = row.created_at { " Tenant since " time datetime=(at) { (view.format.date(view.format.day(at))) } "." }
+            @if let Some(rank) = row.rank {
+                " Number " data value=(rank) data-field="/tenants/0/rank" { (view.format.number(rank)) }
+                " of " data value=(answer.total) data-field="/total" { (view.format.number(answer.total)) } " by active users."
+            }
+            @if let Some(at) = row.last_seen_at { " Last seen " (minute(view, at)) "." }
         }
     }
 }
@@ -331,13 +353,16 @@ fn active_panel(view: &View<'_>, overview: &Overview, class: &str, widths: Width
             )
         });
         let is_running = days.rows.last().is_some_and(|row| row.partial);
+        let (calendar, tenant_id) = (Calendar::of_zone(view.asked.zone), overview.tenant_id.as_deref());
         let rows = days.rows.iter().map(|row| {
             let values = [row.active, row.wau.unwrap_or(0), row.mau.unwrap_or(0), row.new, row.returning, row.resurrected, row.dormant, row.total];
-            (html! { (view.format.weekday(day_of(&row.from))) }, values.to_vec())
+            let day = day_of(&row.from);
+            let people = people_of(view, &calendar, (tenant_id, day));
+            (html! { @if let Some(people) = people { a href=(people) { (view.format.weekday(day)) } } @else { (view.format.weekday(day)) } }, values.to_vec())
         });
         html! {
             (with_words(view, sentence, |words| with_dates(view, is_running, |dates| active(&points, widths, (words, dates)))))
-            (Rows { caption: "Active users per day", pointer: "/rows", columns: &DAY_COLUMNS, lines: rows.collect() }.show(view))
+            (Rows { caption: "Active users per day", api: &overview.days.api, pointer: "/rows", columns: &DAY_COLUMNS, lines: rows.collect() }.show(view))
         }
     })
 }
@@ -394,7 +419,7 @@ fn known_panel(view: &View<'_>, overview: &Overview) -> Markup {
                 span { span.swatch.observed aria-hidden="true" {} "Observed" }
                 span { span.swatch.guess aria-hidden="true" {} "Estimated" }
             }
-            (Rows { caption: "Observed and estimated", pointer: "/rows", columns: &columns, lines: rows.collect() }.show(view))
+            (Rows { caption: "Observed and estimated", api: &overview.days.api, pointer: "/rows", columns: &columns, lines: rows.collect() }.show(view))
         }
     })
 }
@@ -452,7 +477,7 @@ fn lifecycle_panel(view: &View<'_>, overview: &Overview) -> Markup {
                 span { span.swatch.dormant aria-hidden="true" {} "Dormant" }
             }
             (with_words(view, sentence, |words| lifecycle(&points, Widths::WIDE, overview.with_returning, words)))
-            (Rows { caption: "Who joined, came back and went quiet", pointer: "/rows", columns: &columns, lines: rows.collect() }.show(view))
+            (Rows { caption: "Who joined, came back and went quiet", api: &overview.periods.api, pointer: "/rows", columns: &columns, lines: rows.collect() }.show(view))
         }
     })
 }
@@ -493,7 +518,7 @@ fn decay_panel(view: &View<'_>, overview: &Overview) -> Markup {
         let columns = [("After", "at"), ("Active", "active"), ("Observed", "observed"), ("Estimated", "estimated")];
         html! {
             (with_words(view, sentence, |words| decay(&points, Widths::SIDE, words)))
-            (Rows { caption: "Still active, if nobody came back", pointer: "/rows", columns: &columns, lines: rows.collect() }.show(view))
+            (Rows { caption: "Still active, if nobody came back", api: &overview.decay.api, pointer: "/rows", columns: &columns, lines: rows.collect() }.show(view))
         }
     })
 }
@@ -533,7 +558,7 @@ fn logins_panel(view: &View<'_>, overview: &Overview) -> Markup {
                 let last = is_running.then(|| "Today".to_owned());
                 columns(&points, Widths::WIDE, (words, &Dates { short: &|day| view.format.short(day), last, is_past: false }))
             }))
-            (Rows { caption: "Logins", pointer: "/rows", columns: &names, lines: rows.collect() }.show(view))
+            (Rows { caption: "Logins", api: &overview.logins.api, pointer: "/rows", columns: &names, lines: rows.collect() }.show(view))
         }
     })
 }

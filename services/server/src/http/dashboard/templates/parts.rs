@@ -126,6 +126,8 @@ fn refused(problem: &Problem) -> Markup {
 /// The rows behind a chart: each column with the field of the answer that it is.
 pub(in crate::http::dashboard) struct Rows<'a> {
     pub(in crate::http::dashboard) caption: &'a str,
+    /// The request that they are of.
+    pub(in crate::http::dashboard) api: &'a str,
     /// The place of the rows in the answer, as a JSON pointer.
     pub(in crate::http::dashboard) pointer: &'a str,
     /// The title and the field of each column. The first is the row's name.
@@ -140,6 +142,7 @@ impl Rows<'_> {
         html! {
             details.table {
                 summary { "Table" }
+                p.links { (csv_link(self.api)) }
                 div.rows tabindex="0" role="region" aria-label=(self.caption) {
                     table data-rows=(self.pointer) {
                         caption.hidden { (self.caption) }
@@ -161,6 +164,11 @@ impl Rows<'_> {
             }
         }
     }
+}
+
+/// A link to the rows of an answer about days, or days to come, as CSV: also to those that a table leaves out.
+pub(in crate::http::dashboard) fn csv_link(api: &str) -> Markup {
+    html! { a href={ (api) (if api.contains('?') { "&" } else { "?" }) "format=csv" } download { "CSV" } }
 }
 
 /// The text of a chart.

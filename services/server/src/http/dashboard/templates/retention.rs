@@ -3,7 +3,7 @@
 use lastseen_projections::Day;
 use maud::{Markup, html};
 
-use super::parts::Panel;
+use super::parts::{Panel, csv_link};
 use super::view::View;
 use crate::http::dashboard::answered::Answered;
 use crate::http::handlers::retention::{Retention, Row};
@@ -33,7 +33,10 @@ pub(in crate::http::dashboard) fn panel(
         about: html! { "Per cent of new users who were active again, by " (period) ". Dashed: not over."
             @if has_small { " Cohorts below " (SMALL) ": counts." }
         },
-        links: html! { @if class == "span" || class == "only" { (scale()) } },
+        links: html! {
+            @if class == "span" || class == "only" { (scale()) }
+            (csv_link(&retention.api))
+        },
         api: &retention.api,
     };
     panel.of(view, retention, |retention| body(view, retention, !class.is_empty()))
