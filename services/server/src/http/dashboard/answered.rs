@@ -81,7 +81,7 @@ impl<'a, P> Api<'a, P> {
         /// Most answers are there in less.
         const PROMPT: Duration = Duration::from_millis(25);
         /// A reader sees a page after this time in any case. Parts that take longer come into their places by themselves.
-        const PATIENCE: Duration = Duration::from_millis(80);
+        const PATIENCE: Duration = Duration::from_millis(60);
         let begun = Instant::now();
         Self { ask, now, prompt: begun + PROMPT, until: begun + PATIENCE }
     }
