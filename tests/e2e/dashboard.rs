@@ -230,7 +230,7 @@ fn a_day_of_the_chart_leads_to_exactly_its_people() {
             );
             browser.run(&press);
             browser.until("return !window.isStillHere && document.readyState === 'complete'");
-            browser.until("return document.querySelector('h1 data') !== null");
+            browser.whole();
             let title = browser.text("h1");
             assert_eq!(json!(browser.text("h1 data")), shown, "{page} {}", browser.url());
             assert!(title.ends_with(&format!(" active on {}", day.as_str().unwrap())), "{title} {day}");
@@ -247,6 +247,7 @@ fn the_bar_turns_a_page_to_another_instant_and_its_address_says_so() {
     browser.run("document.querySelector('input[name=as_of]').value = '2026-10-20T12:30:00'; document.querySelector('input[name=tz]').value = 'Europe/Berlin'");
     browser.click(".pop.as-of button");
     browser.until("return document.body.classList.contains('is-past')");
+    browser.whole();
     let url = browser.url();
     assert!(
         url.contains("as_of=2026-10-20T10:30:00")
@@ -398,7 +399,7 @@ fn a_bound_key_sees_its_tenants_and_no_others() {
     browser.go(&format!("{}/", server.url()));
     sign_in(&browser, &one);
     browser.until(&format!("return location.pathname === '/tenants/{}'", path_segment(&tenant)));
-    browser.until("return !document.querySelector('[data-pending]')");
+    browser.whole();
     assert_eq!(browser.complaints(), Vec::<String>::new());
     assert!(
         browser.text("main").contains("Active in the last 30 days")

@@ -22,9 +22,6 @@ pub struct Browser {
     _home: TempDir,
 }
 
-/// True if no part of a page is still to come.
-const WHOLE: &str = "return !document.querySelector('[data-pending]')";
-
 impl Browser {
     /// Opens a window of 1440 by 900 pixels. `None`: there is no browser, and that was said.
     pub fn open() -> Option<Self> {
@@ -81,7 +78,12 @@ impl Browser {
     /// Goes to a page and waits until it is loaded, with parts that come later.
     pub fn go(&self, url: &str) {
         self.command("/url", &json!({ "url": url }));
-        self.until(WHOLE);
+        self.whole();
+    }
+
+    /// Waits until no part of the page is still to come.
+    pub fn whole(&self) {
+        self.until("return !document.querySelector('[data-pending]')");
     }
 
     /// The address that is shown.
@@ -131,7 +133,7 @@ impl Browser {
         self.run("window.isStillHere = true");
         self.click(selector);
         self.until("return !window.isStillHere && document.readyState === 'complete'");
-        self.until(WHOLE);
+        self.whole();
     }
 
     /// Sets the width of the page in pixels.

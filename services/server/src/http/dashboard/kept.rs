@@ -1,7 +1,7 @@
 //! Answers of the API that pages showed lately. A part of a page that takes long is shown as it was, while it is asked for again:
 //! many readers of a page cost as much as one, and nobody waits for what was known a moment ago.
 //!
-//! Bounded in number, in bytes and in time. At most one request a key is under way.
+//! Bounded in number, in bytes and in time. At most one request a key is under way, and the costly ones rest after it.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -17,6 +17,12 @@ use crate::tasks;
 
 /// An older answer is not shown any more.
 const SHOWN_FOR: Duration = Duration::from_mins(2);
+/// An answer that took this long or longer is the answer to whoever asks in the time after it, so many times as long as it took:
+/// pages take a tenth of a thread for it at most.
+const COSTLY: Duration = Duration::from_millis(50);
+const RESTS_TIMES: u32 = 10;
+/// Whatever an answer took.
+const RESTS_MAX: Duration = Duration::from_secs(10);
 /// Answers at most, and their bytes as text.
 const ANSWERS_MAX: usize = 512;
 const BYTES_MAX: usize = 16 << 20;
@@ -38,7 +44,14 @@ struct Entry {
 struct Last {
     answer: Shared,
     made: Instant,
+    took: Duration,
     bytes: usize,
+}
+
+impl Last {
+    fn rests(&self) -> bool {
+        self.took >= COSTLY && self.made.elapsed() < RESTS_MAX.min(self.took * RESTS_TIMES)
+    }
 }
 
 /// An answer on its way, and the one before it.
@@ -57,6 +70,10 @@ impl Kept {
     ) -> OnItsWay<A> {
         let mut entries = self.0.lock();
         let entry = entries.entry(key.clone()).or_default();
+        if let Some(last) = entry.last.as_ref().filter(|last| last.rests()) {
+            let (_, answer) = watch::channel(Some(Ok(last.answer.clone())));
+            return OnItsWay { answer, before: None };
+        }
         let before = entry.last.clone().filter(|last| last.made.elapsed() < SHOWN_FOR);
         let before =
             before.and_then(|Last { answer, made, .. }| Some((answer.downcast().ok()?, made.elapsed())));
@@ -66,9 +83,10 @@ impl Kept {
             let (sender, receiver) = watch::channel(None);
             let kept = self.clone();
             tasks::task(async move {
+                let begun = Instant::now();
                 let answer = answering.await.map(Arc::new);
                 if let Ok(answer) = &answer {
-                    kept.keep(&key, answer);
+                    kept.keep(&key, answer, begun.elapsed());
                 }
                 sender.send_replace(Some(answer.map(|answer| answer as Shared)));
             });
@@ -78,10 +96,10 @@ impl Kept {
         OnItsWay { answer, before }
     }
 
-    fn keep<A: Answer + Sync>(&self, key: &str, answer: &Arc<A>) {
+    fn keep<A: Answer + Sync>(&self, key: &str, answer: &Arc<A>, took: Duration) {
         let bytes = serde_json::to_vec(&**answer).map_or(BYTES_MAX, |text| text.len());
         let mut entries = self.0.lock();
-        let last = Last { answer: answer.clone(), made: Instant::now(), bytes };
+        let last = Last { answer: answer.clone(), made: Instant::now(), took, bytes };
         entries.entry(key.to_owned()).or_default().last = Some(last);
         let made = |entry: &Entry| entry.last.as_ref().map(|last| last.made);
         entries.retain(|_, entry| {
@@ -142,6 +160,20 @@ mod tests {
         assert!(other.before.is_none());
         assert_eq!(other.answer().await.unwrap().err().unwrap().code(), "unknown_tenant");
         assert!(kept.ask("other".to_owned(), async { Ok(Number(9)) }).before.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_costly_answer_rests_for_a_while() {
+        let kept = Arc::new(Kept::default());
+        let mut first = kept.ask("key".to_owned(), async { Ok(Number(1)) });
+        assert!(first.answer().await.is_some());
+        kept.keep("key", &Arc::new(Number(2)), COSTLY);
+        let mut rests = kept.ask::<Number>("key".to_owned(), async { panic!("it was just asked") });
+        assert_eq!(rests.answer().await.unwrap().unwrap().0, 2);
+        kept.0.lock().get_mut("key").unwrap().last.as_mut().unwrap().made -= COSTLY * RESTS_TIMES;
+        let mut again = kept.ask("key".to_owned(), async { Ok(Number(3)) });
+        assert_eq!(again.before.as_ref().unwrap().0.0, 2);
+        assert_eq!(again.answer().await.unwrap().unwrap().0, 3);
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use crate::http::dashboard::templates::lists::{
     People, PeopleRow, PeopleRows, events as latest_events, people,
 };
 use crate::http::dashboard::templates::message;
-use crate::http::dashboard::templates::tenants::{LIMIT, SORTS, contents as tenants_contents};
+use crate::http::dashboard::templates::tenants::{SORTS, contents as tenants_contents};
 use crate::http::dashboard::templates::view::View;
 use crate::http::handlers::summary::{self, Summary};
 use crate::http::handlers::tenants as tenants_api;
@@ -22,6 +22,9 @@ use crate::http::params::value::{Conditions, Prefix};
 use crate::http::problem::Problem;
 use crate::questions::tenants::TenantSort;
 use crate::questions::users::Sort;
+
+/// Rows of a page of a list.
+const ROWS: &str = "50";
 
 params! {
     /// A page of the list of tenants.
@@ -81,8 +84,7 @@ pub(in crate::http) async fn tenants(ask: Ask<Look, TenantsPageParams>) -> Resul
         Err(page) => return Ok(page),
     };
     let sort = ask.params.sort.and_then(|_| ask.query.text("sort")).unwrap_or(SORTS[0].0).to_owned();
-    let limit = LIMIT.to_string();
-    let mut own = vec![("sort", sort.as_str()), ("limit", &limit), ("compare", "previous"), ("trend", "30")];
+    let mut own = vec![("sort", sort.as_str()), ("limit", ROWS), ("compare", "previous"), ("trend", "30")];
     own.extend(ask.params.cursor.as_deref().map(|cursor| ("cursor", cursor)));
     let api = asked.question("/v1/tenants", &own);
     let list = Api::of(&ask, asked.now).json(("/v1/tenants", api), tenants_api::tenants).await;
@@ -111,8 +113,6 @@ struct Gathered {
 
 /// `GET /users` and `GET /tenants/{tenant_id}/users`
 pub(in crate::http) async fn users(ask: Ask<Look, PeoplePageParams>) -> Result<Page, Problem> {
-    /// Rows of a page.
-    const ROWS: &str = "50";
     let asked = match Asked::of(&ask, &ask.params.page)? {
         Resolved::Page(asked) => asked,
         Resolved::Elsewhere(address) => return Ok(Page::Elsewhere(address)),

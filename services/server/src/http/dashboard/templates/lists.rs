@@ -23,14 +23,14 @@ pub(in crate::http::dashboard) fn latest_panel(
     tenant_id: Option<&str>,
 ) -> Markup {
     let list = format!("/tenants/{}/users", segment(tenant_id.unwrap_or_default()));
-    let total = users.ok().map_or(0, |answer| answer.tail.total);
+    let total = users.ok().map(|answer| view.format.number(answer.tail.total));
     let panel = Panel {
         id: "users",
         class: "span",
         title: "Users seen last",
         about: html! { "Whoever was never seen comes at the end." },
         links: html! {
-            a href=(view.asked.to(&list, &[])) { "All " (view.format.number(total)) " users" }
+            a href=(view.asked.to(&list, &[])) { "All" @if let Some(total) = &total { " " (total) } " users" }
             @for (name, format) in [("CSV", "csv"), ("Excel", "excel")] {
                 a href=(view.asked.question(&format!("/v1{list}"), &[("format", format)])) download { (name) }
             }

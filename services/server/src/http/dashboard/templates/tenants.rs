@@ -12,19 +12,19 @@ use crate::http::handlers::tenants::{Row, TenantsAnswer};
 
 /// The panel on the overview.
 pub(in crate::http::dashboard) fn ranked(view: &View<'_>, tenants: &Answered<TenantsAnswer>) -> Markup {
-    let total = tenants.ok().map_or(0, |answer| answer.total);
+    let total = tenants.ok().map(|answer| view.format.number(answer.total));
     let panel = Panel {
         id: "tenants",
         class: "only",
         title: "Tenants by active users",
-        about: html! { (view.format.number(total)) " tenants. Each small chart has its own scale." },
+        about: html! { "The first of all tenants. Each small chart has its own scale." },
         links: html! {
-            a href=(view.asked.to("/tenants", &[])) { "All " (view.format.number(total)) " tenants" }
+            a href=(view.asked.to("/tenants", &[])) { "All" @if let Some(total) = &total { " " (total) } " tenants" }
             a href=(tenants.api) { "JSON" }
         },
         api: &tenants.api,
     };
-    panel.of(view, tenants, |answer| table(view, answer, 1))
+    panel.of(view, tenants, |answer| table(view, answer))
 }
 
 /// The whole list, a page of it.
@@ -33,11 +33,16 @@ pub(in crate::http::dashboard) fn contents(
     tenants: &Answered<TenantsAnswer>,
     (page, sort): (u64, &str),
 ) -> Contents {
-    let total = tenants.ok().map_or(0, |answer| answer.total);
+    let total = tenants.ok().map(|answer| answer.total);
     let main = html! {
         div.title {
             div {
-                h1 { data value=(total) data-field="/total" data-from="#list" { (view.format.number(total)) } " tenants" }
+                h1 {
+                    @if let Some(total) = total {
+                        data value=(total) data-field="/total" data-from="#list" { (view.format.number(total)) }
+                        @if total == 1 { " tenant" } @else { " tenants" }
+                    } @else { "Tenants" }
+                }
                 p { "By " (sort_name(sort)) "." }
             }
         }
@@ -49,7 +54,7 @@ pub(in crate::http::dashboard) fn contents(
         }
         section #list.panel.list data-api=(tenants.api) {
             @match &tenants.answer {
-                Ok(answer) => div.scroll { (table(view, answer, (page - 1) * LIMIT + 1)) },
+                Ok(answer) => div.scroll { (table(view, answer)) },
                 Err(missing) => (absent(missing)),
             }
         }
@@ -65,9 +70,6 @@ pub(in crate::http::dashboard) fn contents(
         position: tenants.ok().map(|answer| answer.position.to_string()),
     }
 }
-
-/// Tenants on a page of the whole list.
-pub(in crate::http::dashboard) const LIMIT: u64 = 50;
 
 /// The orders that the page offers, as the API calls them.
 pub(in crate::http::dashboard) const SORTS: [(&str, &str); 5] = [
@@ -102,7 +104,7 @@ pub(in crate::http::dashboard) fn pages(view: &View<'_>, next: Option<&str>, pag
     }
 }
 
-fn table(view: &View<'_>, answer: &TenantsAnswer, first: u64) -> Markup {
+fn table(view: &View<'_>, answer: &TenantsAnswer) -> Markup {
     let most = answer.tenants.iter().map(|row| row.counts.active_users).max().unwrap_or(0).max(1);
     let has_estimates = answer.tenants.iter().any(|row| row.counts.estimated_users > 0);
     let days = answer.tenants.iter().find_map(|row| row.trend.as_ref()).map_or(0, Vec::len);
@@ -121,19 +123,19 @@ fn table(view: &View<'_>, answer: &TenantsAnswer, first: u64) -> Markup {
                 th.num.desk-only scope="col" { "Last seen" }
             } }
             tbody {
-                @for (at, row) in answer.tenants.iter().enumerate() { (line(view, (at, row), (first, most), has_estimates)) }
+                @for (at, row) in answer.tenants.iter().enumerate() { (line(view, (at, row), most, has_estimates)) }
             }
         }
         @if answer.tenants.is_empty() { p.note { "No tenant yet." } }
     }
 }
 
-fn line(view: &View<'_>, (at, row): (usize, &Row), (first, most): (u64, u64), has_estimates: bool) -> Markup {
+fn line(view: &View<'_>, (at, row): (usize, &Row), most: u64, has_estimates: bool) -> Markup {
     let field = |name: &str| format!("/tenants/{at}/{name}");
     let counts = &row.counts;
     html! {
         tr {
-            td.wide-only.num.quiet-text { (view.format.number(first + at as u64)) }
+            td.wide-only.num.quiet-text { @if let Some(rank) = row.rank { (number(view, &field("rank"), rank)) } }
             td { a.id.short href=(view.asked.to(&format!("/tenants/{}", segment(&row.tenant_id)), &[])) title=(row.tenant_id) { (row.tenant_id) } }
             td {
                 div.ranked {
