@@ -59,12 +59,14 @@ pub(crate) struct App {
     /// One permit a large body that is being decoded.
     decodes: Semaphore,
     public_urls: Vec<Origin>,
+    /// True if the server speaks TLS itself.
+    has_tls: bool,
     trusted_proxies: Vec<IpNet>,
     /// Connections that are open.
     connections: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
     keys: Arc<LiveKeys>,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     /// Answers that pages showed lately.
     kept: Arc<Kept>,
     attempts: Attempts,
@@ -94,11 +96,12 @@ impl App {
             memory: Memory::new(limits.memory_bytes),
             decodes: Semaphore::new(limits.decodes.max(1)),
             public_urls: config.public_urls.clone(),
+            has_tls: config.tls.is_some(),
             trusted_proxies: config.trusted_proxies.clone(),
             connections: Arc::default(),
             metrics: Arc::new(Metrics::new()),
             keys,
-            sessions: Sessions::default(),
+            sessions: Arc::default(),
             kept: Arc::default(),
             attempts: Attempts::default(),
             audit,

@@ -69,6 +69,11 @@ impl Wants {
         }
     }
 
+    /// The memory that all answers share.
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// The encoding that the answer is to have.
     pub(super) fn encoding(&self) -> Option<Encoding> {
         self.encoding
@@ -242,7 +247,7 @@ impl AsRef<[u8]> for Counted {
 }
 
 /// Counts the bytes of a large answer in the budget. `None`: there is no room.
-fn counted(bytes: Vec<u8>, memory: &Memory) -> Option<Bytes> {
+pub(super) fn counted(bytes: Vec<u8>, memory: &Memory) -> Option<Bytes> {
     if bytes.len() < COUNTED_BYTES {
         return Some(bytes.into());
     }

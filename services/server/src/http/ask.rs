@@ -10,6 +10,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Version};
 use lastseen_event::wire::{Accept, FaultsKept};
 use lastseen_event::{FaultCode, Position, UtcInstant};
+use lastseen_projections::Persons;
 use lastseen_store::{AppendError, EventStore};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
@@ -23,6 +24,7 @@ use crate::audit::AuditAction;
 use crate::keys::Scope;
 use crate::keys::live::{LiveKey, Remembered};
 use crate::keys::seal::{Positions, ShownPosition};
+use crate::origin::Origin;
 use crate::publishing::{Publishing, RetractError};
 use crate::questions::Questions;
 use crate::questions::live::LiveNumbers;
@@ -140,6 +142,20 @@ impl<P> Ask<Look, P> {
         self.granted.tenants()
     }
 
+    /// True if the server counts persons.
+    pub(super) fn has_persons(&self) -> bool {
+        self.app.persons != Persons::Off
+    }
+
+    /// Callers of one reach get the same answers: those of keys without bounds and limits. Others have their own.
+    pub(super) fn reach(&self) -> &str {
+        if self.granted.is_limited() || self.granted.tenants().is_some() {
+            self.granted.key_id().unwrap_or_default()
+        } else {
+            ""
+        }
+    }
+
     /// The id of the caller's key. `None`: the server is open.
     pub(super) fn key_id(&self) -> Option<&str> {
         self.granted.key_id()
@@ -158,7 +174,8 @@ impl<P> Ask<Look, P> {
     /// The origin under which the caller reaches the server: the public one, or the host that it named.
     pub(super) fn origin(&self) -> String {
         let host = self.host().unwrap_or("localhost:8080");
-        self.app.public_urls.first().map_or_else(|| format!("http://{host}"), ToString::to_string)
+        let scheme = if self.app.has_tls { "https" } else { "http" };
+        self.app.public_urls.first().map_or_else(|| format!("{scheme}://{host}"), ToString::to_string)
     }
 
     /// The server's clock.
@@ -207,6 +224,11 @@ impl<A: Access, P> Ask<A, P> {
     /// The host and the port that the caller named.
     pub(super) fn host(&self) -> Option<&str> {
         self.host.as_deref()
+    }
+
+    /// The addresses under which the server is reached from outside.
+    pub(super) fn public_urls(&self) -> &[Origin] {
+        &self.app.public_urls
     }
 
     /// The file that the path names; empty if it names none.

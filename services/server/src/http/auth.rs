@@ -13,7 +13,7 @@
 
 use std::marker::PhantomData;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::http::header::{AUTHORIZATION, COOKIE};
@@ -26,6 +26,7 @@ use super::problem::Problem;
 use crate::asker::Asker;
 use crate::keys::live::{KeyFault, LiveKey, LiveKeys, Remembered};
 use crate::keys::seal::Positions;
+use crate::keys::sessions::{SessionId, Sessions};
 use crate::keys::{Scope, Secret};
 
 /// The permission that a route asks for.
@@ -129,6 +130,10 @@ pub(super) struct Peer {
 pub(super) struct Caller<A> {
     /// `None`: the server is open, or the route is.
     key: Option<Arc<LiveKey>>,
+    /// The session that the key came by.
+    session: Option<SessionId>,
+    /// The caller as questions know it, where several of them are of one request.
+    asker: OnceLock<Asker>,
     address: Option<ClientAddress>,
     positions: Positions,
     access: PhantomData<A>,
@@ -137,20 +142,24 @@ pub(super) struct Caller<A> {
 /// Proof that a request may use a route of this access, for the tenant that it names. Only [`Caller::grant`] makes it.
 pub(super) struct Granted<A>(Caller<A>);
 
-/// The key of an answer that goes on.
+/// The key of an answer that goes on, and the session that it came by.
 pub(super) struct Standing {
     keys: Arc<LiveKeys>,
+    sessions: Arc<Sessions>,
     /// `None`: the server is open.
     key: Option<Arc<LiveKey>>,
+    session: Option<SessionId>,
 }
 
 impl Standing {
-    /// True if the key is still in force, or none is needed yet.
+    /// True if the key is still in force, or none is needed yet, and the session is not over.
     pub(super) fn holds(&self) -> bool {
-        match &self.key {
-            Some(key) => self.keys.is_in_force(key),
-            None => self.keys.is_open(),
-        }
+        let goes_on = |session: SessionId| self.sessions.goes_on(session, Instant::now());
+        self.session.is_none_or(goes_on)
+            && match &self.key {
+                Some(key) => self.keys.is_in_force(key),
+                None => self.keys.is_open(),
+            }
     }
 }
 
@@ -165,12 +174,14 @@ pub(super) async fn authenticate<A: Access>(
 ) -> Result<Caller<A>, Problem> {
     let address = peer.address.map(|address| address.of(headers, &app.trusted_proxies));
     let Some(scope) = A::SCOPE.filter(|_| !app.keys.is_open()) else {
-        return Ok(Caller { key: None, address, positions: Positions::default(), access: PhantomData });
+        let (positions, asker) = (Positions::default(), OnceLock::new());
+        return Ok(Caller { key: None, session: None, asker, address, positions, access: PhantomData });
     };
     match find(app, (method, headers), (scope, &peer.key)) {
-        Ok(key) => {
+        Ok((key, session)) => {
             let positions = Positions::of(key.seal().zip(key.tenants()));
-            Ok(Caller { key: Some(key), address, positions, access: PhantomData })
+            let asker = OnceLock::new();
+            Ok(Caller { key: Some(key), session, asker, address, positions, access: PhantomData })
         }
         Err((problem, key_id)) => {
             let address = address.map(|ClientAddress(address)| address);
@@ -188,20 +199,24 @@ pub(super) async fn authenticate<A: Access>(
     }
 }
 
-/// The key of a request, if it has the scope; else the problem, and the id of the key as far as there is one.
+/// The problem, and the id of the key as far as there is one.
+type Unfound = (Problem, Option<String>);
+
+/// The key of a request, if it has the scope, and its session if it came by one; else the problem, and the id of the key as far as there is one.
 fn find(
     app: &App,
     (method, headers): (&Method, &HeaderMap),
     (scope, remembered): (Scope, &Remembered),
-) -> Result<Arc<LiveKey>, (Problem, Option<String>)> {
+) -> Result<(Arc<LiveKey>, Option<SessionId>), Unfound> {
     // A browser sends the cookie by itself, so it may only read.
     if method.is_safe()
         && !headers.contains_key(AUTHORIZATION)
         && let Some(token) = session_token(headers)
     {
-        let key = app.sessions.key_id(token, Instant::now()).ok_or(KeyFault::Unknown);
-        let key = key.and_then(|id| app.keys.find_known(&id)).map_err(|_| (Problem::session_over(), None))?;
-        return usable(key, scope);
+        let session = app.sessions.find(token, Instant::now()).ok_or(KeyFault::Unknown);
+        let known = session.and_then(|(session, id)| Ok((session, app.keys.find_known(&id)?)));
+        let (session, key) = known.map_err(|_| (Problem::session_over(), None))?;
+        return Ok((usable(key, scope)?, Some(session)));
     }
     let text = bearer(headers).map_err(|problem| (problem, None))?;
     // Only of a key whose secret was right: anybody can write an id.
@@ -211,11 +226,11 @@ fn find(
         KeyFault::Revoked => of_key(Problem::key_invalid(fault)),
         KeyFault::Expired(_) => of_key(Problem::key_expired(fault)),
     })?;
-    usable(key, scope)
+    Ok((usable(key, scope)?, None))
 }
 
 /// The key, if it has the scope and a request left.
-fn usable(key: Arc<LiveKey>, scope: Scope) -> Result<Arc<LiveKey>, (Problem, Option<String>)> {
+fn usable(key: Arc<LiveKey>, scope: Scope) -> Result<Arc<LiveKey>, Unfound> {
     let of_key = |problem| (problem, Some(key.id().to_owned()));
     if !key.has(scope) {
         return Err(of_key(Problem::scope_missing(scope)));
@@ -311,8 +326,10 @@ impl Granted<Look> {
         if let Some(scope) = A::SCOPE.filter(|scope| !self.has(*scope)) {
             return Err(Problem::scope_missing(scope));
         }
-        let Caller { key, address, positions, access: _ } = self.0.clone();
-        Ok(Caller { key, address, positions, access: PhantomData })
+        // All parts of a page are one request of its asker.
+        self.0.asker.get_or_init(|| self.asker());
+        let Caller { key, session, asker, address, positions, access: _ } = self.0.clone();
+        Ok(Caller { key, session, asker, address, positions, access: PhantomData })
     }
 }
 
@@ -339,12 +356,14 @@ impl<A: Access> Granted<A> {
 
     /// The caller's key, for an answer that goes on.
     pub(super) fn standing(&self, app: &Arc<App>) -> Standing {
-        Standing { keys: app.keys.clone(), key: self.0.key.clone() }
+        let (keys, sessions) = (app.keys.clone(), app.sessions.clone());
+        Standing { keys, sessions, key: self.0.key.clone(), session: self.0.session }
     }
 
     /// The caller as questions know it.
     pub(super) fn asker(&self) -> Asker {
-        self.0.key.as_deref().map(LiveKey::asker).unwrap_or_default()
+        let shared = self.0.asker.get().cloned();
+        shared.or_else(|| self.0.key.as_deref().map(LiveKey::asker)).unwrap_or_default()
     }
 
     pub(super) fn address(&self) -> Option<IpAddr> {
@@ -359,6 +378,11 @@ impl<A: Access> Granted<A> {
         let Some(key) = &self.0.key else { return Ok(()) };
         let events = u32::try_from(events).unwrap_or(u32::MAX);
         key.count_events(events).map_err(|reached| Problem::rate_limited("events", reached))
+    }
+
+    /// True if the caller's key has limits.
+    pub(super) fn is_limited(&self) -> bool {
+        self.0.key.as_deref().is_some_and(LiveKey::is_limited)
     }
 
     /// True if the caller has this scope as well.

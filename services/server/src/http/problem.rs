@@ -135,6 +135,11 @@ impl Problem {
         self
     }
 
+    /// True if the log says more, under the id of the problem.
+    pub(in crate::http) fn is_fault(&self) -> bool {
+        self.0.code == Code::Internal.as_str()
+    }
+
     /// Writes the cause of a 5xx to the log, under the id that the caller is told.
     fn log(self, cause: &(dyn std::error::Error + 'static)) -> Self {
         let cause = error_chain(cause);

@@ -285,6 +285,10 @@ impl LiveKey {
         self.counters.askers.asker()
     }
 
+    pub(crate) fn is_limited(&self) -> bool {
+        !self.record.limits.is_none()
+    }
+
     pub(crate) fn has(&self, scope: Scope) -> bool {
         self.record.scopes.contains(&scope)
     }

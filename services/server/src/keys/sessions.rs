@@ -18,11 +18,17 @@ pub(crate) const SESSION_MAX: Duration = Duration::from_hours(7 * 24);
 const SESSIONS_MAX: usize = 10_000;
 const TOKEN_BYTES: usize = 32;
 
+/// Sessions of one key at once; beyond it, the one of them that was quiet the longest ends.
+const SESSIONS_OF_KEY_MAX: usize = 1_000;
+
+/// The hash of the token of a session: a look-up by it tells nothing about tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionId([u8; 32]);
+
 /// The sessions that are open.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    /// By the hash of the token: a look-up tells nothing about tokens.
-    open: Mutex<HashMap<[u8; 32], Session>>,
+    open: Mutex<HashMap<SessionId, Session>>,
 }
 
 struct Session {
@@ -47,36 +53,50 @@ impl Sessions {
         if open.len() >= SESSIONS_MAX {
             open.retain(|_, session| !session.is_over(now));
         }
-        if open.len() >= SESSIONS_MAX {
-            let quiet = open.iter().min_by_key(|(_, session)| session.seen).map(|(hash, _)| *hash);
-            quiet.and_then(|hash| open.remove(&hash));
+        // First those of the key itself: nobody ends the sessions of others by beginning many.
+        let of_key = open.values().filter(|session| session.key_id == key_id).count();
+        let has_many = of_key >= SESSIONS_OF_KEY_MAX;
+        if has_many || open.len() >= SESSIONS_MAX {
+            let mine = open.iter().filter(|(_, session)| !has_many || session.key_id == key_id);
+            let quiet = mine.min_by_key(|(_, session)| session.seen).map(|(id, _)| *id);
+            quiet.and_then(|id| open.remove(&id));
         }
-        open.insert(hash(&token), Session { key_id: key_id.to_owned(), began: now, seen: now });
+        open.insert(id_of(&token), Session { key_id: key_id.to_owned(), began: now, seen: now });
         Some(token)
     }
 
-    /// The id of the key that a session began with, which goes on from now. `None`: there is no such session.
-    pub(crate) fn key_id(&self, token: &str, now: Instant) -> Option<String> {
-        let (hash, mut open) = (hash(token), self.open.lock());
-        let session = open.get_mut(&hash)?;
+    /// The id of a session, and that of the key that it began with; it goes on from now. `None`: there is no such session.
+    pub(crate) fn find(&self, token: &str, now: Instant) -> Option<(SessionId, String)> {
+        let id = id_of(token);
+        self.with(id, now, |session| (id, session.key_id.clone()))
+    }
+
+    /// True if a session is not over; an answer that goes on keeps it from being quiet.
+    pub(crate) fn goes_on(&self, id: SessionId, now: Instant) -> bool {
+        self.with(id, now, |_| ()).is_some()
+    }
+
+    fn with<T>(&self, id: SessionId, now: Instant, of: impl FnOnce(&Session) -> T) -> Option<T> {
+        let mut open = self.open.lock();
+        let session = open.get_mut(&id)?;
         if session.is_over(now) {
-            open.remove(&hash);
+            open.remove(&id);
             return None;
         }
         session.seen = now;
-        Some(session.key_id.clone())
+        Some(of(session))
     }
 
     /// Ends a session, if there is one.
     pub(crate) fn end(&self, token: &str) {
-        self.open.lock().remove(&hash(token));
+        self.open.lock().remove(&id_of(token));
     }
 }
 
-fn hash(token: &str) -> [u8; 32] {
+fn id_of(token: &str) -> SessionId {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    hash
+    SessionId(hash)
 }
 
 #[cfg(test)]
@@ -86,7 +106,8 @@ mod tests {
     #[test]
     fn a_session_ends_when_it_is_quiet_or_old_or_told_to() {
         let (sessions, start) = (Sessions::default(), Instant::now());
-        let key = |token: &str, after: Duration| sessions.key_id(token, start + after);
+        let key =
+            |token: &str, after: Duration| sessions.find(token, start + after).map(|(_, key_id)| key_id);
         let [quiet, lively, ended] = [(); 3].map(|()| sessions.begin("k1", start).unwrap());
         sessions.end(&ended);
         assert_eq!(key(&ended, Duration::ZERO), None);
@@ -101,17 +122,39 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_goes_on_keeps_its_session_and_ends_with_it() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let token = sessions.begin("k1", start).unwrap();
+        let (id, _) = sessions.find(&token, start).unwrap();
+        let mut after = Duration::ZERO;
+        while after < SESSION_MAX {
+            assert!(sessions.goes_on(id, start + after));
+            after += IDLE_MAX / 2;
+        }
+        assert!(!sessions.goes_on(id, start + SESSION_MAX));
+        let token = sessions.begin("k1", start).unwrap();
+        let (id, _) = sessions.find(&token, start).unwrap();
+        sessions.end(&token);
+        assert!(!sessions.goes_on(id, start));
+    }
+
+    #[test]
     fn the_quietest_makes_room() {
         let (sessions, start) = (Sessions::default(), Instant::now());
-        let tokens: Vec<String> = (0..SESSIONS_MAX).map(|_| sessions.begin("k1", start).unwrap()).collect();
+        let key_of = |at: usize| format!("k{}", at % (SESSIONS_MAX / SESSIONS_OF_KEY_MAX));
+        let tokens: Vec<String> =
+            (0..SESSIONS_MAX).map(|at| sessions.begin(&key_of(at), start).unwrap()).collect();
         let later = start + Duration::from_secs(1);
-        for token in tokens.iter().skip(1) {
-            assert!(sessions.key_id(token, later).is_some());
+        for (at, token) in tokens.iter().enumerate() {
+            // The first of all, and the first of another key, are quiet.
+            assert!(at == 0 || at == 3 || sessions.find(token, later).is_some());
         }
-        let last = sessions.begin("k2", later).unwrap();
-        assert_eq!(sessions.key_id(&tokens[0], later), None);
-        assert_eq!(sessions.key_id(&tokens[1], later).as_deref(), Some("k1"));
-        assert_eq!(sessions.key_id(&last, later).as_deref(), Some("k2"));
+        let key = |token: &str| sessions.find(token, later).map(|(_, key_id)| key_id);
+        // A key with as many as it may have makes room among its own.
+        let mine = sessions.begin("k3", later).unwrap();
+        assert_eq!((key(&tokens[3]), key(&mine).as_deref()), (None, Some("k3")));
+        let other = sessions.begin("other", later).unwrap();
+        assert_eq!((key(&tokens[0]), key(&other).as_deref()), (None, Some("other")));
         assert_eq!(sessions.open.lock().len(), SESSIONS_MAX);
     }
 }

@@ -97,14 +97,15 @@ impl<'a, P> Api<'a, P> {
             Ok(answering) => answering,
             Err(problem) => return Answered::new(api, Err(problem.into())),
         };
-        // Keys that are bound see other answers, and each others.
-        let reach = self.ask.tenants().and_then(|_| self.ask.key_id()).unwrap_or_default();
+        let reach = self.ask.reach();
         let mut asked = self.ask.app().kept.ask(format!("{reach}\n{api}"), answering);
         let before = asked.before.take();
         let until = if before.is_some() { self.prompt } else { self.until };
         let answer = tokio::time::timeout_at(until, asked.answer()).await.ok().flatten();
         let refused = match answer {
             Some(Ok(answer)) => return Answered::new(api, Ok(answer)),
+            // The log has a fault of the server under the id of the problem itself.
+            Some(Err(problem)) if problem.is_fault() => Some(problem),
             Some(Err(problem)) => Some(problem.of_this_request()),
             None => None,
         };
@@ -187,7 +188,10 @@ pub(super) struct ShownEvent {
     #[serde(default)]
     pub(super) session_id: Option<String>,
     #[serde(default)]
-    pub(super) backfill_batch: Option<String>,
+    pub(super) batch: Option<String>,
+    /// It does not count.
+    #[serde(default)]
+    pub(super) retracted: bool,
 }
 
 impl ShownEvent {

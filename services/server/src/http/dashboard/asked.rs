@@ -1,12 +1,12 @@
 //! The address of a page: the instant, the zone and the events that it is about. All of it stands in the URL, so that a page
 //! can be shared and loaded again.
 
-use chrono::{Datelike, NaiveDate, NaiveDateTime};
+use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeZone as _};
 use chrono_tz::Tz;
 use form_urlencoded::Serializer;
 use lastseen_event::{EventType, Provenance, UtcInstant};
-use lastseen_projections::{Calendar, TypeSet};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use lastseen_projections::{Day, TypeSet};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use schemars::{Schema, json_schema};
 
 use super::format::instant_of;
@@ -37,6 +37,8 @@ params! {
         of: Of = "`members`",
         /// `30`, `90` or `365` days
         range: Range = "`90`",
+        /// of the form: what the field `as_of` showed, a space, and the exact instant
+        as_of_shown: String = "none",
         /// of the form: logins count
         login: String = "none",
         /// of the form: token refreshes count
@@ -141,6 +143,8 @@ pub(super) struct Reader {
     /// The tenants that the key is bound to. `None`: all.
     pub(super) tenants: Option<Vec<String>>,
     pub(super) may_replay: bool,
+    /// False where the server counts no persons.
+    pub(super) has_persons: bool,
     /// The origin under which the reader reaches the server.
     pub(super) origin: String,
 }
@@ -159,7 +163,9 @@ impl Asked {
     pub(super) fn of<P>(ask: &Ask<Look, P>, page: &PageParams) -> Result<Resolved, Problem> {
         let (now, (lag, still)) = (ask.now()?, ask.health()?);
         let cookie = |name| auth::cookie(&ask.headers, name);
-        let of_reader = || cookie("lastseen-tz").and_then(|zone| zone.replace("%2F", "/").parse().ok());
+        let of_reader = || {
+            cookie("lastseen-tz").and_then(|zone| percent_decode_str(zone).decode_utf8().ok()?.parse().ok())
+        };
         let zone = page.tz.or_else(of_reader).unwrap_or(Tz::UTC);
         let mut asked = Self {
             path: ask.path().to_owned(),
@@ -183,6 +189,7 @@ impl Asked {
                 key_id: ask.key_id().map(str::to_owned),
                 tenants: ask.tenants().map(<[_]>::to_vec),
                 may_replay: ask.may(Scope::Replay),
+                has_persons: ask.has_persons(),
                 origin: ask.origin(),
             },
             lag: Some(lag).filter(|_| ask.tenants().is_none()),
@@ -208,6 +215,7 @@ impl Asked {
                 self.pairs.push(("types".to_owned(), chosen.join(",")));
             }
         }
+        self.pairs.retain(|(name, _)| name != "as_of_shown");
         let as_of = self.as_of.map(|at| at.to_string());
         for (name, value) in [("as_of", &as_of), ("known_at", &self.known_at)] {
             if let (Some(pair), Some(value)) = (self.pairs.iter_mut().find(|(of, _)| of == name), value) {
@@ -228,6 +236,13 @@ impl Asked {
         self.as_of.unwrap_or(self.now)
     }
 
+    /// The date of that instant.
+    pub(super) fn today(&self) -> Day {
+        let local = self.zone.timestamp_micros(self.at().as_micros()).single();
+        let days = local.map(|local| local.date_naive().to_epoch_days());
+        days.map_or(Day::new(0), Day::new)
+    }
+
     /// True if the numbers of the page stand still.
     pub(super) fn is_past(&self) -> bool {
         self.as_of.is_some() || self.known_at.is_some()
@@ -244,7 +259,10 @@ impl Asked {
 
     /// This page with other values of some parameters. `None`: without it.
     pub(super) fn url(&self, changes: &[(&str, Option<&str>)]) -> String {
-        let kept = self.pairs.iter().filter(|(name, _)| changes.iter().all(|(other, _)| other != name));
+        let is_changed = |name: &str| changes.iter().any(|(other, _)| *other == name);
+        // The place in a list belongs to the question of the list.
+        let is_kept = |name: &str| !is_changed(name) && (changes.is_empty() || !OF_LIST.contains(&name));
+        let kept = self.pairs.iter().filter(|(name, _)| is_kept(name));
         let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
         let added = changes.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
         address(&self.path, kept.chain(added))
@@ -259,9 +277,10 @@ impl Asked {
         address(path, shared.chain(own.iter().copied()))
     }
 
-    /// The parameters that the forms of this page keep.
+    /// The parameters that the forms of this page keep: not those of a place in a list.
     pub(super) fn kept(&self, except: &[&str]) -> impl Iterator<Item = (&str, &str)> {
         let kept = self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let kept = kept.filter(|(name, _)| !OF_LIST.contains(name));
         let except: Vec<String> = except.iter().map(|&name| name.to_owned()).collect();
         kept.filter(move |(name, _)| !except.iter().any(|one| one == name))
     }
@@ -293,6 +312,9 @@ impl Asked {
     }
 }
 
+/// The parameters of a place in a list.
+const OF_LIST: [&str; 2] = ["cursor", "page_number"];
+
 /// A path and its query.
 pub(super) fn address<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut query = Serializer::new(String::new());
@@ -307,6 +329,7 @@ pub(super) fn segment(name: &str) -> String {
     const ENCODED: &AsciiSet = &CONTROLS
         .add(b' ')
         .add(b'"')
+        .add(b'\'')
         .add(b'#')
         .add(b'%')
         .add(b'/')
@@ -328,11 +351,14 @@ pub(super) fn segment(name: &str) -> String {
 
 /// A time of the clocks, as a field of a form has it.
 fn clock(text: &str, zone: Tz) -> Option<UtcInstant> {
+    local(text).map(|local| instant_of(local, zone))
+}
+
+fn local(text: &str) -> Option<NaiveDateTime> {
     let local = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"];
     let local = local.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
     let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
-    let local = local.or_else(date).filter(|local| (1..=9_999).contains(&local.year()))?;
-    Some(instant_of(local, zone))
+    local.or_else(date).filter(|local| (1..=9_999).contains(&local.year()))
 }
 
 fn instant(
@@ -341,11 +367,16 @@ fn instant(
     now: UtcInstant,
 ) -> Result<Option<UtcInstant>, Problem> {
     let Some(text) = &page.as_of else { return Ok(None) };
-    if let Some(at) = clock(text, zone) {
+    // A field that nobody changed shows the exact instant only to the second, and perhaps in another zone.
+    let shown = page.as_of_shown.as_deref().and_then(|shown| shown.split_once(' '));
+    let is_shown = |field: &str| local(field).is_some_and(|shown| Some(shown) == local(text));
+    let exact = shown.filter(|(field, _)| is_shown(field)).and_then(|(_, at)| UtcInstant::parse(at).ok());
+    if let Some(at) = exact.or_else(|| clock(text, zone)) {
         return Ok(Some(at));
     }
     let moment: Option<Moment> = query.value("as_of")?;
-    Ok(moment.map(|moment| moment.at(now, &Calendar::of_zone(zone))))
+    // Dates were read as times of the zone.
+    Ok(moment.map(|moment| moment.at_utc(now)))
 }
 
 fn known_at(
@@ -361,7 +392,7 @@ fn known_at(
     Ok(known_at.map(|known_at| match known_at {
         // Perhaps sealed, so it stays as it is written.
         KnownAt::Position(_) => text.to_owned(),
-        KnownAt::Moment(moment) => moment.at(now, &Calendar::of_zone(zone)).to_string(),
+        KnownAt::Moment(moment) => moment.at_utc(now).to_string(),
     }))
 }
 
@@ -378,6 +409,9 @@ mod tests {
         let read: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         assert_eq!(read, pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(segment("a/b c%é"), "a%2Fb%20c%25%C3%A9");
+        // Lines that are copied have an address in single quotes.
+        assert_eq!(segment("a'b"), "a%27b");
+        assert!(!address("/", [("prefix", "a'b")]).contains('\''));
     }
 
     #[test]

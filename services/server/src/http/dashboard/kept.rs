@@ -88,12 +88,26 @@ impl Kept {
                 if let Ok(answer) = &answer {
                     kept.keep(&key, answer, begun.elapsed());
                 }
+                let is_refused = answer.is_err();
                 sender.send_replace(Some(answer.map(|answer| answer as Shared)));
+                if is_refused {
+                    kept.forget(&key);
+                }
             });
             receiver
         });
         entry.under_way = Some(answer.clone());
         OnItsWay { answer, before }
+    }
+
+    /// Whoever waits for a refusal has it already.
+    fn forget(&self, key: &str) {
+        let mut entries = self.0.lock();
+        match entries.get_mut(key) {
+            Some(entry) if entry.last.is_some() => entry.under_way = None,
+            Some(_) => drop(entries.remove(key)),
+            None => {}
+        }
     }
 
     fn keep<A: Answer + Sync>(&self, key: &str, answer: &Arc<A>, took: Duration) {
@@ -108,7 +122,9 @@ impl Kept {
         });
         let bytes_of = |entry: &Entry| entry.last.as_ref().map_or(0, |last| last.bytes);
         while entries.len() > ANSWERS_MAX || entries.values().map(bytes_of).sum::<usize>() > BYTES_MAX {
-            let oldest = entries.iter().min_by_key(|(_, entry)| made(entry)).map(|(key, _)| key.clone());
+            // Whoever is being asked has no answer yet.
+            let answered = entries.iter().filter_map(|(key, entry)| Some((made(entry)?, key)));
+            let oldest = answered.min().map(|(_, key)| key.clone());
             let Some(oldest) = oldest else { return };
             entries.remove(&oldest);
         }

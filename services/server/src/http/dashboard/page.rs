@@ -13,7 +13,7 @@ use super::asked::{Asked, address};
 use super::templates::layout::{Contents, document, plain};
 use super::templates::message;
 use super::templates::view::View;
-use crate::http::answer::{Reply, Wants, encoded, with_validator};
+use crate::http::answer::{Reply, Wants, counted, encoded, with_validator};
 use crate::http::description::{Content, Success};
 use crate::http::problem::Problem;
 use crate::tasks;
@@ -79,7 +79,10 @@ impl Reply for Page {
                 None => text,
             }
         });
-        let mut response = Body::from(body.await).into_response();
+        let Some(body) = counted(body.await, wants.memory()) else {
+            return Self::refuse(Problem::no_memory(), &Uri::default());
+        };
+        let mut response = Body::from(body).into_response();
         *response.status_mut() = status;
         encoded(response.headers_mut(), encoding);
         secured(with_validator(response, None))

@@ -17,12 +17,14 @@ fn draw(active: &[u64], scale: Scale, size: Size, words: &Words<'_>) -> Markup {
     let plot = Plot { left, right: size.width - 16.0, top: 26.0, bottom: height - 28.0, scale };
     let last = active.len().saturating_sub(1);
     let point = |at: usize| (plot.x(share_of(at, last)), plot.y(active[at]));
+    let band = (plot.right - plot.left) / share_of(last.max(1), 1);
     let line = Path::through((0..active.len()).map(point));
     let mut area = Path::through((0..active.len()).map(point));
     area.to(plot.right, plot.y(0)).to(plot.left, plot.y(0)).close();
     html! {
         svg class=(size.name) viewBox={ "0 0 " (px(size.width)) " " (px(height)) } role="img" aria-label=(words.sentence)
-            data-x=(px(plot.left)) data-band=(format!("{:.3}", (plot.right - plot.left) / share_of(last.max(1), 1)))
+            // The rows of the table begin with the day after.
+            data-x=(px(plot.left + band)) data-band=(format!("{band:.3}"))
             data-top=(px(plot.top)) data-bottom=(px(plot.bottom)) {
             (plot.grid(words))
             @if active.len() > 1 {

@@ -128,10 +128,12 @@ fn draw_lane(lane: &Lane, (now, window_us): (i64, i64), x: &dyn Fn(i64) -> f64, 
     }
 }
 
-/// The times for which the window after one time or another holds. An observation ends a guess.
+/// The times for which the window after one time or another holds. An observation ends all guesses.
 fn held(seen: &[Seen], window_us: i64) -> Vec<Held> {
     let mut held: Vec<Held> = Vec::new();
-    for seen in seen {
+    let observed = seen.iter().position(|seen| !seen.is_guessed).unwrap_or(seen.len());
+    let counts = |(at, seen): &(usize, &Seen)| !seen.is_guessed || *at < observed;
+    for (_, seen) in seen.iter().enumerate().filter(counts) {
         let (from, until) = (seen.at.as_micros(), seen.at.as_micros().saturating_add(window_us));
         match held.last_mut() {
             Some(last) if last.is_guessed == seen.is_guessed && from <= last.until => last.until = until,
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn windows_that_touch_are_one_and_an_observation_ends_a_guess() {
-        let held = held(&[seen(0, true), seen(4, false), seen(9, false), seen(30, false)], 10);
+        let held = held(&[seen(0, true), seen(4, false), seen(6, true), seen(9, false), seen(30, false)], 10);
         let expected = [
             Held { from: 0, until: 4, is_guessed: true },
             Held { from: 4, until: 19, is_guessed: false },

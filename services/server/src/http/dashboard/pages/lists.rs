@@ -9,9 +9,10 @@ use crate::http::dashboard::asked::{Asked, PageParams, Resolved, segment};
 use crate::http::dashboard::page::Page;
 use crate::http::dashboard::templates::layout::{Contents, Place};
 use crate::http::dashboard::templates::lists::{
-    People, PeopleRow, PeopleRows, events as latest_events, people,
+    People, PeopleRow, PeopleRows, events as latest_events, latest_request, people,
 };
 use crate::http::dashboard::templates::message;
+use crate::http::dashboard::templates::parts::asked_before;
 use crate::http::dashboard::templates::tenants::{SORTS, contents as tenants_contents};
 use crate::http::dashboard::templates::view::View;
 use crate::http::handlers::summary::{self, Summary};
@@ -183,7 +184,7 @@ pub(in crate::http) async fn users(ask: Ask<Look, PeoplePageParams>) -> Result<P
 
 fn people_contents(view: &View<'_>, gathered: &Gathered) -> Contents {
     let Gathered { tenant_id, summary, listed, status, window, prefix, sort, page, whole } = gathered;
-    let (api, rows) = match listed {
+    let (api, before, rows) = match listed {
         Listed::Users(users) => {
             let rows = users.answer.as_ref().map(|answer| PeopleRows {
                 rows: answer.users.iter().map(PeopleRow::User).collect(),
@@ -191,7 +192,7 @@ fn people_contents(view: &View<'_>, gathered: &Gathered) -> Contents {
                 next_cursor: answer.tail.next_cursor.as_deref(),
                 position: answer.tail.position.to_string(),
             });
-            (&users.api, rows)
+            (&users.api, asked_before(view, users), rows)
         }
         Listed::Persons(persons) => {
             let rows = persons.answer.as_ref().map(|answer| PeopleRows {
@@ -200,7 +201,7 @@ fn people_contents(view: &View<'_>, gathered: &Gathered) -> Contents {
                 next_cursor: answer.tail.next_cursor.as_deref(),
                 position: answer.tail.position.to_string(),
             });
-            (&persons.api, rows)
+            (&persons.api, asked_before(view, persons), rows)
         }
     };
     let statuses = status.as_deref().map(|text| text.split(',').collect()).unwrap_or_default();
@@ -213,6 +214,7 @@ fn people_contents(view: &View<'_>, gathered: &Gathered) -> Contents {
         sort,
         page: *page,
         api,
+        before,
         whole: whole.clone(),
         rows,
     };
@@ -229,6 +231,6 @@ pub(in crate::http) async fn events(ask: Ask<Look, PageParams>) -> Result<Page, 
         Ok(asked) => asked,
         Err(page) => return Ok(page),
     };
-    let latest = Api::of(&ask, asked.now).newest("/v1/events?order=newest&limit=100".to_owned()).await;
+    let latest = Api::of(&ask, asked.now).newest(latest_request("100", None)).await;
     Ok(Page::of(asked, latest, latest_events))
 }

@@ -1,6 +1,6 @@
 //! `GET /` and `GET /tenants/{tenant_id}`: who is active, is it growing, who is slipping away.
 
-use lastseen_projections::Day;
+use lastseen_projections::{Day, Period, WeekStart};
 
 use crate::http::ask::Ask;
 use crate::http::auth::Look;
@@ -8,6 +8,7 @@ use crate::http::dashboard::answered::{Answered, Api};
 use crate::http::dashboard::asked::{Asked, PageParams, Range, Resolved, address, segment};
 use crate::http::dashboard::page::Page;
 use crate::http::dashboard::templates::layout::Place;
+use crate::http::dashboard::templates::lists::latest_request;
 use crate::http::dashboard::templates::overview::{Overview, contents};
 use crate::http::dashboard::templates::{message, retention as triangle};
 use crate::http::handlers::retention::Retention;
@@ -16,7 +17,6 @@ use crate::http::handlers::{active_users, decay, event_counts, retention, summar
 use crate::http::params::params;
 use crate::http::params::value::Returning;
 use crate::http::problem::Problem;
-use lastseen_projections::Calendar;
 
 params! {
     /// An overview.
@@ -77,9 +77,13 @@ impl Scoped<'_> {
         (self.pattern(["/v1/decay", "/v1/tenants/{tenant_id}/decay"]), api)
     }
 
-    /// Traffic has no instant of the past: the day of that instant would show what came after it.
+    /// Traffic has no instant of the past: the day of that instant, or its week, would show what came after it.
     fn logins(&self) -> (&'static str, String) {
-        let to = if self.asked.as_of.is_some() { self.today.plus(-1) } else { self.today };
+        let to = match (self.asked.as_of, self.asked.range) {
+            (None, _) => self.today,
+            (Some(_), Range::Year) => Period::Week(WeekStart::Monday).around(self.today).start().plus(-1),
+            (Some(_), _) => self.today.plus(-1),
+        };
         let (from, to) = (to.plus(1 - self.asked.range.days()).to_string(), to.to_string());
         let mut own =
             vec![("from", from.as_str()), ("to", to.as_str()), ("types", "login"), ("compare", "previous")];
@@ -99,8 +103,7 @@ impl Scoped<'_> {
     }
 
     fn latest(&self) -> String {
-        let own = self.tenant_id.map(|tenant_id| ("tenant_id", tenant_id));
-        address("/v1/events", [("order", "newest"), ("limit", "13")].into_iter().chain(own))
+        latest_request("13", self.tenant_id)
     }
 }
 
@@ -127,7 +130,7 @@ async fn gather(
     asked: &Asked,
     tenant_id: Option<String>,
 ) -> Result<Overview, Problem> {
-    let today = Calendar::of_zone(asked.zone).date(asked.at());
+    let today = asked.today();
     let scoped = Scoped { asked, tenant_id: tenant_id.as_deref(), today };
     let (api, period) = (Api::of(ask, asked.now), asked.range.period());
     let windows = async {

@@ -19,6 +19,7 @@ use crate::http::params::{NoParams, params};
 use crate::http::problem::Problem;
 use crate::keys::Scope;
 use crate::keys::sessions::SESSION_MAX;
+use crate::origin::Origin;
 
 params! {
     /// The page to sign in.
@@ -32,7 +33,9 @@ params! {
 
 /// The path of a page of this server; `/` for everything else.
 fn local(next: &str) -> &str {
-    let is_path = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\n', '\r']);
+    let is_path = next.starts_with('/')
+        && !next.starts_with("//")
+        && !next.contains(|it: char| it == '\\' || it.is_control());
     if is_path { next } else { "/" }
 }
 
@@ -40,8 +43,8 @@ fn local(next: &str) -> &str {
 pub(in crate::http) async fn ask_for_key(ask: Ask<Open, SignInParams>) -> Result<Page, Problem> {
     let next = local(ask.params.next.as_deref().unwrap_or("/")).to_owned();
     let token = auth::session_token(&ask.headers);
-    let key_id = token.and_then(|token| ask.app().sessions.key_id(token, Instant::now()));
-    let is_known = key_id.is_some_and(|id| ask.app().keys.find_known(&id).is_ok());
+    let session = token.and_then(|token| ask.app().sessions.find(token, Instant::now()));
+    let is_known = session.is_some_and(|(_, id)| ask.app().keys.find_known(&id).is_ok());
     if is_known && ask.params.next.is_some() {
         return Ok(Page::Elsewhere(next));
     }
@@ -104,7 +107,7 @@ impl Reply for Signed {
 pub(in crate::http) async fn sign_in(ask: Ask<Open, NoParams>) -> Result<Signed, Problem> {
     /// A key and an address.
     const BODY_BYTES_MAX: usize = 16 * 1024;
-    check_origin(&ask.headers, ask.host())?;
+    check_origin(&ask.headers, (ask.host(), ask.public_urls()))?;
     let (body, _memory) = body::read(ask.take_body(), BODY_BYTES_MAX, ask.app()).await?.into_text()?;
     let fields: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
     let field =
@@ -128,20 +131,23 @@ pub(in crate::http) async fn sign_in(ask: Ask<Open, NoParams>) -> Result<Signed,
 
 /// `POST /sign-out`
 pub(in crate::http) async fn sign_out(ask: Ask<Open, NoParams>) -> Result<Signed, Problem> {
-    check_origin(&ask.headers, ask.host())?;
+    check_origin(&ask.headers, (ask.host(), ask.public_urls()))?;
     if let Some(token) = auth::session_token(&ask.headers) {
         ask.app().sessions.end(token);
     }
     Ok(Signed::Out)
 }
 
-/// Refuses forms of other sites.
-fn check_origin(headers: &HeaderMap, host: Option<&str>) -> Result<(), Problem> {
+/// Refuses forms of other sites: the page is that of the host that the request names, or of a public address.
+fn check_origin(headers: &HeaderMap, (host, public): (Option<&str>, &[Origin])) -> Result<(), Problem> {
     let is_foreign_site =
         headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
     let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
-    let of_origin = origin.map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
-    if is_foreign_site || of_origin.is_some_and(|of_origin| Some(of_origin) != host) {
+    let is_own = |origin: &str| {
+        let of_origin = origin.split_once("://").map_or(origin, |(_, host)| host);
+        Some(of_origin) == host || public.iter().any(|url| url.to_string() == origin)
+    };
+    if is_foreign_site || origin.is_some_and(|origin| !is_own(origin)) {
         return Err(Problem::cross_site("expected a form of this server's own page"));
     }
     Ok(())
@@ -158,6 +164,7 @@ mod tests {
             ("//evil.example", "/"),
             ("https://evil.example", "/"),
             ("/\\evil.example", "/"),
+            ("/\t/evil.example", "/"),
             ("", "/"),
         ] {
             assert_eq!(local(next), expected);
@@ -171,8 +178,10 @@ mod tests {
             for (name, value) in lines {
                 headers.insert(*name, HeaderValue::from_static(value));
             }
-            check_origin(&headers, Some("127.0.0.1:8080")).is_ok()
+            let public = ["https://activity.example.com".parse().unwrap()];
+            check_origin(&headers, (Some("127.0.0.1:8080"), &public)).is_ok()
         };
+        assert!(check(&[("origin", "https://activity.example.com"), ("sec-fetch-site", "same-origin")]));
         assert!(check(&[]));
         assert!(check(&[("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")]));
         assert!(!check(&[("origin", "http://127.0.0.1:9090")]));

@@ -1,5 +1,7 @@
 //! `GET /tenants/{tenant_id}/users/{user_id}` and `GET /persons/{user_id}`.
 
+use futures_util::future::join_all;
+
 use crate::http::ask::Ask;
 use crate::http::auth::Look;
 use crate::http::dashboard::answered::{Answered, Api};
@@ -8,7 +10,7 @@ use crate::http::dashboard::page::Page;
 use crate::http::dashboard::templates::layout::Place;
 use crate::http::dashboard::templates::message;
 use crate::http::dashboard::templates::user::{
-    OnePerson, OneUser, person as person_contents, user as user_contents,
+    EVENTS_MAX, OnePerson, OneUser, person as person_contents, user as user_contents,
 };
 use crate::http::handlers::user_events::{self, UserEvents};
 use crate::http::handlers::{person as person_api, user as user_api, why};
@@ -23,22 +25,20 @@ pub(in crate::http) async fn user(ask: Ask<Look, PageParams>) -> Result<Page, Pr
     let (api, (tenant_id, user_id)) = (Api::of(&ask, asked.now), ask.user());
     let path = format!("/v1/tenants/{}/users/{}", segment(tenant_id), segment(user_id));
     let pattern = "/v1/tenants/{tenant_id}/users/{user_id}";
-    let user = api.json((pattern, asked.question(&path, &[])), user_api::user).await;
-    let user = user.or_no_page()?;
     let why_pattern = "/v1/tenants/{tenant_id}/users/{user_id}/why";
-    let why = api.json((why_pattern, asked.question(&format!("{path}/why"), &[])), why::why).await;
-    let events = events(&api, (tenant_id, user_id), "500").await;
+    let (user, why, events) = tokio::join!(
+        api.json((pattern, asked.question(&path, &[])), user_api::user),
+        api.json((why_pattern, asked.question(&format!("{path}/why"), &[])), why::why),
+        events(&api, (tenant_id, user_id)),
+    );
+    let user = user.or_no_page()?;
     let one = OneUser { tenant_id: tenant_id.to_owned(), user_id: user_id.to_owned(), user, why, events };
     Ok(Page::of(asked, one, user_contents))
 }
 
-async fn events(
-    api: &Api<'_, PageParams>,
-    (tenant_id, user_id): (&str, &str),
-    limit: &str,
-) -> Answered<UserEvents> {
-    let events =
-        format!("/v1/tenants/{}/users/{}/events?limit={limit}", segment(tenant_id), segment(user_id));
+async fn events(api: &Api<'_, PageParams>, (tenant_id, user_id): (&str, &str)) -> Answered<UserEvents> {
+    let (tenant, user) = (segment(tenant_id), segment(user_id));
+    let events = format!("/v1/tenants/{tenant}/users/{user}/events?limit={EVENTS_MAX}");
     let pattern = "/v1/tenants/{tenant_id}/users/{user_id}/events";
     api.json((pattern, events), user_events::user_events).await
 }
@@ -58,10 +58,12 @@ pub(in crate::http) async fn person(ask: Ask<Look, PageParams>) -> Result<Page, 
     let question = asked.question(&format!("/v1/persons/{}", segment(user_id)), &[]);
     let person = api.json(("/v1/persons/{user_id}", question), person_api::person).await;
     let person = person.or_no_page()?;
-    let mut lanes = Vec::new();
-    for row in person.ok().iter().flat_map(|person| &person.memberships).take(LANES_MAX) {
-        lanes.push((row.tenant_id.clone(), events(&api, (&row.tenant_id, user_id), "500").await));
-    }
+    let known = person.ok();
+    let memberships = known.iter().flat_map(|person| &person.memberships).take(LANES_MAX);
+    let lanes = memberships.map(|row| async {
+        (row.tenant_id.clone(), Box::pin(events(&api, (&row.tenant_id, user_id))).await)
+    });
+    let lanes = join_all(lanes).await;
     let one = OnePerson { user_id: user_id.to_owned(), person, events: lanes };
     Ok(Page::of(asked, one, person_contents))
 }

@@ -161,9 +161,11 @@
   // Days that were over and came out otherwise since the page was opened: a mark under the axis, and both numbers.
   const days = () => [...(one("#active table[data-rows]")?.tBodies[0].rows ?? [])];
   const values = (row) => [...row.cells].slice(1).map((cell) => cell.textContent);
-  const opened = new Map(days().slice(0, -1).map((row) => [row.cells[0].textContent, values(row)]));
+  const opened = new Map();
   const markMoved = () => {
     const rows = days();
+    if (!opened.size) for (const row of rows.slice(0, -1)) opened.set(row.cells[0].textContent, values(row));
+    for (const mark of all("#active .moved")) mark.remove();
     rows.slice(0, -1).forEach((row, at) => {
       const before = opened.get(row.cells[0].textContent);
       if (!before || values(row).every((value, column) => value === before[column])) return;
@@ -180,14 +182,19 @@
     });
   };
 
+  markMoved();
+
   // Keys.
   let leader = false;
   const go = { o: "/", t: "/tenants", u: "/users", e: "/events" };
+  // The place in a list belongs to its instant.
+  const ofList = ["cursor", "page_number"];
   const shift = (days) => {
     const url = new URL(location);
     const at = new Date(body.dataset.at);
     if (Number.isNaN(at.getTime())) return;
     at.setUTCDate(at.getUTCDate() + days);
+    for (const name of ofList) url.searchParams.delete(name);
     if (at > new Date()) url.searchParams.delete("as_of");
     else url.searchParams.set("as_of", at.toISOString());
     location.assign(url);
@@ -217,7 +224,7 @@
         if (field) {
           event.preventDefault();
           field.focus();
-        } else location.assign("/users");
+        } else one('.top nav a[href^="/users"]')?.click();
         break;
       }
       case "[":
@@ -228,8 +235,7 @@
         break;
       case "n": {
         const url = new URL(location);
-        url.searchParams.delete("as_of");
-        url.searchParams.delete("known_at");
+        for (const name of ["as_of", "known_at", ...ofList]) url.searchParams.delete(name);
         location.assign(url);
         break;
       }
@@ -251,21 +257,29 @@
 
   let pageAt = Date.now();
   let pagePosition = body.dataset.position;
+  // Set where the page is live: what the stream said last is newer than a part that was kept.
+  let afterRefresh = () => {};
   const kept = "section[id], .tiles, .title, .chips, .pages";
   const replace = (part, other) => {
     if (!other || other.innerHTML === part.innerHTML) return;
     const isMissing = one("[data-pending]", part);
-    // The latest events come by the stream, and nobody's place is taken away.
-    if (!isMissing && (part.id === "latest" || part.contains(document.activeElement))) return;
+    // The latest events come by the stream, and nobody's words are taken away.
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
+    if (!isMissing && (part.id === "latest" || focused?.matches("input, select"))) return;
+    const focusables = "a, button, summary, svg[data-band], .rows, .scroll, [tabindex]";
+    const place = focused ? all(focusables, part).indexOf(focused) : -1;
     const open = all("details", part).map((details) => details.open);
+    const scrolled = all(".rows, .scroll", part).map((it) => [it.scrollLeft, it.scrollTop]);
     part.replaceChildren(...other.childNodes);
     all("details", part).forEach((details, at) => {
       details.open = open[at] ?? details.open;
     });
+    all(".rows, .scroll", part).forEach((it, at) => it.scrollTo(...(scrolled[at] ?? [0, 0])));
     prepare(part);
+    if (place >= 0) all(focusables, part)[place]?.focus({ preventScroll: true });
   };
   // Parts that changed are put in place of the old ones; the place of the reader stays.
-  const refresh = async () => {
+  const load = async () => {
     pageAt = Date.now();
     let response;
     try {
@@ -281,8 +295,9 @@
     }
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     hide();
-    if (!one("section[id]") || !one("section[id]", fresh)) {
-      location.reload();
+    // A server that nobody was seen on has a page of its own.
+    if (!one("section[id]")) {
+      if (one("section[id]", fresh)) location.reload();
       return;
     }
     const [main, freshMain] = [one("main"), one("main", fresh)];
@@ -302,13 +317,26 @@
     const other = one("footer [data-position]", fresh);
     if (position && other) position.textContent = other.textContent;
   };
-  // Parts that take long are asked for again until they are there, less often the longer they take.
-  const ask = async (pause) => {
-    if (!one("[data-pending]")) return;
-    await refresh();
-    setTimeout(ask, pause, Math.min(2 * pause, 1600));
+  const refresh = async () => {
+    await load();
+    afterRefresh();
+    askAgain();
   };
-  setTimeout(ask, 200, 200);
+  // Parts that take long are asked for again until they are there, less often the longer they take; those that are shown as
+  // they were a while ago, until they are new.
+  let pause = 200;
+  let asking = null;
+  const askAgain = () => {
+    if (!one("[data-pending]")) pause = 200;
+    if (asking || !one("main [data-pending], main .made")) return;
+    asking = setTimeout(() => {
+      asking = null;
+      pause = Math.min(2 * pause, 1600);
+      if (document.hidden) askAgain();
+      else refresh();
+    }, one("[data-pending]") ? pause : 5000);
+  };
+  askAgain();
 
   // Live numbers: one stream, passive while nobody looks; the page itself is asked for again at most four times a minute.
   const address = body.dataset.live;
@@ -319,18 +347,29 @@
   const refreshEvery = 15000;
   let stream = null;
   let lastMessage = null;
+  let lastNumbers = null;
   let isPaused = false;
   let latestPosition = pagePosition;
   const words = { login: "Login", token_refresh: "Token refresh", tenant_switch: "Tenant switch", signup_complete: "Signup completed", estimated_activity: "Estimated activity", user_created: "Created", user_confirmed: "Confirmed", user_changed: "Changed", user_deleted: "Deleted", user_restored: "Restored" };
 
   const tell = (name, text) => {
+    if (state.dataset.state !== name && state.dataset.state !== "still") one("[data-said]").textContent = text;
     state.dataset.state = name;
     said.textContent = text;
     body.classList.toggle("is-stale", name === "stale");
   };
+  const shownEvents = 13;
+  // Ids are unique within a tenant.
+  const nameOf = (event) => `${event.tenant_id} ${event.id}`;
+  // The page of a user shows the same zone and filters as this one.
+  const shared = () => {
+    const query = new URLSearchParams(location.search);
+    for (const name of [...query.keys()]) if (!["tz", "types", "provenance", "of", "range"].includes(name)) query.delete(name);
+    return query.size ? `?${query}` : "";
+  };
   const line = (event) => {
     const item = document.createElement("li");
-    item.dataset.id = event.id;
+    item.dataset.id = nameOf(event);
     const time = document.createElement("time");
     time.dateTime = event.occurred_at;
     time.textContent = seconds.format(new Date(event.occurred_at));
@@ -338,7 +377,7 @@
     what.textContent = words[event.type] ?? "Event";
     const who = document.createElement("a");
     who.className = "id";
-    who.href = `/tenants/${encodeURIComponent(event.tenant_id)}/users/${encodeURIComponent(event.user_id)}`;
+    who.href = `/tenants/${encodeURIComponent(event.tenant_id)}/users/${encodeURIComponent(event.user_id)}${shared()}`;
     who.title = `${event.user_id} of ${event.tenant_id}`;
     who.textContent = event.user_id;
     item.append(time, what, who);
@@ -347,9 +386,12 @@
   const tail = (events) => {
     const list = one("[data-tail]");
     if (!list || isPaused || !events) return;
+    // The newest come first: whatever stands before the first line that is there is new.
     const there = new Set([...list.children].map((item) => item.dataset.id));
-    for (const event of events.filter((event) => !there.has(event.id)).reverse()) list.prepend(line(event));
-    while (list.children.length > 13) list.lastElementChild.remove();
+    const newest = events.slice(0, shownEvents);
+    const known = newest.findIndex((event) => there.has(nameOf(event)));
+    for (const event of newest.slice(0, known < 0 ? newest.length : known).reverse()) list.prepend(line(event));
+    while (list.children.length > shownEvents) list.lastElementChild.remove();
   };
   const numbers = (message) => {
     for (const field of all("[data-live*='/']")) {
@@ -375,6 +417,10 @@
       if (!document.hidden) refresh();
     }, Math.max(0, pageAt + refreshEvery - Date.now()));
   };
+  afterRefresh = () => {
+    if (lastNumbers && stream) numbers(lastNumbers);
+    plan();
+  };
   const open = () => {
     if (stream || document.hidden) return;
     stream = new EventSource(address);
@@ -382,6 +428,7 @@
       lastMessage = Date.now();
       latestPosition = event.lastEventId;
       const message = JSON.parse(event.data);
+      lastNumbers = message;
       numbers(message);
       tail(message.events);
       const newest = message.events?.[0];
@@ -395,6 +442,8 @@
       tell("stale", `Not updated since ${since}. Trying again.`);
       if (stream.readyState === EventSource.CLOSED) {
         close();
+        // A session that is over leads to the page to sign in.
+        refresh();
         setTimeout(open, 4000);
       }
     });

@@ -25,7 +25,7 @@ pub(in crate::http::dashboard) fn panel(
             @if of_persons { "All users that are not deleted, as members of tenants. The parts add up." }
             @else { "All users that are not deleted. The parts add up." }
         },
-        links: html! {},
+        links: html! { a href=(summary.api) { "JSON" } },
         api: &summary.api,
     };
     panel.of(view, summary, |summary| body(view, summary, list))

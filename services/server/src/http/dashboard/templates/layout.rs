@@ -158,7 +158,9 @@ fn live_state(view: &View<'_>) -> Markup {
         @if asked.is_past() {
             span.live data-state="past" { i {} "Not live: a past instant" }
         } @else {
-            span.live data-state="still" role="status" { i {} span { "As of " (view.format.time_second(asked.now)) } }
+            span.live data-state="still" { i {} span { "As of " (view.format.time_second(asked.now)) } }
+            // Said aloud only where the state changes.
+            span.hidden role="status" data-said {}
         }
     }
 }
@@ -178,6 +180,7 @@ fn bar(view: &View<'_>, contents: &Contents) -> Markup {
                 div.panel-pop {
                     label { "Date and time in " (asked.zone.name())
                         input type="datetime-local" step="1" name="as_of" value=[asked.as_of.map(|at| format.field(at))] max="9999-12-31T23:59:59";
+                        @if let Some(at) = asked.as_of { input type="hidden" name="as_of_shown" value={ (format.field(at)) " " (at) }; }
                     }
                     p.note { "Every number counts only what had happened by then." }
                     div.links {
@@ -216,7 +219,7 @@ fn bar(view: &View<'_>, contents: &Contents) -> Markup {
                     }
                 }
                 (counting(view))
-                @if contents.has_persons { (whom(view)) }
+                @if contents.has_persons && asked.reader.has_persons { (whom(view)) }
                 }
             }
             div.end {

@@ -1,18 +1,18 @@
 //! Lists of users, of persons and of events.
 
-use lastseen_event::{Provenance, UtcInstant};
+use lastseen_event::{EventType, Provenance, UtcInstant};
 use maud::{Markup, html};
 
 use super::days::days_of;
 use super::layout::{Contents, Place};
-use super::parts::{Panel, absent, ago, minute, number, second, status, type_name};
+use super::parts::{Panel, absent, ago, asked_before, minute, number, second, status, type_name};
 use super::tenants::pages;
 use super::view::View;
 use crate::http::answer::counts::Counts;
 use crate::http::answer::person::PersonRow;
 use crate::http::answer::user::UserRow;
 use crate::http::dashboard::answered::{Answered, Events, Missing, ShownEvent};
-use crate::http::dashboard::asked::segment;
+use crate::http::dashboard::asked::{address, segment};
 use crate::http::handlers::summary::Summary;
 use crate::http::handlers::users::UsersAnswer;
 
@@ -92,6 +92,8 @@ pub(in crate::http::dashboard) struct People<'a> {
     pub(in crate::http::dashboard) page: u64,
     /// The request for the list.
     pub(in crate::http::dashboard) api: &'a str,
+    /// The time of the list, where it is of a while ago.
+    pub(in crate::http::dashboard) before: Markup,
     /// The request for all of it, as CSV and for spreadsheets.
     pub(in crate::http::dashboard) whole: [String; 2],
     pub(in crate::http::dashboard) rows: Result<PeopleRows<'a>, &'a Missing>,
@@ -142,7 +144,7 @@ pub(in crate::http::dashboard) fn people(view: &View<'_>, people: &People<'_>) -
         (chips(view, people))
         section #list.panel.list data-api=(people.api) {
             @match &people.rows {
-                Ok(rows) => div.scroll { (people_table(view, people, rows)) },
+                Ok(rows) => { (people.before.clone()) div.scroll { (people_table(view, people, rows)) } },
                 Err(missing) => (absent(missing)),
             }
         }
@@ -222,7 +224,10 @@ fn chips(view: &View<'_>, people: &People<'_>) -> Markup {
         let all: Vec<&str> = rest.chain((!chosen).then_some(status)).collect();
         (!all.is_empty()).then(|| all.join(","))
     };
-    let counts = people.summary.ok().map(|summary| &summary.counts);
+    // Persons of each status, and those whose ids begin so, are not counted there.
+    let of_persons = view.asked.is_of_persons() && people.tenant_id.is_none();
+    let summary = people.summary.ok().filter(|_| !of_persons && people.prefix.is_none());
+    let counts = summary.map(|summary| &summary.counts);
     let fresh = |changes: &[(&str, Option<&str>)]| {
         view.asked.url(&[changes, &[("cursor", None), ("page_number", None)]].concat())
     };
@@ -347,16 +352,29 @@ fn seen_by(name: &str) -> Markup {
     }
 }
 
+/// The request for the latest events about users.
+pub(in crate::http::dashboard) fn latest_request(limit: &str, tenant_id: Option<&str>) -> String {
+    let types: Vec<&str> = EventType::PUBLISHABLE.iter().map(|event_type| event_type.as_str()).collect();
+    let types = types.join(",");
+    let own = [("order", "newest"), ("limit", limit), ("types", &types)];
+    address("/v1/events", own.into_iter().chain(tenant_id.map(|tenant_id| ("tenant_id", tenant_id))))
+}
+
 /// The page of the latest events.
 pub(in crate::http::dashboard) fn events(view: &View<'_>, latest: &Answered<Events>) -> Contents {
     let main = html! {
         div.title { div {
             h1 { "Latest events" }
-            p { "The last " (view.format.number(latest.ok().map_or(0, |events| events.0.len() as u64))) ", by their position in the log." }
-        } }
+            @match latest.ok() {
+                Some(events) => p { "The last " (view.format.number(events.0.len() as u64)) ", by their position in the log." },
+                None => p { "By their position in the log." },
+            }
+            }
+            div.actions { button.button.needs-script type="button" data-copy-curl=(latest.api) { "Copy as curl" } }
+        }
         section #list.panel.list data-api=(latest.api) {
             @match &latest.answer {
-                Ok(events) => div.scroll { (events_table(view, &events.0)) },
+                Ok(events) => { (asked_before(view, latest)) div.scroll { (events_table(view, &events.0)) } },
                 Err(missing) => (absent(missing)),
             }
         }
@@ -388,7 +406,7 @@ fn events_table(view: &View<'_>, events: &[ShownEvent]) -> Markup {
                     td { (type_name(&event.event_type)) }
                     td { a.id.short href=(view.asked.to(&user, &[])) { (event.user_id) } }
                     td.wide-only { a.id href=(view.asked.to(&tenant, &[])) { (event.tenant_id) } }
-                    td.wide-only { span.id { (event.session_id.as_deref().or(event.backfill_batch.as_deref()).unwrap_or_default()) } }
+                    td.wide-only { span.id { (event.session_id.as_deref().or(event.batch.as_deref()).unwrap_or_default()) } }
                     td.num.wide-only { (position(view, &event.position)) }
                 }
             } }

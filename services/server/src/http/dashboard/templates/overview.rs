@@ -6,7 +6,10 @@ use maud::{Markup, html};
 
 use super::days::people_of;
 use super::layout::{Contents, Place};
-use super::parts::{Panel, Rows, delta, minute, type_name, with_words};
+use super::parts::{
+    COMPARED_MAX, Panel, Rows, absent, asked_before, csv_link, delta, minute, rests_on_estimates, type_name,
+    with_words,
+};
 use super::view::View;
 use super::{everyone, lists, message, retention, tenants};
 use crate::http::answer::counts::Counts;
@@ -26,6 +29,7 @@ use crate::http::handlers::retention::Retention;
 use crate::http::handlers::summary::Summary;
 use crate::http::handlers::tenants::TenantsAnswer;
 use crate::http::handlers::users::UsersAnswer;
+use crate::http::params::value::Of;
 
 /// All answers of the page.
 pub(in crate::http::dashboard) struct Overview {
@@ -50,9 +54,6 @@ pub(in crate::http::dashboard) struct Overview {
     pub(in crate::http::dashboard) with_returning: bool,
 }
 
-/// The largest share of estimates, in per cent, with which numbers are compared.
-const COMPARED_MAX: u64 = 5;
-
 impl Overview {
     /// True if nobody was ever seen, or is waited for.
     fn is_empty(&self) -> bool {
@@ -61,11 +62,19 @@ impl Overview {
             && users.is_some_and(|it| it.total_users + it.deleted_users + it.left_out_users == 0)
     }
 
-    /// The page with the people of a status, in a window.
+    /// The page with the people of a status, in a window; whom the page counts, or others.
     fn list(&self, view: &View<'_>, window: &str, status: &str) -> String {
-        let own = [("window", window), ("status", status)];
-        let own: Vec<_> =
-            own.into_iter().filter(|(name, value)| (*name, *value) != ("window", "30d")).collect();
+        self.list_of(view, (window, status), view.asked.of)
+    }
+
+    fn list_of(&self, view: &View<'_>, (window, status): (&str, &str), of: Of) -> String {
+        let own = [("window", window), ("status", status), ("of", of.as_str())];
+        let is_said = |(name, value): &(&str, &str)| match *name {
+            "window" => *value != "30d",
+            "of" => of != view.asked.of,
+            _ => true,
+        };
+        let own: Vec<_> = own.into_iter().filter(is_said).collect();
         match &self.tenant_id {
             Some(tenant_id) => view.asked.to(&format!("/tenants/{}/users", segment(tenant_id)), &own),
             None => view.asked.to("/users", &own),
@@ -226,6 +235,7 @@ fn tile(
                     @let (field, count) = active_of(view, &summary.counts);
                     @let live = (!view.asked.is_filtered()).then(|| format!("{window}/{field}"));
                     data.big value=(count) data-field={ "/" (field) } data-live=[live] { (view.format.number(count)) }
+                    (asked_before(view, answered))
                     p { (comparison(view, summary, before)) }
                     @if at == 2 { p { (so_far(view, overview)) } } @else {
                         p {
@@ -249,8 +259,7 @@ fn tile(
 /// The change against the window before, where both rest on what was seen.
 fn comparison(view: &View<'_>, summary: &Summary, before: &str) -> Markup {
     let Some(previous) = &summary.previous else { return html! {} };
-    let rests =
-        |counts: &Counts| counts.users.estimated_users * 100 > counts.users.active_users * COMPARED_MAX;
+    let rests = |counts: &Counts| rests_on_estimates(&counts.users);
     let ((_, now), (_, then)) = (active_of(view, &summary.counts), active_of(view, previous));
     html! {
         @if rests(previous) { "Not compared: " (before) " are estimates" }
@@ -430,7 +439,9 @@ fn known_day(row: &Row) -> KnownDay {
 }
 
 fn everyone_panel(view: &View<'_>, overview: &Overview) -> Markup {
-    everyone::panel(view, &overview.windows[0], &|status| overview.list(view, "30d", status))
+    everyone::panel(view, &overview.windows[0], &|status| {
+        overview.list_of(view, ("30d", status), Of::Members)
+    })
 }
 
 fn lifecycle_panel(view: &View<'_>, overview: &Overview) -> Markup {
@@ -510,14 +521,20 @@ fn decay_panel(view: &View<'_>, overview: &Overview) -> Markup {
         api: &overview.decay.api,
     };
     panel.of(view, &overview.decay, |answer| {
-        let now = overview.windows[0].ok().map(|summary| summary.counts.users.active_users);
         let later = answer.rows.iter().map(|row| row.active);
-        let points: Vec<u64> = now.into_iter().chain(later).collect();
+        let draw = |now: u64, sentence| {
+            let points: Vec<u64> = std::iter::once(now).chain(later.clone()).collect();
+            with_words(view, sentence, |words| decay(&points, Widths::SIDE, words))
+        };
         let sentence = "Those who are active now leave the count one by one, the last after 30 days.".to_owned();
         let rows = answer.rows.iter().map(|row| (html! { (minute(view, row.at)) }, vec![row.active, row.observed, row.estimated]));
         let columns = [("After", "at"), ("Active", "active"), ("Observed", "observed"), ("Estimated", "estimated")];
         html! {
-            (with_words(view, sentence, |words| decay(&points, Widths::SIDE, words)))
+            // The line begins with those who are active now.
+            @match &overview.windows[0].answer {
+                Ok(summary) => (draw(summary.counts.users.active_users, sentence)),
+                Err(missing) => (absent(missing)),
+            }
             (Rows { caption: "Still active, if nobody came back", api: &overview.decay.api, pointer: "/rows", columns: &columns, lines: rows.collect() }.show(view))
         }
     })
@@ -570,7 +587,7 @@ fn growth_panel(view: &View<'_>, overview: &Overview) -> Markup {
         class: "",
         title: "Growth",
         about: html! { "All " (noun) " by the end of each day, active or not." },
-        links: json_link(&overview.days.api),
+        links: html! { (json_link(&overview.days.api)) (csv_link(&overview.days.api)) },
         api: &overview.days.api,
     };
     let names = Names { total: "everybody", observed: "", estimated: "" };
@@ -595,7 +612,7 @@ fn latest_panel(view: &View<'_>, overview: &Overview) -> Markup {
         class: if overview.users.is_some() { "only" } else { "" },
         title: "Just now",
         about: html! { "Events as they arrive, newest first." },
-        links: html! { button.quiet.needs-script type="button" data-pause { "Pause" } },
+        links: html! { (json_link(&latest.api)) button.quiet.needs-script type="button" data-pause { "Pause" } },
         api: &latest.api,
     };
     panel.of(view, latest, |events| {
@@ -615,7 +632,7 @@ fn tail_line(view: &View<'_>, event: &ShownEvent) -> Markup {
         .asked
         .to(&format!("/tenants/{}/users/{}", segment(&event.tenant_id), segment(&event.user_id)), &[]);
     html! {
-        li data-id=(event.id) {
+        li data-id={ (event.tenant_id) " " (event.id) } {
             @if let Some(at) = at { time datetime=(at) title=(view.format.second(at)) { (view.format.time_second(at)) } }
             span { (type_name(&event.event_type)) }
             a.id href=(user) title={ (event.user_id) " of " (event.tenant_id) } { (event.user_id) }

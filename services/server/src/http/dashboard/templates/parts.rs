@@ -4,6 +4,7 @@ use lastseen_event::{EventType, UtcInstant};
 use maud::{Markup, html};
 
 use super::view::View;
+use crate::http::answer::counts::UserCounts;
 use crate::http::dashboard::answered::{Answered, Missing};
 use crate::http::dashboard::charts::Words;
 use crate::http::problem::Problem;
@@ -90,6 +91,25 @@ impl Panel<'_> {
                 self.with(&body, made.as_deref())
             }
             Err(missing) => self.show(&absent(missing)),
+        }
+    }
+}
+
+/// The largest share of estimates, in per cent, with which numbers are compared.
+pub(in crate::http::dashboard) const COMPARED_MAX: u64 = 5;
+
+/// True if so many of the active are estimates that a comparison would be of guesses.
+pub(in crate::http::dashboard) fn rests_on_estimates(counts: &UserCounts) -> bool {
+    counts.estimated_users * 100 > counts.active_users * COMPARED_MAX
+}
+
+/// The time of an answer of a while ago, and the reason why there is no newer one.
+pub(in crate::http::dashboard) fn asked_before<T>(view: &View<'_>, answered: &Answered<T>) -> Markup {
+    html! {
+        @if let Some(made) = answered.made {
+            p.note { span.made { "As of " (view.format.time_second(made)) "." }
+                @if let Some(problem) = &answered.refused { " " (problem.code()) ": " (problem.detail()) "." }
+            }
         }
     }
 }

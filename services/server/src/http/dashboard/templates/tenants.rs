@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::layout::{Contents, Place};
-use super::parts::{Panel, absent, ago, delta, number};
+use super::parts::{Panel, absent, ago, asked_before, delta, number, rests_on_estimates};
 use super::view::View;
 use crate::http::dashboard::answered::Answered;
 use crate::http::dashboard::asked::segment;
@@ -45,6 +45,7 @@ pub(in crate::http::dashboard) fn contents(
                 }
                 p { "By " (sort_name(sort)) "." }
             }
+            div.actions { button.button.needs-script type="button" data-copy-curl=(tenants.api) { "Copy as curl" } }
         }
         nav.chips aria-label="Order" {
             @for (value, name) in SORTS {
@@ -54,7 +55,7 @@ pub(in crate::http::dashboard) fn contents(
         }
         section #list.panel.list data-api=(tenants.api) {
             @match &tenants.answer {
-                Ok(answer) => div.scroll { (table(view, answer)) },
+                Ok(answer) => { (asked_before(view, tenants)) div.scroll { (table(view, answer)) } },
                 Err(missing) => (absent(missing)),
             }
         }
@@ -116,7 +117,7 @@ fn table(view: &View<'_>, answer: &TenantsAnswer) -> Markup {
                 th scope="col" { "Tenant" }
                 th scope="col" { "Active in 30 days" }
                 th.num.wide-only scope="col" { "On the 30 days before" }
-                th.trend scope="col" { "A day, last " (days) " days" }
+                th.trend scope="col" { "A day, last " (days) " days" @if view.asked.zone != chrono_tz::Tz::UTC { " in UTC" } }
                 @if has_estimates { th.num.wide-only scope="col" { "Estimated" } }
                 th.num.wide-only scope="col" { "Users" }
                 th.num.desk-only scope="col" { "Never seen" }
@@ -148,7 +149,9 @@ fn line(view: &View<'_>, (at, row): (usize, &Row), most: u64, has_estimates: boo
                     }
                 }
             }
-            td.num.change.wide-only { @if let Some(previous) = &row.previous { (delta(view, counts.active_users, previous.active_users)) } }
+            td.num.change.wide-only { @if let Some(previous) = &row.previous {
+                @if rests_on_estimates(counts) || rests_on_estimates(previous) { "Estimates" } @else { (delta(view, counts.active_users, previous.active_users)) }
+            } }
             td.trend { @if let Some(trend) = &row.trend { (spark(trend)) } }
             @if has_estimates { td.num.wide-only { (number(view, &field("estimated_users"), counts.estimated_users)) } }
             td.num.wide-only { (number(view, &field("total_users"), counts.total_users)) }

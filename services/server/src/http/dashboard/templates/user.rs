@@ -27,6 +27,9 @@ pub(in crate::http::dashboard) struct OneUser {
     pub(in crate::http::dashboard) events: Answered<UserEvents>,
 }
 
+/// Events of one user that are read.
+pub(in crate::http::dashboard) const EVENTS_MAX: u64 = 500;
+
 /// The window of both pages, as long as that of the counts.
 const WINDOW_US: i64 = 30 * 86_400_000_000;
 
@@ -158,6 +161,7 @@ fn seen_by(events: &[ShownEvent], until: UtcInstant) -> Vec<Seen> {
     let activity = events.iter().filter(|event| {
         ["login", "token_refresh", "tenant_switch", "signup_complete", "estimated_activity"]
             .contains(&event.event_type.as_str())
+            && !event.retracted
     });
     let mut seen: Vec<Seen> = activity
         .filter_map(|event| {
@@ -200,11 +204,22 @@ fn lanes_panel(view: &View<'_>, one: &OneUser, answer: &UserAnswer, events: &[Sh
         about: html! {
             "Dark strokes: times of activity. Light bands: the 30 days that each one counts. Hatched: only by an estimate. Dashed: still to come."
             @if lanes.len() > 1 { " Of other tenants: the last time alone." }
+            (limits_of(view, one.events.ok().is_some_and(|answer| answer.total > events.len() as u64)))
         },
-        links: html! {},
+        links: html! { a href=(one.events.api) { "JSON" } },
         api: &one.events.api,
     })
-    .show(&lanes_chart(view, &lanes))
+    .show(&html! {
+        @if let Err(missing) = &one.events.answer { (absent(missing)) } @else { (lanes_chart(view, &lanes)) }
+    })
+}
+
+/// The events that lanes are made of, where they are not all that count on the page.
+fn limits_of(view: &View<'_>, has_more: bool) -> Markup {
+    html! {
+        @if has_more { " Only the last " (EVENTS_MAX) " events are drawn." }
+        @if view.asked.is_filtered() || view.asked.known_at.is_some() { " Events of all kinds, as they are known now." }
+    }
 }
 
 fn lanes_chart(view: &View<'_>, lanes: &[Lane]) -> Markup {
@@ -261,6 +276,7 @@ fn sessions_panel(view: &View<'_>, one: &OneUser, events: &[ShownEvent]) -> Mark
         about: html! {
             "Newest first. A session is one row; open it for its events and their positions in the log."
             @if total > events.len() as u64 { " The last " (view.format.number(events.len() as u64)) " are shown." }
+            @if view.asked.is_past() { " All of them, whatever the instant of the page." }
         },
         links: html! { a href=(one.events.api) { "JSON" } },
         api: &one.events.api,
@@ -319,7 +335,7 @@ fn session(view: &View<'_>, group: &Group<'_>, decides: Option<&str>) -> Markup 
                 tbody { @for event in &group.events {
                     tr {
                         td { @if let Some(at) = event.at() { (second(view, at)) } }
-                        td { (type_name(&event.event_type)) @if decides == Some(event.id.as_str()) { " " b { "decides last seen" } } }
+                        td { (type_name(&event.event_type)) @if event.retracted { ", taken back: does not count" } @if decides == Some(event.id.as_str()) { " " b { "decides last seen" } } }
                         td.num { (position(view, &event.position)) }
                     }
                 } }
@@ -413,6 +429,9 @@ fn person_lanes(view: &View<'_>, one: &OnePerson, person: &PersonAnswer) -> Mark
     };
     let lanes: Vec<Lane> = one.events.iter().map(lane).collect();
     let hidden = person.memberships.len() - lanes.len();
+    let missing = one.events.iter().find_map(|(_, events)| events.answer.as_ref().err());
+    let has_more =
+        one.events.iter().filter_map(|(_, events)| events.ok()).any(|it| it.total > it.events.len() as u64);
     (Panel {
         id: "timeline",
         class: "",
@@ -420,11 +439,12 @@ fn person_lanes(view: &View<'_>, one: &OnePerson, person: &PersonAnswer) -> Mark
         about: html! {
             "Dark strokes: times of activity. Light bands: the 30 days that each one counts."
             @if hidden > 0 { " " (view.format.number(hidden as u64)) " more tenants stand below." }
+            (limits_of(view, has_more))
         },
-        links: html! {},
+        links: html! { a href=(one.person.api) { "JSON" } },
         api: &one.person.api,
     })
-    .show(&lanes_chart(view, &lanes))
+    .show(&html! { @if let Some(missing) = missing { (absent(missing)) } @else { (lanes_chart(view, &lanes)) } })
 }
 
 fn memberships(view: &View<'_>, one: &OnePerson, person: &PersonAnswer) -> Markup {
@@ -471,7 +491,8 @@ mod tests {
             user_id: "u".to_owned(),
             occurred_at: "2026-11-26T18:40:00Z".to_owned(),
             session_id: session.map(str::to_owned),
-            backfill_batch: None,
+            batch: None,
+            retracted: false,
         }
     }
 
