@@ -83,7 +83,7 @@ impl Browser {
 
     /// Waits until no part of the page is still to come.
     pub fn whole(&self) {
-        self.until("return !document.querySelector('[data-pending]')");
+        self.until("return document.readyState === 'complete' && !document.querySelector('[data-pending]')");
     }
 
     /// The address that is shown.

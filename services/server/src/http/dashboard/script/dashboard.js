@@ -316,6 +316,7 @@
     const position = one("footer [data-position]");
     const other = one("footer [data-position]", fresh);
     if (position && other) position.textContent = other.textContent;
+    else if (other) one("footer").prepend(other.parentElement);
   };
   const refresh = async () => {
     await load();
