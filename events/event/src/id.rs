@@ -66,6 +66,12 @@ impl EventId {
         })
     }
 
+    /// The id of the activity that a token of a session is proof of: whoever publishes it, and however often, it is one event.
+    /// A `UUIDv5` over the compact JSON array `[type, session_id, version]`, in the namespace of [`EventId::of_backfill`].
+    pub fn of_token(event_type: EventType, session_id: &str, version: u64) -> Self {
+        Self::of_json(serde_json::to_vec(&(event_type.as_str(), session_id, version)))
+    }
+
     /// The id of the event that takes a batch back: whoever does, and however often, it is one event. A `UUIDv5` over the
     /// compact JSON array `[batch, "backfill_retracted"]`, in the namespace of [`EventId::of_backfill`].
     pub fn of_retraction(batch: BatchName<'_>) -> Self {
@@ -122,6 +128,18 @@ mod tests {
             ("b\"\\", "5e190cbb-caf9-5fd8-95e5-aff997f0d4d0"),
         ] {
             assert_eq!(EventId::of_retraction(BatchName::new(batch).unwrap()).to_string(), id);
+        }
+    }
+
+    /// Beside what Python's `uuid.uuid5` and `json.dumps` make of the same arrays.
+    #[test]
+    fn ids_of_tokens_follow_from_session_and_version() {
+        for (event_type, session, version, id) in [
+            (EventType::Login, "s-1", 1, "1c601b07-2ac4-57ad-b5a0-b597bacf6acc"),
+            (EventType::TokenRefresh, "s-1", 2, "dd14cca6-d7b2-562f-8044-75e0d2526c9d"),
+            (EventType::TokenRefresh, "日本 \"x\"", u64::MAX, "f78eebfa-d8a3-5540-b771-21d71bcbb49c"),
+        ] {
+            assert_eq!(EventId::of_token(event_type, session, version).to_string(), id);
         }
     }
 
