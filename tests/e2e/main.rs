@@ -36,6 +36,7 @@ mod pages;
 mod past;
 mod positions;
 mod postgres;
+mod publisher;
 mod replay;
 mod replay_command;
 mod retention;
