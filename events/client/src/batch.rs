@@ -30,7 +30,7 @@ impl Batch {
         self.body.len()
     }
 
-    /// As NDJSON.
+    /// The lines, as NDJSON.
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
     }

@@ -274,6 +274,13 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_tells_the_id_of_a_token() {
+        let id = Event::token_refresh("acme", "u").of_token("s-1", 2).build().unwrap().id();
+        let line = format!("'[\"token_refresh\",\"s-1\",2]') = {id}");
+        assert!(include_str!("../../../docs/PUBLISHING.md").contains(&line), "{line}");
+    }
+
+    #[test]
     fn bad_names_are_told_with_their_field() {
         for (draft, field) in [
             (Event::login("", "u"), "tenant_id"),

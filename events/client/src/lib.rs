@@ -1,4 +1,4 @@
-//! Publish who was seen to [Lastseen](https://github.com/lastseen), from Rust: nothing is dropped on the way.
+//! Publish who was seen to Lastseen, from Rust: nothing is dropped on the way.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -48,7 +48,8 @@ mod publisher;
 pub mod queries;
 mod queue;
 mod sender;
-mod transport;
+#[doc(hidden)]
+pub mod transport;
 
 pub use lastseen_event::{EventId, EventType, InvalidEventId, InvalidInstant, NameError, UtcInstant};
 

@@ -104,7 +104,7 @@ pub(crate) enum NotKept {
     Failed(OutboxError),
 }
 
-/// What was cut off when an outbox was opened: bytes that were never acknowledged.
+/// The end of a file that was cut off when an outbox was opened: bytes that were never acknowledged.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Torn {
     pub(crate) file: PathBuf,

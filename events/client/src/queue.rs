@@ -53,7 +53,9 @@ impl Reached {
 
 #[derive(Debug)]
 struct State {
-    buffer: VecDeque<Event>,
+    buffer: Buffer,
+    /// True while events of the buffer are being kept: they come back if that fails.
+    is_keeping: bool,
     /// The number of the last event that was handed over.
     taken: u64,
     /// Somebody waits for all of them.
@@ -62,6 +64,68 @@ struct State {
     closing: Option<Instant>,
     /// Threads that work on the queue.
     workers: usize,
+}
+
+/// Events in order, in chunks: nobody waits while a long row of them moves to a longer place.
+#[derive(Debug, Default)]
+struct Buffer {
+    /// None is empty.
+    chunks: VecDeque<VecDeque<Event>>,
+    len: usize,
+}
+
+impl Buffer {
+    const CHUNK_EVENTS: usize = 1_024;
+
+    fn push(&mut self, event: Event) {
+        let room = self.chunks.back_mut().filter(|chunk| chunk.len() < Self::CHUNK_EVENTS);
+        if let Some(chunk) = room {
+            chunk.push_back(event);
+        } else {
+            let mut chunk = VecDeque::with_capacity(Self::CHUNK_EVENTS);
+            chunk.push_back(event);
+            self.chunks.push_back(chunk);
+        }
+        self.len += 1;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Event> {
+        self.chunks.iter().flatten()
+    }
+
+    /// Takes the first events out, chunk by chunk, at least one and at most so many.
+    fn take(&mut self, most: usize) -> Vec<VecDeque<Event>> {
+        let (mut taken, mut count) = (Vec::new(), 0);
+        while self.chunks.front().is_some_and(|chunk| count == 0 || count + chunk.len() <= most) {
+            let chunk = self.chunks.pop_front().expect("it is there");
+            count += chunk.len();
+            taken.push(chunk);
+        }
+        self.len -= count;
+        taken
+    }
+
+    /// Puts back what was taken.
+    fn put_back(&mut self, taken: Vec<VecDeque<Event>>) {
+        for chunk in taken.into_iter().rev() {
+            self.len += chunk.len();
+            self.chunks.push_front(chunk);
+        }
+    }
+
+    /// Drops the first events; the bytes that they took.
+    fn drop_first(&mut self, count: usize) -> usize {
+        let mut bytes = 0;
+        for _ in 0..count {
+            let Some(chunk) = self.chunks.front_mut() else { break };
+            bytes += chunk.pop_front().map_or(0, |event| Queue::cost(&event) as usize);
+            self.len -= 1;
+            if chunk.is_empty() {
+                self.chunks.pop_front();
+            }
+        }
+        bytes
+    }
 }
 
 /// The outbox, and the numbers of events in it.
@@ -132,7 +196,14 @@ impl Queue {
             (outbox.done(), outbox.last())
         });
         let workers = 1 + usize::from(kept.is_some());
-        let state = State { buffer: VecDeque::new(), taken, hurry_upto: 0, closing: None, workers };
+        let state = State {
+            buffer: Buffer::default(),
+            is_keeping: false,
+            taken,
+            hurry_upto: 0,
+            closing: None,
+            workers,
+        };
         Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -167,10 +238,10 @@ impl Queue {
             return Err(event);
         }
         state.taken += 1;
-        state.buffer.push_back(event);
+        state.buffer.push(event);
         // Whoever works looks again when its batch is over: it is woken by the first event, and by a full batch.
-        let is_first = state.buffer.len() == 1;
-        let is_many = state.buffer.len().is_multiple_of(256);
+        let is_first = state.buffer.len == 1;
+        let is_many = state.buffer.len.is_multiple_of(256);
         drop(state);
         if is_first || is_many {
             self.changed.notify_all();
@@ -219,13 +290,13 @@ impl Queue {
         let mut until = None;
         loop {
             let now = Instant::now();
-            if state.closing.is_some_and(|deadline| state.buffer.is_empty() || now >= deadline) {
+            if state.closing.is_some_and(|deadline| state.buffer.len == 0 || now >= deadline) {
                 return None;
             }
-            if !state.buffer.is_empty() {
+            if state.buffer.len > 0 {
                 let until = *until.get_or_insert(now + linger);
                 let is_hurried = state.closing.is_some() || state.hurry_upto > self.answered();
-                if state.buffer.len() >= events || now >= until || is_hurried {
+                if state.buffer.len >= events || now >= until || is_hurried {
                     return Some(state);
                 }
             }
@@ -250,7 +321,7 @@ impl Queue {
                 return Ok(batch);
             }
             let state = lock(&self.state);
-            let is_kept = state.buffer.is_empty() && kept.upto() >= state.taken;
+            let is_kept = kept.upto() >= state.taken;
             if state.closing.is_some_and(|deadline| is_kept || Instant::now() >= deadline) {
                 return Ok(None);
             }
@@ -281,8 +352,7 @@ impl Queue {
         } else {
             let mut state = lock(&self.state);
             let count = usize::try_from(upto - self.answered()).unwrap_or(usize::MAX);
-            let count = count.min(state.buffer.len());
-            let room: usize = state.buffer.drain(..count).map(|event| Self::cost(&event) as usize).sum();
+            let room = state.buffer.drop_first(count);
             drop(state);
             self.room.add_permits(room);
             Ok(())
@@ -295,22 +365,31 @@ impl Queue {
     /// Waits for events in the buffer and keeps them in the outbox. `None`: it is over.
     pub(crate) fn keep_some(&self) -> Option<Result<(), NotKept>> {
         let kept = self.kept.as_ref()?;
-        let group: Vec<Event> = {
+        let group = {
             // Whatever came while the group before was written is the next one.
-            let state = self.wait((1, Duration::ZERO))?;
-            state.buffer.iter().take(GROUP_EVENTS).cloned().collect()
+            let mut state = self.wait((1, Duration::ZERO))?;
+            state.is_keeping = true;
+            state.buffer.take(GROUP_EVENTS)
         };
-        let upto = match kept.with(|outbox| outbox.append(group.iter().map(Event::as_json))) {
-            Ok(upto) => upto,
-            Err(not_kept) => return Some(Err(not_kept)),
-        };
+        let events = || group.iter().flatten();
+        let appended = kept.with(|outbox| outbox.append(events().map(Event::as_json)));
+        let room = events().map(|event| Self::cost(event) as usize).sum();
         let mut state = lock(&self.state);
-        let room: usize = state.buffer.drain(..group.len()).map(|event| Self::cost(&event) as usize).sum();
-        kept.upto.send_modify(|reached| reached.upto = upto);
+        state.is_keeping = false;
+        let outcome = match appended {
+            Ok(upto) => {
+                kept.upto.send_modify(|reached| reached.upto = upto);
+                self.room.add_permits(room);
+                Ok(())
+            }
+            Err(not_kept) => {
+                state.buffer.put_back(group);
+                Err(not_kept)
+            }
+        };
         drop(state);
-        self.room.add_permits(room);
         self.changed.notify_all();
-        Some(Ok(()))
+        Some(outcome)
     }
 
     /// Waits for a while. `false`: it is over before.
@@ -339,15 +418,16 @@ impl Queue {
         self.changed.notify_all();
         while state.workers > 0 {
             let now = Instant::now();
-            if now >= deadline {
+            if now >= deadline && !state.is_keeping {
                 break;
             }
-            let waited = self.changed.wait_timeout(state, deadline - now);
+            let longest = deadline.saturating_duration_since(now).max(Duration::from_millis(10));
+            let waited = self.changed.wait_timeout(state, longest);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         let answered = self.answered();
         let kept = self.kept.as_ref().map_or(0, |kept| kept.upto().saturating_sub(answered));
-        let events: Vec<Event> = state.buffer.drain(..).collect();
+        let events: Vec<Event> = state.buffer.take(usize::MAX).into_iter().flatten().collect();
         if events.is_empty() && kept == 0 { Ok(()) } else { Err(Undelivered { events, kept }) }
     }
 
@@ -359,7 +439,7 @@ impl Queue {
         let is_first = state.closing.is_none();
         let grace = if self.kept.is_some() { Duration::from_secs(5) } else { Duration::ZERO };
         state.closing.get_or_insert(Instant::now() + grace);
-        let lost = if self.kept.is_none() && is_first { state.buffer.len() } else { 0 };
+        let lost = if self.kept.is_none() && is_first { state.buffer.len } else { 0 };
         drop(state);
         self.changed.notify_all();
         lost

@@ -126,13 +126,13 @@ fn is_passing(status: StatusCode) -> bool {
 }
 
 /// `Retry-After` in seconds; the form with a date is left to the doubling pause.
-fn retry_after(response: &Response<Body>) -> Option<Duration> {
+pub fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// The authorities that this machine trusts, which `SSL_CERT_FILE` can name; those of Mozilla where there are none.
-fn authorities(server: &str) -> RootCerts {
+pub fn authorities(server: &str) -> RootCerts {
     if !server.starts_with("https:") {
         return RootCerts::WebPki;
     }

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use lastseen_client::transport::{authorities, retry_after};
 use lastseen_server::keys::Secret;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::http::{Response, StatusCode, header};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, Error, RequestBuilder};
 
 use crate::args::ServerArgs;
@@ -313,18 +314,6 @@ impl Uploader {
     }
 }
 
-/// The authorities that this machine trusts, which `SSL_CERT_FILE` can name; those of Mozilla where there are none.
-fn authorities(server: &str) -> RootCerts {
-    if !server.starts_with("https:") {
-        return RootCerts::WebPki;
-    }
-    let found = rustls_native_certs::load_native_certs().certs;
-    if found.is_empty() {
-        return RootCerts::WebPki;
-    }
-    found.iter().map(|found| Certificate::from_der(found).to_owned()).into()
-}
-
 /// Reads a key: the one line of a file.
 fn read_key(path: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -390,12 +379,6 @@ fn later<T>(error: Error, url: &str) -> anyhow::Result<Attempt<T>> {
         }
         error => Err(error).with_context(|| format!("cannot send to {url}")),
     }
-}
-
-/// `Retry-After` in seconds; the form with a date is left to the doubling pause.
-fn retry_after(response: &Response<Body>) -> Option<Duration> {
-    let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    value.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Status, code and detail of a problem; the beginning of the body if it is none.
