@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use lastseen_tests::instant::{DAY, micros, now};
 use lastseen_tests::{
-    Ended, Events, Process, Server, node_packages, path_segment, project_file, python_with,
+    Ended, Events, Process, Server, eventually, node_packages, path_segment, project_file, python_with,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::BINARY;
 use crate::answers::{empty_server, text};
 use crate::keys::{create, until};
 
@@ -180,6 +181,64 @@ fn the_python_sdk_of_cloud_events_publishes_in_each_mode() {
         &answers,
         &[("ada", "login"), ("Zo\u{eb} \"100%\" \u{7528}", "token_refresh"), ("bob", "login")],
     );
+}
+
+/// Runs a program that publishes some kinds of events and then thousands, and says which: the server is killed again and again
+/// meanwhile, and has each of them once.
+fn publishes_through_kills(program: impl FnOnce(&Server) -> Command) {
+    let data = TempDir::new().unwrap();
+    let mut server = Server::start(BINARY, data.path());
+    let mut process = Process::start(program(&server));
+    for reached in ["many", "published 1000", "published 3000", "published 5000"] {
+        let is_there = || (process.stdout().contains(reached) || process.has_ended()).then_some(());
+        assert!(eventually(WITHIN, is_there).is_some(), "{}{}", process.stdout(), process.stderr());
+        server = server.crash_and_restart_in_place();
+    }
+    let ended = process.wait(WITHIN);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let said: Value = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
+    let mut ids: Vec<String> = serde_json::from_value(said["ids"].clone()).unwrap();
+    let replayed = server.client().get("/v1/events").text();
+    let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+    let mut stored: Vec<String> = replayed.lines().map(id).collect();
+    ids.sort_unstable();
+    stored.sort_unstable();
+    assert_eq!(stored, ids);
+}
+
+const PUBLISHED: &str = "6000";
+
+#[test]
+fn the_client_of_python_loses_nothing_while_the_server_is_killed() {
+    let Some(python) = python_with("json") else { return };
+    publishes_through_kills(|server| {
+        let mut command = Command::new(python);
+        command.arg(source("python_client.py")).arg(project_file("clients")).args([server.url(), PUBLISHED]);
+        command
+    });
+}
+
+#[test]
+fn the_client_of_typescript_loses_nothing_while_the_server_is_killed() {
+    let Some(packages) = node_packages() else { return };
+    let work = TempDir::new_in(packages.parent().unwrap()).unwrap();
+    for file in ["typescript_client.ts", "package.json"] {
+        fs::copy(source(file), work.path().join(file)).unwrap();
+    }
+    fs::copy(project_file("clients/typescript/lastseen.ts"), work.path().join("lastseen.ts")).unwrap();
+    let options = fs::read_to_string(source("tsconfig.json")).unwrap();
+    fs::write(work.path().join("tsconfig.json"), options.replace("client.ts", "typescript_client.ts"))
+        .unwrap();
+    let mut compiler = Command::new(packages.join(".bin").join("tsc"));
+    compiler.args(["-p", "tsconfig.json"]).current_dir(work.path());
+    run(compiler);
+    publishes_through_kills(|server| {
+        let (program, vectors) =
+            (work.path().join("typescript_client.js"), project_file("clients/vectors.json"));
+        let mut command = Command::new("node");
+        command.args([text(&program), server.url(), text(&vectors), PUBLISHED]);
+        command
+    });
 }
 
 #[test]

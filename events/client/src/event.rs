@@ -274,6 +274,20 @@ mod tests {
     }
 
     #[test]
+    fn clients_of_all_languages_give_the_same_ids() {
+        let vectors = include_str!("../../../clients/vectors.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let vectors = vectors["of_token"].as_array().unwrap();
+        for vector in vectors {
+            let event_type = EventType::parse(vector["type"].as_str().unwrap()).unwrap();
+            let (session, version) =
+                (vector["session_id"].as_str().unwrap(), vector["version"].as_u64().unwrap());
+            assert_eq!(EventId::of_token(event_type, session, version).to_string(), vector["id"]);
+        }
+        assert!(vectors.len() > 2);
+    }
+
+    #[test]
     fn the_documentation_tells_the_id_of_a_token() {
         let id = Event::token_refresh("acme", "u").of_token("s-1", 2).build().unwrap().id();
         let line = format!("'[\"token_refresh\",\"s-1\",2]') = {id}");
