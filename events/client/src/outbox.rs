@@ -251,6 +251,11 @@ impl Outbox {
         cursor: &mut Cursor,
         (events_max, bytes_max): (usize, usize),
     ) -> Result<Option<Batch>, OutboxError> {
+        // A file that is gone takes room until nobody has it open.
+        let is_gone = |first: u64| self.segments.iter().all(|segment| segment.first != first);
+        if cursor.open.as_ref().is_some_and(|(first, ..)| is_gone(*first)) {
+            cursor.open = None;
+        }
         let mut batch = Batch::after(cursor.after);
         while batch.len() < events_max && cursor.after < self.last() {
             let next = cursor.after + 1;
@@ -587,6 +592,22 @@ mod tests {
             }
             assert_eq!(fs::read(&path).unwrap(), damaged, "it stays as it is");
         }
+    }
+
+    #[test]
+    fn a_file_that_was_answered_is_not_held_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut outbox, mut cursor) = (open(dir.path()), Cursor::default());
+        outbox.append(["one", "two"]).unwrap();
+        assert_eq!(outbox.read(&mut cursor, (10, 100)).unwrap().unwrap().len(), 2);
+        // As after a write that failed: the next group goes to another file.
+        outbox.active = None;
+        outbox.settle(2).unwrap();
+        assert!(outbox.segments.is_empty() && cursor.open.is_some());
+        assert_eq!(outbox.read(&mut cursor, (10, 100)).unwrap(), None);
+        assert!(cursor.open.is_none());
+        outbox.append(["three"]).unwrap();
+        assert_eq!(outbox.read(&mut cursor, (10, 100)).unwrap().unwrap().line(0), Some("three"));
     }
 
     #[test]
