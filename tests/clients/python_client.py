@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 clients, url, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(clients / "python"))
 import lastseen  # noqa: E402
 
