@@ -113,7 +113,7 @@ pub(crate) struct Torn {
 }
 
 /// The outcome of reading one record.
-enum Read1<'a> {
+enum FirstRecord<'a> {
     Record(&'a [u8]),
     End,
     Bad(&'static str),
@@ -124,23 +124,23 @@ fn failed(file: &Path) -> impl FnOnce(io::Error) -> OutboxError + '_ {
 }
 
 /// The record at the beginning of `bytes`.
-fn record(bytes: &[u8]) -> Read1<'_> {
+fn record(bytes: &[u8]) -> FirstRecord<'_> {
     if bytes.is_empty() {
-        return Read1::End;
+        return FirstRecord::End;
     }
     let Some((head, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() else {
-        return Read1::Bad("a record is cut off");
+        return FirstRecord::Bad("a record is cut off");
     };
     let (length, checksum) = head.split_at(4);
     let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
     let (length, checksum) = (number(length) as usize, number(checksum));
     if length == 0 || length > RECORD_BYTES_MAX {
-        return Read1::Bad("no record has this length");
+        return FirstRecord::Bad("no record has this length");
     }
     match rest.get(..length) {
-        None => Read1::Bad("a record is cut off"),
-        Some(line) if crc32c::crc32c(line) == checksum => Read1::Record(line),
-        Some(_) => Read1::Bad("a checksum does not match"),
+        None => FirstRecord::Bad("a record is cut off"),
+        Some(line) if crc32c::crc32c(line) == checksum => FirstRecord::Record(line),
+        Some(_) => FirstRecord::Bad("a checksum does not match"),
     }
 }
 
@@ -363,7 +363,11 @@ impl Outbox {
             file.set_len(*bytes)?;
             file.sync_all()
         });
-        cut.map_err(failed(path))?;
+        match cut {
+            // All of it was answered meanwhile, and the file is gone.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            cut => cut.map_err(failed(path))?,
+        }
         self.cut = None;
         Ok(())
     }
@@ -395,14 +399,14 @@ impl Outbox {
         let (mut at, mut next) = (0, first);
         loop {
             match record(&records[at..]) {
-                Read1::Record(line) => {
+                FirstRecord::Record(line) => {
                     at += HEAD_BYTES + line.len();
                     next += 1;
                 }
-                Read1::End => break,
-                Read1::Bad(what) => {
+                FirstRecord::End => break,
+                FirstRecord::Bad(what) => {
                     let is_followed = (at + 1..records.len())
-                        .any(|later| matches!(record(&records[later..]), Read1::Record(_)));
+                        .any(|later| matches!(record(&records[later..]), FirstRecord::Record(_)));
                     if !is_last || is_followed {
                         return Err(damaged(MAGIC.len() + at, what));
                     }
@@ -454,9 +458,9 @@ fn read_one(file: &mut File, (path, offset): (&Path, u64)) -> Result<Vec<u8>, Ou
     bytes.resize(HEAD_BYTES + length, 0);
     file.read_exact(&mut bytes[HEAD_BYTES..]).map_err(or_damaged)?;
     match record(&bytes) {
-        Read1::Record(_) => Ok(bytes.split_off(HEAD_BYTES)),
-        Read1::Bad(what) => Err(damaged(what)),
-        Read1::End => Err(damaged("a record is cut off")),
+        FirstRecord::Record(_) => Ok(bytes.split_off(HEAD_BYTES)),
+        FirstRecord::Bad(what) => Err(damaged(what)),
+        FirstRecord::End => Err(damaged("a record is cut off")),
     }
 }
 
@@ -606,6 +610,8 @@ mod tests {
         assert!(outbox.segments.is_empty() && cursor.open.is_some());
         assert_eq!(outbox.read(&mut cursor, (10, 100)).unwrap(), None);
         assert!(cursor.open.is_none());
+        // Neither is one waited for that was to be cut off, and is gone.
+        outbox.cut = Some((outbox.path(1), 20));
         outbox.append(["three"]).unwrap();
         assert_eq!(outbox.read(&mut cursor, (10, 100)).unwrap().unwrap().line(0), Some("three"));
     }

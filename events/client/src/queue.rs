@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
@@ -283,9 +283,18 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// Waits until something changes, or until an instant.
+    fn change<'a>(&self, state: MutexGuard<'a, State>, until: Option<Instant>) -> MutexGuard<'a, State> {
+        let Some(until) = until else {
+            return self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        };
+        let waited = self.changed.wait_timeout(state, until.saturating_duration_since(Instant::now()));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// Waits for the next events of the buffer until there are enough, or the first of them has waited for `linger`. They
     /// stay in the buffer. `None`: it is over.
-    fn wait(&self, (events, linger): (usize, Duration)) -> Option<std::sync::MutexGuard<'_, State>> {
+    fn wait(&self, (events, linger): (usize, Duration)) -> Option<MutexGuard<'_, State>> {
         let mut state = lock(&self.state);
         let mut until = None;
         loop {
@@ -300,9 +309,7 @@ impl Queue {
                     return Some(state);
                 }
             }
-            let longest = until.map_or(Duration::from_mins(1), |until| until.saturating_duration_since(now));
-            let waited = self.changed.wait_timeout(state, longest);
-            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = self.change(state, until);
         }
     }
 
@@ -329,7 +336,8 @@ impl Queue {
                 continue;
             }
             // Whoever keeps says so.
-            drop(self.changed.wait_timeout(state, Duration::from_millis(200)));
+            let until = state.closing;
+            drop(self.change(state, until));
         }
     }
 
@@ -405,8 +413,7 @@ impl Queue {
             if now >= until {
                 return true;
             }
-            let waited = self.changed.wait_timeout(state, until - now);
-            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = self.change(state, Some(until));
         }
     }
 
@@ -421,9 +428,8 @@ impl Queue {
             if now >= deadline && !state.is_keeping {
                 break;
             }
-            let longest = deadline.saturating_duration_since(now).max(Duration::from_millis(10));
-            let waited = self.changed.wait_timeout(state, longest);
-            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            // A write that is under way ends soon, and says so.
+            state = self.change(state, Some(deadline).filter(|_| now < deadline));
         }
         let answered = self.answered();
         let kept = self.kept.as_ref().map_or(0, |kept| kept.upto().saturating_sub(answered));

@@ -12,6 +12,8 @@ use crate::publisher::{Fault, Inner, Options, Refused, count};
 use crate::queue::Bounds;
 use crate::transport::{Outcome, Problem, Transport};
 
+/// Most bytes of a request: an eighth of those that the server takes.
+const BATCH_BYTES: usize = 1 << 20;
 /// The pause after a write to the outbox that failed, or had no room.
 const KEEP_AGAIN: Duration = Duration::from_millis(100);
 
@@ -93,7 +95,8 @@ impl Sender {
         let inner = self.inner.clone();
         let _worker = inner.queue.work();
         let mut cursor = Cursor::default();
-        let Options { batch_events: events, batch_bytes: bytes, linger, .. } = self.options;
+        let Options { batch_events: events, linger, .. } = self.options;
+        let bytes = BATCH_BYTES;
         let mut pauses = Pauses::new(self.options.pause);
         loop {
             match inner.queue.next_batch(&mut cursor, Bounds { events, bytes, linger }) {
@@ -132,11 +135,6 @@ impl Sender {
                     self.settle(&part, &answer);
                     return true;
                 }
-                // A proxy may take less than the server.
-                Outcome::Refused(Problem { status: 413, .. }) if part.len() > 1 => {
-                    part = part.first_half();
-                    continue;
-                }
                 Outcome::Refused(problem) if is_of_the_event(&problem) && part.len() == 1 => {
                     let fault = Fault {
                         field: None,
@@ -147,7 +145,7 @@ impl Sender {
                     self.settle(&part, &Answer { stored: 0, duplicates: 0, refused });
                     return true;
                 }
-                // One of them is at fault: each half is tried on its own.
+                // One of them is at fault, or all together are too large for a proxy: each half is tried on its own.
                 Outcome::Refused(problem) if is_of_the_event(&problem) => {
                     part = part.first_half();
                     continue;
