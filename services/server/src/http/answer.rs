@@ -13,7 +13,8 @@ use std::future::Future;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    VARY,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -300,6 +301,16 @@ pub(super) const UNTIL: HeaderName = HeaderName::from_static("lastseen-until");
 /// A header with a position.
 pub(super) fn of_position(name: HeaderName, position: &ShownPosition) -> Header {
     (name, HeaderValue::try_from(position.to_string()).expect("digits or a sealed position"))
+}
+
+/// The headers of an answer that is saved under a name.
+fn headers_of_file(content_type: &'static str, name: &str, position: &ShownPosition) -> [Header; 3] {
+    let disposition = format!("attachment; filename=\"{name}\"");
+    [
+        (CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (CONTENT_DISPOSITION, HeaderValue::try_from(disposition).expect("plain text")),
+        of_position(POSITION, position),
+    ]
 }
 
 #[cfg(test)]

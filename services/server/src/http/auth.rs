@@ -202,7 +202,7 @@ pub(super) async fn authenticate<A: Access>(
 /// The problem, and the id of the key as far as there is one.
 type Unfound = (Problem, Option<String>);
 
-/// The key of a request, if it has the scope, and its session if it came by one; else the problem, and the id of the key as far as there is one.
+/// The key of a request, if it has the scope, and the session that it came by.
 fn find(
     app: &App,
     (method, headers): (&Method, &HeaderMap),

@@ -1,7 +1,5 @@
 //! A whole list of users or persons in pieces: CSV that is exact, CSV for spreadsheets, or a line of JSON a user.
 
-use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use lastseen_projections::Window;
 use schemars::{SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -49,12 +47,7 @@ impl WholeList {
             (Notation::Ndjson, false) => ("application/x-ndjson", "users.ndjson"),
             (Notation::Ndjson, true) => ("application/x-ndjson", "persons.ndjson"),
         };
-        let disposition = format!("attachment; filename=\"{name}\"");
-        vec![
-            (CONTENT_TYPE, HeaderValue::from_static(content_type)),
-            (CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).expect("plain text")),
-            super::of_position(super::POSITION, &self.positions.show(self.export.position)),
-        ]
+        super::headers_of_file(content_type, name, &self.positions.show(self.export.position)).into()
     }
 
     fn write(&mut self, users: &[NamedUser]) -> Result<Vec<u8>, Fault> {

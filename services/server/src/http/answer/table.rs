@@ -1,9 +1,6 @@
 //! The rows of an answer as a table: CSV in place of JSON.
 
-use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-
-use super::{Header, POSITION, of_position};
+use super::{Header, headers_of_file};
 use crate::keys::seal::ShownPosition;
 
 /// The table of an answer: numbers and dates, so no cell is a formula for a spreadsheet.
@@ -25,12 +22,6 @@ impl<A> Table<A> {
         let mut writer = Writer::from_writer(Vec::new());
         (self.write)(answer, &mut writer).expect("rows of numbers and dates are written to memory");
         let text = writer.into_inner().expect("memory takes all of it");
-        let disposition = format!("attachment; filename=\"{}\"", self.file);
-        let headers = [
-            (CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8")),
-            (CONTENT_DISPOSITION, HeaderValue::try_from(disposition).expect("plain text")),
-            of_position(POSITION, (self.position)(answer)),
-        ];
-        (headers, text)
+        (headers_of_file("text/csv; charset=utf-8", self.file, (self.position)(answer)), text)
     }
 }

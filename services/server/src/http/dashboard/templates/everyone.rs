@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::parts::{Panel, minute, number};
+use super::parts::{Panel, json_link, minute, number};
 use super::view::View;
 use crate::http::answer::counts::UserCounts;
 use crate::http::dashboard::answered::Answered;
@@ -25,7 +25,7 @@ pub(in crate::http::dashboard) fn panel(
             @if of_persons { "All users that are not deleted, as members of tenants. The parts add up." }
             @else { "All users that are not deleted. The parts add up." }
         },
-        links: html! { a href=(summary.api) { "JSON" } },
+        links: json_link(&summary.api),
         api: &summary.api,
     };
     panel.of(view, summary, |summary| body(view, summary, list))

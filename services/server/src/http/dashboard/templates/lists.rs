@@ -5,7 +5,9 @@ use maud::{Markup, html};
 
 use super::days::days_of;
 use super::layout::{Contents, Place};
-use super::parts::{Panel, absent, ago, asked_before, minute, number, second, status, type_name};
+use super::parts::{
+    Panel, absent, ago, asked_before, curl_button, minute, number, second, status, type_name,
+};
 use super::tenants::pages;
 use super::view::View;
 use crate::http::answer::counts::Counts;
@@ -194,7 +196,7 @@ fn people_title(view: &View<'_>, people: &People<'_>) -> Markup {
             }
             div.actions {
                 @for (name, url) in ["CSV", "Excel"].into_iter().zip(&people.whole) { a.button href=(url) download { (name) } }
-                button.button.needs-script type="button" data-copy-curl=(people.api) { "Copy as curl" }
+                (curl_button(people.api))
             }
         }
     }
@@ -370,7 +372,7 @@ pub(in crate::http::dashboard) fn events(view: &View<'_>, latest: &Answered<Even
                 None => p { "By their position in the log." },
             }
             }
-            div.actions { button.button.needs-script type="button" data-copy-curl=(latest.api) { "Copy as curl" } }
+            div.actions { (curl_button(&latest.api)) }
         }
         section #list.panel.list data-api=(latest.api) {
             @match &latest.answer {

@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use super::days::people_of;
 use super::layout::{Contents, Place};
 use super::parts::{
-    COMPARED_MAX, Panel, Rows, absent, asked_before, csv_link, delta, minute, rests_on_estimates, type_name,
-    with_words,
+    COMPARED_MAX, Panel, Rows, absent, asked_before, csv_link, curl_button, delta, json_link, minute,
+    rests_on_estimates, type_name, with_words,
 };
 use super::view::View;
 use super::{everyone, lists, message, retention, tenants};
@@ -163,7 +163,7 @@ fn title(view: &View<'_>, overview: &Overview) -> Markup {
                     @if let Some(summary) = overview.windows[0].ok() {
                         a.button href=(overview.list(view, "30d", "active,inactive,never_seen")) { "All " (format.number(summary.counts.users.total_users)) " users" }
                     }
-                    button.button.needs-script type="button" data-copy-curl=(overview.windows[0].api) { "Copy as curl" }
+                    (curl_button(&overview.windows[0].api))
                 }
             }
         }
@@ -391,10 +391,6 @@ fn active_day(row: &Row) -> ActiveDay {
 fn not_over(overview: &Overview) -> &'static str {
     let is_running = overview.days.ok().and_then(|days| days.rows.last()).is_some_and(|row| row.partial);
     if is_running { " The last day is not over." } else { "" }
-}
-
-fn json_link(api: &str) -> Markup {
-    html! { a href=(api) { "JSON" } }
 }
 
 fn known_panel(view: &View<'_>, overview: &Overview) -> Markup {

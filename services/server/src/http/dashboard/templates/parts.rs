@@ -186,6 +186,16 @@ impl Rows<'_> {
     }
 }
 
+/// A link to an answer.
+pub(in crate::http::dashboard) fn json_link(api: &str) -> Markup {
+    html! { a href=(api) { "JSON" } }
+}
+
+/// The button that copies a request as a line for a shell.
+pub(in crate::http::dashboard) fn curl_button(api: &str) -> Markup {
+    html! { button.button.needs-script type="button" data-copy-curl=(api) { "Copy as curl" } }
+}
+
 /// A link to the rows of an answer about days, or days to come, as CSV: also to those that a table leaves out.
 pub(in crate::http::dashboard) fn csv_link(api: &str) -> Markup {
     html! { a href={ (api) (if api.contains('?') { "&" } else { "?" }) "format=csv" } download { "CSV" } }

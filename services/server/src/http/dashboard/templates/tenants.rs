@@ -3,7 +3,9 @@
 use maud::{Markup, html};
 
 use super::layout::{Contents, Place};
-use super::parts::{Panel, absent, ago, asked_before, delta, number, rests_on_estimates};
+use super::parts::{
+    Panel, absent, ago, asked_before, curl_button, delta, json_link, number, rests_on_estimates,
+};
 use super::view::View;
 use crate::http::dashboard::answered::Answered;
 use crate::http::dashboard::asked::segment;
@@ -20,7 +22,7 @@ pub(in crate::http::dashboard) fn ranked(view: &View<'_>, tenants: &Answered<Ten
         about: html! { "The first of all tenants. Each small chart has its own scale." },
         links: html! {
             a href=(view.asked.to("/tenants", &[])) { "All" @if let Some(total) = &total { " " (total) } " tenants" }
-            a href=(tenants.api) { "JSON" }
+            (json_link(&tenants.api))
         },
         api: &tenants.api,
     };
@@ -45,7 +47,7 @@ pub(in crate::http::dashboard) fn contents(
                 }
                 p { "By " (sort_name(sort)) "." }
             }
-            div.actions { button.button.needs-script type="button" data-copy-curl=(tenants.api) { "Copy as curl" } }
+            div.actions { (curl_button(&tenants.api)) }
         }
         nav.chips aria-label="Order" {
             @for (value, name) in SORTS {

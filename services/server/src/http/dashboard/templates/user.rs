@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::layout::{Contents, Place};
 use super::lists::position;
-use super::parts::{Panel, absent, ago, minute, number, second, status, type_name};
+use super::parts::{Panel, absent, ago, curl_button, json_link, minute, number, second, status, type_name};
 use super::view::View;
 use crate::http::dashboard::answered::{Answered, ShownEvent};
 use crate::http::dashboard::asked::segment;
@@ -91,7 +91,7 @@ fn user_title(view: &View<'_>, one: &OneUser) -> Markup {
                 @if others > 0 {
                     a.button href=(view.asked.to(&format!("/persons/{}", segment(&one.user_id)), &[])) { "Person in " (view.format.number(others as u64 + 1)) " tenants" }
                 }
-                button.button.needs-script type="button" data-copy-curl=(one.user.api) { "Copy as curl" }
+                (curl_button(&one.user.api))
             }
         }
     }
@@ -206,7 +206,7 @@ fn lanes_panel(view: &View<'_>, one: &OneUser, answer: &UserAnswer, events: &[Sh
             @if lanes.len() > 1 { " Of other tenants: the last time alone." }
             (limits_of(view, one.events.ok().is_some_and(|answer| answer.total > events.len() as u64)))
         },
-        links: html! { a href=(one.events.api) { "JSON" } },
+        links: json_link(&one.events.api),
         api: &one.events.api,
     })
     .show(&html! {
@@ -278,7 +278,7 @@ fn sessions_panel(view: &View<'_>, one: &OneUser, events: &[ShownEvent]) -> Mark
             @if total > events.len() as u64 { " The last " (view.format.number(events.len() as u64)) " are shown." }
             @if view.asked.is_past() { " All of them, whatever the instant of the page." }
         },
-        links: html! { a href=(one.events.api) { "JSON" } },
+        links: json_link(&one.events.api),
         api: &one.events.api,
     };
     panel.of(view, &one.events, |_| {
@@ -350,7 +350,7 @@ fn why_panel(view: &View<'_>, one: &OneUser) -> Markup {
         class: "",
         title: "In these numbers",
         about: html! { "And all that would change that." },
-        links: html! { a href=(one.why.api) { "JSON" } },
+        links: json_link(&one.why.api),
         api: &one.why.api,
     };
     panel.of(view, &one.why, |why| {
@@ -441,7 +441,7 @@ fn person_lanes(view: &View<'_>, one: &OnePerson, person: &PersonAnswer) -> Mark
             @if hidden > 0 { " " (view.format.number(hidden as u64)) " more tenants stand below." }
             (limits_of(view, has_more))
         },
-        links: html! { a href=(one.person.api) { "JSON" } },
+        links: json_link(&one.person.api),
         api: &one.person.api,
     })
     .show(&html! { @if let Some(missing) = missing { (absent(missing)) } @else { (lanes_chart(view, &lanes)) } })
@@ -453,7 +453,7 @@ fn memberships(view: &View<'_>, one: &OnePerson, person: &PersonAnswer) -> Marku
         class: "",
         title: "Memberships",
         about: html! { "Also those that are deleted or left out." },
-        links: html! { a href=(one.person.api) { "JSON" } },
+        links: json_link(&one.person.api),
         api: &one.person.api,
     })
     .show(&html! {
