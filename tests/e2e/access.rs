@@ -5,13 +5,13 @@ use std::path::Path;
 
 use lastseen_server::{RouteInfo, routes};
 use lastseen_tests::instant::{DAY, now};
-use lastseen_tests::{Answer, Client, Events, Server, eventually};
+use lastseen_tests::{Answer, Client, Events, Server};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::answers::empty_server;
 use crate::every_route::{ask, path, plain_status};
-use crate::keys::{create, until};
+use crate::keys::{create, until, until_known};
 
 const SCOPES: [&str; 5] = ["publish", "query", "replay", "backfill", "admin"];
 
@@ -30,18 +30,14 @@ fn closed_server() -> (Server, Client, TempDir) {
 
 /// Makes keys with these names, scopes and tenants, and waits until the server knows the last one.
 fn clients(server: &Server, data: &Path, keys: &[(&str, &str, Option<&str>)]) -> Vec<Client> {
-    let client = |(name, scopes, tenant): &(&str, &str, Option<&str>)| {
+    let created = |(name, scopes, tenant): &(&str, &str, Option<&str>)| {
         let mut arguments = vec!["--name", name, "--scope", scopes];
         arguments.extend(tenant.iter().flat_map(|tenant| ["--tenant", tenant]));
-        server.client().with_key(&create(data, &arguments))
+        create(data, &arguments)
     };
-    let clients: Vec<_> = keys.iter().map(client).collect();
-    let last = clients.last().unwrap();
-    let known = eventually(std::time::Duration::from_mins(1), || {
-        (last.get("/v1/summary").status != 401).then_some(())
-    });
-    assert!(known.is_some(), "the server does not know the last key");
-    clients
+    let keys: Vec<_> = keys.iter().map(created).collect();
+    until_known(server.client(), keys.last().unwrap());
+    keys.iter().map(|key| server.client().with_key(key)).collect()
 }
 
 /// The answer without what differs from request to request.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::answers::{empty_server, lastseen, text};
-use crate::keys::{create, until};
+use crate::keys::{create, until, until_known};
 use crate::tls;
 use crate::worlds::{backfilled_history, git_history, publish};
 
@@ -384,7 +384,7 @@ fn a_session_begins_with_a_key_and_ends_with_it() {
     let (server, data) = simulated();
     let key = create(data.path(), &["--name", "page", "--scope", "query", "--scope", "replay"]);
     let publisher = create(data.path(), &["--name", "api", "--scope", "publish"]);
-    until(server.client(), 401);
+    until_known(server.client(), &publisher);
     browser.go(&format!("{}/users?status=active", server.url()));
     assert!(browser.url().contains("/sign-in?next=/users"), "{}", browser.url());
     for (wrong, says) in [("ls_nonsense", "No key in force"), (&*publisher, "not the scope query")] {
@@ -460,7 +460,7 @@ fn a_bound_key_sees_its_tenants_and_no_others() {
     let one = create(data.path(), &[&["--name", "one"][..], &arguments, &[&tenant]].concat());
     let two =
         create(data.path(), &[&["--name", "two"][..], &arguments, &[&tenant, "--tenant", "acme"]].concat());
-    until(server.client(), 401);
+    until_known(server.client(), &two);
     browser.go(&format!("{}/", server.url()));
     sign_in(&browser, &one);
     browser.until(&format!("return location.pathname === '/tenants/{}'", path_segment(&tenant)));

@@ -34,6 +34,14 @@ pub(crate) fn until(client: &Client, status: u16) {
     assert!(reached.is_some(), "no answer with {status}");
 }
 
+/// Waits until the server asks for keys and knows this one, and so those that were created before it.
+pub(crate) fn until_known(client: &Client, key: &str) {
+    until(client, 401);
+    let client = client.with_key(key);
+    let known = eventually(WITHIN, || (client.get("/v1/summary").status != 401).then_some(()));
+    assert!(known.is_some(), "the key stays unknown");
+}
+
 fn list(data: &Path) -> Vec<Value> {
     let ended = lastseen(&["keys", "list", "--format", "json", "--data", text(data)]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -91,8 +99,7 @@ fn keys_are_revoked_and_expire_while_the_server_runs() {
     let lasting = create(data.path(), &["--name", "lasting", "--scope", "query"]);
     let revoked = create(data.path(), &["--name", "revoked", "--scope", "query"]);
     let expiring = create(data.path(), &["--name", "expiring", "--scope", "query", "--expires", "10s"]);
-    until(client, 401);
-    until(&client.with_key(&expiring), 200);
+    until_known(client, &expiring);
     let ended = lastseen(&["keys", "revoke", "revoked", "--data", text(data.path())]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     until(&client.with_key(&revoked), 401);
@@ -270,8 +277,7 @@ fn a_key_has_its_limits_and_others_have_their_own() {
         create(data.path(), &["--name", "publisher", "--scope", "publish", "--events-per-second", "1000"]);
     let key = write(&data, "publisher.key", &publisher);
     let free = create(data.path(), &["--name", "free", "--scope", "query"]);
-    until(server.client(), 401);
-    until(&server.client().with_key(&free), 200);
+    until_known(server.client(), &free);
     let [limited, publisher, free] = [limited, publisher, free].map(|key| server.client().with_key(&key));
     let answers: Vec<_> = (0..50).map(|_| limited.get("/v1/summary")).collect();
     let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
@@ -327,8 +333,7 @@ fn a_key_has_so_many_costly_questions_at_once() {
         create(data.path(), &[&["--name", name, "--scope", "query,replay"][..], more].concat())
     };
     let (bounded, free) = (of("bounded", &["--costly-at-once", "1"]), of("free", &[]));
-    until(server.client(), 401);
-    until(&server.client().with_key(&free), 200);
+    until_known(server.client(), &free);
     // A replay that nobody reads: it is on its way as long as its connection.
     let mut replay = connect(&server);
     let request =

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::BINARY;
 use crate::answers::{empty_server, lastseen, text};
-use crate::keys::{create, until};
+use crate::keys::{create, until, until_known};
 use crate::slow_peers::connect;
 
 /// A reader who stays.
@@ -133,7 +133,7 @@ fn a_bound_key_is_told_of_its_tenant_alone_until_it_is_revoked() {
     let all = create(data.path(), &["--name", "all", "--scope", "publish,query"]);
     let bound = ["--name", "bound", "--scope", "query,replay", "--tenant", "acme"];
     let bound = create(data.path(), &bound);
-    until(server.client(), 401);
+    until_known(server.client(), &bound);
     let (client, mut events) = (server.client().with_key(&all), Events::seeded(6003));
     client.publish(&[events.login(("acme", "ada"), now()), events.login(("beta", "eve"), now())]);
     let of_bound = server.client().with_key(&bound);
