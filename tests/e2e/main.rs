@@ -37,6 +37,7 @@ mod past;
 mod positions;
 mod postgres;
 mod publisher;
+mod relay;
 mod replay;
 mod replay_command;
 mod retention;

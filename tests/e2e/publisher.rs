@@ -28,13 +28,13 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-fn kills(usual: u64) -> u64 {
+pub(crate) fn kills(usual: u64) -> u64 {
     let given = env::var_os("LASTSEEN_E2E_KILLS");
     given.map_or(usual, |text| text.to_str().and_then(|text| text.parse().ok()).expect("a number of kills"))
 }
 
 /// The ids of all events that the server has, with how often each is there.
-fn stored(client: &Client) -> BTreeMap<String, usize> {
+pub(crate) fn stored(client: &Client) -> BTreeMap<String, usize> {
     let mut stored = BTreeMap::new();
     for line in client.get("/v1/events").text().lines() {
         let event: Value = serde_json::from_str(line).unwrap();

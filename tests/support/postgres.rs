@@ -15,6 +15,9 @@ use crate::process::eventually;
 pub struct Postgres {
     bin: PathBuf,
     directory: TempDir,
+    /// The directory of the server that runs, and how many there were.
+    data: PathBuf,
+    copies: usize,
     port: u16,
     server: Child,
 }
@@ -28,35 +31,66 @@ impl Postgres {
         let bin =
             versions.map(|version| version.path().join("bin")).find(|bin| bin.join("initdb").exists())?;
         let directory = tempfile::tempdir().expect("a directory for temporary files");
-        let is_root = run(Command::new("id").arg("-u")).trim() == "0";
-        if is_root {
+        if is_root() {
             run(Command::new("chown").arg("postgres").arg(directory.path()));
         }
-        let (data, socket) = (directory.path().join("data"), directory.path().to_owned());
-        // It refuses to be run by root.
-        let command = |program: &str| {
-            let program = bin.join(program);
-            let mut command = Command::new(if is_root { Path::new("runuser") } else { &program });
-            if is_root {
-                command.args(["-u", "postgres", "--"]).arg(&program);
-            }
-            command.current_dir(&socket);
-            command
-        };
-        run(command("initdb").arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "--no-sync"]));
+        let data = directory.path().join("data");
+        run(command(&bin.join("initdb"), directory.path()).arg("-D").arg(&data).args([
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "--no-sync",
+        ]));
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let port = free.expect("a free port").port();
-        let mut server = command("postgres");
-        server.arg("-D").arg(&data).arg("-k").arg(&socket).args(["-p", &port.to_string(), "-F"]);
-        server.args(["-c", "listen_addresses=127.0.0.1"]);
-        let server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres runs");
-        let postgres = Self { bin, directory, port, server };
+        let server = serve(&bin, directory.path(), &data, port);
+        let postgres = Self { bin, directory, data, copies: 0, port, server };
+        postgres.until_ready();
+        Some(postgres)
+    }
+
+    fn until_ready(&self) {
         let started = eventually(STARTED_WITHIN, || {
-            let asked = postgres.psql("SELECT 1").stdout(Stdio::null()).stderr(Stdio::null()).status();
+            let asked = self.psql("SELECT 1").stdout(Stdio::null()).stderr(Stdio::null()).status();
             asked.is_ok_and(|status| status.success()).then_some(())
         });
         assert!(started.is_some(), "PostgreSQL does not answer within {STARTED_WITHIN:?}");
-        Some(postgres)
+    }
+
+    /// Ends it as a power cut would, and starts it again on the same port.
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.server = serve(&self.bin, self.directory.path(), &self.data, self.port);
+        self.until_ready();
+    }
+
+    /// A copy of its data as they are now, while it works.
+    pub fn copy(&mut self) -> PathBuf {
+        self.copies += 1;
+        let copy = self.directory.path().join(format!("copy{}", self.copies));
+        run(command(&self.bin.join("pg_basebackup"), self.directory.path())
+            .arg("-D")
+            .arg(&copy)
+            .arg("-h")
+            .arg(self.directory.path())
+            .args(["-p", &self.port.to_string(), "-U", "postgres", "-c", "fast", "--no-sync"]));
+        copy
+    }
+
+    /// Ends it, and starts the server of a copy in its place.
+    pub fn fail_over(&mut self, copy: PathBuf) {
+        self.kill();
+        // As root it would not be removed by its own user.
+        fs::remove_dir_all(&self.data).expect("a directory of this test");
+        self.data = copy;
+        self.server = serve(&self.bin, self.directory.path(), &self.data, self.port);
+        self.until_ready();
+    }
+
+    fn kill(&mut self) {
+        signal(&self.data, "-QUIT");
+        let _ = self.server.wait();
     }
 
     /// Its URL, through the port.
@@ -71,9 +105,16 @@ impl Postgres {
 
     /// `psql`, through the socket, with these commands.
     pub fn psql(&self, sql: &str) -> Command {
+        let mut command = self.shell();
+        command.args(["-c", sql]);
+        command
+    }
+
+    /// `psql`, through the socket, with the commands that come on its stdin.
+    pub fn shell(&self) -> Command {
         let mut command = Command::new(self.bin.join("psql"));
         command.arg("-h").arg(self.directory.path()).args(["-p", &self.port.to_string()]);
-        command.args(["-U", "postgres", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-qtAc", sql]);
+        command.args(["-U", "postgres", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-qtA"]);
         command
     }
 
@@ -89,6 +130,36 @@ impl Postgres {
     }
 }
 
+fn is_root() -> bool {
+    run(Command::new("id").arg("-u")).trim() == "0"
+}
+
+/// A program of PostgreSQL, as a user other than root: it refuses that one.
+fn command(program: &Path, directory: &Path) -> Command {
+    let is_root = is_root();
+    let mut command = Command::new(if is_root { Path::new("runuser") } else { program });
+    if is_root {
+        command.args(["-u", "postgres", "--"]).arg(program);
+    }
+    command.current_dir(directory);
+    command
+}
+
+fn serve(bin: &Path, directory: &Path, data: &Path, port: u16) -> Child {
+    let mut server = command(&bin.join("postgres"), directory);
+    server.arg("-D").arg(data).arg("-k").arg(directory).args(["-p", &port.to_string(), "-F"]);
+    server.args(["-c", "listen_addresses=127.0.0.1"]);
+    server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres runs")
+}
+
+/// Sends a signal to the server of a directory. It may have ended already.
+fn signal(data: &Path, signal: &str) {
+    let pid = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    if let Some(pid) = pid.lines().next() {
+        let _ = Command::new("kill").args([signal, pid]).status();
+    }
+}
+
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -97,12 +168,7 @@ fn run(command: &mut Command) -> String {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let data = self.directory.path().join("data");
-        let pid = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
-        if let Some(pid) = pid.lines().next() {
-            // It may have ended already.
-            let _ = Command::new("kill").args(["-INT", pid]).status();
-        }
+        signal(&self.data, "-INT");
         let _ = self.server.wait();
     }
 }

@@ -3,11 +3,13 @@
 use std::marker::PhantomData;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lastseen_event::wire::encode_published;
+use lastseen_event::wire::{Accept, FaultsKept, decode_json, encode_published};
 use lastseen_event::{
     BatchName, EventId, EventType, InvalidInstant, NameError, SessionId, TenantId, UserId, UtcInstant,
 };
 use uuid::Uuid;
+
+use crate::publisher::Fault;
 
 /// An event that can be published: valid, and in the form in which it travels.
 ///
@@ -120,6 +122,38 @@ impl Event {
         Draft::new(EventType::UserRestored, tenant_id, user_id)
     }
 
+    /// Reads an event that was written elsewhere: one JSON object, as [`as_json`](Self::as_json) and a
+    /// [`Refused`](crate::Refused) event have it. It is checked by the rules of the server. How far it may be ahead of the
+    /// clock is for the server to say.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn from_json(json: &str) -> Result<Self, Vec<Fault>> {
+        let accept = Accept::all(UtcInstant::from_micros(i64::MAX), FaultsKept::All);
+        let fault = |code: &str, detail: String| Fault { field: None, code: code.to_owned(), detail };
+        let decoded = decode_json(json.as_bytes(), accept, || ())
+            .map_err(|error| vec![fault("invalid_json", error.to_string())])?;
+        if !decoded.faults.is_empty() {
+            let own = decoded.faults.into_iter().map(|fault| Fault {
+                field: fault.field,
+                code: fault.code.to_string(),
+                detail: fault.detail,
+            });
+            return Err(own.collect());
+        }
+        match (decoded.batch.len(), decoded.batch.iter().next()) {
+            (1, Some(event)) => Ok(Self::encoded(&event)),
+            (found, _) => Err(vec![fault("invalid_json", format!("expected one event, found {found}"))]),
+        }
+    }
+
+    fn encoded(event: &lastseen_event::Event<'_>) -> Self {
+        let mut line = Vec::new();
+        encode_published(event, &mut line);
+        let line = String::from_utf8(line).unwrap_or_else(|_| unreachable!("JSON is text"));
+        Self { id: event.id, line: line.trim_end().into() }
+    }
+
     /// The idempotency key.
     pub fn id(&self) -> EventId {
         self.id
@@ -189,10 +223,7 @@ impl<K> Draft<K> {
             batch,
             ..lastseen_event::Event::new(id, self.event_type, (tenant_id, user_id), occurred_at)
         };
-        let mut line = Vec::new();
-        encode_published(&event, &mut line);
-        let line = String::from_utf8(line).unwrap_or_else(|_| unreachable!("JSON is text"));
-        Ok(Event { id, line: line.trim_end().into() })
+        Ok(Event::encoded(&event))
     }
 }
 
@@ -228,8 +259,6 @@ fn now() -> UtcInstant {
 
 #[cfg(test)]
 mod tests {
-    use lastseen_event::wire::{Accept, FaultsKept, decode_json};
-
     use super::*;
 
     /// The server's own rules take everything that was built.
@@ -260,7 +289,23 @@ mod tests {
             let read = batch.iter().next().unwrap();
             assert_eq!((read.id, read.event_type, read.occurred_at), (event.id(), event_type, at));
             assert_eq!((read.tenant_id.as_str(), read.user_id.as_str()), ("acme", "zoë"));
+            assert_eq!(Event::from_json(event.as_json()), Ok(event));
         }
+    }
+
+    #[test]
+    fn json_that_is_no_event_is_told_with_all_of_its_faults() {
+        let event = Event::login("acme", "u").build().unwrap();
+        let codes = |json: &str| -> Vec<_> {
+            let faults = Event::from_json(json).unwrap_err();
+            faults.into_iter().map(|fault| (fault.field.unwrap_or_default(), fault.code)).collect()
+        };
+        let of = |field: &str, code: &str| (field.to_owned(), code.to_owned());
+        let bad = event.as_json().replace("\"acme\"", "\"\"").replace("\"u\"", "\"null\"");
+        assert_eq!(codes(&bad), [of("tenant_id", "empty"), of("user_id", "placeholder")]);
+        assert_eq!(codes("[]"), [of("", "invalid_json")]);
+        assert_eq!(codes(&format!("[{0},{0}]", event.as_json())), [of("", "invalid_json")]);
+        assert_eq!(codes("{"), [of("", "invalid_json")]);
     }
 
     #[test]

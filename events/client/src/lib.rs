@@ -55,6 +55,8 @@ pub use lastseen_event::{EventId, EventType, InvalidEventId, InvalidInstant, Nam
 
 pub use crate::event::{Activity, Draft, Event, InvalidEvent, Membership, Profile};
 pub use crate::outbox::OutboxError;
+#[doc(hidden)]
+pub use crate::publisher::write_metric;
 pub use crate::publisher::{
     Closed, Fault, FlushError, Metrics, NotTaken, Options, Publisher, Refused, StartError, Undelivered,
 };

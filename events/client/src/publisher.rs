@@ -151,11 +151,24 @@ impl fmt::Display for Metrics {
             ("outbox_bytes", "gauge", "Bytes in the outbox.", self.outbox_bytes),
             ("outbox_failures_total", "counter", "Failed writes to the outbox.", self.outbox_failures),
         ] {
-            let name = format!("lastseen_client_{name}");
-            writeln!(f, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}")?;
+            write_metric(f, &format!("lastseen_client_{name}"), (kind, help), value)?;
         }
         Ok(())
     }
+}
+
+/// Writes one number as Prometheus reads it. `kind` is `counter` or `gauge`.
+///
+/// # Errors
+/// Those of the writer.
+#[doc(hidden)]
+pub fn write_metric(
+    out: &mut impl fmt::Write,
+    name: &str,
+    (kind, help): (&str, &str),
+    value: impl fmt::Display,
+) -> fmt::Result {
+    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}")
 }
 
 /// Counters that several threads write.

@@ -2,6 +2,7 @@
 //! environment.
 
 mod keys;
+mod relay;
 mod serve;
 mod values;
 
@@ -17,7 +18,8 @@ use lastseen_projections::{TypeSet, Window};
 pub(crate) use self::keys::{
     CreateKeyArgs, KeysArgs, KeysCommand, KeysFileArgs, ListKeysArgs, RevokeKeyArgs,
 };
-pub(crate) use self::serve::{LimitArgs, LogFormat, Persons, ServeArgs};
+pub(crate) use self::relay::RelayArgs;
+pub(crate) use self::serve::{LimitArgs, LogArgs, LogFormat, Persons, ServeArgs};
 use self::values::{batch_events, batch_name, column_name, delimiter, position, server_url, span};
 
 /// Who was last seen when, and how many users are active.
@@ -61,6 +63,16 @@ pub(crate) enum Command {
     /// Instants are RFC 3339, or as databases print them (2026-01-06 16:00:00+00); without an offset they are UTC. In CSV an empty
     /// field and \N are null.
     Backfill(Box<BackfillArgs>),
+    /// Publish the rows of a table in PostgreSQL, which an application fills in its own transactions
+    ///
+    /// The application inserts a row beside each login, in the transaction of the login: both are there, or none is. This command
+    /// publishes the rows in the order of their numbers, and deletes each once the server has answered. A row is published again
+    /// after a crash of either side, under the same id, which adds nothing. Rows that the server refuses stay in the table, with
+    /// the reason in their column fault; clear it to try again.
+    ///
+    /// Several relays of one table are safe: one has the table, the others stand by. `lastseen relay --print-ddl | psql` makes the
+    /// table. The database is connected to directly or through a proxy of sessions, not through one of transactions.
+    Relay(Box<RelayArgs>),
     /// Publish the activity of made-up users to a running server, past and present
     ///
     /// Tenants of very different sizes, invitations and sign-ups, sessions in working hours, quiet weekends, users of several

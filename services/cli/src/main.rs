@@ -12,9 +12,12 @@ mod import;
 mod input;
 mod keys;
 mod lines;
+mod logging;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod postgres;
 mod progress;
+mod relay;
 mod replay;
 mod restore;
 mod serve;
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve::run(*serve),
         Command::Import(import) => import::run(import),
         Command::Backfill(backfill) => backfill::run(*backfill),
+        Command::Relay(relay) => relay::run(&relay),
         Command::Simulate(simulate) => simulate::run(&simulate),
         Command::Demo(demo) => demo::run(&demo),
         Command::Verify(verify) => verify::run(&verify),

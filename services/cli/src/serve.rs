@@ -1,28 +1,22 @@
 //! `lastseen serve`: runs the server until a signal comes. The lines on stdout say that it listens, and where;
 //! everything else goes to stderr.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use anyhow::Context;
 use lastseen_server::{BoundAddress, ConnectionLimits, Limits, ServeConfig, TlsFiles};
 use tokio::sync::oneshot;
-use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::Outcome;
-use crate::args::{self, LimitArgs, LogFormat, ServeArgs};
+use crate::args::{self, LimitArgs, ServeArgs};
 use crate::signals::Signals;
+use crate::{Outcome, logging};
 
 /// Serves until the first SIGINT or SIGTERM, then ends in order: open requests are answered, the log is closed.
 /// A second signal ends at once; the log survives that too.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Outcome> {
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    let layer = match args.log_format {
-        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
-    };
-    let registry = tracing_subscriber::registry().with(layer.with_filter(args.log.clone()));
+    let registry = tracing_subscriber::registry().with(logging::layer(&args.log));
     #[cfg(feature = "otlp")]
     let (spans, _exporter) = args.otlp_endpoint.as_deref().map(crate::otlp::layer).transpose()?.unzip();
     #[cfg(feature = "otlp")]

@@ -133,7 +133,7 @@ impl Uploader {
             .timeout_global(Some(REQUEST_TIMEOUT))
             .user_agent(concat!("lastseen/", env!("CARGO_PKG_VERSION")))
             .tls_config(TlsConfig::builder().root_certs(authorities(&args.server)).build());
-        let key = args.key_file.as_deref().map(read_key).transpose()?.or_else(|| args.key.clone());
+        let key = key(args.key_file.as_deref(), args.key.as_deref())?;
         Ok(Self {
             agent: config.build().into(),
             server: args.server.clone(),
@@ -312,6 +312,14 @@ impl Uploader {
         }
         Ok(Attempt::Answered((status, text)))
     }
+}
+
+/// The key of a file, else the one that is given.
+///
+/// # Errors
+/// If the file cannot be read, or has no key.
+pub(crate) fn key(file: Option<&Path>, given: Option<&str>) -> anyhow::Result<Option<String>> {
+    Ok(file.map(read_key).transpose()?.or_else(|| given.map(str::to_owned)))
 }
 
 /// Reads a key: the one line of a file.

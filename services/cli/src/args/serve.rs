@@ -79,12 +79,8 @@ pub(crate) struct ServeArgs {
     /// Print the settings as a configuration file, with their sources, and end
     #[arg(long)]
     pub(crate) print_config: bool,
-    /// Form of the log: lines for people, or a JSON object a line
-    #[arg(long, value_name = "FORMAT", env = "LASTSEEN_LOG_FORMAT", default_value = "text")]
-    pub(crate) log_format: LogFormat,
-    /// Log to stderr from this level on: error, warn, info, debug, trace or off, also per module: `info,lastseen_log=debug`
-    #[arg(long, value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info", value_parser = log_filter)]
-    pub(crate) log: Targets,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
     /// Collector of OpenTelemetry that gets a span of each request, over HTTP, such as <http://127.0.0.1:4318>
     #[cfg(feature = "otlp")]
     #[arg(long, value_name = "URL", env = "LASTSEEN_OTLP_ENDPOINT")]
@@ -148,6 +144,17 @@ pub(crate) struct ConnectionArgs {
     /// Longest time for which a client may take nothing of its answer; slow ones that take something are served
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_STALL_TIMEOUT", default_value = "60s", value_parser = time_limit)]
     pub(crate) stall_timeout: Duration,
+}
+
+/// The log of a command that goes on until it is stopped.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct LogArgs {
+    /// Form of the log: lines for people, or a JSON object a line
+    #[arg(long, value_name = "FORMAT", env = "LASTSEEN_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Log to stderr from this level on: error, warn, info, debug, trace or off, also per module: `info,lastseen_log=debug`
+    #[arg(long = "log", value_name = "LEVEL", env = "LASTSEEN_LOG", default_value = "info", value_parser = log_filter)]
+    pub(crate) filter: Targets,
 }
 
 /// The values of `--log-format`.

@@ -32,6 +32,23 @@ pub(super) fn column_name(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("expected the name of a column") } else { Ok(text.to_owned()) }
 }
 
+/// The name of a table as SQL has it: one or two parts, each plain or in quotes.
+pub(super) fn table_name(text: &str) -> Result<String, &'static str> {
+    let is_plain = |part: &str| {
+        part.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$')
+    };
+    let is_quoted = |part: &str| {
+        let inner = part.strip_prefix('"').and_then(|part| part.strip_suffix('"'));
+        inner.is_some_and(|inner| !inner.is_empty() && !inner.contains(['"', '.', '\0']))
+    };
+    let parts: Vec<_> = text.split('.').collect();
+    let is_name = parts.len() <= 2 && parts.iter().all(|part| is_plain(part) || is_quoted(part));
+    is_name
+        .then(|| text.to_owned())
+        .ok_or("expected the name of a table, such as activity_outbox or app.outbox")
+}
+
 pub(super) fn segment_events() -> RangedU64ValueParser<u64> {
     RangedU64ValueParser::new().range(1..=LogOptions::SEGMENT_EVENTS_MAX)
 }

@@ -4,17 +4,17 @@ use std::fmt;
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt as _;
 use futures_util::stream::ReadyChunks;
-use tokio::runtime::{Builder, Handle, Runtime};
-use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config, CopyOutStream, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+use tokio_postgres::{Client, CopyOutStream};
 
 use super::columns::{Column, Names};
 use crate::input::Input;
+use crate::postgres;
 
 /// Messages of the database taken at once, where they are there; most are a row each.
 const MESSAGES: usize = 1_024;
@@ -76,35 +76,18 @@ impl Database {
         /// Makes the database report a policy that would hide rows from this user. A URL can say otherwise in
         /// its options.
         const ALL_ROWS: &str = "SET LOCAL row_security TO off";
-        const EXPECTED: &str = "expected a URL such as postgres://user@host/database; \
-                                what is special in a password is written as %40 for @ and %2F for /";
-        // Certificates and names are verified wherever TLS is spoken.
-        let url = url
-            .replace("sslmode=verify-full", "sslmode=require")
-            .replace("sslmode=verify-ca", "sslmode=require");
-        let mut config: Config = url.parse().context(EXPECTED)?;
-        let is_cut = |part: &str| part.contains('@');
-        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(host) if is_cut(host)))
-            || config.get_dbname().is_some_and(is_cut)
-        {
-            bail!("the URL of the database has several @: those of its password are written as %40");
-        }
-        if let (None, Some(password)) = (config.get_password(), password) {
-            config.password(password);
-        }
-        if config.get_application_name().is_none() {
-            config.application_name("lastseen");
-        }
+        let config = postgres::config(url, password)?;
         let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
         let client = runtime.block_on(async {
-            let client = connect(&config).await?;
+            let client = postgres::connect(&config, &Arc::new(Notify::new())).await?;
             client.batch_execute(BEGIN).await?;
             if !config.get_options().unwrap_or_default().contains("row_security") {
                 client.batch_execute(ALL_ROWS).await?;
             }
             anyhow::Ok(client)
         });
-        let client = client.with_context(|| format!("cannot use the database {}", name_of(&config)))?;
+        let client =
+            client.with_context(|| format!("cannot use the database {}", postgres::name_of(&config)))?;
         Ok(Self { runtime: Arc::new(runtime), client })
     }
 
@@ -156,7 +139,8 @@ impl Database {
                 once.push((column, name));
             }
         }
-        let selected = |(column, name)| format!("{name}{} AS {name}", cast(column), name = quoted(name));
+        let selected =
+            |(column, name)| format!("{name}{} AS {name}", cast(column), name = postgres::quoted(name));
         let columns: Vec<String> = once.into_iter().map(selected).collect();
         let sql = format!(
             "COPY (SELECT {} FROM {from}) TO STDOUT WITH (FORMAT csv, HEADER true)",
@@ -170,55 +154,6 @@ impl Database {
             message: Bytes::new(),
         };
         Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, reader)))
-    }
-}
-
-/// An identifier as it stands, whatever is in it.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Host and database, without a password.
-fn name_of(config: &Config) -> String {
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        #[cfg(unix)]
-        Some(Host::Unix(path)) => path.display().to_string(),
-        None => String::new(),
-    };
-    format!("{} on {host}", config.get_dbname().or(config.get_user()).unwrap_or_default())
-}
-
-/// Connects, with TLS unless the database is on this machine or the URL says otherwise.
-async fn connect(config: &Config) -> anyhow::Result<Client> {
-    let is_plain = match config.get_ssl_mode() {
-        SslMode::Disable => true,
-        SslMode::Prefer => config.get_hostaddrs().is_empty() && config.get_hosts().iter().all(is_here),
-        _ => false,
-    };
-    if is_plain {
-        let (client, connection) = config.connect(NoTls).await?;
-        // It ends with the client; what goes wrong, the client is told.
-        drop(Handle::current().spawn(connection));
-        return Ok(client);
-    }
-    let trusted = MakeRustlsConnect::with_native_certs();
-    // Of those of this machine that cannot be read it is enough that others can.
-    let (connect, _) = trusted.map_err(|errors| anyhow!("no certificates to trust: {errors:?}"))?;
-    // A server that offers none is refused, not talked to in plain text.
-    let mut config = config.clone();
-    let (client, connection) = config.ssl_mode(SslMode::Require).connect(connect).await?;
-    drop(Handle::current().spawn(connection));
-    Ok(client)
-}
-
-fn is_here(host: &Host) -> bool {
-    match host {
-        Host::Tcp(name) => {
-            name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
-        #[cfg(unix)]
-        Host::Unix(_) => true,
     }
 }
 

@@ -1,0 +1,185 @@
+//! One connection to the database: takes the table, then publishes rows as they come.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use lastseen_client::Event;
+use tokio::sync::Notify;
+use tokio_postgres::{Client, Statement};
+
+use super::outbox::{CHANNEL, Statements};
+use super::row::{OutboxRow, described};
+use super::{Relay, lock};
+use crate::postgres;
+
+/// The settings that would end a connection that waits, or a statement that takes its time. Rows that a policy hides
+/// would wait for ever: the database is to say so.
+const SETTINGS: &str = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN \
+    ('idle_session_timeout', 'statement_timeout'); SET row_security TO off";
+/// Batches of one pass. Rows whose transaction ended after the pass began may have lower numbers: the next one finds
+/// them.
+const PASS_BATCHES: usize = 64;
+
+/// Why a connection is left in order.
+pub(super) enum Ended {
+    /// The relay is to stop.
+    Stopped,
+    /// The table is empty, and that was asked for.
+    Empty,
+}
+
+/// A connection that has the table.
+pub(super) struct Session<'a> {
+    relay: &'a Relay,
+    client: Client,
+    /// New rows, or the end of the connection.
+    told: Arc<Notify>,
+    read: Statement,
+    settle: Statement,
+    set_aside: Statement,
+}
+
+/// Rows on their way.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<(i64, Event)>,
+    /// Rows that have no event in them, with the reason.
+    unfit: Vec<(i64, String)>,
+}
+
+impl<'a> Session<'a> {
+    /// Connects, takes the table and publishes its rows.
+    ///
+    /// # Errors
+    /// What the database says, or that it is not there.
+    pub(super) async fn run(relay: &'a Relay) -> anyhow::Result<Ended> {
+        let name = postgres::name_of(&relay.database);
+        let session = async {
+            let told = Arc::new(Notify::new());
+            let client = postgres::connect(&relay.database, &told).await?;
+            client.batch_execute(SETTINGS).await?;
+            let statements = relay.outbox.statements(&client).await?;
+            // A relay that stands by looks again and again: one that waited for the lock within a statement would keep
+            // dead rows of the whole database from being cleared.
+            let mut has_told = false;
+            while !client.query_one(&statements.lock, &[]).await?.try_get::<_, bool>(0)? {
+                if !std::mem::replace(&mut has_told, true) {
+                    tracing::info!(table = relay.outbox.name(), "another relay has the table; standing by");
+                }
+                if relay.pause(relay.poll).await {
+                    return Ok(None);
+                }
+            }
+            let Statements { read, settle, set_aside, .. } = statements;
+            client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+            let (read, settle, set_aside) = (
+                client.prepare(&read).await?,
+                client.prepare(&settle).await?,
+                client.prepare(&set_aside).await?,
+            );
+            anyhow::Ok(Some(Self { relay, client, told, read, settle, set_aside }))
+        };
+        let session = session.await.with_context(|| format!("cannot use the database {name}"))?;
+        let Some(session) = session else { return Ok(Ended::Stopped) };
+        tracing::info!(database = name, table = relay.outbox.name(), "relaying");
+        relay.numbers.relays();
+        // What an earlier connection published may still be on its way. Its rows are read again.
+        relay.publisher.flush().await?;
+        lock(&relay.refused).clear();
+        session.publish_all().await.with_context(|| format!("lost the database {name}"))
+    }
+
+    async fn publish_all(&self) -> anyhow::Result<Ended> {
+        loop {
+            let is_empty = self.pass().await?;
+            if self.relay.is_stopping() {
+                return Ok(Ended::Stopped);
+            }
+            if !is_empty {
+                continue;
+            }
+            self.relay.numbers.emptied();
+            if self.relay.ends_when_empty {
+                return Ok(Ended::Empty);
+            }
+            tokio::select! {
+                () = self.told.notified() => {}
+                () = tokio::time::sleep(self.relay.poll) => {}
+                () = self.relay.stopped() => return Ok(Ended::Stopped),
+            }
+        }
+    }
+
+    /// Publishes rows in the order of their numbers, from the first one on. The next rows are read while some are on
+    /// their way. True if there was none.
+    async fn pass(&self) -> anyhow::Result<bool> {
+        let limit = i64::try_from(self.relay.batch_rows).unwrap_or(i64::MAX);
+        let mut after = i64::MIN;
+        let mut under_way: Option<Batch> = None;
+        for number in 0..=PASS_BATCHES {
+            let is_last = number == PASS_BATCHES || self.relay.is_stopping();
+            let rows =
+                if is_last { Vec::new() } else { self.client.query(&self.read, &[&after, &limit]).await? };
+            let mut batch = Batch::default();
+            let mut oldest = None;
+            for row in &rows {
+                let OutboxRow { seq, occurred_at, event } = OutboxRow::read(row)?;
+                after = seq;
+                oldest = oldest.or(occurred_at);
+                match event {
+                    Ok(event) => batch.rows.push((seq, event)),
+                    Err(faults) => batch.unfit.push((seq, described(&faults))),
+                }
+            }
+            if let (Some(oldest), None) = (oldest, &under_way) {
+                self.relay.numbers.waits_since(oldest);
+            }
+            if let Some(batch) = under_way.take() {
+                self.relay.publisher.flush().await?;
+                self.settle(batch).await?;
+                if let Some(oldest) = oldest {
+                    self.relay.numbers.waits_since(oldest);
+                }
+            }
+            if rows.is_empty() {
+                return Ok(number == 0 && !is_last);
+            }
+            for (_, event) in &batch.rows {
+                self.relay.publisher.publish(event.clone()).await?;
+            }
+            under_way = Some(batch);
+        }
+        Ok(false)
+    }
+
+    /// Deletes or marks the rows of a batch that was answered, and sets refused ones aside.
+    async fn settle(&self, batch: Batch) -> anyhow::Result<()> {
+        let Batch { mut rows, mut unfit } = batch;
+        let refused = std::mem::take(&mut *lock(&self.relay.refused));
+        if !refused.is_empty() {
+            let fault = |event: &Event| refused.iter().find(|refused| refused.event == event.as_json());
+            rows.retain(|(seq, event)| match fault(event) {
+                Some(refused) => {
+                    unfit.push((*seq, described(&refused.faults)));
+                    false
+                }
+                None => true,
+            });
+        }
+        let (numbers, ids): (Vec<i64>, Vec<String>) =
+            rows.iter().map(|(seq, event)| (*seq, event.id().to_string())).unzip();
+        let (unfit_numbers, faults): (Vec<i64>, Vec<String>) = unfit.into_iter().unzip();
+        for (seq, fault) in unfit_numbers.iter().zip(&faults) {
+            tracing::error!(table = self.relay.outbox.name(), seq, fault, "a row is set aside");
+        }
+        if !numbers.is_empty() {
+            self.client.execute(&self.settle, &[&numbers, &ids]).await?;
+        }
+        if !unfit_numbers.is_empty() {
+            self.client.execute(&self.set_aside, &[&unfit_numbers, &faults]).await?;
+        }
+        self.relay.numbers.settled(numbers.len());
+        self.relay.numbers.puts_aside(faults.len());
+        Ok(())
+    }
+}
