@@ -299,6 +299,18 @@ fn a_table_of_another_make_is_read_and_a_wrong_one_is_told() {
     assert!(told("mysql://x@y/z", &[]).contains("expected a URL such as postgres://"));
 }
 
+#[test]
+fn the_statement_of_the_documentation_works() {
+    let Some(postgres) = database(&[]) else { return };
+    let (server, _data) = empty_server();
+    let documentation = include_str!("../../docs/PUBLISHING.md");
+    let (_, block) = documentation.split_once("```sql\n").unwrap();
+    postgres.run(block.split_once("```").unwrap().0);
+    assert_eq!(ended(&once(&postgres, &server, &[])), Some(0));
+    let user = server.client().ask("/v1/tenants/8127/users/usr_01JK");
+    assert_eq!((&user["status"], &user["last_seen_type"]), (&"active".into(), &"login".into()));
+}
+
 /// A login of an application: a row of its own and one of the outbox, in one transaction. The id; whether it was
 /// committed.
 fn log_in(postgres: &Postgres, ids: &[String]) -> bool {

@@ -81,7 +81,11 @@ impl Kind {
     fn read(self, column: &str) -> String {
         match self {
             Self::Integer => format!("{column}::bigint"),
-            Self::Text => format!("left({column}::text, {TEXT_CHARS})"),
+            // `left` counts characters, which takes as long as all the rest; few rows need it.
+            Self::Text => format!(
+                "CASE WHEN octet_length({column}::text) < {TEXT_CHARS} THEN {column}::text \
+                 ELSE left({column}::text, {TEXT_CHARS}) END"
+            ),
             Self::Instant | Self::Boolean => column.to_owned(),
         }
     }
@@ -138,14 +142,14 @@ impl Outbox {
                 "SELECT {selected} FROM {name} WHERE seq > $1::bigint AND {open} ORDER BY seq LIMIT $2::bigint"
             ),
             // A row with the same number may be another one, after a restore of the database.
-            settle: if self.mark {
-                format!(
-                    "UPDATE {name} SET published_at = now() WHERE seq = ANY($1::bigint[]) AND lower(id::text) = ANY($2::text[])"
-                )
-            } else {
-                format!(
-                    "DELETE FROM {name} WHERE seq = ANY($1::bigint[]) AND lower(id::text) = ANY($2::text[])"
-                )
+            settle: {
+                let done = "unnest($1::bigint[], $2::text[]) AS done(seq, id)";
+                let is_done = format!("{name}.seq = done.seq AND lower({name}.id::text) = done.id");
+                if self.mark {
+                    format!("UPDATE {name} SET published_at = now() FROM {done} WHERE {is_done}")
+                } else {
+                    format!("DELETE FROM {name} USING {done} WHERE {is_done}")
+                }
             },
             set_aside: format!(
                 "UPDATE {name} SET fault = refused.fault FROM unnest($1::bigint[], $2::text[]) \

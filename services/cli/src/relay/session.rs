@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use lastseen_client::Event;
+use lastseen_client::{Event, Refused};
 use tokio::sync::Notify;
 use tokio_postgres::{Client, Statement};
 
@@ -51,7 +51,7 @@ impl<'a> Session<'a> {
     /// Connects, takes the table and publishes its rows.
     ///
     /// # Errors
-    /// What the database says, or that it is not there.
+    /// The database's own, or that it is not there.
     pub(super) async fn run(relay: &'a Relay) -> anyhow::Result<Ended> {
         let name = postgres::name_of(&relay.database);
         let session = async {
@@ -110,7 +110,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Publishes rows in the order of their numbers, from the first one on. The next rows are read while some are on
+    /// Publishes rows in the order of their numbers, from the first one on. Rows are read and deleted while others are on
     /// their way. True if there was none.
     async fn pass(&self) -> anyhow::Result<bool> {
         let limit = i64::try_from(self.relay.batch_rows).unwrap_or(i64::MAX);
@@ -131,12 +131,21 @@ impl<'a> Session<'a> {
                     Err(faults) => batch.unfit.push((seq, described(&faults))),
                 }
             }
-            if let (Some(oldest), None) = (oldest, &under_way) {
+            if let (0, Some(oldest)) = (number, oldest) {
                 self.relay.numbers.waits_since(oldest);
             }
-            if let Some(batch) = under_way.take() {
-                self.relay.publisher.flush().await?;
-                self.settle(batch).await?;
+            let answered = match under_way.take() {
+                None => None,
+                Some(batch) => {
+                    self.relay.publisher.flush().await?;
+                    Some((batch, std::mem::take(&mut *lock(&self.relay.refused))))
+                }
+            };
+            for (_, event) in &batch.rows {
+                self.relay.publisher.publish(event.clone()).await?;
+            }
+            if let Some((batch, refused)) = answered {
+                self.settle(batch, &refused).await?;
                 if let Some(oldest) = oldest {
                     self.relay.numbers.waits_since(oldest);
                 }
@@ -144,18 +153,14 @@ impl<'a> Session<'a> {
             if rows.is_empty() {
                 return Ok(number == 0 && !is_last);
             }
-            for (_, event) in &batch.rows {
-                self.relay.publisher.publish(event.clone()).await?;
-            }
             under_way = Some(batch);
         }
         Ok(false)
     }
 
     /// Deletes or marks the rows of a batch that was answered, and sets refused ones aside.
-    async fn settle(&self, batch: Batch) -> anyhow::Result<()> {
+    async fn settle(&self, batch: Batch, refused: &[Refused]) -> anyhow::Result<()> {
         let Batch { mut rows, mut unfit } = batch;
-        let refused = std::mem::take(&mut *lock(&self.relay.refused));
         if !refused.is_empty() {
             let fault = |event: &Event| refused.iter().find(|refused| refused.event == event.as_json());
             rows.retain(|(seq, event)| match fault(event) {
