@@ -24,6 +24,7 @@ mod git_history;
 mod history;
 mod http2;
 mod idempotency;
+mod identity;
 mod import;
 mod keys;
 mod lists;
