@@ -213,7 +213,7 @@ impl Accounts {
         Ok(Changed { answer: (), events: vec![] })
     }
 
-    /// Who is signed in.
+    /// The user of a session, and the tenants of the same person.
     pub(crate) fn me(&self, access: &str, now: UtcInstant) -> Result<Me, Refusal> {
         let (_, user) = self.signed_in(access, now)?;
         let others = self.of_person(&user.email).filter(|other| !other.deleted);
