@@ -27,6 +27,7 @@ mod idempotency;
 mod identity;
 mod import;
 mod keys;
+mod listen;
 mod lists;
 mod live;
 mod lookup;

@@ -2,6 +2,7 @@
 //! environment.
 
 mod keys;
+mod listen;
 mod relay;
 mod serve;
 mod values;
@@ -18,6 +19,7 @@ use lastseen_projections::{TypeSet, Window};
 pub(crate) use self::keys::{
     CreateKeyArgs, KeysArgs, KeysCommand, KeysFileArgs, ListKeysArgs, RevokeKeyArgs,
 };
+pub(crate) use self::listen::ListenArgs;
 pub(crate) use self::relay::RelayArgs;
 pub(crate) use self::serve::{LimitArgs, LogArgs, LogFormat, Persons, ServeArgs};
 use self::values::{batch_events, batch_name, column_name, delimiter, position, server_url, span};
@@ -73,6 +75,13 @@ pub(crate) enum Command {
     /// Several relays of one table are safe: one has the table, the others stand by. `lastseen relay --print-ddl | psql` makes the
     /// table. The database is connected to directly or through a proxy of sessions, not through one of transactions.
     Relay(Box<RelayArgs>),
+    /// Take the webhooks and log streams of Auth0, Clerk, Entra, Keycloak, Okta and Supabase, and publish the activity in them
+    ///
+    /// Each delivery proves that it comes from its provider, by a signature or a secret. Successful logins, refreshes and sign-ups
+    /// are published; failures, steps of a login and acts of administrators never are; kinds that are not known are counted. A
+    /// delivery is answered once its events are stored, or kept in the outbox: until then its provider sends it again, under the
+    /// same ids, which adds nothing.
+    Listen(Box<ListenArgs>),
     /// Publish the activity of made-up users to a running server, past and present
     ///
     /// Tenants of very different sizes, invitations and sign-ups, sessions in working hours, quiet weekends, users of several

@@ -12,6 +12,7 @@ mod import;
 mod input;
 mod keys;
 mod lines;
+mod listen;
 mod logging;
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -29,6 +30,7 @@ mod stdout;
 mod tally;
 mod upload;
 mod verify;
+mod written;
 
 use std::process::ExitCode;
 
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve::run(*serve),
         Command::Import(import) => import::run(import),
         Command::Backfill(backfill) => backfill::run(*backfill),
+        Command::Listen(listen) => listen::run(&listen),
         Command::Relay(relay) => relay::run(&relay),
         Command::Simulate(simulate) => simulate::run(&simulate),
         Command::Demo(demo) => demo::run(&demo),

@@ -13,9 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use futures_util::future::OptionFuture;
 use lastseen_client::{Publisher, Refused};
-use tokio::net::TcpListener;
+use lastseen_server::{BoundAddress, ConnectionLimits, serve_router};
 use tokio::sync::watch;
 use tokio_postgres::Config;
 
@@ -29,6 +28,8 @@ use crate::{Outcome, logging, postgres, upload};
 
 /// The time for what is under way, after a signal.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// Connections to the metrics at once.
+const METRICS_MAX: usize = 32;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A database that has gone without a word is noticed after this.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -66,18 +67,24 @@ async fn relay(args: &RelayArgs, outbox: Outbox) -> anyhow::Result<Outcome> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let (stop, stopped) = watch::channel(false);
     let relay = Relay::new(args, outbox, stopped)?;
-    let mut metrics = None;
-    if let Some(address) = args.metrics_listen {
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-        tracing::info!(address = %listener.local_addr()?, "metrics are at /metrics");
-        metrics = Some(metrics::serve(listener, relay.numbers.clone(), relay.publisher.clone()));
-    }
+    let router = metrics::router(relay.numbers.clone(), relay.publisher.clone());
+    let told = |addresses: &[BoundAddress]| tracing::info!(?addresses, "metrics");
+    let metrics = serve_router(
+        &args.metrics_listen,
+        (router, None),
+        ConnectionLimits { connections_max: METRICS_MAX, ..ConnectionLimits::default() },
+        relay.stopped(),
+        told,
+    );
+    // Metrics alone are no reason to go on.
+    let metrics = async {
+        metrics.await?;
+        std::future::pending::<anyhow::Result<()>>().await
+    };
     let running = async {
         tokio::select! {
             ended = relay.run() => ended,
-            // It is told in the log; rows go on.
-            Some(()) = OptionFuture::from(metrics) => relay.run().await,
+            failed = metrics => failed,
         }
     };
     let mut running = pin!(running);

@@ -35,5 +35,5 @@ pub use lastseen_projections::Persons;
 pub use origin::{InvalidListenAddress, InvalidOrigin, ListenAddress, Origin};
 pub use read_model::StartError;
 pub use read_model::snapshot::{Snapshot, SnapshotError};
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, serve, serve_router};
 pub use tls::{TlsError, TlsFiles};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use axum::Router;
 use lastseen_log::{LockedDisk, LogOptions, OsDisk};
 use lastseen_store::{StoreFault, SystemClock};
 use tokio::sync::oneshot;
@@ -20,7 +21,7 @@ use crate::keys::live::LiveKeys;
 use crate::origin::ListenAddress;
 use crate::read_model::definitions::DefinitionLimits;
 use crate::read_model::{ReadModel, ReadModelOptions, StartError};
-use crate::tls::{Tls, TlsError};
+use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::{ConnectionLimits, ServeConfig, tasks};
 
 /// A server that did not start or had to stop.
@@ -145,6 +146,37 @@ pub async fn serve(
         Some(error) => Err(error),
         None => Ok(()),
     }
+}
+
+/// Serves the router of another command, with the limits of connections of this server, until `shutdown` resolves and the
+/// requests under way are answered. `on_listening` is called with the addresses. Nothing is done where there are none.
+///
+/// # Errors
+/// If it cannot listen on an address, or a file of TLS is wrong.
+pub async fn serve_router(
+    listen_on: &[ListenAddress],
+    (router, tls): (Router, Option<TlsFiles>),
+    limits: ConnectionLimits,
+    shutdown: impl Future<Output = ()>,
+    on_listening: impl FnOnce(&[BoundAddress]),
+) -> Result<(), ServeError> {
+    let tls = match tls {
+        Some(files) => Some(Arc::new(tasks::blocking(move || Tls::open(files)).await?)),
+        None => None,
+    };
+    let (listeners, addresses) = listen(resolve(listen_on).await?).await?;
+    if listeners.is_empty() {
+        return Ok(());
+    }
+    on_listening(&addresses);
+    if let Some(tls) = &tls {
+        tasks::task(Tls::follow(Arc::downgrade(tls)));
+    }
+    let cut_off = connections::serve(listeners, (router, tls, Arc::default()), limits, shutdown).await;
+    if cut_off > 0 {
+        tracing::warn!(cut_off, "some requests did not finish in time and were cut off");
+    }
+    Ok(())
 }
 
 /// Connections to health and metrics alone.

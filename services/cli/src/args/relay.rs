@@ -1,8 +1,9 @@
 //! The arguments of `lastseen relay`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use lastseen_server::ListenAddress;
 
 use super::LogArgs;
 use super::values::{batch_events, server_url, span, table_name};
@@ -36,8 +37,8 @@ pub(crate) struct RelayArgs {
     #[arg(long, value_name = "N", env = "LASTSEEN_BATCH_EVENTS", default_value = "5000", value_parser = batch_events())]
     pub(crate) batch_events: usize,
     /// Address for /metrics, as Prometheus reads them, such as 127.0.0.1:9187
-    #[arg(long, value_name = "HOST:PORT", env = "LASTSEEN_RELAY_METRICS_LISTEN")]
-    pub(crate) metrics_listen: Option<SocketAddr>,
+    #[arg(long, value_name = "HOST:PORT", env = "LASTSEEN_RELAY_METRICS_LISTEN", value_delimiter = ',')]
+    pub(crate) metrics_listen: Vec<ListenAddress>,
     /// The password of the database, where its URL has none
     #[arg(long, value_name = "PASSWORD", env = "PGPASSWORD", hide_env_values = true)]
     pub(crate) postgres_password: Option<String>,

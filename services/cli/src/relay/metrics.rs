@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
 use axum::routing::get;
 use lastseen_client::{Publisher, UtcInstant, write_metric};
 use lastseen_store::{Clock, SystemClock};
-use tokio::net::TcpListener;
 
 /// No row waits.
 const NONE: i64 = i64::MIN;
@@ -123,13 +121,11 @@ impl fmt::Display for Numbers {
     }
 }
 
-/// Answers `/metrics` until the command ends.
-pub(super) async fn serve(listener: TcpListener, numbers: Arc<Numbers>, publisher: Publisher) {
+/// Answers `/metrics`.
+pub(super) fn router(numbers: Arc<Numbers>, publisher: Publisher) -> Router {
     let page = move || {
         let text = format!("{numbers}{}", publisher.metrics());
-        async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response() }
+        async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text) }
     };
-    if let Err(error) = axum::serve(listener, Router::new().route("/metrics", get(page))).await {
-        tracing::error!(%error, "metrics are no longer served");
-    }
+    Router::new().route("/metrics", get(page))
 }

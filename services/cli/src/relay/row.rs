@@ -3,9 +3,10 @@
 use std::error::Error;
 
 use lastseen_client::{Event, Fault, UtcInstant};
-use serde::Serialize;
 use tokio_postgres::types::{FromSql, Type};
 use tokio_postgres::{Row, types};
+
+use crate::written::Written;
 
 /// The instant from which PostgreSQL counts, 2000-01-01T00:00:00Z, in microseconds since 1970.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
@@ -16,21 +17,6 @@ pub(super) struct OutboxRow {
     pub(super) occurred_at: Option<UtcInstant>,
     /// The event; or all that is wrong with the row.
     pub(super) event: Result<Event, Vec<Fault>>,
-}
-
-/// An event as it stands in a row, in the notation of the server.
-#[derive(Serialize)]
-struct Written<'a> {
-    id: Option<&'a str>,
-    r#type: Option<&'a str>,
-    tenant_id: Option<&'a str>,
-    user_id: Option<&'a str>,
-    occurred_at: Option<String>,
-    session_id: Option<&'a str>,
-    from_tenant_id: Option<&'a str>,
-    confirmed: Option<bool>,
-    counts: Option<bool>,
-    batch: Option<&'a str>,
 }
 
 /// An instant as PostgreSQL sends it. `None`: infinity.
@@ -56,27 +42,22 @@ impl OutboxRow {
         let seq = row.try_get(0)?;
         let instant: Option<Instant> = row.try_get(5)?;
         let occurred_at = instant.as_ref().and_then(|instant| instant.0);
+        // An infinity is told as such.
+        let text =
+            |instant: Instant| instant.0.map_or_else(|| "infinity".to_owned(), |instant| instant.to_string());
+        let occurred_at_text = instant.map(text);
         let written = Written {
             id: row.try_get(1)?,
             r#type: row.try_get(2)?,
             tenant_id: row.try_get(3)?,
             user_id: row.try_get(4)?,
-            // An infinity is told as such.
-            occurred_at: instant.map(|instant| {
-                instant.0.map_or_else(|| "infinity".to_owned(), |instant| instant.to_string())
-            }),
+            occurred_at: occurred_at_text.as_deref(),
             session_id: row.try_get(6)?,
             from_tenant_id: row.try_get(7)?,
             confirmed: row.try_get(8)?,
             counts: row.try_get(9)?,
             batch: row.try_get(10)?,
         };
-        let json = serde_json::to_string(&written).unwrap_or_else(|_| unreachable!("texts and booleans"));
-        Ok(Self { seq, occurred_at, event: Event::from_json(&json) })
+        Ok(Self { seq, occurred_at, event: written.event() })
     }
-}
-
-/// Faults as they stand in the table.
-pub(super) fn described(faults: &[Fault]) -> String {
-    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

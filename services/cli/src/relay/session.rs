@@ -8,9 +8,10 @@ use tokio::sync::Notify;
 use tokio_postgres::{Client, Statement};
 
 use super::outbox::{CHANNEL, Statements};
-use super::row::{OutboxRow, described};
+use super::row::OutboxRow;
 use super::{Relay, lock};
 use crate::postgres;
+use crate::written::described;
 
 /// The settings that would end a connection that waits, or a statement that takes its time. Rows that a policy hides
 /// would wait for ever: the database is to say so.
