@@ -103,10 +103,10 @@ fn main() {
 fn run(publisher: &Publisher, lastseen: &str, (kind, seconds): (Kind, u32)) -> Vec<Duration> {
     let times = Times::default();
     let clock: service::Clock = Arc::new(|| UtcInstant::from_micros(SystemClock.now().as_micros()));
-    let timed = times.clone();
+    let recorder = times.clone();
     let routes = service::routes(service::Service::new(publisher.clone(), clock, lastseen)).layer(from_fn(
         move |request: Request, next: Next| {
-            let times = timed.clone();
+            let times = recorder.clone();
             async move {
                 let began = std::time::Instant::now();
                 let answer = next.run(request).await;
