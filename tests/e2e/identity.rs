@@ -215,14 +215,18 @@ fn only_a_current_token_is_a_refresh_that_counts() {
     assert_eq!(identity.refresh(&old.refresh).status, 401);
     assert_eq!(identity.refresh(&newest.refresh).status, 401);
     assert_eq!(identity.last_seen(&server, &first), Some(logged_in));
-    // A made-up secret ends the session too; a session that was not renewed for 90 days is over.
+    // A made-up secret is worth nothing, and ends nobody's session.
     let other = identity.log_in("ada@example.com", &first.tenant);
     let at = identity.now();
     let mut forged = other.refresh.rsplit_once('.').unwrap().0.to_owned();
     forged.push_str(".00000000-0000-4000-8000-000000000000");
     assert_eq!(identity.refresh(&forged).status, 401);
+    let huge = other.refresh.replacen(".1.", &format!(".{}.", u64::MAX), 1);
+    assert_eq!(identity.refresh(&huge).status, 401);
     assert_eq!(identity.last_seen(&server, &first), Some(at));
-    assert_eq!(events_of(&server, "token_refresh"), 3);
+    identity.refresh(&other.refresh).ok("the session goes on");
+    identity.flush();
+    assert_eq!(events_of(&server, "token_refresh"), 4);
 }
 
 #[test]
@@ -347,6 +351,10 @@ fn roles_profiles_deletions_and_restores_leave_last_seen_as_it_was() {
     assert_eq!(call("POST", &format!("/api/users/{bob}/restore"), &Value::Null).status, 404);
     assert_eq!(call("POST", &format!("/api/users/{}/purge", owner.user), &Value::Null).status, 400);
     assert_eq!((identity.user(&server, &signed)["status"].as_str(), active()), (Some("deleted"), 1));
+    // Invited again, it is somebody else.
+    assert_ne!(invite("bob@example.com"), bob);
+    let again = identity.log_in("bob@example.com", &owner.tenant);
+    assert_eq!((identity.user(&server, &again)["status"].as_str(), active()), (Some("active"), 2));
     // Only owners do that.
     let kim = invite("zoe@example.com");
     let zoe = identity.log_in("zoe@example.com", &owner.tenant);

@@ -74,7 +74,6 @@ impl Listening {
         write(&files, "secret", format!("{SECRET}\n"));
         write(&files, "clerk.secret", CLERK);
         let sources = write(&files, "sources.toml", SOURCES);
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = Command::new(BINARY);
         command.arg("listen").arg(sources).args([
             "--server",
@@ -82,23 +81,16 @@ impl Listening {
             "--listen",
             "127.0.0.1:0",
             "--metrics-listen",
-            &free,
+            "127.0.0.1:0",
         ]);
         let process = Process::start(mended(command, more));
-        let url = eventually(WITHIN, || {
+        let urls = eventually(WITHIN, || {
             let said = process.stdout();
-            said.lines()
-                .next()
-                .and_then(|line| line.split_once("deliveries on "))
-                .map(|(_, url)| url.to_owned())
+            let of = |what: &str| Some(said.lines().find_map(|line| line.split_once(what))?.1.to_owned());
+            of("deliveries on ").zip(of("metrics on "))
         });
-        let url = url.unwrap_or_else(|| panic!("{}", process.stderr()));
-        Self {
-            process,
-            client: Client::new(&url),
-            metrics: Client::new(&format!("http://{free}")),
-            _files: files,
-        }
+        let (url, metrics) = urls.unwrap_or_else(|| panic!("{}", process.stderr()));
+        Self { process, client: Client::new(&url), metrics: Client::new(&metrics), _files: files }
     }
 
     fn deliver(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -166,10 +158,10 @@ fn deliveries() -> Vec<(&'static str, Vec<String>, [u64; 3])> {
     vec![
         // Lines, as a stream sends them.
         ("/auth0", vec![fixture("auth0.ndjson")], [5, 7, 1]),
-        ("/clerk", lines("clerk.ndjson"), [5, 2, 1]),
+        ("/clerk", lines("clerk.ndjson"), [7, 2, 1]),
         ("/entra", vec![fixture("entra.json")], [2, 4, 1]),
         ("/keycloak", vec![fixture("keycloak.json")], [5, 5, 1]),
-        ("/okta", vec![fixture("okta.json")], [4, 5, 1]),
+        ("/okta", vec![fixture("okta.json")], [6, 5, 1]),
         ("/supabase", lines("supabase.ndjson"), [4, 3, 2]),
     ]
 }
@@ -192,19 +184,30 @@ fn deliveries_of_every_provider_become_events_once() {
         assert_eq!(found, [2 * published, 2 * no_event, 2 * unknown, 0], "{path}");
     }
     let events = stored(server.client());
-    assert_eq!(events.len(), 25);
+    assert_eq!(events.len(), 30);
     assert!(events.values().all(|count| *count == 1), "a delivery that comes again adds nothing");
 
-    // Of each provider the same story: a login at 16:00, a refresh at 16:30, failures and others after it.
-    let user = |tenant: &str, user: &str| {
-        let found = server.client().ask(&format!(
-            "/v1/tenants/{}/users/{}",
-            path_segment(tenant),
-            path_segment(user)
-        ));
-        let text = |name: &str| found[name].as_str().unwrap_or("null").to_owned();
-        (text("last_seen_at"), text("last_seen_type"), text("status"))
-    };
+    assert_users(server.client());
+    // The organisation is the tenant, where that is asked for.
+    listening.signed("/auth0/organizations", &fixture("auth0.ndjson")).ok("auth0");
+    let seen = |tenant: &str, name: &str| user(server.client(), tenant, name).1;
+    assert_eq!(seen("org_Kp2Xn4Vb6Tz8Qr0W", "auth0|650c1d2e3f4a5b6c7d8e9f02"), "login");
+    assert_eq!(seen("shop-2", "auth0|650c1d2e3f4a5b6c7d8e9f01"), "token_refresh");
+    // Each kind of a source once.
+    let told = || listening.process.stderr().matches("an unknown kind").count();
+    assert!(eventually(WITHIN, || (told() == 8).then_some(())).is_some(), "{}", listening.process.stderr());
+}
+
+/// Last seen, its type, and the status.
+fn user(client: &Client, tenant: &str, name: &str) -> (String, String, String) {
+    let found = client.ask(&format!("/v1/tenants/{}/users/{}", path_segment(tenant), path_segment(name)));
+    let text = |name: &str| found[name].as_str().unwrap_or("null").to_owned();
+    (text("last_seen_at"), text("last_seen_type"), text("status"))
+}
+
+/// Of each provider the same story: a login at 16:00, a refresh at 16:30, failures and others after it.
+fn assert_users(client: &Client) {
+    let user = |tenant: &str, name: &str| user(client, tenant, name);
     let refreshed = ("2026-01-06T16:30:00Z", "token_refresh");
     for (tenant, name, (at, event_type)) in [
         ("shop", "auth0|650c1d2e3f4a5b6c7d8e9f01", refreshed),
@@ -232,9 +235,12 @@ fn deliveries_of_every_provider_become_events_once() {
         ("99999999-8888-4777-8666-555555555555", "deleted"),
         ("cccccccc-0000-4000-8000-00000000000c", "deleted"),
         ("user_2AbCdEfGhIjKlMnOpQrStUvWxY8", "deleted"),
+        // Deactivated, and activated again.
+        ("00u6back4USER3id2X", "never_seen"),
     ] {
         assert_eq!(user("shop", name).2, status, "{name}");
     }
+    assert_eq!(user("org_2AbCdEfGhIjKlMnOpQrStUvWxY9", "user_2AbCdEfGhIjKlMnOpQrStUvWxY7").2, "deleted");
     // Administrators, services and nobody are no users.
     for nobody in [
         "auth0|administrator",
@@ -244,14 +250,8 @@ fn deliveries_of_every_provider_become_events_once() {
         "5d6c7b8a-1111-4222-8333-444455556666",
     ] {
         let path = format!("/v1/tenants/shop/users/{}", path_segment(nobody));
-        server.client().get(&path).problem(404, "unknown_user", nobody);
+        client.get(&path).problem(404, "unknown_user", nobody);
     }
-    // The organisation is the tenant, where that is asked for.
-    listening.signed("/auth0/organizations", &fixture("auth0.ndjson")).ok("auth0");
-    assert_eq!(user("org_Kp2Xn4Vb6Tz8Qr0W", "auth0|650c1d2e3f4a5b6c7d8e9f02").1, "login");
-    assert_eq!(user("shop-2", "auth0|650c1d2e3f4a5b6c7d8e9f01").1, "token_refresh");
-    let told = listening.process.stderr();
-    assert_eq!(told.matches("an unknown kind").count(), 8, "each kind of a source once: {told}");
 }
 
 #[test]
@@ -343,8 +343,9 @@ fn bad_deliveries_are_told_and_good_entries_beside_bad_ones_count() {
 
 #[test]
 fn a_delivery_is_answered_once_it_is_safe() {
-    // A port that nobody listens on, until a server does.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // A port on which nobody answers, until a server does.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
     let url = format!("http://{address}");
     let outbox = tempfile::tempdir().unwrap();
     let body = fixture("auth0.ndjson");
@@ -355,13 +356,14 @@ fn a_delivery_is_answered_once_it_is_safe() {
     // Killed, it has lost nothing.
     with.process.kill9();
     let data = tempfile::tempdir().unwrap();
+    drop(silent);
     let server = Server::start_with(BINARY, data.path(), &["--listen", &address]);
     let mut again = Listening::start(&url, &["--outbox", outbox.path().to_str().unwrap()]);
     let have = |events: usize| (stored(server.client()).len() == events).then_some(());
     // Those of both: what was not acknowledged was still being tried.
-    assert!(eventually(WITHIN, || have(9)).is_some());
+    assert!(eventually(WITHIN, || have(12)).is_some());
     without.signed("/auth0", &body).ok("the server is there");
-    assert!(have(9).is_some(), "a delivery that comes again adds nothing");
+    assert!(have(12).is_some(), "a delivery that comes again adds nothing");
     again.process.signal(Signal::TERM);
     let ended = again.process.wait(WITHIN);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -222,28 +221,28 @@ fn one_of_several_relays_has_the_table_and_the_next_takes_over() {
     let reader = create(data.path(), &["--name", "reader", "--scope", "query,replay"]);
     until_known(server.client(), &reader);
     let client = server.client().with_key(&reader);
-    let ports: Vec<_> =
-        (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()).collect();
-    let start = |number: usize| {
-        let metrics = ports[number].to_string();
-        let options = ["--poll", "20ms", "--metrics-listen", &metrics, "--key", &key];
-        Process::start(command(&postgres, server.url(), &options))
+    let start = || {
+        let options = ["--poll", "20ms", "--metrics-listen", "127.0.0.1:0", "--key", &key];
+        let relay = Process::start(command(&postgres, server.url(), &options));
+        let told = || {
+            let said = relay.stderr();
+            let port = said.split_once("addresses=")?.1.split_once("127.0.0.1:")?.1;
+            Some(port.chars().take_while(char::is_ascii_digit).collect::<String>())
+        };
+        let port = eventually(WITHIN, told).unwrap_or_else(|| panic!("{}", relay.stderr()));
+        (relay, Client::new(&format!("http://127.0.0.1:{port}")))
     };
-    let value = |number: usize, name: &str| -> Option<f64> {
-        let client = Client::new(&format!("http://{}", ports[number]));
-        let text = client.send("GET", "/metrics", &[], b"").ok()?.text();
+    let value = |metrics: &Client, name: &str| -> Option<f64> {
+        let text = metrics.send("GET", "/metrics", &[], b"").ok()?.text();
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("lastseen_relay_{name} ")))?;
         line.parse().ok()
     };
-    let mut relays: Vec<_> = (0..3).map(|number| Some(start(number))).collect();
+    let mut relays: Vec<_> = (0..3).map(|_| start()).collect();
     for round in 1..=3 {
         let one = || {
-            let relaying: Vec<_> = (0..3)
-                .map(|number| relays[number].as_ref().map_or(Some(0.0), |_| value(number, "relaying")))
-                .collect();
-            let relaying = relaying.into_iter().collect::<Option<Vec<_>>>()?;
-            let sum: f64 = relaying.iter().sum();
-            assert!(sum < 2.0, "{relaying:?}");
+            let relaying = relays.iter().map(|(_, metrics)| value(metrics, "relaying"));
+            let relaying = relaying.collect::<Option<Vec<_>>>()?;
+            assert!(relaying.iter().sum::<f64>() < 2.0, "{relaying:?}");
             relaying.iter().position(|relaying| *relaying > 0.0)
         };
         let one = eventually(WITHIN, one).expect("one has the table");
@@ -252,11 +251,13 @@ fn one_of_several_relays_has_the_table_and_the_next_takes_over() {
         let is_empty = || (postgres.number("SELECT count(*) FROM activity_outbox") == 0).then_some(());
         assert!(eventually(WITHIN, is_empty).is_some());
         assert_eq!(events(&client).len(), 200 * round);
-        assert!(value(one, "published_rows_total").unwrap() >= 200.0);
-        assert!(
-            value(one, "lag_seconds").unwrap() < 60.0 && value(one, "empty_timestamp_seconds").unwrap() > 1e9
-        );
-        relays[one].take().unwrap().kill9();
+        let (relay, metrics) = relays.remove(one);
+        let published = || value(&metrics, "published_rows_total").filter(|rows| *rows >= 200.0);
+        assert!(eventually(WITHIN, published).is_some());
+        let is_empty = || value(&metrics, "empty_timestamp_seconds").filter(|seconds| *seconds > 1e9);
+        assert!(eventually(WITHIN, is_empty).is_some());
+        assert!(value(&metrics, "lag_seconds").is_some());
+        relay.kill9();
     }
     assert!(stored(&client).values().all(|count| *count == 1));
 }
@@ -266,7 +267,7 @@ fn a_table_of_another_make_is_read_and_a_wrong_one_is_told() {
     let Some(postgres) = database(&[]) else { return };
     let (server, _data) = empty_server();
     postgres.run(
-        "CREATE SCHEMA app; CREATE TABLE app.events (seq integer, id varchar(40), type varchar(20), tenant_id bigint, user_id uuid, \
+        "CREATE SCHEMA app; CREATE TABLE app.events (seq integer PRIMARY KEY, id varchar(40), type varchar(20), tenant_id bigint, user_id uuid, \
          occurred_at timestamptz, fault text, note jsonb); \
          INSERT INTO app.events VALUES (7, 'DD14CCA6-D7B2-562F-8044-75E0D2526C9D', 'login', 42, \
          '6f1a7b1c-1111-4222-8333-444455556666', now(), NULL, '{}')",
@@ -291,12 +292,84 @@ fn a_table_of_another_make_is_read_and_a_wrong_one_is_told() {
     for word in ["fault is missing", "user_id is missing", "occurred_at is timestamp without time zone"] {
         assert!(wrong.contains(word), "{wrong}");
     }
+    postgres.run("CREATE TABLE twice (LIKE activity_outbox)");
+    assert!(told(&url, &["--table", "twice"]).contains("expected a unique index on seq"));
     assert!(told(&url, &["--mark"]).contains("published_at is missing"));
     assert!(told(&url, &["--table", "nothing"]).contains("--print-ddl"));
     assert!(told(&url, &["--table", "a b"]).contains("expected the name of a table"));
     assert!(told(&postgres.url_of("reader"), &[]).contains("privilege UPDATE"));
     assert!(told(&postgres.url_of("nobody"), &[]).contains("role \"nobody\" does not exist"));
     assert!(told("mysql://x@y/z", &[]).contains("expected a URL such as postgres://"));
+}
+
+#[test]
+fn of_several_hosts_the_one_that_takes_writes_is_found() {
+    let Some(standby) = database(&[]) else { return };
+    let Some(primary) = database(&[]) else { return };
+    standby.run("ALTER SYSTEM SET default_transaction_read_only = on");
+    standby.run("SELECT pg_reload_conf()");
+    let (server, _data) = empty_server();
+    primary.run(&format!("{LOGIN}'ada')"));
+    let address = |postgres: &Postgres| postgres.url().split_once('@').unwrap().1.replace("/postgres", "");
+    let (one, two) = (address(&standby), address(&primary));
+    let url = format!("postgres://postgres@{one},{two}/postgres");
+    let done = lastseen(&["relay", &url, "--once", "--server", server.url()]);
+    assert_eq!(ended(&done), Some(0));
+    assert_eq!(users(server.client()), ["ada"]);
+}
+
+#[test]
+fn rows_that_stay_though_they_were_published_are_told() {
+    let Some(postgres) = database(&[]) else { return };
+    let (server, _data) = empty_server();
+    postgres.run(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; \
+         CREATE TRIGGER keep BEFORE DELETE ON activity_outbox FOR EACH ROW EXECUTE FUNCTION keep()",
+    );
+    postgres.run(&format!("{LOGIN}'ada')"));
+    let mut relay = Process::start(command(&postgres, server.url(), &["--once"]));
+    let told = || relay.stderr().contains("does a trigger keep them?").then_some(());
+    assert!(eventually(WITHIN, told).is_some(), "{}", relay.stderr());
+    assert_eq!(users(server.client()), ["ada"]);
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.wait(WITHIN).code, Some(130), "rows are left");
+}
+
+#[test]
+fn what_began_after_another_was_committed_is_published_after_it() {
+    let Some(postgres) = database(&[]) else { return };
+    let (server, _data) = empty_server();
+    let relay = ["--poll", "5ms", "--batch-events", "1", "--log", "off"];
+    let _relay = Process::start(command(&postgres, server.url(), &relay));
+    // Transactions of many connections, each of which writes down the numbers that were committed before it began.
+    postgres.run("CREATE TABLE before (seq bigint, committed bigint[])");
+    let script = "BEGIN; \
+        WITH row AS (INSERT INTO activity_outbox (type, tenant_id, user_id, session_id) \
+            SELECT 'login', 'acme', 'u', currval_or_next.seq::text FROM (SELECT nextval('numbers') AS seq) currval_or_next \
+            RETURNING session_id) \
+        INSERT INTO before SELECT session_id::bigint, ARRAY(SELECT seq FROM before) FROM row; \
+        SELECT pg_sleep(random() * 0.02); COMMIT; ";
+    postgres.run("CREATE SEQUENCE numbers");
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| drop(postgres.run(&script.repeat(60))));
+        }
+    });
+    let waiting = || postgres.number("SELECT count(*) FROM activity_outbox");
+    assert!(eventually(WITHIN, || (waiting() == 0).then_some(())).is_some());
+    let events = events(server.client());
+    let places: BTreeMap<&str, usize> = events
+        .iter()
+        .enumerate()
+        .map(|(place, event)| (event["session_id"].as_str().unwrap(), place))
+        .collect();
+    assert_eq!(places.len(), 360);
+    let pairs = postgres.run("SELECT seq || ' ' || unnest(committed) FROM before");
+    for pair in pairs.lines() {
+        let (later, earlier) = pair.split_once(' ').unwrap();
+        assert!(places[earlier] < places[later], "{earlier} was committed before {later} began");
+    }
+    assert!(pairs.lines().count() > 10_000);
 }
 
 #[test]
@@ -374,7 +447,7 @@ fn every_login_of_the_database_is_one_event_through_kills_of_all_three() {
     assert!(stored.values().all(|count| *count == 1));
     let logins = postgres.run("SELECT id FROM logins");
     let lost: Vec<_> = logins.lines().filter(|id| !stored.contains_key(*id)).collect();
-    assert!(lost.is_empty() && logins.lines().count() > 50, "{lost:?} of {}", logins.lines().count());
+    assert!(lost.is_empty() && logins.lines().count() > 20, "{lost:?} of {}", logins.lines().count());
     assert!(stored.keys().all(|id| tried.contains(id)), "an event of nobody");
     for mut relay in relays {
         relay.signal(Signal::TERM);

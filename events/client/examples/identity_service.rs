@@ -83,8 +83,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     axum::serve(listener, routes(service)).with_graceful_shutdown(stopped).await?;
     // After the last request. What is not answered within this time stays in the outbox for the next start.
-    let closed = tokio::task::spawn_blocking(move || publisher.close(Duration::from_secs(5))).await?;
-    Ok(closed?)
+    match tokio::task::spawn_blocking(move || publisher.close(Duration::from_secs(5))).await? {
+        Err(left) if !left.events.is_empty() => Err(left.into()),
+        Err(left) => {
+            tracing::info!("{left}");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// The time of this machine.
@@ -128,10 +134,17 @@ impl Service {
         work: impl FnOnce(&mut Accounts, UtcInstant) -> Result<Changed<T>, Refusal>,
     ) -> Result<Json<T>, Refusal> {
         let Changed { answer, events } = self.read(work)?;
-        for event in events {
-            // It waits only where the buffer is full, and is closed only after the last request.
-            self.publisher.publish(event).await.map_err(|_| Refusal::Stopping)?;
-        }
+        let publisher = self.publisher.clone();
+        let publishing = async move {
+            for event in events {
+                // It waits only where the buffer is full, and is closed only after the last request.
+                publisher.publish(event).await.map_err(|_| Refusal::Stopping)?;
+            }
+            Ok::<(), Refusal>(())
+        };
+        // A client that goes away ends its handler, but what it changed is published all the same.
+        #[expect(clippy::disallowed_methods, reason = "this is a program of its own")]
+        tokio::spawn(publishing).await.map_err(|_| Refusal::Stopping)??;
         Ok(Json(answer))
     }
 

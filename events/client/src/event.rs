@@ -122,7 +122,7 @@ impl Event {
         Draft::new(EventType::UserRestored, tenant_id, user_id)
     }
 
-    /// Reads an event that was written elsewhere: one JSON object, as [`as_json`](Self::as_json) and a
+    /// Reads an event that was written elsewhere: one JSON object, or an array of one, as [`as_json`](Self::as_json) and a
     /// [`Refused`](crate::Refused) event have it. It is checked by the rules of the server. How far it may be ahead of the
     /// clock is for the server to say.
     ///

@@ -17,31 +17,32 @@ use anyhow::Context;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lastseen_client::{Event, Publisher};
-use lastseen_server::{BoundAddress, ConnectionLimits, TlsFiles, serve_router};
+use lastseen_server::{BoundAddress, ConnectionLimits, ListenAddress, TlsFiles, serve_router};
 use lastseen_store::{Clock, SystemClock};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use self::entry::Meaning;
+use self::entry::{Entry, Meaning};
+use self::metrics::Outcome;
 use self::sources::Source;
 use crate::args::ListenArgs;
 use crate::signals::Signals;
 use crate::written::described;
-use crate::{Outcome, logging, upload};
+use crate::{logging, upload};
 
-/// Largest body, in bytes. Batches of log streams are far smaller.
-const BODY_BYTES_MAX: usize = 4 << 20;
-/// Time for a body, from its head on.
-const BODY_WITHIN: Duration = Duration::from_secs(30);
-/// Deliveries at once; so bodies take 256 MiB at most.
-const DELIVERIES_MAX: usize = 64;
-/// Time for which a delivery waits until it is stored. Providers wait some 10 to 30 s for an answer.
-const STORED_WITHIN: Duration = Duration::from_secs(8);
+/// Largest body, in bytes, of whoever has shown the secret, and of the others. Batches of log streams are far smaller.
+const BODY_BYTES_MAX: (usize, usize) = (4 << 20, 1 << 20);
+/// Time for a body, from its head on, of whoever has shown the secret, and of the others.
+const BODY_WITHIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
+/// Deliveries at once, of whoever has shown the secret, and of the others: bodies take 256 MiB each at most.
+const DELIVERIES_MAX: (usize, usize) = (64, 256);
+/// Time for which a delivery waits until it is stored. Some providers wait 3 s for an answer.
+const STORED_WITHIN: Duration = Duration::from_millis(2_500);
 /// Time for what waits, after a signal.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -50,7 +51,8 @@ struct Listener {
     sources: Vec<Source>,
     publisher: Publisher,
     has_outbox: bool,
-    places: Semaphore,
+    /// Places for whoever has shown the secret: nobody else takes them. Places for those whose body is the proof.
+    places: (Semaphore, Semaphore),
 }
 
 /// Reasons not to take a delivery; each has its status, its code and its words.
@@ -58,36 +60,27 @@ enum Refusal {
     Unknown,
     Method,
     Unproved,
-    TooLarge,
+    TooLarge(usize),
     Malformed(String),
     Later(&'static str),
 }
 
 /// Listens until a signal comes.
-pub(crate) fn run(args: &ListenArgs) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &ListenArgs) -> anyhow::Result<crate::Outcome> {
     let sources = sources::read(&args.sources)?;
     logging::start(&args.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("cannot start a runtime")?.block_on(listen(args, sources))
 }
 
-async fn listen(args: &ListenArgs, sources: Vec<Source>) -> anyhow::Result<Outcome> {
+async fn listen(args: &ListenArgs, sources: Vec<Source>) -> anyhow::Result<crate::Outcome> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
-    let mut options = Publisher::to(&args.server).on_refused(|refused| {
-        let faults = described(&refused.faults);
-        tracing::error!(event = refused.event, faults, "the server refused an event");
-    });
-    if let Some(outbox) = &args.outbox {
-        options = options.outbox(outbox, args.outbox_size as u64);
-    }
-    if let Some(key) = upload::key(args.key_file.as_deref(), args.key.as_deref())? {
-        options = options.key(key);
-    }
+    warn(args, &sources);
     let listener = Arc::new(Listener {
         sources,
-        publisher: options.start()?,
+        publisher: publisher(args)?,
         has_outbox: args.outbox.is_some(),
-        places: Semaphore::new(DELIVERIES_MAX),
+        places: (Semaphore::new(DELIVERIES_MAX.0), Semaphore::new(DELIVERIES_MAX.1)),
     });
     let router = Router::new().fallback(receive).with_state(listener.clone());
     let metrics = {
@@ -101,14 +94,6 @@ async fn listen(args: &ListenArgs, sources: Vec<Source>) -> anyhow::Result<Outco
     let tls = args.tls_cert.clone().zip(args.tls_key.clone());
     let tls = tls.map(|(certificate, key)| TlsFiles { certificate, key });
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let announce = move |addresses: &[BoundAddress]| {
-        // A closed stdout is no reason not to listen.
-        let mut stdout = std::io::stdout().lock();
-        for address in addresses {
-            let _ = writeln!(stdout, "lastseen listen: deliveries on {scheme}://{address}");
-        }
-        let _ = stdout.flush();
-    };
     let limits = ConnectionLimits::default();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let until = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
@@ -117,8 +102,20 @@ async fn listen(args: &ListenArgs, sources: Vec<Source>) -> anyhow::Result<Outco
     };
     let serving = async {
         tokio::try_join!(
-            serve_router(&args.listen, (router, tls), limits.clone(), until(stopped.clone()), announce),
-            serve_router(&args.metrics_listen, (metrics, None), limits, until(stopped), |_| ()),
+            serve_router(
+                &args.listen,
+                (router, tls),
+                limits.clone(),
+                until(stopped.clone()),
+                announce("deliveries", scheme)
+            ),
+            serve_router(
+                &args.metrics_listen,
+                (metrics, None),
+                limits,
+                until(stopped),
+                announce("metrics", "http")
+            ),
         )
     };
     let stopping = async {
@@ -129,7 +126,7 @@ async fn listen(args: &ListenArgs, sources: Vec<Source>) -> anyhow::Result<Outco
     };
     tokio::select! {
         served = serving => drop(served?),
-        _ = stopping => return Ok(Outcome::Interrupted),
+        _ = stopping => return Ok(crate::Outcome::Interrupted),
     }
     let publisher = listener.publisher.clone();
     let closed = tokio::task::spawn_blocking(move || publisher.close(STOP_WITHIN)).await?;
@@ -137,7 +134,53 @@ async fn listen(args: &ListenArgs, sources: Vec<Source>) -> anyhow::Result<Outco
     if let Err(undelivered) = closed {
         tracing::warn!(%undelivered, "stopped");
     }
-    Ok(Outcome::Done)
+    Ok(crate::Outcome::Done)
+}
+
+/// Says on stdout where something is served.
+fn announce(of: &'static str, scheme: &'static str) -> impl FnOnce(&[BoundAddress]) {
+    move |addresses| {
+        // A closed stdout is no reason not to listen.
+        let mut stdout = std::io::stdout().lock();
+        for address in addresses {
+            let _ = writeln!(stdout, "lastseen listen: {of} on {scheme}://{address}");
+        }
+        let _ = stdout.flush();
+    }
+}
+
+/// Starts the publisher.
+fn publisher(args: &ListenArgs) -> anyhow::Result<Publisher> {
+    let mut options = Publisher::to(&args.server).on_refused(|refused| {
+        let faults = described(&refused.faults);
+        tracing::error!(event = refused.event, faults, "the server refused an event");
+    });
+    if let Some(outbox) = &args.outbox {
+        options = options.outbox(outbox, args.outbox_size as u64);
+    }
+    if let Some(key) = upload::key(args.key_file.as_deref(), args.key.as_deref())? {
+        options = options.key(key);
+    }
+    Ok(options.start()?)
+}
+
+/// Says what may be meant otherwise.
+fn warn(args: &ListenArgs, sources: &[Source]) {
+    for source in sources.iter().filter(|source| args.outbox.is_none() && !source.provider.is_patient()) {
+        tracing::warn!(
+            source = source.path,
+            "its provider hardly sends again what is not taken at once: with --outbox nothing is lost while the server is away"
+        );
+    }
+    let is_outside = |address: &&ListenAddress| match address {
+        ListenAddress::Unix(_) => false,
+        ListenAddress::Tcp { host, .. } => !["127.0.0.1", "::1", "localhost"].contains(&host.as_str()),
+    };
+    if args.tls_cert.is_none()
+        && let Some(address) = args.listen.iter().find(is_outside)
+    {
+        tracing::warn!(%address, "no TLS: secrets are in clear text on the network");
+    }
 }
 
 async fn receive(State(listener): State<Arc<Listener>>, request: Request<Body>) -> Response {
@@ -154,11 +197,18 @@ async fn receive(State(listener): State<Arc<Listener>>, request: Request<Body>) 
 
 async fn deliver(listener: &Listener, source: &Source, request: Request<Body>) -> Result<Value, Refusal> {
     let (head, body) = request.into_parts();
-    let _place = listener.places.try_acquire().map_err(|_| Refusal::Later("too many deliveries at once"))?;
-    let body = tokio::time::timeout(BODY_WITHIN, to_bytes(body, BODY_BYTES_MAX)).await;
-    let body =
-        body.map_err(|_| Refusal::Later("the body did not come in time"))?.map_err(|_| Refusal::TooLarge)?;
-    if !source.secret.proves(&head.headers, &body, SystemClock.now()) {
+    let is_shown = source.secret.is_in_header();
+    if is_shown && !source.secret.proves(&head.headers, b"", SystemClock.now()) {
+        return Err(Refusal::Unproved);
+    }
+    let places = if is_shown { &listener.places.0 } else { &listener.places.1 };
+    let _place = places.try_acquire().map_err(|_| Refusal::Later("too many deliveries at once"))?;
+    let most = if is_shown { BODY_BYTES_MAX.0 } else { BODY_BYTES_MAX.1 };
+    let within = if is_shown { BODY_WITHIN.0 } else { BODY_WITHIN.1 };
+    let body = tokio::time::timeout(within, to_bytes(body, most)).await;
+    let body = body.map_err(|_| Refusal::Later("the body did not come in time"))?;
+    let body = body.map_err(|_| Refusal::TooLarge(most))?;
+    if !is_shown && !source.secret.proves(&head.headers, &body, SystemClock.now()) {
         return Err(Refusal::Unproved);
     }
     match head.method {
@@ -181,20 +231,30 @@ async fn publish(
 ) -> Result<Value, Refusal> {
     let entries = source.provider.read(body, signature::delivery(headers)).map_err(Refusal::Malformed)?;
     let mut events: Vec<Event> = Vec::new();
-    for entry in &entries {
-        match &entry.meaning {
+    let mut outcomes = Vec::new();
+    for Entry { kind, meaning } in &entries {
+        let outcome = match meaning {
+            Meaning::Happened(happened) if happened.iter().any(|it| source.leaves_out(it)) => {
+                Outcome::Nothing
+            }
             Meaning::Happened(happened) => {
-                match happened.event(source.provider.name(), source.tenant_of(happened)) {
-                    Ok(event) => events.push(event),
+                let of_entry =
+                    happened.iter().map(|it| it.event(source.provider.name(), source.tenant_of(it)));
+                match of_entry.collect::<Result<Vec<_>, _>>() {
+                    Ok(of_entry) => {
+                        events.extend(of_entry);
+                        Outcome::Published
+                    }
                     // The provider would send the same again: it is told here, and taken.
-                    Err(faults) => source.counts.unfit(&entry.kind, &described(&faults)),
+                    Err(faults) => Outcome::Unfit(kind, described(&faults)),
                 }
             }
-            Meaning::Nothing => source.counts.nothing(),
-            Meaning::Unknown => source.counts.unknown(&entry.kind),
-        }
+            Meaning::Nothing => Outcome::Nothing,
+            Meaning::Unknown => Outcome::Unknown(kind),
+        };
+        outcomes.push(outcome);
     }
-    let published = events.len();
+    let has_events = !events.is_empty();
     let stored = async {
         for event in events {
             listener.publisher.publish(event).await.map_err(|_| Refusal::Later("stopping"))?;
@@ -206,11 +266,12 @@ async fn publish(
         };
         kept.map_err(|_| Refusal::Later("stopping"))
     };
-    if published > 0 {
+    if has_events {
         let stored = tokio::time::timeout(STORED_WITHIN, stored).await;
         stored.map_err(|_| Refusal::Later("not stored yet; send it again"))??;
     }
-    source.counts.published(published);
+    let published = outcomes.iter().filter(|outcome| **outcome == Outcome::Published).count();
+    source.counts.count(outcomes);
     Ok(json!({ "entries": entries.len(), "published": published }))
 }
 
@@ -226,11 +287,9 @@ impl IntoResponse for Refusal {
                 "not_signed",
                 "the signature or the secret is missing or wrong".to_owned(),
             ),
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                format!("expected at most {BODY_BYTES_MAX} bytes"),
-            ),
+            Self::TooLarge(most) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("expected at most {most} bytes"))
+            }
             Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "invalid_json", detail),
             Self::Later(detail) => (StatusCode::SERVICE_UNAVAILABLE, "try_later", detail.to_owned()),
         };
@@ -247,6 +306,8 @@ impl IntoResponse for Refusal {
         });
         let mut answer =
             (status, [(CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response();
+        // A body that was not read to its end costs the connection: the peer is to know.
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             answer.headers_mut().insert(RETRY_AFTER, 5.into());
         }

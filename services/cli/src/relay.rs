@@ -17,6 +17,7 @@ use lastseen_client::{Publisher, Refused};
 use lastseen_server::{BoundAddress, ConnectionLimits, serve_router};
 use tokio::sync::watch;
 use tokio_postgres::Config;
+use tokio_postgres::config::TargetSessionAttrs;
 
 use self::metrics::Numbers;
 use self::outbox::Outbox;
@@ -79,7 +80,7 @@ async fn relay(args: &RelayArgs, outbox: Outbox) -> anyhow::Result<Outcome> {
     // Metrics alone are no reason to go on.
     let metrics = async {
         metrics.await?;
-        std::future::pending::<anyhow::Result<()>>().await
+        std::future::pending::<anyhow::Result<Ended>>().await
     };
     let running = async {
         tokio::select! {
@@ -96,16 +97,19 @@ async fn relay(args: &RelayArgs, outbox: Outbox) -> anyhow::Result<Outcome> {
             tokio::select! {
                 ended = &mut running => ended,
                 // Rows that were published and are still there are published again, under the same ids.
-                () = tokio::time::sleep(STOP_WITHIN) => Ok(()),
+                () = tokio::time::sleep(STOP_WITHIN) => Ok(Ended::Stopped),
                 _ = signals.next() => return Ok(Outcome::Interrupted),
             }
         }
     };
     // Nothing is lost with the buffer: the rows of what is in it are still in the table.
     let _ = relay.publisher.clone().close(Duration::ZERO);
-    ended?;
-    let set_aside = relay.numbers.set_aside();
-    Ok(if args.once && set_aside > 0 { Outcome::Findings } else { Outcome::Done })
+    Ok(match ended? {
+        // Rows are left.
+        Ended::Stopped if args.once => Outcome::Interrupted,
+        Ended::Empty if relay.numbers.set_aside() > 0 => Outcome::Findings,
+        _ => Outcome::Done,
+    })
 }
 
 impl Relay {
@@ -118,6 +122,9 @@ impl Relay {
         database.keepalives_idle(SILENCE_MAX / 3).keepalives_interval(SILENCE_MAX / 6).keepalives_retries(4);
         if database.get_tcp_user_timeout().is_none() {
             database.tcp_user_timeout(SILENCE_MAX);
+        }
+        if database.get_hosts().len() > 1 && database.get_target_session_attrs() == TargetSessionAttrs::Any {
+            database.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         let refused: Arc<Mutex<Vec<Refused>>> = Arc::default();
         let receiver = refused.clone();
@@ -144,18 +151,18 @@ impl Relay {
     /// Relays over one connection after the other.
     ///
     /// # Errors
-    /// If the database refuses before anything has worked: then the command is wrong.
-    async fn run(&self) -> anyhow::Result<()> {
+    /// If the database refuses before the table was reached: then the command is wrong.
+    async fn run(&self) -> anyhow::Result<Ended> {
         let mut pause = PAUSE_MIN;
         let mut has_told = false;
         loop {
             let began = Instant::now();
             let error = match Session::run(self).await {
-                Ok(Ended::Stopped | Ended::Empty) => return Ok(()),
+                Ok(ended) => return Ok(ended),
                 Err(error) => error,
             };
             self.numbers.stands_by();
-            if !self.numbers.has_worked() && !is_passing(&error) {
+            if !self.numbers.was_reached() && !is_passing(&error) {
                 return Err(error);
             }
             // A connection that fails at once, again and again, is told once and tried less and less often.
@@ -166,7 +173,7 @@ impl Relay {
                 tracing::warn!(error = format!("{error:#}"), "rows wait; trying again");
             }
             if self.pause(pause).await {
-                return Ok(());
+                return Ok(Ended::Stopped);
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }

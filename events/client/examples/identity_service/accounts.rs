@@ -1,6 +1,6 @@
 //! Users, one-time codes and sessions. Each change gives the events that are published with it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use lastseen_client::{Activity, Draft, Event, InvalidEvent, UtcInstant};
@@ -22,6 +22,8 @@ pub(crate) struct Accounts {
     /// Tenant and user of each membership, by e-mail, in the order in which they came.
     memberships: HashMap<String, Vec<(String, String)>>,
     sessions: HashMap<String, Session>,
+    /// Those who were purged. Whoever comes back is somebody else.
+    purged: HashSet<(String, String)>,
     codes: HashMap<String, SentCode>,
 }
 
@@ -42,9 +44,10 @@ pub(crate) struct Member {
 struct Session {
     user: (String, String),
     version: u64,
-    secret: Uuid,
-    /// The secret of the version before, and when it was replaced.
-    before: Option<(Uuid, UtcInstant)>,
+    /// The secrets of all versions follow from it.
+    key: Uuid,
+    /// When the version before was replaced.
+    replaced: Option<UtcInstant>,
     access: Uuid,
     issued: UtcInstant,
     revoked: bool,
@@ -163,10 +166,13 @@ impl Accounts {
         if now > session.issued.saturating_add(REFRESH_FOR) {
             return Err(Refusal::SignedOut);
         }
-        if (version, secret) == (session.version, session.secret) {
-            session.before = Some((session.secret, now));
+        // Whoever knows the name of a session alone cannot end it.
+        if version > session.version || secret != session.secret(version) {
+            return Err(Refusal::SignedOut);
+        }
+        if version == session.version {
+            session.replaced = Some(now);
             session.version += 1;
-            session.secret = Uuid::new_v4();
             session.access = Uuid::new_v4();
             session.issued = now;
             let (tenant, user) = &session.user;
@@ -175,10 +181,8 @@ impl Accounts {
             return Ok(Changed { answer: session.tokens(name), events: vec![event] });
         }
         // A retry: it is given what the first one was given, and nobody was seen again.
-        let is_retry = |(before, replaced): (Uuid, UtcInstant)| {
-            (version + 1, secret) == (session.version, before) && now <= replaced.saturating_add(GRACE)
-        };
-        if session.before.is_some_and(is_retry) {
+        let is_retry = |replaced: UtcInstant| now <= replaced.saturating_add(GRACE);
+        if version + 1 == session.version && session.replaced.is_some_and(is_retry) {
             return Ok(Changed { answer: session.tokens(name), events: vec![] });
         }
         // Somebody has a token that was used before: neither is to go on.
@@ -327,6 +331,7 @@ impl Accounts {
         }
         let (email, key) = (found.email.clone(), found.key());
         self.users.remove(&key);
+        self.purged.insert(key.clone());
         self.memberships.entry(email).and_modify(|of_person| of_person.retain(|other| *other != key));
         self.sessions.retain(|_, session| session.user != key);
         Ok(Changed { answer: (), events: vec![] })
@@ -352,7 +357,8 @@ impl Accounts {
             return Err(Refusal::AlreadySo);
         }
         // The same person has the same id in each tenant: then Lastseen counts persons as well.
-        let known = self.of_person(email).next().map(|user| user.user_id.clone());
+        let is_free = |user: &&Member| !self.purged.contains(&(tenant.to_owned(), user.user_id.clone()));
+        let known = self.of_person(email).find(is_free).map(|user| user.user_id.clone());
         let user = Member {
             tenant_id: tenant.to_owned(),
             user_id: known.unwrap_or_else(|| name_of("usr")),
@@ -390,8 +396,8 @@ impl Accounts {
         let session = Session {
             user,
             version: 1,
-            secret: Uuid::new_v4(),
-            before: None,
+            key: Uuid::new_v4(),
+            replaced: None,
             access: Uuid::new_v4(),
             issued: now,
             revoked: false,
@@ -426,10 +432,15 @@ impl Member {
 }
 
 impl Session {
+    /// The secret of a version: a name in the namespace of the key. A real service signs its tokens.
+    fn secret(&self, version: u64) -> Uuid {
+        Uuid::new_v5(&self.key, version.to_string().as_bytes())
+    }
+
     fn tokens(&self, name: &str) -> Tokens {
         Tokens {
             access_token: format!("{name}.{}", self.access),
-            refresh_token: format!("{name}.{}.{}", self.version, self.secret),
+            refresh_token: format!("{name}.{}.{}", self.version, self.secret(self.version)),
             tenant_id: self.user.0.clone(),
             user_id: self.user.1.clone(),
         }

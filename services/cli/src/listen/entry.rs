@@ -16,7 +16,8 @@ pub(super) struct Entry {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    Happened(Box<Happened>),
+    /// Something happened; one entry may be several events.
+    Happened(Vec<Happened>),
     /// A kind that is known and is no event: a failure, a step of a login, the act of an administrator.
     Nothing,
     /// A kind that is not known. It is counted, and is no event.
@@ -34,6 +35,8 @@ pub(super) struct Happened {
     pub(super) tenant: Option<String>,
     /// The organisation within it.
     pub(super) organization: Option<String>,
+    /// True if it is about the membership in the organisation alone.
+    pub(super) is_of_organization: bool,
     /// RFC 3339.
     pub(super) at: Option<String>,
     pub(super) session: Option<String>,
@@ -47,7 +50,7 @@ impl Entry {
 
     pub(super) fn happened(kind: impl Into<String>, event_type: EventType, happened: Happened) -> Self {
         let happened = Happened { event_type: Some(event_type), ..happened };
-        Self::new(kind, Meaning::Happened(Box::new(happened)))
+        Self::new(kind, Meaning::Happened(vec![happened]))
     }
 }
 

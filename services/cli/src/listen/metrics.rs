@@ -12,7 +12,22 @@ use super::sources::Source;
 /// Unknown kinds of one source that are told in the log; those beyond are counted alone.
 const TOLD_MAX: usize = 100;
 
-/// What became of the entries of a source.
+/// A kind is told as far as this.
+const KIND_CHARS: usize = 100;
+
+/// The outcome of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome<'a> {
+    Published,
+    /// Of a kind that is no event.
+    Nothing,
+    /// Of a kind that nobody knows.
+    Unknown(&'a str),
+    /// It should be an event and cannot: its kind, and its faults.
+    Unfit(&'a str, String),
+}
+
+/// The counts of the entries of a source, by their outcome.
 pub(super) struct Counts {
     path: String,
     published: AtomicU64,
@@ -36,30 +51,32 @@ impl Counts {
         }
     }
 
-    pub(super) fn published(&self, entries: usize) {
-        self.published.fetch_add(entries as u64, Ordering::Relaxed);
+    /// Counts the entries of a delivery that was taken, and tells those that are strange.
+    pub(super) fn count(&self, outcomes: Vec<Outcome<'_>>) {
+        for outcome in outcomes {
+            let counter = match &outcome {
+                Outcome::Published => &self.published,
+                Outcome::Nothing => &self.nothing,
+                Outcome::Unknown(kind) => {
+                    self.tell(kind);
+                    &self.unknown
+                }
+                Outcome::Unfit(kind, faults) => {
+                    tracing::error!(source = self.path, kind, faults, "an entry is no event");
+                    &self.unfit
+                }
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    /// An entry of a kind that is no event.
-    pub(super) fn nothing(&self) {
-        self.nothing.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// An entry of a kind that nobody knows; each kind is told once.
-    pub(super) fn unknown(&self, kind: &str) {
-        self.unknown.fetch_add(1, Ordering::Relaxed);
-        // As long as a kind may be, and no longer.
-        let kind: String = kind.chars().take(100).collect();
+    /// Tells an unknown kind, once.
+    fn tell(&self, kind: &str) {
+        let kind: String = kind.chars().take(KIND_CHARS).collect();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < TOLD_MAX && told.insert(kind.clone()) {
             tracing::warn!(source = self.path, kind, "an unknown kind of entry is not counted as activity");
         }
-    }
-
-    /// An entry that should be an event and cannot.
-    pub(super) fn unfit(&self, kind: &str, faults: &str) {
-        self.unfit.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(source = self.path, kind, faults, "an entry is no event");
     }
 
     pub(super) fn refused_deliveries(&self) {

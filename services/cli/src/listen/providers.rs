@@ -29,6 +29,11 @@ impl Provider {
         }
     }
 
+    /// True if it sends again and again what is not taken, for hours.
+    pub(super) fn is_patient(self) -> bool {
+        !matches!(self, Self::Okta | Self::Supabase)
+    }
+
     /// True if each of its entries names a tenant.
     pub(super) fn names_tenants(self) -> bool {
         matches!(self, Self::Entra | Self::Keycloak)
@@ -152,7 +157,20 @@ fn clerk(message: &Value, delivery: Option<&str>) -> Entry {
     };
     let is_verified =
         |email: &Value| email.pointer("/verification/status").is_some_and(|it| it == "verified");
+    let of_membership = || Happened {
+        user: text(message, "/data/public_user_data/user_id"),
+        organization: text(message, "/data/organization/id"),
+        is_of_organization: true,
+        ..of_user.clone()
+    };
     match kind.as_str() {
+        // Somebody of the support acts as the user.
+        "session.created" if message["data"]["actor"].is_object() => Entry::new(kind, Meaning::Nothing),
+        "organizationMembership.created" => {
+            let happened = Happened { confirmed: Some(true), ..of_membership() };
+            Entry::happened(kind, EventType::UserCreated, happened)
+        }
+        "organizationMembership.deleted" => Entry::happened(kind, EventType::UserDeleted, of_membership()),
         "session.created" => {
             let happened = Happened {
                 user: text(message, "/data/user_id"),
@@ -309,7 +327,6 @@ fn okta(event: &Value) -> Entry {
         "user.lifecycle.create" => (EventType::UserCreated, of_user),
         "user.lifecycle.activate" => (EventType::UserConfirmed, of_user),
         "user.lifecycle.deactivate" => (EventType::UserDeleted, of_user),
-        "user.lifecycle.reactivate" => (EventType::UserRestored, of_user),
         _ => return unless_unknown(kind, NOTHING),
     };
     if !is_success || user.is_none() {
@@ -321,9 +338,13 @@ fn okta(event: &Value) -> Entry {
         at: text(event, "/published"),
         session: text(event, "/authenticationContext/externalSessionId"),
         confirmed: (event_type == EventType::UserCreated).then_some(false),
+        event_type: Some(event_type),
         ..Happened::default()
     };
-    Entry::happened(kind, event_type, happened)
+    // It is the way back of a user who was deactivated.
+    let is_back = event_type == EventType::UserConfirmed;
+    let back = is_back.then(|| Happened { event_type: Some(EventType::UserRestored), ..happened.clone() });
+    Entry::new(kind, Meaning::Happened([Some(happened), back].into_iter().flatten().collect()))
 }
 
 /// A row of `auth.audit_log_entries`, as a webhook of the database sends it.

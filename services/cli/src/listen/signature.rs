@@ -45,6 +45,11 @@ impl Secret {
         })
     }
 
+    /// True if it is in a header, and so known before the body.
+    pub(super) fn is_in_header(&self) -> bool {
+        matches!(self, Self::Header(_))
+    }
+
     /// True if whoever sent this knows the secret. It takes as long whatever is wrong with it.
     pub(super) fn proves(&self, headers: &HeaderMap, body: &[u8], now: UtcInstant) -> bool {
         let header = |name: &str| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
@@ -63,25 +68,27 @@ impl Secret {
                 from_hex(sent).is_some_and(|tag| verify(key, body, &tag).is_ok())
             }
             Self::OfMessage(key) => {
-                let either = |name: &str| {
-                    let svix = header(&format!("svix-{name}"));
-                    if svix.is_empty() { header(&format!("webhook-{name}")) } else { svix }
-                };
-                let (id, sent_at) = (either("id"), either("timestamp"));
+                let part = |name: &str| part(headers, name);
+                let (id, sent_at) = (part("id"), part("timestamp"));
                 let message = [id, sent_at, body].join(&b'.');
-                let tags = either("signature").split(|byte| *byte == b' ');
+                let tags = part("signature").split(|byte| *byte == b' ');
                 let tags = tags.filter_map(|tag| STANDARD.decode(tag.strip_prefix(b"v1,")?).ok());
                 let is_signed = tags.fold(false, |is, tag| is | verify(key, &message, &tag).is_ok());
-                is_signed && is_near(sent_at, now)
+                is_signed && !id.is_empty() && is_near(sent_at, now)
             }
         }
     }
 }
 
+/// A header of Standard Webhooks, by either of its names; empty where it is missing.
+fn part<'a>(headers: &'a HeaderMap, name: &str) -> &'a [u8] {
+    let svix = headers.get(format!("svix-{name}"));
+    svix.or_else(|| headers.get(format!("webhook-{name}"))).map_or(&b""[..], |value| value.as_bytes())
+}
+
 /// The id of a delivery of Standard Webhooks.
 pub(super) fn delivery(headers: &HeaderMap) -> Option<&str> {
-    let id = headers.get("svix-id").or_else(|| headers.get("webhook-id"))?;
-    id.to_str().ok()
+    std::str::from_utf8(part(headers, "id")).ok().filter(|id| !id.is_empty())
 }
 
 fn is_near(seconds: &[u8], now: UtcInstant) -> bool {

@@ -12,7 +12,7 @@ use super::metrics::Counts;
 use super::providers::Provider;
 use super::signature::Secret;
 
-/// Where deliveries of one provider come in, and what becomes of them.
+/// A path for deliveries of one provider, with their secret and their tenant.
 pub(super) struct Source {
     pub(super) provider: Provider,
     pub(super) path: String,
@@ -43,6 +43,11 @@ struct Written {
 }
 
 impl Source {
+    /// True if an event is of none of the tenants of this source.
+    pub(super) fn leaves_out(&self, happened: &Happened) -> bool {
+        happened.is_of_organization && !self.organizations
+    }
+
     /// The tenant of an event: its organisation where that is asked for, the tenant of the source, or that of the provider.
     pub(super) fn tenant_of<'a>(&'a self, happened: &'a Happened) -> Option<&'a str> {
         let organization = happened.organization.as_ref().filter(|_| self.organizations);
@@ -77,7 +82,8 @@ fn source(written: Written, directory: &Path) -> anyhow::Result<Source> {
     let provider = written.kind;
     let name = provider.name();
     let path = written.path.unwrap_or_else(|| format!("/{name}"));
-    if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if !path.starts_with('/') || !path.chars().all(is_plain) {
         bail!("the path of {name}: expected one such as /{name}, found {path:?}");
     }
     match &written.tenant {

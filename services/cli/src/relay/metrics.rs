@@ -21,9 +21,10 @@ pub(super) struct Numbers {
     set_aside: AtomicU64,
     connections: AtomicU64,
     is_relaying: AtomicBool,
+    was_reached: AtomicBool,
     /// `occurred_at` of the first row that waits, in microseconds, or [`NONE`].
     oldest: AtomicI64,
-    /// The last instant at which no row waited, in microseconds.
+    /// The last instant at which no row waited, in microseconds; 0 until there is one.
     empty: AtomicI64,
 }
 
@@ -34,6 +35,7 @@ impl Default for Numbers {
             set_aside: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             is_relaying: AtomicBool::new(false),
+            was_reached: AtomicBool::new(false),
             oldest: AtomicI64::new(NONE),
             empty: AtomicI64::new(0),
         }
@@ -72,9 +74,14 @@ impl Numbers {
         self.set_aside.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    /// True if some pass over the table has succeeded.
-    pub(super) fn has_worked(&self) -> bool {
-        self.settled.load(Ordering::Relaxed) > 0 || self.empty.load(Ordering::Relaxed) > 0
+    /// The database has the table, and said who relays it.
+    pub(super) fn reaches(&self) {
+        self.was_reached.store(true, Ordering::Relaxed);
+    }
+
+    /// True if the table was reached once.
+    pub(super) fn was_reached(&self) -> bool {
+        self.was_reached.load(Ordering::Relaxed)
     }
 
     /// Rows that were set aside.
@@ -107,15 +114,12 @@ impl fmt::Display for Numbers {
         ] {
             write_metric(f, &format!("lastseen_relay_{name}"), (kind, help), value)?;
         }
-        for (name, help, value) in [
-            ("lag_seconds", "Age of the first row that waits, 0 if none is known.", seconds(lag)),
-            (
-                "empty_timestamp_seconds",
-                "Last time at which no row waited, in seconds since 1970.",
-                seconds(self.empty.load(Ordering::Relaxed)),
-            ),
-        ] {
-            write_metric(f, &format!("lastseen_relay_{name}"), ("gauge", help), value)?;
+        let help = "Age of the first row that waits, 0 if none is known.";
+        write_metric(f, "lastseen_relay_lag_seconds", ("gauge", help), seconds(lag))?;
+        let empty = self.empty.load(Ordering::Relaxed);
+        if empty > 0 {
+            let help = "Last time at which no row waited, in seconds since 1970.";
+            write_metric(f, "lastseen_relay_empty_timestamp_seconds", ("gauge", help), seconds(empty))?;
         }
         Ok(())
     }

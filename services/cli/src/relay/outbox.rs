@@ -53,8 +53,12 @@ pub(super) struct Statements {
     pub(super) lock: String,
     /// `$1` the number to read after, `$2` the most rows.
     pub(super) read: String,
+    /// `$1` a number: the rows up to it that wait, as far as `$2`; one row with their number.
+    pub(super) count: String,
     /// `$1` numbers, `$2` ids.
     pub(super) settle: String,
+    /// The same: the rows of them that wait still; one row with their number.
+    pub(super) kept: String,
     /// `$1` numbers, `$2` faults.
     pub(super) set_aside: String,
 }
@@ -120,6 +124,9 @@ impl Outbox {
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::text::regclass";
         const TYPES: &str = "SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute \
             WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped";
+        const UNIQUE: &str = "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid \
+            AND a.attnum = i.indkey[0] WHERE i.indrelid = $1 AND i.indisunique AND i.indnkeyatts = 1 \
+            AND i.indpred IS NULL AND a.attname = 'seq')";
         let table = client.query_one(TABLE, &[&self.name]).await;
         let table = table.with_context(|| {
             format!("cannot use the table {} (lastseen relay --print-ddl tells how to make it)", self.name)
@@ -135,22 +142,27 @@ impl Outbox {
         let there = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
         let there: Vec<(String, String)> = there.collect::<Result<_, tokio_postgres::Error>>()?;
         let selected = self.selected(&name, &there)?;
+        if !client.query_one(UNIQUE, &[&oid]).await?.try_get::<_, bool>(0)? {
+            bail!("the numbers of {name} may repeat: expected a unique index on seq");
+        }
         let open = self.open();
+        // A row with the same number may be another one, after a restore of the database.
+        let done = "unnest($1::bigint[], $2::text[]) AS done(seq, id)";
+        let is_done = format!("{name}.seq = done.seq AND lower({name}.id::text) = done.id");
         Ok(Statements {
             lock: format!("SELECT pg_try_advisory_lock({})", LOCK_CLASS << 32 | i64::from(oid)),
             read: format!(
                 "SELECT {selected} FROM {name} WHERE seq > $1::bigint AND {open} ORDER BY seq LIMIT $2::bigint"
             ),
-            // A row with the same number may be another one, after a restore of the database.
-            settle: {
-                let done = "unnest($1::bigint[], $2::text[]) AS done(seq, id)";
-                let is_done = format!("{name}.seq = done.seq AND lower({name}.id::text) = done.id");
-                if self.mark {
-                    format!("UPDATE {name} SET published_at = now() FROM {done} WHERE {is_done}")
-                } else {
-                    format!("DELETE FROM {name} USING {done} WHERE {is_done}")
-                }
+            count: format!(
+                "SELECT count(*) FROM (SELECT FROM {name} WHERE seq <= $1::bigint AND {open} LIMIT $2::bigint) AS waiting"
+            ),
+            settle: if self.mark {
+                format!("UPDATE {name} SET published_at = now() FROM {done} WHERE {is_done}")
+            } else {
+                format!("DELETE FROM {name} USING {done} WHERE {is_done}")
             },
+            kept: format!("SELECT count(*) FROM {name}, {done} WHERE {is_done} AND {open}"),
             set_aside: format!(
                 "UPDATE {name} SET fault = refused.fault FROM unnest($1::bigint[], $2::text[]) \
                  AS refused(seq, fault) WHERE {name}.seq = refused.seq"

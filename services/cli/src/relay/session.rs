@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use lastseen_client::{Event, Refused};
 use tokio::sync::Notify;
 use tokio_postgres::{Client, Statement};
@@ -17,8 +17,7 @@ use crate::written::described;
 /// would wait for ever: the database is to say so.
 const SETTINGS: &str = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN \
     ('idle_session_timeout', 'statement_timeout'); SET row_security TO off";
-/// Batches of one pass. Rows whose transaction ended after the pass began may have lower numbers: the next one finds
-/// them.
+/// Batches of one pass. Then the table is looked at from its beginning again.
 const PASS_BATCHES: usize = 64;
 
 /// Why a connection is left in order.
@@ -36,7 +35,9 @@ pub(super) struct Session<'a> {
     /// New rows, or the end of the connection.
     told: Arc<Notify>,
     read: Statement,
+    count: Statement,
     settle: Statement,
+    kept: Statement,
     set_aside: Statement,
 }
 
@@ -63,7 +64,12 @@ impl<'a> Session<'a> {
             // A relay that stands by looks again and again: one that waited for the lock within a statement would keep
             // dead rows of the whole database from being cleared.
             let mut has_told = false;
-            while !client.query_one(&statements.lock, &[]).await?.try_get::<_, bool>(0)? {
+            loop {
+                let is_ours = client.query_one(&statements.lock, &[]).await?.try_get(0)?;
+                relay.numbers.reaches();
+                if is_ours {
+                    break;
+                }
                 if !std::mem::replace(&mut has_told, true) {
                     tracing::info!(table = relay.outbox.name(), "another relay has the table; standing by");
                 }
@@ -71,14 +77,18 @@ impl<'a> Session<'a> {
                     return Ok(None);
                 }
             }
-            let Statements { read, settle, set_aside, .. } = statements;
             client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
-            let (read, settle, set_aside) = (
-                client.prepare(&read).await?,
-                client.prepare(&settle).await?,
-                client.prepare(&set_aside).await?,
-            );
-            anyhow::Ok(Some(Self { relay, client, told, read, settle, set_aside }))
+            let Statements { read, count, settle, kept, set_aside, .. } = statements;
+            anyhow::Ok(Some(Self {
+                relay,
+                read: client.prepare(&read).await?,
+                count: client.prepare(&count).await?,
+                settle: client.prepare(&settle).await?,
+                kept: client.prepare(&kept).await?,
+                set_aside: client.prepare(&set_aside).await?,
+                client,
+                told,
+            }))
         };
         let session = session.await.with_context(|| format!("cannot use the database {name}"))?;
         let Some(session) = session else { return Ok(Ended::Stopped) };
@@ -119,8 +129,15 @@ impl<'a> Session<'a> {
         let mut under_way: Option<Batch> = None;
         for number in 0..=PASS_BATCHES {
             let is_last = number == PASS_BATCHES || self.relay.is_stopping();
-            let rows =
+            let mut rows =
                 if is_last { Vec::new() } else { self.client.query(&self.read, &[&after, &limit]).await? };
+            let is_end = rows.is_empty() && !is_last;
+            // A row with a lower number may have been committed meanwhile. It goes before these: the next pass has both.
+            if let Some(batch) = under_way.as_ref().filter(|_| !rows.is_empty())
+                && self.has_others(after, batch).await?
+            {
+                rows.clear();
+            }
             let mut batch = Batch::default();
             let mut oldest = None;
             for row in &rows {
@@ -147,8 +164,11 @@ impl<'a> Session<'a> {
             }
             if let Some((batch, refused)) = answered {
                 self.settle(batch, &refused).await?;
-                if let Some(oldest) = oldest {
-                    self.relay.numbers.waits_since(oldest);
+                match oldest {
+                    Some(oldest) => self.relay.numbers.waits_since(oldest),
+                    // Nothing was behind them.
+                    None if is_end => self.relay.numbers.emptied(),
+                    None => {}
                 }
             }
             if rows.is_empty() {
@@ -157,6 +177,13 @@ impl<'a> Session<'a> {
             under_way = Some(batch);
         }
         Ok(false)
+    }
+
+    /// True if other rows than those of a batch wait up to a number.
+    async fn has_others(&self, upto: i64, batch: &Batch) -> anyhow::Result<bool> {
+        let of_batch = i64::try_from(batch.rows.len() + batch.unfit.len()).unwrap_or(i64::MAX);
+        let found = self.client.query_one(&self.count, &[&upto, &of_batch.saturating_add(1)]).await?;
+        Ok(found.try_get::<_, i64>(0)? != of_batch)
     }
 
     /// Deletes or marks the rows of a batch that was answered, and sets refused ones aside.
@@ -179,7 +206,17 @@ impl<'a> Session<'a> {
             tracing::error!(table = self.relay.outbox.name(), seq, fault, "a row is set aside");
         }
         if !numbers.is_empty() {
-            self.client.execute(&self.settle, &[&numbers, &ids]).await?;
+            let settled = self.client.execute(&self.settle, &[&numbers, &ids]).await?;
+            if settled < numbers.len() as u64 {
+                // Somebody else may have deleted some; but a trigger or a rule may also keep them.
+                let kept = self.client.query_one(&self.kept, &[&numbers, &ids]).await?;
+                let kept: i64 = kept.try_get(0)?;
+                if kept > 0 {
+                    bail!(
+                        "{kept} rows that were published could not be deleted or marked: does a trigger keep them?"
+                    );
+                }
+            }
         }
         if !unfit_numbers.is_empty() {
             self.client.execute(&self.set_aside, &[&unfit_numbers, &faults]).await?;
