@@ -93,18 +93,15 @@ fn compare(browser: &Browser, client: &Client) -> Result<usize, String> {
     Ok(compared)
 }
 
-/// Goes to a page and compares every number on it; their count. A window of now moves on between the page and the answer: at
-/// its ends one of some tries meets nobody.
+/// Goes to a page and compares every number on it; their count. A window of now moves on between the page and the answer, and
+/// a page may show an answer of ten seconds ago: within a minute one of some tries meets nobody.
 fn crawl(browser: &Browser, server: &Server, client: &Client, path: &str) -> usize {
     let mut differs = String::new();
-    for _ in 0..5 {
+    let compared = eventually(Duration::from_mins(1), || {
         visit(browser, server, path);
-        match compare(browser, client) {
-            Ok(compared) => return compared,
-            Err(error) => differs = error,
-        }
-    }
-    panic!("{differs}")
+        compare(browser, client).map_err(|error| differs = error).ok()
+    });
+    compared.unwrap_or_else(|| panic!("{differs}"))
 }
 
 /// Goes to a page, which must be one without complaints.
