@@ -155,7 +155,7 @@ impl Outbox {
                 "SELECT {selected} FROM {name} WHERE seq > $1::bigint AND {open} ORDER BY seq LIMIT $2::bigint"
             ),
             count: format!(
-                "SELECT count(*) FROM (SELECT FROM {name} WHERE seq <= $1::bigint AND {open} LIMIT $2::bigint) AS waiting"
+                "SELECT count(*) FROM (SELECT FROM {name} WHERE seq <= $1::bigint AND {open} ORDER BY seq LIMIT $2::bigint) AS waiting"
             ),
             settle: if self.mark {
                 format!("UPDATE {name} SET published_at = now() FROM {done} WHERE {is_done}")
