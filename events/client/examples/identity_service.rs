@@ -29,7 +29,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use clap::Parser;
-use lastseen_client::{Publisher, UtcInstant};
+use lastseen_client::{NotTaken, Publisher, UtcInstant};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -134,17 +134,25 @@ impl Service {
         work: impl FnOnce(&mut Accounts, UtcInstant) -> Result<Changed<T>, Refusal>,
     ) -> Result<Json<T>, Refusal> {
         let Changed { answer, events } = self.read(work)?;
-        let publisher = self.publisher.clone();
-        let publishing = async move {
-            for event in events {
-                // It waits only where the buffer is full, and is closed only after the last request.
-                publisher.publish(event).await.map_err(|_| Refusal::Stopping)?;
+        let mut events = events.into_iter();
+        // It takes them at once, but where the buffer is full. It is closed only after the last request.
+        let waits = events.find_map(|event| self.publisher.try_publish(event).err());
+        match waits {
+            None => return Ok(Json(answer)),
+            Some(NotTaken::Closed(_)) => return Err(Refusal::Stopping),
+            Some(NotTaken::Full(event)) => {
+                let publisher = self.publisher.clone();
+                let publishing = async move {
+                    for event in std::iter::once(event).chain(events) {
+                        publisher.publish(event).await.map_err(|_| Refusal::Stopping)?;
+                    }
+                    Ok::<(), Refusal>(())
+                };
+                // A client that goes away ends its handler, but what it changed is published all the same.
+                #[expect(clippy::disallowed_methods, reason = "this is a program of its own")]
+                tokio::spawn(publishing).await.map_err(|_| Refusal::Stopping)??;
             }
-            Ok::<(), Refusal>(())
-        };
-        // A client that goes away ends its handler, but what it changed is published all the same.
-        #[expect(clippy::disallowed_methods, reason = "this is a program of its own")]
-        tokio::spawn(publishing).await.map_err(|_| Refusal::Stopping)??;
+        }
         Ok(Json(answer))
     }
 
