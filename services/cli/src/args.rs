@@ -292,6 +292,21 @@ pub(crate) struct ServerArgs {
     pub(crate) retry_for: Duration,
 }
 
+/// The server that a command publishes to, for as long as it runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PublishArgs {
+    /// The server to publish to; it is tried until it answers
+    #[arg(long, value_name = "URL", env = "LASTSEEN_SERVER", default_value = "http://127.0.0.1:8080", value_parser = server_url)]
+    pub(crate) server: String,
+    /// API key with the scope publish, where the server asks for one. Others on this machine can read it here; better set
+    /// the variable, or give a file
+    #[arg(long, value_name = "KEY", env = "LASTSEEN_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// A file with the API key; it goes before --key
+    #[arg(long, value_name = "FILE", env = "LASTSEEN_KEY_FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
 /// The server that events are sent to, and the way they are sent.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SendArgs {

@@ -86,7 +86,8 @@ async fn listen(args: &ListenArgs, sources: Vec<Source>) -> anyhow::Result<crate
     let metrics = {
         let listener = listener.clone();
         let page = move || {
-            let text = metrics::page(&listener.sources, &listener.publisher);
+            let text =
+                metrics::page(listener.sources.iter().map(|source| &source.counts), &listener.publisher);
             async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text) }
         };
         Router::new().route("/metrics", axum::routing::get(page))
@@ -151,14 +152,14 @@ fn announce(of: &'static str, scheme: &'static str) -> impl FnOnce(&[BoundAddres
 
 /// Starts the publisher.
 fn publisher(args: &ListenArgs) -> anyhow::Result<Publisher> {
-    let mut options = Publisher::to(&args.server).on_refused(|refused| {
+    let mut options = Publisher::to(&args.to.server).on_refused(|refused| {
         let faults = described(&refused.faults);
         tracing::error!(event = refused.event, faults, "the server refused an event");
     });
     if let Some(outbox) = &args.outbox {
         options = options.outbox(outbox, args.outbox_size as u64);
     }
-    if let Some(key) = upload::key(args.key_file.as_deref(), args.key.as_deref())? {
+    if let Some(key) = upload::key(args.to.key_file.as_deref(), args.to.key.as_deref())? {
         options = options.key(key);
     }
     Ok(options.start()?)

@@ -128,11 +128,11 @@ impl Relay {
         }
         let refused: Arc<Mutex<Vec<Refused>>> = Arc::default();
         let receiver = refused.clone();
-        let mut options = Publisher::to(&args.server)
+        let mut options = Publisher::to(&args.to.server)
             .batch_events(args.batch_events)
             .linger(Duration::from_millis(1))
             .on_refused(move |event| lock(&receiver).push(event));
-        if let Some(key) = upload::key(args.key_file.as_deref(), args.key.as_deref())? {
+        if let Some(key) = upload::key(args.to.key_file.as_deref(), args.to.key.as_deref())? {
             options = options.key(key);
         }
         Ok(Self {

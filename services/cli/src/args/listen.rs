@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use lastseen_server::ListenAddress;
 
-use super::LogArgs;
-use super::values::{server_url, size};
+use super::values::size;
+use super::{LogArgs, PublishArgs};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListenArgs {
@@ -36,16 +36,8 @@ pub(crate) struct ListenArgs {
     /// Largest size of the outbox
     #[arg(long, value_name = "SIZE", env = "LASTSEEN_LISTEN_OUTBOX_SIZE", default_value = "256MiB", value_parser = size)]
     pub(crate) outbox_size: usize,
-    /// The server to publish to; it is tried until it answers
-    #[arg(long, value_name = "URL", env = "LASTSEEN_SERVER", default_value = "http://127.0.0.1:8080", value_parser = server_url)]
-    pub(crate) server: String,
-    /// API key with the scope publish, where the server asks for one. Others on this machine can read it here; better set
-    /// the variable, or give a file
-    #[arg(long, value_name = "KEY", env = "LASTSEEN_KEY", hide_env_values = true)]
-    pub(crate) key: Option<String>,
-    /// A file with the API key; it goes before --key
-    #[arg(long, value_name = "FILE", env = "LASTSEEN_KEY_FILE")]
-    pub(crate) key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) to: PublishArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

@@ -1,12 +1,11 @@
 //! The arguments of `lastseen relay`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use lastseen_server::ListenAddress;
 
-use super::LogArgs;
-use super::values::{batch_events, server_url, span, table_name};
+use super::values::{batch_events, span, table_name};
+use super::{LogArgs, PublishArgs};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RelayArgs {
@@ -42,16 +41,8 @@ pub(crate) struct RelayArgs {
     /// The password of the database, where its URL has none
     #[arg(long, value_name = "PASSWORD", env = "PGPASSWORD", hide_env_values = true)]
     pub(crate) postgres_password: Option<String>,
-    /// The server to publish to; it is tried until it answers
-    #[arg(long, value_name = "URL", env = "LASTSEEN_SERVER", default_value = "http://127.0.0.1:8080", value_parser = server_url)]
-    pub(crate) server: String,
-    /// API key with the scope publish, where the server asks for one. Others on this machine can read it here; better set
-    /// the variable, or give a file
-    #[arg(long, value_name = "KEY", env = "LASTSEEN_KEY", hide_env_values = true)]
-    pub(crate) key: Option<String>,
-    /// A file with the API key; it goes before --key
-    #[arg(long, value_name = "FILE", env = "LASTSEEN_KEY_FILE")]
-    pub(crate) key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) to: PublishArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

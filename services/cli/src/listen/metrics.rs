@@ -7,8 +7,6 @@ use std::sync::{Mutex, PoisonError};
 
 use lastseen_client::Publisher;
 
-use super::sources::Source;
-
 /// Unknown kinds of one source that are told in the log; those beyond are counted alone.
 const TOLD_MAX: usize = 100;
 
@@ -85,12 +83,11 @@ impl Counts {
 }
 
 /// All numbers, as Prometheus reads them.
-pub(super) fn page(sources: &[Source], publisher: &Publisher) -> String {
+pub(super) fn page<'a>(sources: impl Iterator<Item = &'a Counts> + Clone, publisher: &Publisher) -> String {
     let mut text = publisher.metrics().to_string();
     let name = "lastseen_listen_entries_total";
     let _ = writeln!(text, "# HELP {name} Entries of deliveries, by their outcome.\n# TYPE {name} counter");
-    for Counts { path, published, nothing, unknown, unfit, .. } in sources.iter().map(|source| &source.counts)
-    {
+    for Counts { path, published, nothing, unknown, unfit, .. } in sources.clone() {
         for (outcome, count) in
             [("published", published), ("no_event", nothing), ("unknown_kind", unknown), ("unfit", unfit)]
         {
@@ -100,7 +97,7 @@ pub(super) fn page(sources: &[Source], publisher: &Publisher) -> String {
     }
     let name = "lastseen_listen_refused_deliveries_total";
     let _ = writeln!(text, "# HELP {name} Deliveries that were not taken.\n# TYPE {name} counter");
-    for counts in sources.iter().map(|source| &source.counts) {
+    for counts in sources {
         let count = counts.refused_deliveries.load(Ordering::Relaxed);
         let _ = writeln!(text, "{name}{{source=\"{}\"}} {count}", counts.path);
     }
