@@ -21,6 +21,7 @@ mod demo;
 mod deployment;
 mod every_route;
 mod git_history;
+mod golden;
 mod history;
 mod http2;
 mod idempotency;
