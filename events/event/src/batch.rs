@@ -1,6 +1,6 @@
 //! A validated request in one text buffer and arrays: what travels from the wire to the writer.
 
-use crate::{BatchName, Event, EventId, EventRows, Refusal, TenantId, UserId};
+use crate::{BatchName, Event, EventId, EventRows, Refusal, TenantId, UserId, UtcInstant};
 
 /// Valid events in the order of their request. A few allocations, however many events.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,11 @@ impl EventBatch {
     /// Bytes of all names together, for sizing what is made from the batch.
     pub fn text_bytes(&self) -> usize {
         self.events.text_bytes()
+    }
+
+    /// Bytes that the batch takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        self.events.bytes() + self.origins.capacity() * size_of::<Origin>()
     }
 
     /// Adds an event after checking that its fields belong to its type. Its place in the request is the number
@@ -75,6 +80,11 @@ impl EventBatch {
     /// If `row` is not below [`EventBatch::len`].
     pub fn get(&self, row: usize) -> Event<'_> {
         self.events.get(row)
+    }
+
+    /// The publishers' clocks of the events, in order.
+    pub fn instants(&self) -> impl ExactSizeIterator<Item = UtcInstant> {
+        self.events.instants()
     }
 
     /// The tenant and the user of the event at `row`.
@@ -126,7 +136,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{EventType, FaultCode, SessionId, UtcInstant};
+    use crate::{EventType, FaultCode, SessionId};
 
     fn event(event_type: EventType) -> Event<'static> {
         Event::new(

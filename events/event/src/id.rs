@@ -33,6 +33,11 @@ impl EventId {
         if uuid.is_nil() || uuid.is_max() { Err(InvalidEventId::Placeholder) } else { Ok(Self(uuid)) }
     }
 
+    /// Takes an id as a store holds it, whatever it is: a rule that came after it was stored does not make it damage.
+    pub fn stored(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
     /// Parses the hyphenated form, hex digits in any case.
     ///
     /// # Errors

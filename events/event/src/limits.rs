@@ -21,3 +21,6 @@ pub const FUTURE_TOLERANCE: Duration = Duration::from_mins(5);
 
 const _: () = assert!(NAME_BYTES_MAX <= u8::MAX as usize);
 const _: () = assert!(EVENT_BYTES_MAX <= REQUEST_BYTES_MAX);
+
+/// Most bytes of a name as a store can hold it: its length stands in one byte.
+pub const STORED_NAME_BYTES_MAX: usize = 255;

@@ -1,5 +1,8 @@
-//! Copying a log, also while a server writes to it. The copy is a log of its own that holds everything that was
-//! durable when the copying of its last file began: a prefix of the original.
+//! Copying a log, also while a server writes to it. The copy holds everything that was durable when the copying of its last
+//! file began: a prefix of the original. It has the id of the original until it is first written to, and is a log of its own
+//! then.
+//!
+//! The manifest of the copy comes last: without it, what is there is not taken for a log.
 
 use std::io;
 use std::sync::Arc;
@@ -7,15 +10,21 @@ use std::sync::Arc;
 use lastseen_event::{Position, UtcInstant};
 use lastseen_store::{Corruption, ReadError, StoreFault};
 
-use crate::disk::{Access, Disk, ROOT, SyncSite, create_anew, read_all};
-use crate::manifest::{BadManifest, Listing, Manifest, Piece};
+use crate::damage::corruption;
+use crate::disk::aside::{Aside, write_in_steps};
+use crate::disk::{Access, Disk, ROOT, StepError, SyncSite, read_all};
+use crate::format::Version;
+use crate::log_id::Lineage;
+use crate::manifest::listing::Listing;
+use crate::manifest::{BadManifest, Manifest, PATH};
+use crate::position::following;
+use crate::segment::entry::{Entry, Piece};
 use crate::segment::file::piece_at;
-use crate::segment::{self};
-use crate::wal::file::{NEW_SUFFIX, end_frame};
+use crate::segment::index::Index;
+use crate::wal::file::end_frame;
 use crate::wal::frame::FileHeader;
-use crate::wal::walk::{Frames, header_behind, read_settled};
-use crate::wal::{self};
-use crate::writer::next;
+use crate::wal::settled::{Extent, next_header, read_settled};
+use crate::{ids, segment, wal};
 
 /// The result of a backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,18 +39,28 @@ pub struct BackedUp {
     pub last_position: Position,
 }
 
-/// Why a log was not copied. What was copied before opens as a shorter prefix.
+/// Why a log was not copied. What was copied before is no log; remove it before another try.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The directory to copy to has a log already.
-    #[error("the directory to copy to holds a log already; name one that is empty or does not exist")]
+    /// The directory to copy to has a log already, or a part of one.
+    #[error(
+        "the directory to copy to holds a log already, or a part of one; name one that is empty or does not exist"
+    )]
     NotEmpty,
     /// There is no log to copy.
     #[error("there is no log to copy")]
     NoLog,
     /// The log is damaged; see `verify`.
     #[error("the log is damaged")]
-    Corrupt(#[source] Corruption),
+    Corrupt(#[from] Corruption),
+    /// The log has something that this program does not know. Use a newer program.
+    #[error("{file} needs a program that knows {feature:?}")]
+    Feature {
+        /// The file, relative to its directory.
+        file: String,
+        /// The thing it needs.
+        feature: String,
+    },
     /// The segments are of a format that this program does not know. Use a newer program.
     #[error("{file} has format version {found}, this program knows {known}")]
     Version {
@@ -65,14 +84,22 @@ pub enum BackupError {
     },
 }
 
+impl From<ReadError> for BackupError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Corrupt(corruption) => Self::Corrupt(corruption),
+            ReadError::Io { file, source } => Self::Io { action: "read", file, source },
+        }
+    }
+}
+
 fn failed(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> BackupError {
     let file = file.to_owned();
     move |error| BackupError::Io { action, file, source: error.into() }
 }
 
 /// Copies the log on `from`, which may be in use, to `to`, which has none. Segments never change: they are hard links
-/// where both are on one file system. Each file is whole before it has its name, so a copy that was cut short opens too.
-/// `progress` is told files done and files in all.
+/// where both are on one file system. `progress` is told files done and files in all.
 ///
 /// # Errors
 /// [`BackupError`].
@@ -81,27 +108,27 @@ pub fn backup(
     to: &Arc<dyn Disk>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<BackedUp, BackupError> {
-    let mut copy = Copy { from: from.as_ref(), to: to.as_ref(), sealed: None, copied: BackedUp::default() };
+    let mut copy = Copy { from: from.as_ref(), to: to.as_ref(), segments: 0, copied: BackedUp::default() };
     let mut prepared = false;
     loop {
         // What was acknowledged before this moment is in the segments and in these files.
         let Listing { manifest, unsealed: numbers } =
             Listing::read(copy.from).map_err(failed("list", wal::DIR))?;
-        let manifest = manifest.map_err(bad_manifest)?;
-        if manifest.is_none() && numbers.is_empty() {
-            return Err(BackupError::NoLog);
-        }
+        let manifest = match (manifest.map_err(bad_manifest)?, numbers.first()) {
+            (Some(manifest), _) => manifest,
+            (None, Some(first)) => manifest_of(copy.from, *first)?,
+            (None, None) => return Err(BackupError::NoLog),
+        };
         if !prepared {
             copy.prepare()?;
             prepared = true;
         }
-        let segments = manifest.as_ref().map_or(0, |manifest| manifest.segments.len());
+        let segments = manifest.segments.len();
         let in_all = (segments + numbers.len()) as u64;
-        if let Some(manifest) = manifest {
-            copy.segments(manifest, |done| progress(done, in_all))?;
-        }
-        match copy.wal_files(&numbers, |done| progress(segments as u64 + done, in_all))? {
+        copy.segments(&manifest, |done| progress(done, in_all))?;
+        match copy.wal_files(&manifest, &numbers, |done| progress(segments as u64 + done, in_all))? {
             Files::Copied => {
+                copy.finish(manifest)?;
                 copy.copied.files = in_all;
                 return Ok(copy.copied);
             }
@@ -111,12 +138,27 @@ pub fn backup(
     }
 }
 
+/// The manifest that a log of version 1 would have in which nothing was ever sealed.
+fn manifest_of(disk: &dyn Disk, first: u64) -> Result<Manifest, BackupError> {
+    let path = wal::path(first);
+    let file = disk.open(&path, Access::Read).map_err(failed("open", &path))?;
+    let bytes = read_all(file.as_ref()).map_err(failed("read", &path))?;
+    match FileHeader::decode(&bytes) {
+        Ok(header) if header.version == Version::V1 => Ok(Manifest::empty(Lineage::new(header.log_id))),
+        Ok(header) => {
+            let expected = format!("the manifest of log {}", header.log_id);
+            Err(corruption(PATH, 0, expected, "no file").into())
+        }
+        Err(_) => Err(corruption(path, 0, "a file header of this format", "bytes that are none").into()),
+    }
+}
+
 /// The state of the copy so far.
 struct Copy<'a> {
     from: &'a dyn Disk,
     to: &'a dyn Disk,
-    /// The manifest of the copy. `None`: it has none yet.
-    sealed: Option<Manifest>,
+    /// Segments that it has.
+    segments: usize,
     copied: BackedUp,
 }
 
@@ -129,40 +171,42 @@ enum Files {
 impl Copy<'_> {
     /// Makes the folders of a log that is not there yet.
     fn prepare(&self) -> Result<(), BackupError> {
-        for dir in [wal::DIR, segment::DIR] {
+        let dirs = [wal::DIR, segment::DIR, ids::run::DIR];
+        for dir in dirs {
             self.to.create_dir(dir).map_err(failed("create", dir))?;
         }
         self.to.sync_dir(ROOT, SyncSite::Folder).map_err(failed("create", wal::DIR))?;
-        let there = !wal::numbers(self.to).map_err(failed("list", wal::DIR))?.is_empty()
-            || read_manifest(self.to)?.is_some();
-        if there { Err(BackupError::NotEmpty) } else { Ok(()) }
-    }
-
-    /// Copies the segments that the copy lacks, then the manifest that names them.
-    fn segments(&mut self, manifest: Manifest, mut progress: impl FnMut(u64)) -> Result<(), BackupError> {
-        if self.sealed.is_none() {
-            // So that a copy that is cut short before its manifest is one of no event, and not one that lost it.
-            self.publish(&Manifest::empty(manifest.log_id()))?;
+        for dir in dirs {
+            if !self.to.list(dir).map_err(failed("list", dir))?.is_empty() {
+                return Err(BackupError::NotEmpty);
+            }
         }
-        let there = self.sealed.as_ref().map_or(0, |sealed| sealed.segments.len());
-        for (at, entry) in manifest.segments.iter().enumerate().skip(there) {
-            let members = [entry.members];
-            let (path, members_path) = (segment::path(entry.first()), segment::members_path(entry.first()));
-            self.piecewise(&path, &entry.pieces)?;
-            self.piecewise(&members_path, &members)?;
-            self.copied.bytes += entry.bytes() + entry.members.0;
-            progress(at as u64 + 1);
-        }
-        self.to.sync_dir(segment::DIR, SyncSite::SegmentName).map_err(failed("sync", segment::DIR))?;
-        self.publish(&manifest)?;
-        self.copied.events = manifest.last().get();
-        self.copied.last_position = manifest.last();
-        self.sealed = Some(manifest);
         Ok(())
     }
 
-    fn publish(&self, manifest: &Manifest) -> Result<(), BackupError> {
-        manifest.write(self.to).map_err(failed("write", crate::manifest::PATH))
+    /// Copies the segments that the copy lacks.
+    fn segments(&mut self, manifest: &Manifest, mut progress: impl FnMut(u64)) -> Result<(), BackupError> {
+        for (at, entry) in manifest.segments.iter().enumerate().skip(self.segments) {
+            self.segment(manifest, entry)?;
+            self.copied.bytes += entry.bytes_of_all();
+            self.segments = at + 1;
+            progress(self.segments as u64);
+        }
+        self.to.sync_dir(segment::DIR, SyncSite::SegmentName).map_err(failed("sync", segment::DIR))?;
+        self.copied.events = manifest.last().get();
+        self.copied.last_position = manifest.last();
+        Ok(())
+    }
+
+    fn segment(&self, manifest: &Manifest, entry: &Entry) -> Result<(), BackupError> {
+        let first = entry.first();
+        let index = Index::read(self.from, entry, |log_id| manifest.lineage.contains(log_id))?;
+        self.piecewise(&segment::path(first), &index.pieces)?;
+        self.piecewise(&segment::members_path(first), &[entry.members])?;
+        match entry.beside {
+            Some(beside) => self.piecewise(&segment::index_path(first), &[beside.index]),
+            None => Ok(()),
+        }
     }
 
     /// Links a file that never changes, or copies it piece by checked piece.
@@ -171,26 +215,75 @@ impl Copy<'_> {
             return Ok(());
         }
         let from = self.from.open(path, Access::Read).map_err(failed("open", path))?;
-        let new_path = format!("{path}{NEW_SUFFIX}");
-        let file = create_anew(self.to, &new_path).map_err(failed("create", &new_path))?;
-        let mut at = 0;
-        for piece in pieces {
-            let bytes = piece_at(from.as_ref(), (path, pieces), at).map_err(|error| match error {
-                ReadError::Corrupt(corruption) => BackupError::Corrupt(corruption),
-                ReadError::Io { file, source } => BackupError::Io { action: "read", file, source },
-            })?;
-            file.write_all_at(&bytes, at).map_err(failed("write", &new_path))?;
-            at += piece.0;
+        let mut unreadable = None;
+        let aside = Aside::make(self.to, path, SyncSite::Segment, |file| {
+            let mut at = 0;
+            for piece in pieces {
+                match piece_at(from.as_ref(), (path, pieces), at) {
+                    Ok(bytes) => file.write_all_at(&bytes, at)?,
+                    Err(error) => {
+                        unreadable = Some(error);
+                        return Err(io::ErrorKind::InvalidData.into());
+                    }
+                }
+                at += piece.0;
+            }
+            Ok(())
+        });
+        if let Some(error) = unreadable {
+            return Err(error.into());
         }
-        file.sync_all(SyncSite::Segment)
-            .and_then(|()| self.to.rename(&new_path, path))
-            .map_err(failed("write", &new_path))
+        let aside = aside.map_err(|error| failed("write", path)(error.into_io()))?;
+        aside.put().map(drop).map_err(failed("write", path))
     }
 
-    fn wal_files(&mut self, numbers: &[u64], mut progress: impl FnMut(u64)) -> Result<Files, BackupError> {
-        let sealed = self.sealed.as_ref();
-        let mut recorded_at = sealed.map_or(UtcInstant::EARLIEST, Manifest::last_recorded_at);
-        let segments = sealed.map_or(0, |sealed| sealed.segments.len());
+    /// Copies the runs of ids that are still there. One that was merged into another meanwhile is made again by the copy.
+    fn runs(&self, manifest: &Manifest) -> Result<Vec<ids::run::RunEntry>, BackupError> {
+        let mut copied = Vec::new();
+        for run in &manifest.runs {
+            let path = run.path();
+            let bytes = match self.from.link(&path, self.to) {
+                Ok(true) => {
+                    copied.push(run.clone());
+                    continue;
+                }
+                Ok(false) => self.from.open(&path, Access::Read).and_then(|file| read_all(file.as_ref())),
+                Err(error) => Err(error),
+            };
+            match bytes {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                bytes => {
+                    self.whole(&path, &bytes.map_err(failed("read", &path))?, SyncSite::Ids)?;
+                    copied.push(run.clone());
+                }
+            }
+        }
+        self.to.sync_dir(ids::run::DIR, SyncSite::IdsName).map_err(failed("sync", ids::run::DIR))?;
+        Ok(copied)
+    }
+
+    /// Makes a log of what was copied.
+    fn finish(&self, manifest: Manifest) -> Result<(), BackupError> {
+        let runs = self.runs(&manifest)?;
+        // Copied before a server sealed them.
+        for number in wal::numbers(self.to).map_err(failed("list", wal::DIR))? {
+            if number < manifest.wal_from {
+                let path = wal::path(number);
+                self.to.remove(&path).map_err(failed("remove", &path))?;
+            }
+        }
+        self.to.sync_dir(wal::DIR, SyncSite::NewFileName).map_err(failed("sync", wal::DIR))?;
+        let manifest = Manifest { is_copy: true, runs, ..manifest.upgraded() };
+        manifest.write(self.to).map_err(failed("write", PATH))
+    }
+
+    fn wal_files(
+        &mut self,
+        manifest: &Manifest,
+        numbers: &[u64],
+        mut progress: impl FnMut(u64),
+    ) -> Result<Files, BackupError> {
+        let mut recorded_at = manifest.last_recorded_at();
         let mut copied = self.copied.clone();
         for (at, number) in numbers.iter().enumerate() {
             let path = wal::path(*number);
@@ -198,18 +291,25 @@ impl Copy<'_> {
             let whole = match read_whole(self.from, (&path, is_last), &mut copied, &mut recorded_at) {
                 Err(BackupError::Io { source, .. })
                     if source.kind() == io::ErrorKind::NotFound
-                        && read_manifest(self.from)?.is_some_and(|now| now.segments.len() > segments) =>
+                        && read_manifest(self.from)?.is_some_and(|now| now.wal_from != manifest.wal_from) =>
                 {
                     return Ok(Files::Sealed);
                 }
                 whole => whole?,
             };
-            write_whole(self.to, &path, &whole).map_err(failed("write", &path))?;
+            self.whole(&path, &whole, SyncSite::NewFile)?;
             copied.bytes += whole.len() as u64;
             progress(at as u64 + 1);
         }
         self.copied = copied;
         Ok(Files::Copied)
+    }
+
+    /// Writes a file that is whole when it has its name.
+    fn whole(&self, path: &str, bytes: &[u8], site: SyncSite) -> Result<(), BackupError> {
+        let aside = Aside::make(self.to, path, site, |file| write_in_steps(file, bytes));
+        let put = aside.map_err(StepError::into_io).and_then(Aside::put);
+        put.map(drop).map_err(failed("write", path))
     }
 }
 
@@ -218,18 +318,18 @@ fn read_manifest(disk: &dyn Disk) -> Result<Option<Manifest>, BackupError> {
 }
 
 fn bad_manifest(bad: BadManifest) -> BackupError {
+    let file = PATH.to_owned();
     match bad {
         BadManifest::Corrupt(corruption) => BackupError::Corrupt(corruption),
-        BadManifest::Version(found) => BackupError::Version {
-            file: crate::manifest::PATH.to_owned(),
-            found,
-            known: crate::manifest::VERSION,
-        },
-        BadManifest::Io(error) => failed("read", crate::manifest::PATH)(error),
+        BadManifest::Version(found) => {
+            BackupError::Version { file, found, known: Version::NEWEST.in_manifest() }
+        }
+        BadManifest::Feature(feature) => BackupError::Feature { file, feature },
+        BadManifest::Io(error) => failed("read", PATH)(error),
     }
 }
 
-/// A WAL file up to its last durable frame, with an end frame. `copied` counts its events, `recorded_at` follows its
+/// A WAL file up to its last durable frame, with an end frame. `copied` counts its records, `recorded_at` follows its
 /// frames.
 fn read_whole(
     disk: &dyn Disk,
@@ -241,36 +341,25 @@ fn read_whole(
     let mut bytes = if is_last { read_settled(file.as_ref()) } else { read_all(file.as_ref()) }
         .map_err(failed("read", path))?;
     let corrupt = |offset: usize, expected: &str| {
-        let (expected, found) = (expected.to_owned(), "bytes that are none".to_owned());
-        BackupError::Corrupt(Corruption { file: path.to_owned(), offset: offset as u64, expected, found })
+        BackupError::from(corruption(path, offset as u64, expected, "bytes that are none"))
     };
     let header = FileHeader::decode(&bytes).map_err(|_| corrupt(0, "a file header of this format"))?;
-    let frames = Frames::walk(&bytes, header.log_id);
-    let expected = next(copied.last_position);
-    if header.first_position != expected || frames.first_position.is_some_and(|first| first != expected) {
-        return Err(corrupt(0, &format!("events from position {} on", expected.get())));
+    let extent = Extent::of(&bytes, &header);
+    let expected = following(copied.last_position);
+    if header.first_position != expected || extent.first_position.is_some_and(|first| first != expected) {
+        return Err(corrupt(0, &format!("records from position {} on", expected.get())));
     }
-    *recorded_at = frames.recorded_at.unwrap_or(*recorded_at);
-    copied.events += frames.events;
-    copied.last_position = Position::new(copied.last_position.get() + frames.events);
-    if !frames.ended {
-        if !is_last || header_behind(&bytes[frames.end..], header.log_id).is_some() {
-            return Err(corrupt(frames.end, "a frame with its checksum"));
+    *recorded_at = extent.recorded_at.unwrap_or(*recorded_at);
+    copied.events += extent.records;
+    copied.last_position = Position::new(copied.last_position.get() + extent.records);
+    if !extent.ended {
+        if !is_last || next_header(&bytes[extent.end..], header.log_id).is_some() {
+            return Err(corrupt(extent.end, "a frame with its checksum"));
         }
         // What was read is durable there before it is anywhere else.
         file.sync_data(SyncSite::Frame).map_err(failed("sync", path))?;
-        bytes.truncate(frames.end);
-        bytes.extend(end_frame(header.log_id, next(copied.last_position), *recorded_at));
+        bytes.truncate(extent.end);
+        bytes.extend(end_frame(header.log_id, following(copied.last_position), *recorded_at));
     }
     Ok(bytes)
-}
-
-/// Writes a file under another name and gives it its own when it is durable.
-fn write_whole(disk: &dyn Disk, path: &str, bytes: &[u8]) -> io::Result<()> {
-    let new_path = format!("{path}{NEW_SUFFIX}");
-    let file = create_anew(disk, &new_path)?;
-    file.write_all_at(bytes, 0)?;
-    file.sync_all(SyncSite::NewFile)?;
-    disk.rename(&new_path, path)?;
-    disk.sync_dir(wal::DIR, SyncSite::NewFileName)
 }

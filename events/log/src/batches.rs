@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
-use lastseen_event::{BatchName, BatchOrdinal, EventType, MemberOrdinal, Position};
+use lastseen_event::{BatchName, BatchOrdinal, EventType, Position};
 use lastseen_store::{Batches, TypeCounts};
 use serde::{Deserialize, Serialize};
 
-/// In the place of a member where an event is about none: a retraction.
-pub(crate) const NOBODY: MemberOrdinal = MemberOrdinal::new(u32::MAX);
+use crate::damage::Malformed;
+use crate::record::Record;
 
-/// The events that a run of the log adds to each batch it names, in order of first appearance. In the
-/// manifest a batch is `[name, [[code of a type, events], ...], position of its retraction or null]`.
+/// The events that a run of the log adds to each batch it names, in order of first appearance.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     batches: Vec<Tallied>,
@@ -32,7 +31,14 @@ impl Tally {
         self.places.clear();
     }
 
-    /// Counts an event; a retraction is none of its batch. The place of the batch among those of the tally.
+    /// Counts a record, if it names a batch.
+    pub(crate) fn count_record(&mut self, record: &Record<'_>, position: Position) {
+        if let Some((batch, event_type)) = record.batch() {
+            self.count(batch, event_type, position);
+        }
+    }
+
+    /// Counts an event of a batch, or its retraction, which is none of them. Returns the place of the batch in the tally.
     pub(crate) fn count(&mut self, batch: BatchName<'_>, event_type: EventType, position: Position) -> usize {
         let place = self.place(batch.as_str());
         let batch = &mut self.batches[place];
@@ -60,7 +66,7 @@ impl Tally {
     /// Adds it to the batches of the log; those that are new get their numbers in order.
     pub(crate) fn add_to(&self, batches: &mut Batches) {
         for Tallied { name, events, retracted } in &self.batches {
-            let batch = batches.resolve(BatchName::new(name).expect("it was counted as one"));
+            let batch = batches.resolve(BatchName::stored(name).expect("it was counted as one"));
             for (event_type, events) in events.iter() {
                 batches.add(batch, event_type, events);
             }
@@ -70,7 +76,7 @@ impl Tally {
         }
     }
 
-    /// Returns the batches in the form of the manifest.
+    /// Returns the batches as they stand beside a segment.
     pub(crate) fn entries(&self) -> Vec<BatchEntry> {
         let entry = |Tallied { name, events, retracted }: &Tallied| {
             let events = events.iter().map(|(event_type, events)| (event_type.code(), events));
@@ -116,21 +122,31 @@ impl Numbering {
     }
 }
 
-/// A batch as it stands in the manifest.
+/// A batch as it stands beside a segment, and in the manifest of version 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct BatchEntry(String, Vec<(u8, u64)>, Option<u64>);
+pub(crate) struct BatchEntry(
+    /// Its name.
+    pub(crate) String,
+    /// Events of each type, by the code of the type.
+    pub(crate) Vec<(u8, u64)>,
+    /// The position of its retraction.
+    pub(crate) Option<u64>,
+);
 
 impl BatchEntry {
-    /// Adds it to the batches of the log. `None`: it is not one that the log writes.
-    pub(crate) fn add_to(&self, batches: &mut Batches) -> Option<()> {
+    /// Adds it to the batches of the log.
+    ///
+    /// # Errors
+    /// [`Malformed`]: it is not one that the log writes.
+    pub(crate) fn add_to(&self, batches: &mut Batches) -> Result<(), Malformed> {
         let Self(name, events, retracted) = self;
-        let batch = batches.resolve(BatchName::new(name).ok()?);
+        let batch = batches.resolve(BatchName::stored(name).ok_or(Malformed)?);
         for (code, events) in events {
-            batches.add(batch, EventType::from_code(*code)?, *events);
+            batches.add(batch, EventType::from_code(*code).ok_or(Malformed)?, *events);
         }
         if let Some(position) = retracted {
             batches.retract(batch, Position::new(*position));
         }
-        Some(())
+        Ok(())
     }
 }

@@ -9,21 +9,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lastseen_event::Position;
 use parking_lot::{Mutex, RwLock};
 
-use crate::disk::{Access, Disk, DiskFile, SyncSite, create_anew};
+use crate::chunks::{self, BadChunks, Chunks};
+use crate::damage::Malformed;
+use crate::disk::aside::Aside;
+use crate::disk::{Access, Disk, DiskFile, StepError, SyncSite};
+use crate::log_id::LogId;
 use crate::manifest::Manifest;
 use crate::members::image::{Counts, Mark, Restoring, Taking};
 use crate::members::{Members, Seed};
-use crate::parts::{self, BadParts, Parts};
+use crate::position::following;
+use crate::segment::entry::Content;
 use crate::thread::yield_now;
-use crate::wal::file::NEW_SUFFIX;
-use crate::writer::next;
+use crate::wal::bytes::Cursor;
 
 /// The file's path.
 pub(crate) const PATH: &str = "segments/dictionary";
 
 const MAGIC: [u8; 8] = *b"LSNNAMES";
-const VERSION: u32 = 1;
-const HEAD_LEN: usize = 76;
+const VERSION: u32 = 2;
+const HEAD_LEN: usize = 88;
+
+/// Version 1 told its segments by the checksum of their entries in the manifest.
+const VERSION_V1: u32 = 1;
+const HEAD_LEN_V1: usize = 76;
+
+/// The dictionary on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It has so many members; none where there is no file that is of use.
+    Members(usize),
+    /// It is of an earlier version.
+    Old,
+}
 
 /// When the dictionary is to be written, and as of when.
 pub(crate) struct Due {
@@ -36,10 +53,14 @@ pub(crate) struct Due {
 }
 
 impl Due {
-    /// `kept` members stand in the file.
-    pub(crate) fn new(new_min: usize, kept: usize) -> Self {
+    /// Of a log whose file is this.
+    pub(crate) fn new(new_min: usize, kept: Kept) -> Self {
         let due = Self { new_min, at: AtomicUsize::new(0), mark: Mutex::new(None) };
-        due.kept(kept);
+        match kept {
+            Kept::Members(members) => due.kept(members),
+            // It is written anew as soon as that is possible.
+            Kept::Old => due.at.store(1, Ordering::Relaxed),
+        }
         due
     }
 
@@ -56,9 +77,11 @@ impl Due {
         }
     }
 
-    /// Takes the mark, if all in front of it is sealed.
-    fn take(&self, sealed: Position) -> Option<(Position, Mark)> {
-        self.mark.lock().take_if(|(end, _)| *end <= next(sealed))
+    /// Takes the mark, if all in front of it is sealed, and described as it is by now.
+    fn take(&self, manifest: &Manifest) -> Option<(Position, Mark)> {
+        let is_sealed = |end: Position| end <= following(manifest.last());
+        let is_due = |end: Position| is_sealed(end) && manifest.content_before(end).is_some();
+        self.mark.lock().take_if(|(end, _)| is_due(*end))
     }
 }
 
@@ -68,7 +91,7 @@ pub(crate) fn write_due(
     members: &RwLock<Members>,
     (disk, manifest): (&dyn Disk, &Manifest),
 ) -> io::Result<Option<u32>> {
-    let Some((end, mark)) = due.take(manifest.last()) else { return Ok(None) };
+    let Some((end, mark)) = due.take(manifest) else { return Ok(None) };
     let count = mark.counts.members;
     // Also where it does not go: that is not tried again before the next time.
     due.kept(count as usize);
@@ -81,52 +104,62 @@ fn write(
     members: &RwLock<Members>,
     (disk, manifest): (&dyn Disk, &Manifest),
 ) -> io::Result<()> {
+    let content = manifest.content_before(end).ok_or(io::ErrorKind::InvalidInput)?;
+    let history = OfHistory::Content(content);
     let head = Head {
+        log_id: manifest.lineage.log_id(),
         end,
-        history: manifest.history(end).ok_or(io::ErrorKind::InvalidInput)?,
+        history,
         seed: taking.mark().seed,
         counts: taking.mark().counts,
     };
-    let new_path = format!("{PATH}{NEW_SUFFIX}");
-    let file = create_anew(disk, &new_path)?;
-    file.write_all_at(&head.encode(manifest), 0)?;
-    let (mut part, mut at, mut count) = (Vec::new(), HEAD_LEN as u64, 0);
-    loop {
-        parts::begin(&mut part);
-        if !taking.copy(&members.read(), &mut part) {
-            break;
+    let aside = Aside::make(disk, PATH, SyncSite::Dictionary, |file| {
+        file.write_all_at(&head.encode(content), 0)?;
+        let (mut part, mut at, mut count) = (Vec::new(), HEAD_LEN as u64, 0);
+        loop {
+            chunks::begin(&mut part);
+            if !taking.copy(&members.read(), &mut part) {
+                break;
+            }
+            chunks::seal(&mut part)?;
+            file.write_all_at(&part, at)?;
+            at += part.len() as u64;
+            count += 1;
+            yield_now();
         }
-        parts::seal(&mut part)?;
-        file.write_all_at(&part, at)?;
-        at += part.len() as u64;
-        count += 1;
-        yield_now();
-    }
-    file.write_all_at(&parts::end(count), at)?;
-    file.sync_all(SyncSite::Dictionary)?;
+        file.write_all_at(&chunks::end(count), at)
+    });
     // Its name need not be durable: the one before is as good.
-    disk.rename(&new_path, PATH)
+    aside.map_err(StepError::into_io)?.put().map(drop)
 }
 
 /// The head of the file.
 struct Head {
-    /// The position behind the last event whose member is surely in it.
+    log_id: LogId,
+    /// The position after the last record whose member is surely in it.
     end: Position,
-    /// Of the segments up to there.
-    history: u32,
+    history: OfHistory,
     seed: Seed,
     counts: Counts,
 }
 
+/// Tells the segments up to the end of a dictionary from those of any other history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OfHistory {
+    Content(Content),
+    /// In version 1: a checksum of the entries.
+    Entries(u32),
+}
+
 impl Head {
-    fn encode(&self, manifest: &Manifest) -> [u8; HEAD_LEN] {
+    fn encode(&self, content: Content) -> [u8; HEAD_LEN] {
         let Counts { tenants, persons, ordinals, members, text } = self.counts;
         let mut head = Vec::with_capacity(HEAD_LEN);
         head.extend(MAGIC);
         head.extend(VERSION.to_le_bytes());
-        head.extend(manifest.log_id().0);
+        head.extend(self.log_id.0);
         head.extend(self.end.get().to_le_bytes());
-        head.extend(self.history.to_le_bytes());
+        head.extend(content.0.to_le_bytes());
         head.extend(self.seed.0.to_le_bytes());
         for count in [tenants, persons, ordinals, members] {
             head.extend(count.to_le_bytes());
@@ -136,38 +169,67 @@ impl Head {
         head.try_into().expect("the fields above")
     }
 
-    fn decode(bytes: &[u8; HEAD_LEN], manifest: &Manifest) -> Result<Self, Fault> {
-        let u32_at = |at: usize| bytes[at..].first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
-        let u64_at = |at: usize| bytes[at..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        let fields = || {
-            if bytes[..8] != MAGIC || u32_at(HEAD_LEN - 4)? != crc32c::crc32c(&bytes[..HEAD_LEN - 4]) {
-                return None;
-            }
-            let counts = Counts {
-                tenants: u32_at(48)?,
-                persons: u32_at(52)?,
-                ordinals: u32_at(56)?,
-                members: u32_at(60)?,
-                text: u64_at(64)?,
-            };
-            let head = Self {
-                end: Position::new(u64_at(28)?),
-                history: u32_at(36)?,
-                seed: Seed(u64_at(40)?),
-                counts,
-            };
-            Some((u32_at(8)?, head))
-        };
-        let (version, head) = fields().ok_or(Fault::Damaged { offset: 0 })?;
-        if version != VERSION {
-            return Err(Fault::Version(version));
-        }
-        let same_log = bytes[12..28] == manifest.log_id().0;
-        if same_log && manifest.history(head.end) == Some(head.history) {
-            Ok(head)
+    /// Reads a head of this version from its fields after the magic and the version.
+    fn fields(version: u32, cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
+        let (log_id, end) = (LogId(cursor.array()?), Position::new(cursor.u64()?));
+        let history = if version == VERSION_V1 {
+            OfHistory::Entries(cursor.u32()?)
         } else {
-            Err(Fault::Foreign)
+            OfHistory::Content(Content(u128::from_le_bytes(cursor.array()?)))
+        };
+        let seed = Seed(cursor.u64()?);
+        let counts = Counts {
+            tenants: cursor.u32()?,
+            persons: cursor.u32()?,
+            ordinals: cursor.u32()?,
+            members: cursor.u32()?,
+            text: cursor.u64()?,
+        };
+        Ok(Self { log_id, end, history, seed, counts })
+    }
+
+    /// Reads the head of a file.
+    fn read(reading: &mut Chunks<Sequential<'_>>) -> Result<Self, Fault> {
+        let mut head = [0; HEAD_LEN];
+        reading.head(&mut head[..HEAD_LEN_V1])?;
+        let damaged = |Malformed| Fault::Damaged { offset: 0 };
+        let mut cursor = Cursor::new(&head);
+        let magic = cursor.array().map_err(damaged)?;
+        let version = cursor.u32().map_err(damaged)?;
+        let len = match version {
+            VERSION => {
+                reading.head(&mut head[HEAD_LEN_V1..])?;
+                HEAD_LEN
+            }
+            _ => HEAD_LEN_V1,
+        };
+        let (checked, crc) = head[..len].split_at(len - 4);
+        if magic != MAGIC || crc != crc32c::crc32c(checked).to_le_bytes() {
+            // Of a later version only the magic is known to stand where it is.
+            let is_later = magic == MAGIC && version > VERSION;
+            return Err(if is_later { Fault::Version(version) } else { Fault::Damaged { offset: 0 } });
         }
+        let mut cursor = Cursor::new(checked);
+        cursor.slice(MAGIC.len() + 4).map_err(damaged)?;
+        Self::fields(version, &mut cursor).map_err(damaged)
+    }
+
+    /// Checks that it is of the segments of a manifest.
+    fn check(&self, manifest: &Manifest) -> Result<(), Fault> {
+        let sealed_until = following(manifest.last());
+        if self.log_id == manifest.lineage.log_id() && self.end > sealed_until {
+            return Err(Fault::Beyond { end: self.end });
+        }
+        let is_described = |history| matches!(history, OfHistory::Entries(_)) && manifest.is_described();
+        if is_described(self.history) {
+            return Err(Fault::Old);
+        }
+        let found = match self.history {
+            OfHistory::Content(_) => manifest.content_before(self.end).map(OfHistory::Content),
+            OfHistory::Entries(_) => manifest.history_v1(self.end).map(OfHistory::Entries),
+        };
+        let is_of_log = manifest.lineage.contains(self.log_id);
+        if is_of_log && found == Some(self.history) { Ok(()) } else { Err(Fault::Foreign) }
     }
 }
 
@@ -180,14 +242,20 @@ pub(crate) enum Fault {
     Version(u32),
     /// Of segments that this log does not have.
     Foreign,
+    /// Of version 1, and of segments that were described anew since.
+    Old,
+    /// Of this log when it had more segments: it was written when everything in front of `end` was sealed.
+    Beyond {
+        end: Position,
+    },
     Io(io::Error),
 }
 
-impl From<BadParts> for Fault {
-    fn from(bad: BadParts) -> Self {
+impl From<BadChunks> for Fault {
+    fn from(bad: BadChunks) -> Self {
         match bad {
-            BadParts::Damaged { offset } => Self::Damaged { offset },
-            BadParts::Io(error) => Self::Io(error),
+            BadChunks::Damaged { offset } => Self::Damaged { offset },
+            BadChunks::Io(error) => Self::Io(error),
         }
     }
 }
@@ -198,27 +266,34 @@ impl fmt::Display for Fault {
             Self::Damaged { offset } => write!(f, "damaged at offset {offset}"),
             Self::Version(found) => write!(f, "version {found}, this program writes {VERSION}"),
             Self::Foreign => f.write_str("made of segments that this log does not have"),
+            Self::Old => f.write_str("of an earlier version of the log"),
+            Self::Beyond { end } => {
+                write!(f, "made when everything in front of position {} was sealed", end.get())
+            }
             Self::Io(error) => error.fmt(f),
         }
     }
 }
 
-/// The dictionary on disk and the position it is of, if there is one. Everything in front of that position is in it.
-pub(crate) fn read(disk: &dyn Disk, manifest: &Manifest) -> Result<Option<(Members, Position)>, Fault> {
+/// The dictionary on disk, the position it is of, and what it is, if there is one. Everything in front of that position is in
+/// it.
+pub(crate) fn read(disk: &dyn Disk, manifest: &Manifest) -> Result<Option<(Members, Position, Kept)>, Fault> {
     let file = match disk.open(PATH, Access::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(Fault::Io)?,
     };
-    let mut reading = Parts::new(Sequential { file: file.as_ref(), at: 0 });
-    let mut head = [0; HEAD_LEN];
-    reading.head(&mut head)?;
-    let Head { end, seed, counts, .. } = Head::decode(&head, manifest)?;
+    let mut reading = Chunks::new(Sequential { file: file.as_ref(), at: 0 });
+    let head = Head::read(&mut reading)?;
+    head.check(manifest)?;
+    let Head { end, seed, counts, history, .. } = head;
     let (mut restoring, mut part) = (Restoring::new(seed, counts), Vec::new());
     while reading.next(&mut part)? {
         restoring.read(&part).ok_or_else(|| reading.damaged())?;
     }
     let members = restoring.finish().ok_or_else(|| reading.damaged())?;
-    Ok(Some((members, end)))
+    let is_old = matches!(history, OfHistory::Entries(_));
+    let kept = if is_old { Kept::Old } else { Kept::Members(members.len()) };
+    Ok(Some((members, end, kept)))
 }
 
 /// A file read from its beginning on.

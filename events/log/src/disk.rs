@@ -2,12 +2,12 @@
 //! that can be lost. Everything the log does to storage goes through here, so that tests can take the power
 //! away at any step.
 
+pub(crate) mod aside;
 #[cfg(feature = "fault")]
 mod fault;
 mod os;
 
 use std::io;
-use std::path::Path;
 
 use crate::thread::yield_now;
 
@@ -17,7 +17,8 @@ pub use os::OsDisk;
 
 /// One directory with the files of one log. Names are relative, `/`-separated, one level of folders deep.
 pub trait Disk: Send + Sync {
-    /// Keeps other processes out for as long as the result lives; `None` if one is in already.
+    /// Keeps other processes out for as long as the result lives; `None` if one is in already. Nothing that is done to the names
+    /// in the directory lets another in.
     ///
     /// # Errors
     /// The operating system's error.
@@ -70,8 +71,26 @@ pub trait Disk: Send + Sync {
     }
 
     /// The directory in the operating system's file system, if that is where it is.
-    fn os_root(&self) -> Option<&Path> {
+    fn os(&self) -> Option<&OsDisk> {
         None
+    }
+
+    /// Lets the system forget what it holds of a durable file in memory, where that is possible: so that reading it again reads
+    /// the disk.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    fn forget(&self, path: &str) -> io::Result<()> {
+        let _ = path;
+        Ok(())
+    }
+
+    /// Looks at the directory and the disk it is on.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    fn state(&self) -> io::Result<DiskState> {
+        Ok(DiskState { is_in_place: true, free: None })
     }
 
     /// The folder `dir`, held to make its names durable later; [`ROOT`] is the directory itself.
@@ -87,6 +106,16 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, dir: &str, site: SyncSite) -> io::Result<()> {
         self.folder(dir)?.sync(site)
     }
+}
+
+/// The state of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskState {
+    /// False if the directory was moved or removed since it was opened: another process that opens its path finds another one,
+    /// or none.
+    pub is_in_place: bool,
+    /// Bytes that are free for this process; `None` where that is not known.
+    pub free: Option<u64>,
 }
 
 /// A folder that is held open. Whoever holds it before a name changes there has nothing but the sync left to
@@ -106,7 +135,7 @@ pub const ROOT: &str = "";
 /// the tests leave out one at a time and see it lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SyncSite {
-    /// The folders of the WAL files and the segments in the directory, before there is a file in them.
+    /// The folders of the WAL files, the segments and the ids in the directory, before there is a file in them.
     Folder,
     /// The length and the header of a new WAL file, before it gets its name.
     NewFile,
@@ -126,8 +155,14 @@ pub enum SyncSite {
     Segment,
     /// The file of the members it defines, before it gets its name.
     SegmentMembers,
-    /// The names of both, before the manifest has them.
+    /// The index file beside it, before it gets its name.
+    SegmentIndex,
+    /// The names of all three, before the manifest has them.
     SegmentName,
+    /// A run of ids, before it gets its name.
+    Ids,
+    /// The name of it, before the manifest has it.
+    IdsName,
     /// A manifest, before it takes the place of the one before.
     Manifest,
     /// The name of the manifest, before the WAL files it covers are removed.
@@ -138,7 +173,7 @@ pub enum SyncSite {
 
 impl SyncSite {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Folder,
         Self::NewFile,
         Self::NewFileName,
@@ -149,7 +184,10 @@ impl SyncSite {
         Self::TornName,
         Self::Segment,
         Self::SegmentMembers,
+        Self::SegmentIndex,
         Self::SegmentName,
+        Self::Ids,
+        Self::IdsName,
         Self::Manifest,
         Self::ManifestName,
         Self::Dictionary,
@@ -235,17 +273,6 @@ pub(crate) fn is_no_space(kind: io::ErrorKind) -> bool {
 /// Fills `buffer` from `offset`; `false` if the file ends before.
 pub(crate) fn read_exact_at(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
     Ok(file.read_at(buffer, offset)? == buffer.len())
-}
-
-/// A new, empty file in place of what an attempt that failed may have left under this name.
-pub(crate) fn create_anew(disk: &dyn Disk, path: &str) -> io::Result<Box<dyn DiskFile>> {
-    match disk.create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            disk.remove(path)?;
-            disk.create(path)
-        }
-        file => file,
-    }
 }
 
 /// All of a file, in steps: others get a turn on this core in between.

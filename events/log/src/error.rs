@@ -1,6 +1,6 @@
 //! Why a log cannot be opened.
 
-use lastseen_store::{Corruption, StoreFault};
+use lastseen_store::{Corruption, ReadError, StoreFault};
 
 /// Why a log cannot be opened. Nothing was changed on disk, except by [`OpenError::Io`] while a torn tail was cut.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +10,7 @@ pub enum OpenError {
     Locked,
     /// A file is damaged in a place that a power cut cannot explain. Restore it from a backup.
     #[error("the log is damaged")]
-    Corrupt(#[source] Corruption),
+    Corrupt(#[from] Corruption),
     /// The files are of a format that this program does not know. Use a newer program.
     #[error("{file} has format version {found}, this program knows {known}")]
     Version {
@@ -20,6 +20,14 @@ pub enum OpenError {
         found: u32,
         /// The version that this program reads and writes.
         known: u32,
+    },
+    /// The log has something that this program does not know. Use a newer program.
+    #[error("{file} needs a program that knows {feature:?}")]
+    Feature {
+        /// The file, relative to the directory.
+        file: String,
+        /// The thing it needs.
+        feature: String,
     },
     /// The operating system refused.
     #[error("cannot {action} {file}")]
@@ -41,5 +49,14 @@ impl OpenError {
     pub(crate) fn io(action: &'static str, file: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let file = file.into();
         move |error| Self::Io { action, file, source: error.into() }
+    }
+}
+
+impl From<ReadError> for OpenError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Corrupt(corruption) => Self::Corrupt(corruption),
+            ReadError::Io { file, source } => Self::Io { action: "read", file, source },
+        }
     }
 }

@@ -53,6 +53,14 @@ pub enum Part {
     /// Writes the dictionary. Never final, and a warning only: a start without it takes longer. It is tried
     /// again when as many members are new as make it due.
     Dictionary,
+    /// Indexes the ids of sealed events. Never final: it tries again within a minute. Until then, events that may be in a
+    /// segment that is not indexed are refused; all others are taken.
+    Ids,
+    /// Says when something is recorded. Never final: it jumped within the last hour, or is behind the last record, so that
+    /// `recorded_at` stands still.
+    Clock,
+    /// Holds the log. Never final: its directory is not at its place any more, or it has less space than a WAL file takes.
+    Disk,
 }
 
 impl Part {
@@ -62,6 +70,9 @@ impl Part {
             Self::Writer => "writer",
             Self::Sealer => "sealer",
             Self::Dictionary => "dictionary",
+            Self::Ids => "ids",
+            Self::Clock => "clock",
+            Self::Disk => "disk",
         }
     }
 }

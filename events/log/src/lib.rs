@@ -1,35 +1,47 @@
 //! The embedded event store: one directory, one process, one writer.
 //!
-//! 1. [`Log::append`](lastseen_store::EventStore::append) puts a request into a bounded queue;
-//! 2. the writer thread takes what waits as a group, finds duplicates, resolves members to ordinals,
-//! 3. writes one checksummed frame into the preallocated WAL file and syncs once (group commit),
-//! 4. hands the durable group to `on_commit`, which applies it and acknowledges it;
-//! 5. WAL files that are full become Parquet segments in the background, and are dropped;
-//! 6. readers walk segments and WAL files up to the durable tail.
+//! An event's way, from `append` to disk to reader:
 //!
-//! FORMAT.md describes every byte on disk, and what recovery makes of bytes that are not as they should be.
+//! 1. [`Log::append`](lastseen_store::EventStore::append) looks its id up (`ids`) and puts the request into a bounded queue;
+//! 2. the `writer` thread takes what waits as a group, sorts out duplicates, resolves `members` to ordinals,
+//! 3. writes one checksummed frame of `record`s into the preallocated `wal` file and syncs once (group commit),
+//! 4. hands the durable group to `on_commit`, which applies it and acknowledges it;
+//! 5. the `sealer` thread makes Parquet `segment`s of WAL files that are full, reads them back, names them in the
+//!    `manifest`, and drops the files;
+//! 6. a `reader` walks segments and WAL files up to the durable tail.
+//!
+//! `open` takes up what is on disk, `verify` checks it, `backup` copies it. All of them go through `disk`, and share the
+//! `history`. FORMAT.md describes every byte, and what recovery makes of bytes that are not as they should be.
 
 mod backup;
 mod batches;
+pub mod chunks;
+mod clock_watch;
+mod common;
+mod damage;
 mod dictionary;
 mod disk;
 mod error;
-mod foreign;
+mod filter;
+mod format;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod health;
-mod known;
+mod history;
+mod identity;
+mod ids;
 mod log;
+mod log_id;
 mod manifest;
 mod members;
+mod open;
 mod options;
-pub mod parts;
-mod places;
+mod pages;
+mod position;
+mod read_only;
 mod reader;
-mod recent;
-mod recovery;
-mod seal;
-mod sealed;
+mod record;
+mod sealer;
 mod segment;
 mod verify;
 
@@ -48,18 +60,18 @@ mod wal;
 mod writer;
 
 pub use backup::{BackedUp, BackupError, backup};
-pub use disk::{Access, Disk, DiskFile, Folder, OsDisk, ROOT, SyncSite};
+pub use disk::{Access, Disk, DiskFile, DiskState, Folder, OsDisk, ROOT, SyncSite};
 #[cfg(feature = "fault")]
 pub use disk::{Fault, FaultDisk, Operation};
 pub use error::OpenError;
-pub use foreign::ReadOnlyLog;
 pub use health::{Health, Part, Standstill};
 pub use log::{LockedDisk, Log};
-pub use members::Members;
+pub use log_id::{Ancestor, Lineage, LogId};
+pub use members::{MemberLimits, Members};
+pub use open::{Evidence, TornTail};
 pub use options::{LogOptions, Sealing};
+pub use read_only::ReadOnlyLog;
 pub use reader::LogReader;
-pub use recovery::TornTail;
-pub use seal::SealError;
+pub use sealer::SealError;
 pub use verify::{Finding, FindingKind, Verified, VerifyError, verify};
-pub use wal::frame::LogId;
-pub use writer::Commit;
+pub use writer::message::Commit;

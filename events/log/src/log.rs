@@ -1,39 +1,47 @@
 //! The log as its users hold it: opened once, appended to from any task, read from any thread, closed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{BatchName, EventBatch, MemberRef, Position};
 use lastseen_store::{
-    AppendError, Appended, Batches, Clock, EventStore, OnRefused, ReadError, RetractOutcome, Scan,
-    StoreFault, Tail,
+    AppendError, Appended, Batches, Clock, EventStore, OnRefused, RetractOutcome, Scan, Tail,
 };
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::clock_watch::ClockWatch;
+use crate::common::Common;
 use crate::disk::Disk;
 use crate::health::{Health, Standstills};
-use crate::known::{Known, Suspects};
+use crate::history::History;
+use crate::ids::{LookUp, Suspects};
+use crate::log_id::Lineage;
 use crate::members::Members;
+use crate::open::{Evidence, Recovered, TornTail, recover};
+use crate::position::preceding;
 use crate::reader::LogReader;
-use crate::recovery::{TornTail, recover};
-use crate::seal::{Requests, Sealer};
+use crate::sealer::{Requests, Sealer};
 use crate::thread::{Builder, JoinHandle, yield_now};
-use crate::writer::{Answer, Commit, EndError, Message, Request, Retract, Shared, Writer};
-use crate::{LogId, LogOptions, OpenError, SealError, Sealing};
+use crate::writer::Writer;
+use crate::writer::message::{Answer, Commit, EndError, Message, Overtaken, Request, Retract};
+use crate::{LogOptions, OpenError, SealError, Sealing};
 
 /// The embedded event store over one directory. Positions are dense, from 1.
 pub struct Log {
-    shared: Arc<Shared>,
+    history: Arc<History>,
     standstills: Arc<Standstills>,
     /// `None` once the log is closed.
     requests: Requests,
+    /// The bytes of requests that may wait, in units of [`BYTES_UNIT`].
+    queue_bytes: Arc<Semaphore>,
+    queue_bytes_max: u32,
+    unsealed_events_max: u64,
     tail: watch::Receiver<Position>,
+    sealed: watch::Receiver<Position>,
     torn: Option<TornTail>,
-    known: Arc<Known>,
     sealer: Arc<Mutex<Sealer>>,
     /// Wakes the thread that seals; without it that thread ends.
     nudge: Mutex<Option<SyncSender<()>>>,
@@ -73,10 +81,11 @@ impl Log {
         clock: Arc<dyn Clock>,
         on_commit: impl FnMut(Commit) + Send + 'static,
     ) -> Result<Self, OpenError> {
-        Self::open_locked(LockedDisk::lock(disk)?, options, clock, on_commit)
+        Self::open_locked(LockedDisk::lock(disk)?, options, (clock, &[]), on_commit)
     }
 
-    /// Recovers what is on `disk` and starts the writer. The lock is held until the log is closed.
+    /// Recovers what is on `disk` and starts the writer. The lock is held until the log is closed. A history that is shorter
+    /// than the evidence says it was is refused.
     ///
     /// `on_commit` is called on the writer's thread with each durable group in order; appends succeed once it
     /// has been [acknowledged](Commit::acknowledge). A slow `on_commit` slows the writer, and so all
@@ -87,81 +96,82 @@ impl Log {
     pub fn open_locked(
         LockedDisk { disk, lock }: LockedDisk,
         mut options: LogOptions,
-        clock: Arc<dyn Clock>,
+        (clock, evidence): (Arc<dyn Clock>, &[Evidence]),
         on_commit: impl FnMut(Commit) + Send + 'static,
     ) -> Result<Self, OpenError> {
         options.segment_events = options.segment_events.clamp(1, LogOptions::SEGMENT_EVENTS_MAX);
-        let recovered = recover(&disk, &options)?;
-        let shared = Arc::new(Shared {
-            disk,
-            log_id: recovered.log_id,
-            members: RwLock::new(recovered.members),
-            batches: RwLock::new(recovered.batches),
-            places: RwLock::new(recovered.places),
-            dictionary: recovered.dictionary,
-            recent_from: AtomicU64::new(recovered.recent.first().get()),
-            is_foreign: false,
-        });
+        let Recovered {
+            places,
+            last_position,
+            last_recorded_at,
+            mut members,
+            batches,
+            dictionary,
+            recent,
+            ids,
+            torn,
+        } = recover(&disk, &options, evidence)?;
+        members.limit(options.members);
+        let sealed = places.sealed_until();
         let standstills = Arc::new(Standstills::new(clock.clone()));
-        let (tail_sender, tail) = watch::channel(recovered.last_position);
-        let (requests, receiver) = mpsc::channel(options.queue_requests.max(1));
-        let requests = Arc::new(RwLock::new(Some(requests)));
+        let watch = Arc::new(ClockWatch::new(clock.clone(), last_recorded_at));
+        watch.look(&standstills);
+        let history = Arc::new(History::new(disk, (members, batches), (places, ids), (dictionary, false)));
+        let common = Common { history, standstills, watch, options };
+        let ((tail_sender, tail), (sealed_sender, sealed_until)) =
+            (watch::channel(last_position), watch::channel(sealed));
+        let sealing = Sealer::new(common.clone(), clock, tail.clone(), sealed_sender);
         let (nudge, nudges) = sync_channel(1);
-        let sealer = Arc::new(Mutex::new(Sealer {
-            shared: shared.clone(),
-            standstills: standstills.clone(),
-            options: options.clone(),
-            clock: clock.clone(),
-            tail: tail.clone(),
-            stopped: false,
-        }));
-        let background = options.sealing == Sealing::Background;
-        let writer = Writer {
-            shared: shared.clone(),
-            standstills: standstills.clone(),
-            options,
-            clock,
-            recent: recovered.recent,
-            tail: tail_sender,
-            last_recorded_at: recovered.last_recorded_at,
-            on_commit: Box::new(on_commit),
-            on_file_end: Box::new({
-                let nudge = nudge.clone();
-                // One that waits already will do.
-                move || {
-                    let _ = nudge.try_send(());
-                }
-            }),
-            file: None,
-            undefined: Vec::new(),
-            payload: crate::wal::payload::PayloadBuffer::default(),
-            numbering: crate::batches::Numbering::default(),
-            failed: false,
-            synced: Duration::ZERO,
+        let on_file_end = {
+            let nudge = nudge.clone();
+            // One that waits already will do.
+            move || {
+                let _ = nudge.try_send(());
+            }
         };
-        let spawned =
-            |result: std::io::Result<_>| result.map_err(|error| OpenError::Thread(StoreFault::from(error)));
-        let run = move || writer.run(receiver);
-        let mut threads = vec![spawned(Builder::new().name("log-writer".to_owned()).spawn(run))?];
-        if background {
-            let (sealer, requests) = (sealer.clone(), requests.clone());
-            let run = move || Sealer::run(&sealer, &nudges, &requests);
-            threads.push(spawned(Builder::new().name("log-sealer".to_owned()).spawn(run))?);
-            // What was ended before may be enough.
-            let _ = nudge.try_send(());
-        }
+        let writer =
+            Writer::new(common.clone(), (recent, last_recorded_at), tail_sender, on_commit, on_file_end);
+        let sealing = (Arc::new(Mutex::new(sealing)), nudge);
+        let (requests, threads) = Self::start(&common.options, writer, &sealing, nudges)?;
+        let Common { history, standstills, options, .. } = common;
+        let queue_bytes_max = units_of(options.queue_bytes).max(1);
         Ok(Self {
-            shared,
+            history,
             standstills,
             requests,
+            queue_bytes: Arc::new(Semaphore::new(queue_bytes_max as usize)),
+            queue_bytes_max,
+            unsealed_events_max: options.unsealed_events_max.max(options.segment_events * 2),
             tail,
-            torn: recovered.torn,
-            known: Arc::default(),
-            sealer,
-            nudge: Mutex::new(Some(nudge)),
+            sealed: sealed_until,
+            torn,
+            sealer: sealing.0,
+            nudge: Mutex::new(Some(sealing.1)),
             threads: Mutex::new(threads),
             lock: Mutex::new(Some(lock)),
         })
+    }
+
+    /// Starts the threads of a log.
+    fn start(
+        options: &LogOptions,
+        writer: Writer,
+        (sealer, nudge): &(Arc<Mutex<Sealer>>, SyncSender<()>),
+        nudges: Receiver<()>,
+    ) -> Result<(Requests, Vec<JoinHandle<()>>), OpenError> {
+        let (requests, receiver) = mpsc::channel(options.queue_requests.max(1));
+        let requests = Arc::new(RwLock::new(Some(requests)));
+        let started = |result: std::io::Result<_>| result.map_err(|error| OpenError::Thread(error.into()));
+        let run = move || writer.run(receiver);
+        let mut threads = vec![started(Builder::new().name("log-writer".to_owned()).spawn(run))?];
+        if options.sealing == Sealing::Background {
+            let (sealer, requests) = (sealer.clone(), requests.clone());
+            let run = move || Sealer::run(&sealer, &nudges, &requests);
+            threads.push(started(Builder::new().name("log-sealer".to_owned()).spawn(run))?);
+            // What was ended before may be enough.
+            let _ = nudge.try_send(());
+        }
+        Ok((requests, threads))
     }
 
     /// Seals everything up to the present tail: ends the file that is being written and makes segments of what is not in
@@ -183,32 +193,34 @@ impl Log {
         }
         let mut sealer = self.sealer.lock();
         while sealer.seal_next(true)? {}
+        while sealer.index_next()? {}
         Ok(())
     }
 
     /// The member dictionary. Hold the guard briefly: the writer waits for it.
     pub fn members(&self) -> RwLockReadGuard<'_, Members> {
-        self.shared.members.read()
+        self.history.members.read()
     }
 
     /// The parts that history is kept in, ascending: each begins above its position and ends where the next begins, the last
     /// at the tail. Who looks for the latest of something reads them from the last on.
     pub fn parts(&self) -> Vec<Position> {
-        let places = self.shared.places.read();
-        let sealed = places.manifest.segments.iter().map(|entry| Position::new(entry.first().get() - 1));
+        let places = self.history.places.read();
+        let sealed = places.manifest.segments.iter().map(|entry| preceding(entry.first()));
         sealed.chain([places.sealed_until()]).collect()
     }
 
-    /// Identity of the log, the same for as long as it exists. A copy of it has the same.
-    pub fn id(&self) -> LogId {
-        self.shared.log_id
+    /// The id of the log, and those that it continues. A copy made by a backup has that of its original until it is first
+    /// written to.
+    pub fn lineage(&self) -> Arc<Lineage> {
+        self.history.lineage()
     }
 
     /// The parts that stand still at present, since when and why, and how much is not sealed. Does no I/O and
     /// never waits for any, so async code may call it.
     pub fn health(&self) -> Health {
         // In this order: what is sealed was durable before.
-        let sealed = self.shared.places.read().sealed_until();
+        let sealed = self.history.places.read().sealed_until();
         let tail = *self.tail.borrow();
         let unsealed_events = tail.get().saturating_sub(sealed.get());
         Health { standstills: self.standstills.all(), unsealed_events }
@@ -235,70 +247,99 @@ impl Log {
         for thread in self.threads.lock().drain(..) {
             thread.join().expect("the log's threads do not panic");
         }
-        self.sealer.lock().stopped = true;
+        self.sealer.lock().stop();
         drop(self.lock.lock().take());
     }
 }
 
+/// Bytes of the queue are counted in this.
+const BYTES_UNIT: usize = 1024;
+
+/// Units that so many bytes take.
+fn units_of(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(BYTES_UNIT)).unwrap_or(u32::MAX).min(u32::MAX / 8)
+}
+
+/// A request waits this long for room in the queue before it is told to come back.
+const QUEUE_WAIT: Duration = Duration::from_secs(5);
+
 impl Log {
     /// Looks up what is known of a batch: here if that is little work, else on a thread for such work. Async code is
     /// never kept for long.
-    async fn look_up(&self, batch: EventBatch) -> Result<LookedUp, AppendError> {
+    async fn look_up(&self, looking: Overtaken) -> Result<Overtaken, AppendError> {
         /// Rows that are looked up here: in about a tenth of a millisecond.
         const FEW_ROWS: usize = 256;
-        let (shared, known) = (self.shared.clone(), self.known.clone());
-        let found = if batch.len() <= FEW_ROWS {
-            let (looked_up, suspects) = LookedUp::in_memory(batch, &shared);
+        let history = self.history.clone();
+        let found = if looking.batch.len() <= FEW_ROWS {
+            let (looking, suspects) = look_in_memory(looking, &history);
             if suspects.is_empty() {
-                return Ok(looked_up);
+                return Ok(looking);
             }
-            tokio::task::spawn_blocking(move || looked_up.in_segments(&suspects, &shared, &known)).await
+            tokio::task::spawn_blocking(move || look_on_disk(looking, suspects, &history)).await
         } else {
             let look_up = move || {
-                let (looked_up, suspects) = LookedUp::in_memory(batch, &shared);
-                looked_up.in_segments(&suspects, &shared, &known)
+                let (looking, suspects) = look_in_memory(looking, &history);
+                look_on_disk(looking, suspects, &history)
             };
             tokio::task::spawn_blocking(look_up).await
         };
-        found.map_err(|_| AppendError::Closed)?.map_err(AppendError::Unreadable)
-    }
-}
-
-/// A batch with what was known of it when it was looked up: by many callers at once, so that the one writer has
-/// little left to do.
-struct LookedUp {
-    batch: EventBatch,
-    /// The members that are known already, one a row. A member keeps its number, so these stay right.
-    members: Vec<Option<MemberRef>>,
-    /// The rows that stand in segments at positions below `recent_from`; empty for none.
-    known: Vec<bool>,
-    recent_from: Position,
-}
-
-impl LookedUp {
-    /// Looks up the members. Returns also the rows that may stand in segments.
-    fn in_memory(batch: EventBatch, shared: &Shared) -> (Self, Suspects) {
-        // In this order: events below this position have members that are found next, and are in the segments that
-        // are taken last.
-        let recent_from = Position::new(shared.recent_from.load(Ordering::Acquire));
-        let members = find_members(&batch, shared);
-        let manifest = shared.places.read().manifest.clone();
-        let suspects = Suspects::of(&batch, &members, &manifest, recent_from);
-        (Self { batch, members, known: Vec::new(), recent_from }, suspects)
+        found.map_err(|_| AppendError::Closed)?
     }
 
-    /// Looks for the suspects in segments. Blocks on I/O.
-    fn in_segments(self, suspects: &Suspects, shared: &Shared, known: &Known) -> Result<Self, ReadError> {
-        if suspects.is_empty() {
-            return Ok(self);
+    /// Waits while too many events are in no segment: a sealer that is slower than appends slows them, one that stands still
+    /// has them refused.
+    async fn wait_for_sealing(&self) -> Result<(), AppendError> {
+        let max = self.unsealed_events_max;
+        let tail = self.tail.clone();
+        let is_near = |sealed: &Position| tail.borrow().get().saturating_sub(sealed.get()) <= max;
+        let mut sealed = self.sealed.clone();
+        if is_near(&sealed.borrow()) {
+            return Ok(());
         }
-        let known = known.find(shared.disk.as_ref(), &self.batch, suspects)?;
-        Ok(Self { known, ..self })
+        match tokio::time::timeout(QUEUE_WAIT, sealed.wait_for(is_near)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(AppendError::Closed),
+            Err(_) => {
+                let cause =
+                    format!("more than {max} events are in no segment: sealing stands still or is slow");
+                Err(AppendError::Unavailable(std::io::Error::other(cause).into()))
+            }
+        }
     }
+}
+
+/// Looks up members and ids. Returns also the rows that may stand in sealed history.
+fn look_in_memory(looking: Overtaken, history: &History) -> (Overtaken, Suspects) {
+    // In this order: records below this position have members that are found next, and are in the runs that are looked
+    // into last.
+    let until = history.ids.recent_from();
+    let Overtaken { batch, members, mut look_up } = looking;
+    let members = if members.is_empty() { find_members(&batch, history) } else { members };
+    if look_up.own.is_empty() {
+        let own = |row| history.ids.key.of_event(batch.names(row).0.as_str(), batch.identity(row).0);
+        look_up.own = (0..batch.len()).map(own).collect();
+    }
+    let suspects = history.ids.suspects(&batch, &members, (&look_up, until));
+    look_up.until = if suspects.is_empty() { until } else { look_up.until };
+    (Overtaken { batch, members, look_up }, suspects)
+}
+
+/// Looks for the suspects on disk. Blocks.
+fn look_on_disk(
+    mut looking: Overtaken,
+    suspects: Suspects,
+    history: &History,
+) -> Result<Overtaken, AppendError> {
+    if !suspects.is_empty() {
+        let until = suspects.until();
+        history.ids.find(suspects, &mut looking.look_up)?;
+        looking.look_up.until = until;
+    }
+    Ok(looking)
 }
 
 /// The members of a batch that are known already, one a row.
-fn find_members(batch: &EventBatch, shared: &Shared) -> Vec<Option<MemberRef>> {
+fn find_members(batch: &EventBatch, history: &History) -> Vec<Option<MemberRef>> {
     /// Enough to wait for memory once for many, few for one hold of the lock.
     const FOUND_AT_ONCE: usize = 64;
     /// Looked up before others get a turn on this core: in a quarter of a millisecond.
@@ -311,7 +352,7 @@ fn find_members(batch: &EventBatch, shared: &Shared) -> Vec<Option<MemberRef>> {
         }
         names.clear();
         names.extend((start..batch.len().min(start + FOUND_AT_ONCE)).map(|row| batch.names(row)));
-        shared.members.read().find_all(&names, &mut chunk);
+        history.members.read().find_all(&names, &mut chunk);
         found.append(&mut chunk);
     }
     found
@@ -326,8 +367,6 @@ impl Drop for Log {
 
 /// Puts a message into the writer's queue.
 async fn queue(requests: mpsc::Sender<Message>, message: Message) -> Result<(), AppendError> {
-    /// A request waits this long for room in the queue before it is told to come back.
-    const QUEUE_WAIT: Duration = Duration::from_secs(5);
     match tokio::time::timeout(QUEUE_WAIT, requests.send(message)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(AppendError::Closed),
@@ -345,17 +384,24 @@ impl EventStore for Log {
 
     async fn append(&self, batch: EventBatch, on_refused: OnRefused) -> Result<Appended, AppendError> {
         assert!(batch.len() <= REQUEST_EVENTS_MAX, "the port's bound on a batch, which bounds a frame");
-        let mut batch = batch;
+        self.wait_for_sealing().await?;
+        // A request that is larger than what may wait goes when nothing else does.
+        let units = units_of(batch.bytes()).min(self.queue_bytes_max);
+        let room = self.queue_bytes.clone().acquire_many_owned(units);
+        let Ok(bytes) = tokio::time::timeout(QUEUE_WAIT, room).await else {
+            return Err(AppendError::Overloaded);
+        };
+        let mut bytes = Some(bytes.map_err(|_| AppendError::Closed)?);
+        let mut looking = Overtaken { batch, members: Vec::new(), look_up: LookUp::default() };
         loop {
             let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
             let (reply, answer) = oneshot::channel();
-            let LookedUp { batch: looked_up, members, known, recent_from } = self.look_up(batch).await?;
-            let request =
-                Request { batch: looked_up, members, on_refused, known, looked_up_until: recent_from, reply };
+            let Overtaken { batch, members, look_up } = self.look_up(looking).await?;
+            let request = Request { batch, members, on_refused, look_up, reply, bytes: bytes.take() };
             queue(requests, Message::Append(request)).await?;
             match answer.await {
                 Ok(Answer::Done(result)) => return result,
-                Ok(Answer::LookAgain(same)) => batch = same,
+                Ok(Answer::LookAgain(overtaken)) => looking = *overtaken,
                 Err(_) => return Err(lost()),
             }
         }
@@ -373,11 +419,11 @@ impl EventStore for Log {
     }
 
     fn with_batches<T>(&self, look: impl FnOnce(&Batches) -> T) -> T {
-        look(&self.shared.batches.read())
+        look(&self.history.batches.read())
     }
 
     fn scan(&self, scan: Scan) -> LogReader {
-        LogReader::new(self.shared.clone(), self.tail.clone(), scan)
+        LogReader::new(self.history.clone(), self.tail.clone(), scan)
     }
 
     fn tail(&self) -> Tail {

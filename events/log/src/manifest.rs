@@ -1,144 +1,75 @@
-//! The list of sealed segments in order, with the checksum of each of their pieces. One small file, replaced
-//! whole; a segment counts from the moment it stands here. FORMAT.md "Manifest".
+//! The list of everything that is sealed, and what says who the log is. One small file, replaced whole; a segment counts
+//! from the moment it stands here. FORMAT.md "Manifest".
+
+pub(crate) mod listing;
 
 use std::io;
 use std::sync::Arc;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_store::{Batches, Corruption};
+use lastseen_store::{Corruption, ReadError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::batches::BatchEntry;
-use crate::disk::{Access, Disk, Folder, StepError, SyncSite, create_anew, is_no_space, read_all};
+use crate::damage::{Malformed, corruption};
+use crate::disk::aside::{Aside, NEW_SUFFIX};
+use crate::disk::{Access, Disk, Folder, StepError, SyncSite, is_no_space, read_all};
+use crate::format::Version;
+use crate::identity::IdKey;
+use crate::ids::run::RunEntry;
+use crate::log_id::{Ancestor, Lineage, LogId};
+use crate::position::following;
 use crate::segment;
-use crate::wal::file::NEW_SUFFIX;
-use crate::wal::frame::LogId;
-use crate::writer::next;
+use crate::segment::entry::{Content, Entry};
 
 /// The manifest's path.
 pub(crate) const PATH: &str = "segments/manifest.json";
 
-/// Version of the manifest and of everything it names.
-pub(crate) const VERSION: u32 = 2;
-
-/// All that is sealed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The identity of the log, and all that is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
-    pub(crate) version: u32,
-    /// Of the log these segments belong to.
-    log_id: uuid::Uuid,
+    /// The version of the log as it was found.
+    pub(crate) version: Version,
+    pub(crate) lineage: Lineage,
+    /// True for a copy made by a backup that was not written to yet: with its first write it becomes a log of its own.
+    pub(crate) is_copy: bool,
+    pub(crate) id_key: IdKey,
     /// WAL files with a lower number are sealed: they are not needed any more.
     pub(crate) wal_from: u64,
     /// In order of position, without a gap.
     pub(crate) segments: Vec<Arc<Entry>>,
+    /// The runs of ids, in order of position. Positions of segments may be in none.
+    pub(crate) runs: Vec<RunEntry>,
 }
 
-/// One segment. Paths follow from its first position.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The manifest of version 1.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
-    /// Of its first and its last event.
-    pub(crate) positions: [u64; 2],
-    /// Least and greatest `occurred_at`.
-    pub(crate) occurred: Span,
-    /// Those of its first and its last event.
-    pub(crate) recorded: Span,
-    /// Days since 1970 in UTC on which one of its events occurred, as ranges `[first, last]`, ascending.
-    days: Vec<[i32; 2]>,
-    /// The file of new members, as one piece.
-    pub(crate) members: Piece,
-    /// The segment, cut into what is read as one, from its first byte to its last.
-    pub(crate) pieces: Vec<Piece>,
-    /// The batches that its events name, in order of first appearance.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) batches: Vec<BatchEntry>,
+struct ManifestV1 {
+    version: u32,
+    log_id: uuid::Uuid,
+    wal_from: u64,
+    segments: Vec<Arc<Entry>>,
 }
 
-/// A run of bytes: `[length, crc32c]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Piece(pub(crate) u64, pub(crate) u32);
-
-impl Piece {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self(bytes.len() as u64, crc32c::crc32c(bytes))
-    }
+/// The manifest of version 2.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestV2 {
+    version: u32,
+    log_id: uuid::Uuid,
+    /// `[id, last position that both have]`, the oldest first.
+    ancestors: Vec<(uuid::Uuid, u64)>,
+    is_copy: bool,
+    /// Whatever a reader has to know to read the log besides its version: none so far.
+    features: Vec<String>,
+    id_key: uuid::Uuid,
+    wal_from: u64,
+    segments: Vec<Arc<Entry>>,
+    runs: Vec<RunEntry>,
 }
 
-/// Least and greatest instant, both inclusive, in microseconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Span(i64, i64);
-
-impl Span {
-    pub(crate) fn at(at: UtcInstant) -> Self {
-        Self(at.as_micros(), at.as_micros())
-    }
-
-    pub(crate) fn include(&mut self, at: UtcInstant) {
-        *self = Self(self.0.min(at.as_micros()), self.1.max(at.as_micros()));
-    }
-
-    pub(crate) fn contains(self, at: UtcInstant) -> bool {
-        (self.0..=self.1).contains(&at.as_micros())
-    }
-
-    pub(crate) fn bounds(self) -> (UtcInstant, UtcInstant) {
-        (UtcInstant::from_micros(self.0), UtcInstant::from_micros(self.1))
-    }
-}
-
-impl Entry {
-    pub(crate) fn new(first: Position, encoded: &segment::write::Encoded, members: Piece) -> Self {
-        let mut days: Vec<[i32; 2]> = Vec::new();
-        for &day in &encoded.days {
-            match days.last_mut() {
-                Some(range) if range[1] + 1 == day => range[1] = day,
-                _ => days.push([day, day]),
-            }
-        }
-        Self {
-            positions: [first.get(), first.get() + encoded.rows - 1],
-            occurred: encoded.occurred,
-            recorded: encoded.recorded,
-            days,
-            members,
-            pieces: encoded.pieces.clone(),
-            batches: encoded.batches.clone(),
-        }
-    }
-
-    pub(crate) fn first(&self) -> Position {
-        Position::new(self.positions[0])
-    }
-
-    pub(crate) fn last(&self) -> Position {
-        Position::new(self.positions[1])
-    }
-
-    pub(crate) fn rows(&self) -> u64 {
-        self.positions[1] + 1 - self.positions[0]
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.0).sum()
-    }
-
-    /// True if an event that occurred at `at` may be in the segment.
-    pub(crate) fn may_hold(&self, at: UtcInstant) -> bool {
-        self.occurred.contains(at) && self.may_hold_any(Some(at), Some(at))
-    }
-
-    /// True if its days leave room for an event that occurred between these instants, both inclusive.
-    pub(crate) fn may_hold_any(&self, since: Option<UtcInstant>, until: Option<UtcInstant>) -> bool {
-        let first = since.map_or(i32::MIN, segment::write::day_of);
-        let last = until.map_or(i32::MAX, segment::write::day_of);
-        let range = self.days.partition_point(|range| range[1] < first);
-        self.days.get(range).is_some_and(|range| range[0] <= last)
-    }
-}
-
-/// The file: the checksum stands before what it is of.
+/// The file: a checksum, then the manifest it covers.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File<'a> {
@@ -147,60 +78,115 @@ struct File<'a> {
     manifest: &'a RawValue,
 }
 
+/// The part of a manifest that every version has.
+#[derive(Deserialize)]
+struct AnyVersion {
+    version: u32,
+    #[serde(default)]
+    features: Vec<String>,
+}
+
 /// Why there is no manifest to go by.
+#[derive(Debug)]
 pub(crate) enum BadManifest {
     Corrupt(Corruption),
     Version(u32),
+    /// It needs a reader that knows this.
+    Feature(String),
     Io(io::Error),
 }
 
+impl BadManifest {
+    /// The error of reading on in a log whose manifest was good when it was opened.
+    pub(crate) fn into_read_error(self) -> ReadError {
+        let changed = |found: String| corruption(PATH, 0, "the version it had", found).into();
+        match self {
+            Self::Corrupt(corruption) => corruption.into(),
+            Self::Version(found) => changed(format!("version {found}")),
+            Self::Feature(found) => changed(format!("one that needs {found}")),
+            Self::Io(error) => ReadError::Io { file: PATH.to_owned(), source: error.into() },
+        }
+    }
+}
+
 impl Manifest {
-    /// Nothing is sealed.
-    pub(crate) fn empty(log_id: LogId) -> Self {
-        Self { version: VERSION, log_id: uuid::Uuid::from_bytes(log_id.0), wal_from: 0, segments: Vec::new() }
+    /// Of a log in which nothing is sealed.
+    pub(crate) fn empty(lineage: Lineage) -> Self {
+        Self {
+            version: Version::NEWEST,
+            lineage,
+            is_copy: false,
+            id_key: IdKey::draw(),
+            wal_from: 0,
+            segments: Vec::new(),
+            runs: Vec::new(),
+        }
     }
 
-    pub(crate) fn log_id(&self) -> LogId {
-        LogId(self.log_id.into_bytes())
-    }
-
-    /// The position of the last sealed event.
+    /// The position of the last sealed record.
     pub(crate) fn last(&self) -> Position {
         self.segments.last().map_or(Position::START, |entry| entry.last())
     }
 
-    /// `recorded_at` of the last sealed event.
+    /// `recorded_at` of the last sealed record.
     pub(crate) fn last_recorded_at(&self) -> UtcInstant {
         self.segments.last().map_or(UtcInstant::EARLIEST, |entry| entry.recorded.bounds().1)
     }
 
-    /// Returns a checksum of the segments up to the one in front of `end`; it tells them from those of any
-    /// other history. `None`: there is no such segment.
-    pub(crate) fn history(&self, end: Position) -> Option<u32> {
-        let last = self.segments.partition_point(|entry| next(entry.last()) < end);
+    /// The content of all records up to the end of the segment in front of `end`. `None`: no segment ends there or after,
+    /// or one is of version 1 and was not described anew.
+    pub(crate) fn content_before(&self, end: Position) -> Option<Content> {
+        let last = self.segments.partition_point(|entry| following(entry.last()) < end);
+        let segments = self.segments.get(..=last)?;
+        segments.iter().try_fold(Content::default(), |sum, entry| Some(sum.and(entry.beside?.content)))
+    }
+
+    /// True if a segment is described as in version 2.
+    pub(crate) fn is_described(&self) -> bool {
+        self.segments.iter().any(|entry| entry.beside.is_some())
+    }
+
+    /// The checksum of the segments up to the one in front of `end` by which a dictionary of version 1 tells of what
+    /// segments it is.
+    pub(crate) fn history_v1(&self, end: Position) -> Option<u32> {
+        let last = self.segments.partition_point(|entry| following(entry.last()) < end);
         let segments = serde_json::to_vec(self.segments.get(..=last)?).ok()?;
         Some(crc32c::crc32c(&segments))
     }
 
-    /// The batches that sealed events name. `None`: not what the log writes.
-    pub(crate) fn batches(&self) -> Option<Batches> {
-        let mut batches = Batches::default();
-        self.segments
-            .iter()
-            .flat_map(|entry| &entry.batches)
-            .try_for_each(|entry| entry.add_to(&mut batches))?;
-        Some(batches)
-    }
-
-    /// The manifest with one more segment.
-    pub(crate) fn with(&self, entry: Entry, wal_from: u64) -> Self {
-        let mut more = Self { wal_from, ..self.clone() };
-        more.segments.push(Arc::new(entry));
+    /// The manifest with one more segment, and these runs.
+    pub(crate) fn with(&self, entry: Arc<Entry>, runs: Vec<RunEntry>, wal_from: u64) -> Self {
+        let mut more = Self { wal_from, runs, ..self.clone() };
+        more.segments.push(entry);
         more
     }
 
+    /// The same in the newest version.
+    pub(crate) fn upgraded(self) -> Self {
+        Self { version: Version::NEWEST, ..self }
+    }
+
     fn encode(&self) -> io::Result<String> {
-        let manifest = serde_json::to_string(self)?;
+        let uuid = uuid::Uuid::from_bytes;
+        let (version, log_id) = (self.version.in_manifest(), uuid(self.lineage.log_id().0));
+        let (wal_from, segments) = (self.wal_from, self.segments.clone());
+        let manifest = match self.version {
+            Version::V1 => serde_json::to_string(&ManifestV1 { version, log_id, wal_from, segments })?,
+            Version::V2 => {
+                let ancestor = |ancestor: &Ancestor| (uuid(ancestor.log_id.0), ancestor.until.get());
+                serde_json::to_string(&ManifestV2 {
+                    version,
+                    log_id,
+                    ancestors: self.lineage.ancestors().iter().map(ancestor).collect(),
+                    is_copy: self.is_copy,
+                    features: Vec::new(),
+                    id_key: uuid(self.id_key.0),
+                    wal_from,
+                    segments,
+                    runs: self.runs.clone(),
+                })?
+            }
+        };
         let crc32c = crc32c::crc32c(manifest.as_bytes());
         let manifest = serde_json::from_str(&manifest)?;
         let mut text = serde_json::to_string(&File { crc32c, manifest })?;
@@ -209,43 +195,82 @@ impl Manifest {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, BadManifest> {
-        let corrupt = |expected: &str| {
-            BadManifest::Corrupt(Corruption {
-                file: PATH.to_owned(),
-                offset: 0,
-                expected: expected.to_owned(),
-                found: format!("{} bytes that are none", bytes.len()),
-            })
-        };
+        let found = || format!("{} bytes that are none", bytes.len());
+        let corrupt = |expected: &str| BadManifest::Corrupt(corruption(PATH, 0, expected, found()));
         let whole = || corrupt("a manifest with its checksum");
         let file: File<'_> = serde_json::from_slice(bytes).map_err(|_| whole())?;
         let text = file.manifest.get();
         if crc32c::crc32c(text.as_bytes()) != file.crc32c {
             return Err(whole());
         }
-        let Version { version } = serde_json::from_str(text).map_err(|_| whole())?;
-        if version != VERSION {
-            return Err(BadManifest::Version(version));
+        let AnyVersion { version, features } = serde_json::from_str(text).map_err(|_| whole())?;
+        let version = Version::of_manifest(version).ok_or(BadManifest::Version(version))?;
+        if let Some(feature) = features.into_iter().next() {
+            return Err(BadManifest::Feature(feature));
         }
-        let manifest: Self = serde_json::from_str(text).map_err(|_| whole())?;
+        let manifest = Self::fields(version, text).map_err(|Malformed| whole())?;
         // Also what the checksum does not cover is as it was written.
-        if manifest.encode().is_ok_and(|text| text.as_bytes() == bytes) { Ok(manifest) } else { Err(whole()) }
-            .and_then(|manifest| {
-                let mut next = 1;
-                for entry in &manifest.segments {
-                    if entry.positions[0] != next || entry.positions[1] < next {
-                        return Err(corrupt("segments without a gap between their positions"));
-                    }
-                    next = entry.positions[1] + 1;
-                }
-                if manifest.batches().is_none() {
-                    return Err(corrupt("batches by name and type"));
-                }
-                Ok(manifest)
-            })
+        if manifest.encode().ok().is_none_or(|text| text.as_bytes() != bytes) {
+            return Err(whole());
+        }
+        manifest.check().map_err(|Malformed| corrupt("segments and runs without a gap or an overlap"))?;
+        Ok(manifest)
     }
 
-    /// Reads the manifest on disk. `None`: nothing was ever sealed there.
+    fn fields(version: Version, text: &str) -> Result<Self, Malformed> {
+        let log_id = |uuid: uuid::Uuid| LogId(uuid.into_bytes());
+        match version {
+            Version::V1 => {
+                let of_v1: ManifestV1 = serde_json::from_str(text).map_err(|_| Malformed)?;
+                let ManifestV1 { log_id: id, wal_from, segments, .. } = of_v1;
+                let lineage = Lineage::new(log_id(id));
+                Ok(Self { version, wal_from, segments, ..Self::empty(lineage) })
+            }
+            Version::V2 => {
+                let of_v2: ManifestV2 = serde_json::from_str(text).map_err(|_| Malformed)?;
+                let ManifestV2 { log_id: id, ancestors, is_copy, id_key, wal_from, segments, runs, .. } =
+                    of_v2;
+                let ancestor = |(id, until)| Ancestor { log_id: log_id(id), until: Position::new(until) };
+                let lineage = Lineage::with(log_id(id), ancestors.into_iter().map(ancestor).collect());
+                Ok(Self {
+                    version,
+                    lineage: lineage.ok_or(Malformed)?,
+                    is_copy,
+                    id_key: IdKey(id_key.into_bytes()),
+                    wal_from,
+                    segments,
+                    runs,
+                })
+            }
+        }
+    }
+
+    /// Checks that segments follow each other, and that runs begin and end where segments do.
+    fn check(&self) -> Result<(), Malformed> {
+        let mut next = 1;
+        for entry in &self.segments {
+            let [first, last] = entry.positions;
+            if first != next || last < first {
+                return Err(Malformed);
+            }
+            next = last.checked_add(1).ok_or(Malformed)?;
+        }
+        let mut after = 0;
+        for RunEntry { positions: [first, last], .. } in &self.runs {
+            let begins = self.segments.iter().any(|entry| entry.positions[0] == *first);
+            let ends = self.segments.iter().any(|entry| entry.positions[1] == *last);
+            if *first <= after || last < first || !begins || !ends {
+                return Err(Malformed);
+            }
+            after = *last;
+        }
+        Ok(())
+    }
+
+    /// Reads the manifest on disk. `None`: there is none.
+    ///
+    /// # Errors
+    /// [`BadManifest`].
     pub(crate) fn read(disk: &dyn Disk) -> Result<Option<Self>, BadManifest> {
         match disk.open(PATH, Access::Read).and_then(|file| read_all(file.as_ref())) {
             Ok(bytes) => Self::decode(&bytes).map(Some),
@@ -254,19 +279,16 @@ impl Manifest {
         }
     }
 
-    /// Writes it aside and durably.
-    pub(crate) fn prepare(&self, disk: &dyn Disk) -> io::Result<()> {
-        let file = create_anew(disk, &format!("{PATH}{NEW_SUFFIX}"))?;
-        file.write_all_at(self.encode()?.as_bytes(), 0)?;
-        file.sync_all(SyncSite::Manifest)
-    }
-
-    /// Puts what was prepared in the place of the one before. `folder` is that of the segments.
+    /// Writes it in the place of the one before. `folder` is that of the segments, held before any name in it changed.
     ///
     /// # Errors
     /// [`StepError`]; refused, the one before is in its place.
-    pub(crate) fn publish(disk: &dyn Disk, folder: &dyn Folder) -> Result<(), StepError> {
-        disk.rename(&format!("{PATH}{NEW_SUFFIX}"), PATH).map_err(|error| match error.kind() {
+    pub(crate) fn replace(&self, disk: &dyn Disk, folder: &dyn Folder) -> Result<(), StepError> {
+        let text = self.encode().map_err(StepError::Refused)?;
+        let aside = Aside::make(disk, PATH, SyncSite::Manifest, |file| file.write_all_at(text.as_bytes(), 0));
+        // Its content is not durable, and it has no name: the one before is in its place.
+        let aside = aside.map_err(|error| StepError::Refused(error.into_io()))?;
+        aside.put().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => StepError::Refused(error),
             kind if is_no_space(kind) => StepError::Refused(error),
             // A device that failed may have taken the name all the same, and another attempt writes over what
@@ -282,57 +304,25 @@ impl Manifest {
     /// The disk's answer.
     pub(crate) fn write(&self, disk: &dyn Disk) -> io::Result<()> {
         let folder = disk.folder(segment::DIR)?;
-        self.prepare(disk)?;
-        Self::publish(disk, folder.as_ref()).map_err(StepError::into_io)
+        self.replace(disk, folder.as_ref()).map_err(StepError::into_io)
     }
 }
 
-/// The files of a log that another process may be sealing: the manifest, and the numbers of the WAL files it
-/// does not cover.
-pub(crate) struct Listing {
-    pub(crate) manifest: Result<Option<Manifest>, BadManifest>,
-    pub(crate) unsealed: Vec<u64>,
-}
-
-impl Listing {
-    /// # Errors
-    /// The disk's error about the folder of the WAL files.
-    pub(crate) fn read(disk: &dyn Disk) -> io::Result<Self> {
-        let mut manifest = Manifest::read(disk);
-        loop {
-            let mut unsealed = crate::wal::numbers(disk)?;
-            let again = Manifest::read(disk);
-            // WAL files go only after the manifest that covers them is there: where it is the same before and behind,
-            // none is missing from the list.
-            if let (Ok(before), Ok(behind)) = (&manifest, &again)
-                && before != behind
-            {
-                manifest = again;
-                continue;
-            }
-            let wal_from =
-                manifest.as_ref().ok().and_then(Option::as_ref).map_or(0, |manifest| manifest.wal_from);
-            unsealed.retain(|number| *number >= wal_from);
-            return Ok(Self { manifest, unsealed });
-        }
-    }
-}
-
-/// Whatever else it says.
-#[derive(Deserialize)]
-struct Version {
-    version: u32,
+/// True for a name in the folder of the segments that only a log has.
+pub(crate) fn is_of_log(name: &str) -> bool {
+    name.ends_with(segment::SUFFIX) && !name.ends_with(NEW_SUFFIX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::entry::{Beside, Piece, Span};
 
-    fn manifest() -> Manifest {
+    fn manifest(version: Version) -> Manifest {
+        let piece = Piece(4, 7);
         let entry = |positions: [u64; 2], days: Vec<[i32; 2]>| {
-            let span = Span(0, 3 * 86_400_000_000);
-            let piece = Piece(4, 7);
-            Arc::new(Entry {
+            let span = Span::at(UtcInstant::from_micros(5));
+            let of_v1 = Entry {
                 positions,
                 occurred: span,
                 recorded: span,
@@ -340,51 +330,90 @@ mod tests {
                 members: piece,
                 pieces: vec![piece; 3],
                 batches: serde_json::from_str(r#"[["users",[[5,2],[10,1]],null],["old",[],6]]"#).unwrap(),
+                beside: None,
+            };
+            let beside = Beside { index: piece, bytes: 12, batches: 2, content: Content(u128::MAX / 3) };
+            Arc::new(match version {
+                Version::V1 => of_v1,
+                Version::V2 => {
+                    Entry { pieces: Vec::new(), batches: Vec::new(), beside: Some(beside), ..of_v1 }
+                }
             })
         };
-        Manifest {
-            wal_from: 3,
-            segments: vec![entry([1, 5], vec![[0, 1], [3, 3]]), entry([6, 6], vec![[0, 0]])],
-            ..Manifest::empty(LogId([7; 16]))
+        let empty = Manifest::empty(Lineage::new(LogId([7; 16])));
+        let segments = vec![entry([1, 5], vec![[0, 1], [3, 3]]), entry([6, 6], vec![[0, 0]])];
+        let run = RunEntry { positions: [1, 6], occurred: segments[0].occurred, mark: u64::MAX };
+        match version {
+            Version::V1 => Manifest { version, wal_from: 3, segments, ..empty },
+            Version::V2 => Manifest {
+                version,
+                lineage: empty.lineage.parted(Position::new(5)),
+                is_copy: true,
+                wal_from: 3,
+                segments,
+                runs: vec![run],
+                ..empty
+            },
         }
     }
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
-        let good = manifest().encode().unwrap().into_bytes();
-        assert!(matches!(Manifest::decode(&good), Ok(found) if found == manifest()));
-        for bit in 0..good.len() * 8 {
-            let mut bad = good.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(Manifest::decode(&bad), Err(BadManifest::Corrupt(_))), "bit {bit}");
-        }
-        for len in 0..good.len() {
-            assert!(matches!(Manifest::decode(&good[..len]), Err(BadManifest::Corrupt(_))), "{len} bytes");
+        for version in [Version::V1, Version::V2] {
+            let manifest = manifest(version);
+            let good = manifest.encode().unwrap().into_bytes();
+            let found = Manifest::decode(&good).unwrap();
+            // The secret of version 1 is drawn when it is read.
+            assert_eq!(Manifest { id_key: manifest.id_key, ..found }, manifest);
+            for bit in 0..good.len() * 8 {
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert!(matches!(Manifest::decode(&bad), Err(BadManifest::Corrupt(_))), "bit {bit}");
+            }
+            for len in 0..good.len() {
+                assert!(
+                    matches!(Manifest::decode(&good[..len]), Err(BadManifest::Corrupt(_))),
+                    "{len} bytes"
+                );
+            }
         }
     }
 
+    /// The same manifest with another piece of text in it, and its checksum.
+    fn changed(manifest: &Manifest, from: &str, to: &str) -> String {
+        let text = manifest.encode().unwrap();
+        let file: File<'_> = serde_json::from_str(&text).unwrap();
+        let changed = file.manifest.get().replacen(from, to, 1);
+        assert_ne!(changed, file.manifest.get(), "{from}");
+        let crc32c = crc32c::crc32c(changed.as_bytes());
+        let manifest = serde_json::from_str(&changed).unwrap();
+        serde_json::to_string(&File { crc32c, manifest }).unwrap() + "\n"
+    }
+
     #[test]
-    fn another_version_is_named_and_a_gap_is_refused() {
-        let newer = Manifest { version: 9, ..manifest() }.encode().unwrap();
+    fn what_a_program_does_not_know_is_named() {
+        let manifest = manifest(Version::V2);
+        let newer = changed(&manifest, r#""version":3"#, r#""version":9"#);
         assert!(matches!(Manifest::decode(newer.as_bytes()), Err(BadManifest::Version(9))));
-        let mut gap = manifest();
-        gap.segments.remove(0);
-        assert!(matches!(Manifest::decode(gap.encode().unwrap().as_bytes()), Err(BadManifest::Corrupt(_))));
+        let feature = changed(&manifest, r#""features":[]"#, r#""features":["gaps"]"#);
+        let found = Manifest::decode(feature.as_bytes());
+        assert!(matches!(&found, Err(BadManifest::Feature(name)) if name == "gaps"), "{found:?}");
+        let field = changed(&manifest, r#""is_copy""#, r#""later":1,"is_copy""#);
+        assert!(matches!(Manifest::decode(field.as_bytes()), Err(BadManifest::Corrupt(_))));
     }
 
     #[test]
-    fn a_segment_may_hold_the_days_it_names() {
-        const DAY_US: i64 = 86_400_000_000;
-        let entry = &manifest().segments[0];
-        for (micros, held) in [
-            (-1, false),
-            (0, true),
-            (2 * DAY_US - 1, true),
-            (2 * DAY_US, false),
-            (3 * DAY_US, true),
-            (3 * DAY_US + 1, false),
-        ] {
-            assert_eq!(entry.may_hold(UtcInstant::from_micros(micros)), held, "{micros}");
-        }
+    fn a_gap_and_an_overlap_are_refused() {
+        let refused = |change: fn(&mut Manifest)| {
+            let mut manifest = manifest(Version::V2);
+            change(&mut manifest);
+            let text = manifest.encode().unwrap();
+            assert!(matches!(Manifest::decode(text.as_bytes()), Err(BadManifest::Corrupt(_))), "{text}");
+        };
+        refused(|manifest| drop(manifest.segments.remove(0)));
+        refused(|manifest| manifest.runs[0].positions = [1, 4]);
+        refused(|manifest| manifest.runs[0].positions = [2, 6]);
+        refused(|manifest| manifest.runs.push(manifest.runs[0].clone()));
+        refused(|manifest| manifest.runs[0].positions = [6, 5]);
     }
 }

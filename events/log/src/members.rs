@@ -13,6 +13,7 @@ use lastseen_event::{MemberOrdinal, MemberRef, PersonOrdinal, TenantId, TenantOr
 pub(crate) use self::shards::Seed;
 use self::shards::Shards;
 use self::text::{TextArena, TextRef};
+use crate::damage::Malformed;
 
 /// Every tenant, person and member of a log.
 ///
@@ -33,7 +34,27 @@ pub struct Members {
     /// Members of persons beyond each person's first, by person and tenant.
     further: Shards,
     count: usize,
+    limits: MemberLimits,
 }
+
+/// The most that a dictionary may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberLimits {
+    /// Ordinals, those that are still free in a tenant's blocks included: at most 2^32 - 1, of which the last is no member's.
+    pub ordinals: u32,
+    /// Bytes of user ids, each with its length and rounded up to four: at most 16 GiB.
+    pub user_id_bytes: u64,
+}
+
+impl Default for MemberLimits {
+    fn default() -> Self {
+        Self { ordinals: u32::MAX, user_id_bytes: 16 << 30 }
+    }
+}
+
+/// No more members fit into the dictionary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
 
 /// First block of a tenant.
 const BLOCK_MIN: u32 = 8;
@@ -52,6 +73,13 @@ struct Blocks {
     free: std::ops::Range<u32>,
     /// Number of ordinals in all blocks.
     numbers: u32,
+}
+
+impl Blocks {
+    /// Ordinals of the next block.
+    fn next(&self) -> u32 {
+        (self.numbers / 4).clamp(BLOCK_MIN, BLOCK_MAX)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -139,7 +167,7 @@ impl Members {
     /// # Panics
     /// If the ordinal is not from this dictionary.
     pub fn tenant_id(&self, tenant: TenantOrdinal) -> TenantId<'_> {
-        TenantId::new(&self.tenants[tenant.index()].name).expect("only valid names are added")
+        TenantId::stored(&self.tenants[tenant.index()].name).expect("only names are added")
     }
 
     /// The `user_id` of a person.
@@ -147,7 +175,7 @@ impl Members {
     /// # Panics
     /// If the ordinal is not from this dictionary.
     pub fn user_id(&self, person: PersonOrdinal) -> UserId<'_> {
-        UserId::new(self.text.get(self.persons[person.index()].name)).expect("only valid names are added")
+        UserId::stored(self.text.get(self.persons[person.index()].name)).expect("only names are added")
     }
 
     /// Puts the member of each name into `found`, `None` where it is new; `found.len() == names.len()` then.
@@ -176,10 +204,51 @@ impl Members {
         }
     }
 
-    /// The member with these names, made if it is new; whether it was.
-    pub(crate) fn resolve(&mut self, tenant_id: TenantId<'_>, user_id: UserId<'_>) -> (MemberRef, bool) {
+    /// Takes no more members than these limits allow. Those that are here stay, however many they are.
+    pub(crate) fn limit(&mut self, limits: MemberLimits) {
+        let most = MemberLimits::default();
+        self.limits = MemberLimits {
+            ordinals: limits.ordinals.min(most.ordinals),
+            user_id_bytes: limits.user_id_bytes.min(most.user_id_bytes),
+        };
+    }
+
+    /// The member with these names, made if it is new. Returns also whether it was.
+    ///
+    /// # Errors
+    /// [`Full`]: it is new, and there is no room for it. Nothing was made.
+    pub(crate) fn resolve(
+        &mut self,
+        tenant_id: TenantId<'_>,
+        user_id: UserId<'_>,
+    ) -> Result<(MemberRef, bool), Full> {
+        if !self.surely_has_room() {
+            if let Some(known) = self.find(tenant_id.as_str(), user_id.as_str()) {
+                return Ok((known, false));
+            }
+            if !self.has_room(tenant_id.as_str(), user_id.as_str()) {
+                return Err(Full);
+            }
+        }
         let tenant = self.resolve_tenant(tenant_id);
-        self.resolve_in(tenant, user_id, self.seed.of_name(user_id.as_str()))
+        Ok(self.resolve_in(tenant, user_id, self.seed.of_name(user_id.as_str())))
+    }
+
+    /// True if there is room for any member, whoever it is.
+    fn surely_has_room(&self) -> bool {
+        let ordinals = self.entries.len() + BLOCK_MAX as usize;
+        let bytes = self.text.len() as u64 + TextArena::LEN_MAX;
+        ordinals <= self.limits.ordinals as usize && bytes <= self.limits.user_id_bytes
+    }
+
+    /// True if there is room for a new member with these names.
+    fn has_room(&self, tenant_id: &str, user_id: &str) -> bool {
+        let blocks = self.tenant(tenant_id).map(|tenant| &self.tenants[tenant.index()].blocks);
+        let block = blocks.map_or(BLOCK_MIN, |blocks| if blocks.free.is_empty() { blocks.next() } else { 0 });
+        let is_known = self.find_person(user_id).is_some();
+        let bytes = if is_known { 0 } else { TextArena::len_of(user_id) };
+        self.entries.len() + block as usize <= self.limits.ordinals as usize
+            && self.text.len() as u64 + bytes <= self.limits.user_id_bytes
     }
 
     /// The tenant of this name, made if it is new.
@@ -203,11 +272,17 @@ impl Members {
         members.iter().take_while(|member| is_known(member)).count()
     }
 
-    /// Makes these members, each of which is new and gets the number it says; `None` if one is not or does not.
+    /// Makes these members, each of which is new and gets the number it says.
+    ///
+    /// # Errors
+    /// [`Malformed`] if one is not new, gets another number, or has no room.
     ///
     /// The same as [`Members::resolve`] on each: what that reads lies all over memory, and is read for all before the first
     /// is made, so the processor waits for many at once.
-    pub(crate) fn define(&mut self, new: &[(MemberOrdinal, TenantId<'_>, UserId<'_>)]) -> Option<()> {
+    pub(crate) fn define(
+        &mut self,
+        new: &[(MemberOrdinal, TenantId<'_>, UserId<'_>)],
+    ) -> Result<(), Malformed> {
         /// Members made at a time: the memory read for so many stays in the caches until they are made.
         const AT_ONCE: usize = 1_024;
         for new in new.chunks(AT_ONCE) {
@@ -220,14 +295,17 @@ impl Members {
             );
             let taken = |member: MemberOrdinal| self.entries.get(member.index()).is_some_and(Option::is_some);
             black_box(new.iter().filter(|(member, ..)| taken(*member)).count());
-            for (((member, _, user_id), hash), tenant) in new.iter().zip(hashes).zip(tenants) {
+            for (((member, tenant_id, user_id), hash), tenant) in new.iter().zip(hashes).zip(tenants) {
+                if !self.surely_has_room() && !self.has_room(tenant_id.as_str(), user_id.as_str()) {
+                    return Err(Malformed);
+                }
                 let (found, is_new) = self.resolve_in(tenant, *user_id, hash);
                 if !is_new || found.member != *member {
-                    return None;
+                    return Err(Malformed);
                 }
             }
         }
-        Some(())
+        Ok(())
     }
 
     fn resolve_in(&mut self, tenant: TenantOrdinal, user_id: UserId<'_>, hash: u64) -> (MemberRef, bool) {
@@ -289,7 +367,7 @@ impl Members {
         let end = u32::try_from(self.entries.len()).expect("fewer than 2^32 members");
         let blocks = &mut self.tenants[tenant.index()].blocks;
         if blocks.free.is_empty() {
-            let block = (blocks.numbers / 4).clamp(BLOCK_MIN, BLOCK_MAX);
+            let block = blocks.next();
             blocks.free = end..end.checked_add(block).expect("fewer than 2^32 members");
             blocks.numbers += block;
             self.entries.resize(blocks.free.end as usize, None);
@@ -305,7 +383,7 @@ mod tests {
     use super::*;
 
     fn resolve(members: &mut Members, tenant: &str, user: &str) -> (MemberRef, bool) {
-        members.resolve(TenantId::new(tenant).unwrap(), UserId::new(user).unwrap())
+        members.resolve(TenantId::new(tenant).unwrap(), UserId::new(user).unwrap()).unwrap()
     }
 
     #[test]
@@ -336,6 +414,39 @@ mod tests {
         assert_eq!(members.find("a", "nobody"), None);
         assert_eq!(members.find("c", "user 0"), None);
         assert_eq!(members.find("nowhere", "user 0"), None);
+    }
+
+    #[test]
+    fn a_full_dictionary_knows_its_members_and_takes_no_other() {
+        let name = |number: u32| (format!("tenant {}", number % 7), format!("user {}", number % 40));
+        let fill = |limits: MemberLimits| {
+            let mut members = Members::default();
+            members.limit(limits);
+            let (mut taken, mut refused) = (Vec::new(), 0);
+            for number in 0..2_000 {
+                let (tenant, user) = name(number);
+                let names = (TenantId::new(&tenant).unwrap(), UserId::new(&user).unwrap());
+                match members.resolve(names.0, names.1) {
+                    Ok((member, _)) => taken.push((number, member)),
+                    Err(Full) => refused += 1,
+                }
+            }
+            for (number, member) in &taken {
+                let (tenant, user) = name(*number);
+                assert_eq!(members.find(&tenant, &user), Some(*member));
+            }
+            assert!(members.entries.len() <= limits.ordinals as usize);
+            assert!(members.text.len() as u64 <= limits.user_id_bytes);
+            (members.len(), refused)
+        };
+        let unlimited = MemberLimits::default();
+        assert_eq!(fill(unlimited), (280, 0));
+        let (members, refused) = fill(MemberLimits { ordinals: 100, ..unlimited });
+        assert!((80..=100).contains(&members) && refused > 0, "{members} {refused}");
+        let (members, refused) = fill(MemberLimits { user_id_bytes: 100, ..unlimited });
+        assert!((8..280).contains(&members) && refused > 0, "{members} {refused}");
+        let (members, refused) = fill(MemberLimits { ordinals: 7, ..unlimited });
+        assert_eq!((members, refused), (0, 2_000));
     }
 
     #[test]

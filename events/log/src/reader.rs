@@ -1,7 +1,7 @@
 //! A cursor over durable history, sealed or not: from the segments, then from the WAL files, up to the tail. Where one
 //! is sealed meanwhile, the cursor goes on in the other.
 
-mod sealed;
+mod segment;
 mod wal;
 
 use std::io;
@@ -11,15 +11,15 @@ use lastseen_event::Position;
 use lastseen_store::{EventReader, ReadError, RecordedBatch, Scan};
 use tokio::sync::watch;
 
-use self::sealed::OpenSegment;
+use self::segment::OpenSegment;
 use self::wal::OpenFile;
-use crate::manifest::Entry;
-use crate::places::FilePlace;
-use crate::writer::{Shared, next};
+use crate::history::History;
+use crate::history::places::Place;
+use crate::position::following;
 
 /// Reads what a [`Scan`] chooses; see [`EventReader`]. Holds one row group of a segment or one frame of the WAL in memory.
 pub struct LogReader {
-    shared: Arc<Shared>,
+    history: Arc<History>,
     tail: watch::Receiver<Position>,
     scan: Scan,
     /// The last position that was returned, or that was not wanted.
@@ -32,21 +32,9 @@ enum Open {
     File(OpenFile),
 }
 
-/// The file in which an event stands.
-pub(crate) enum Place {
-    Segment(Arc<Entry>),
-    File(FilePlace),
-}
-
-impl Place {
-    fn is_file(&self, number: u64) -> bool {
-        matches!(self, Self::File(place) if place.number == number)
-    }
-}
-
 impl LogReader {
-    pub(crate) fn new(shared: Arc<Shared>, tail: watch::Receiver<Position>, scan: Scan) -> Self {
-        Self { shared, tail, scan, reached: scan.after, open: None }
+    pub(crate) fn new(history: Arc<History>, tail: watch::Receiver<Position>, scan: Scan) -> Self {
+        Self { history, tail, scan, reached: scan.after, open: None }
     }
 
     /// The last position to read now.
@@ -59,26 +47,26 @@ impl LogReader {
     /// behind it.
     fn open(&mut self) -> Result<Option<Open>, ReadError> {
         loop {
-            match self.shared.places.read().of(next(self.reached)) {
+            match self.history.places.read().of(following(self.reached)) {
                 Place::Segment(entry) => {
                     let filter = self.scan.filter;
                     if filter.may_occur(entry.occurred.bounds())
                         && entry.may_hold_any(filter.occurred_since, filter.occurred_until)
                         && filter.may_be_recorded(entry.recorded.bounds())
+                        && let Some(open) = OpenSegment::new(&self.history, &entry, filter.member)?
                     {
-                        let open = OpenSegment::new(self.shared.disk.as_ref(), &entry)?;
                         return Ok(Some(Open::Segment(Box::new(open))));
                     }
                     self.reached = entry.last();
                     return Ok(None);
                 }
-                Place::File(place) => match OpenFile::new(self.shared.disk.as_ref(), place) {
+                Place::File(place) => match OpenFile::new(&self.history, &place, following(self.reached)) {
                     Ok(open) => return Ok(Some(Open::File(open))),
                     // It was sealed and removed since: then it is not the place any more.
-                    Err((_, error))
-                        if error.kind() == io::ErrorKind::NotFound
-                            && self.shared.is_sealed(next(self.reached))? => {}
-                    Err((file, error)) => return Err(ReadError::Io { file, source: error.into() }),
+                    Err(ReadError::Io { source, .. })
+                        if source.kind() == io::ErrorKind::NotFound
+                            && self.history.is_sealed(following(self.reached))? => {}
+                    Err(error) => return Err(error),
                 },
             }
         }
@@ -96,15 +84,15 @@ impl EventReader for LogReader {
             let read = match open {
                 None => continue,
                 Some(Open::Segment(mut segment)) => {
-                    let read = segment.next(&self.shared, &self.scan, (self.reached, end))?;
+                    let read = segment.next(&self.history, &self.scan, (self.reached, end))?;
                     self.open = read.is_some().then_some(Open::Segment(segment));
                     read
                 }
                 Some(Open::File(mut file)) => {
-                    let read = file.next(&self.shared, &self.scan, (self.reached, end))?;
+                    let read = file.next(&self.history, &self.scan, (self.reached, end))?;
                     if read.is_some() {
                         self.open = Some(Open::File(file));
-                    } else if self.shared.places.read().of(next(self.reached)).is_file(file.number()) {
+                    } else if self.history.places.read().of(following(self.reached)).is_file(file.number()) {
                         return Err(file.damaged("events up to the tail"));
                     }
                     read

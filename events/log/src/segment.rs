@@ -1,10 +1,13 @@
 //! Sealed history: immutable Parquet files, a run of positions each, that any tool reads. FORMAT.md "Segments".
 //!
-//! `schema` says what the columns are, `write` turns events into the bytes of a segment, `members` those
-//! it defines, `file` reads them back piece
-//! by checksummed piece, `rows` turns what was read into facts and events.
+//! `entry` says where a segment is in the history, `schema` its columns, `write` turns records into its bytes, `members`
+//! and `index` make the files beside it, `file` reads it back piece by checksummed piece, `rows` turns what was read into
+//! facts and events, `identities` into ids.
 
+pub(crate) mod entry;
 pub(crate) mod file;
+pub(crate) mod identities;
+pub(crate) mod index;
 pub(crate) mod members;
 pub(crate) mod rows;
 pub(crate) mod schema;
@@ -15,12 +18,26 @@ use lastseen_event::Position;
 /// The folder of the segments and their manifest.
 pub(crate) const DIR: &str = "segments";
 
+/// Ends the name of a segment.
+pub(crate) const SUFFIX: &str = ".parquet";
+
 /// The path of the segment that begins with this position.
 pub(crate) fn path(first: Position) -> String {
-    format!("{DIR}/{:020}.parquet", first.get())
+    format!("{DIR}/{:020}{SUFFIX}", first.get())
 }
 
 /// The path of the file that defines the members of this segment and of none before it.
 pub(crate) fn members_path(first: Position) -> String {
     format!("{DIR}/{:020}.members", first.get())
+}
+
+/// The path of the index file of this segment.
+pub(crate) fn index_path(first: Position) -> String {
+    format!("{DIR}/{:020}.index", first.get())
+}
+
+/// The first position of the segment with this name; `None` for other files.
+pub(crate) fn first_of(name: &str) -> Option<Position> {
+    let first = Position::new(name.strip_suffix(SUFFIX)?.parse().ok()?);
+    path(first).ends_with(name).then_some(first)
 }

@@ -11,16 +11,18 @@ use lastseen_event::{Position, UtcInstant};
 use lastseen_store::{Corruption, StoreFault};
 
 use self::ids::IdCheck;
+use crate::damage::{Malformed, corruption};
 use crate::disk::{Access, Disk, read_all};
-use crate::manifest::Listing;
+use crate::format::Version;
+use crate::identity::{DigestSum, IdKey};
+use crate::log_id::Lineage;
+use crate::manifest::listing::Listing;
 use crate::members::Members;
+use crate::position::{following, preceding};
 use crate::wal;
-use crate::wal::frame::{
-    BadFileHeader, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FrameHeader, FrameKind, LogId,
-};
-use crate::wal::payload::Payload;
-use crate::wal::walk::{frame_behind, header_behind, may_follow_end, read_settled, used_len};
-use crate::writer::next;
+use crate::wal::frame::{BadFileHeader, FileHeader, FrameHeader};
+use crate::wal::frames::{End, Frame, Frames};
+use crate::wal::settled::{may_follow_end, next_frame, next_header, read_settled, used_len};
 
 /// The result of a check. The log is sound if `findings` is empty.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +67,11 @@ pub enum FindingKind {
     Segment,
     /// The dictionary beside the segments is not what the members files say. It is worth only time: opening does without it.
     Dictionary,
+    /// The ids are not those of the records in the segments. Opening does without those that are damaged, and they are made
+    /// again; ids that are another record's are not noticed then.
+    Ids,
+    /// Something says that the history was longer than it is.
+    Lost,
     /// A file's header is damaged, of another format, or not that of this file in this log.
     FileHeader,
     /// Bytes that should be a valid frame are none.
@@ -88,6 +95,8 @@ impl FindingKind {
             Self::Manifest => "manifest",
             Self::Segment => "segment",
             Self::Dictionary => "dictionary",
+            Self::Ids => "ids",
+            Self::Lost => "lost",
             Self::FileHeader => "file_header",
             Self::Frame => "frame",
             Self::Position => "position",
@@ -125,11 +134,11 @@ pub fn verify(
     // A server may seal WAL files meanwhile: then what they held is in a segment more, and the manifest says so.
     loop {
         let Listing { manifest, mut unsealed } = Listing::read(disk.as_ref()).map_err(failed(wal::DIR))?;
-        let segments = check.manifest(disk.as_ref(), manifest, unsealed.is_empty())?;
+        let segments = check.manifest(disk.as_ref(), manifest, unsealed.first().copied())?;
         unsealed.retain(|number| *number >= check.next_number);
         let numbers = unsealed;
         for entry in &segments {
-            total += entry.bytes();
+            total += entry.bytes_of_all();
         }
         for number in &numbers {
             total +=
@@ -137,7 +146,7 @@ pub fn verify(
         }
         for entry in &segments {
             check.segment(disk.as_ref(), entry)?;
-            done += entry.bytes();
+            done += entry.bytes_of_all();
             progress(done, total);
         }
         let mut vanished = false;
@@ -165,7 +174,9 @@ pub fn verify(
             break;
         }
     }
+    check.ids_on_disk(disk.as_ref())?;
     check.dictionary(disk.as_ref())?;
+    check.lost(disk.as_ref())?;
     check.verified.members = check.members.len();
     check.verified.findings.append(&mut check.ids.into_findings());
     Ok(check.verified)
@@ -189,7 +200,11 @@ struct Check {
     verified: Verified,
     members: Members,
     ids: IdCheck,
-    log_id: Option<LogId>,
+    /// `None` until a manifest was read, or a WAL file of a log of version 1 that has none.
+    lineage: Option<Lineage>,
+    key: IdKey,
+    /// The first and the last position of each segment that was read without a finding, and the sum of its digests.
+    digests: Vec<([u64; 2], DigestSum)>,
     recorded_at: UtcInstant,
     /// Segments checked.
     sealed: usize,
@@ -213,7 +228,9 @@ impl Check {
             verified,
             members,
             ids: IdCheck::new(recent_ids),
-            log_id: None,
+            lineage: None,
+            key: IdKey::draw(),
+            digests: Vec::new(),
             recorded_at: UtcInstant::EARLIEST,
             sealed: 0,
             next_number: 0,
@@ -230,7 +247,7 @@ impl Check {
                 | FindingKind::Frame
                 | FindingKind::Position
         );
-        let place = Corruption { file: path.to_owned(), offset: offset as u64, expected, found };
+        let place = corruption(path, offset as u64, expected, found);
         self.verified.findings.push(Finding { kind, place });
     }
 
@@ -239,27 +256,27 @@ impl Check {
         self.verified.bytes += bytes.len() as u64;
         let Some(header) = self.header(path, number, bytes) else { return };
         let file = Checked { path, bytes, header };
-        let mut at = FILE_HEADER_LEN;
+        let mut frames = Frames::new(bytes, &header);
         loop {
-            let rest = bytes.get(at..).unwrap_or_default();
-            if let Some((frame, payload)) = FrameHeader::decode_frame(rest, header.log_id) {
-                self.frame(path, at, &frame, payload);
-                at += frame.frame_len();
-                if frame.kind == FrameKind::End {
-                    return self.behind_end(&file, at);
-                }
-                continue;
+            for frame in frames.by_ref() {
+                self.frame(path, &frame);
             }
-            let Some(skipped) = frame_behind(rest, header.log_id) else {
-                return self.behind_frames(&file, at, is_last);
+            let (at, why) = frames.end();
+            if let End::EndFrame(end) = why {
+                self.place_of((path, at - end.frame_len()), &end);
+                return self.after_end(&file, at);
+            }
+            let rest = bytes.get(at..).unwrap_or_default();
+            let Some(skipped) = next_frame(rest, header.log_id) else {
+                return self.after_frames(&file, at, is_last);
             };
             let expected = "a frame with its checksum".to_owned();
             self.found(FindingKind::Frame, path, at, (expected, format!("{skipped} bytes that are none")));
-            at += skipped;
+            frames = Frames::from(bytes, &header, at + skipped);
         }
     }
 
-    /// The file's header if the frames behind it can be read.
+    /// The file's header if the frames after it can be read.
     fn header(&mut self, path: &str, number: u64, bytes: &[u8]) -> Option<FileHeader> {
         let header = match FileHeader::decode(bytes) {
             Ok(header) => header,
@@ -268,7 +285,8 @@ impl Check {
                     BadFileHeader::Damaged => "bytes that are none".to_owned(),
                     BadFileHeader::Version(version) => format!("format version {version}"),
                 };
-                let expected = format!("a file header of format version {FORMAT_VERSION}");
+                let expected =
+                    format!("a file header of format version {} at most", Version::NEWEST.in_wal());
                 self.found(FindingKind::FileHeader, path, 0, (expected, found));
                 return None;
             }
@@ -277,8 +295,9 @@ impl Check {
             let words = (format!("the header of file {number}"), format!("that of file {}", header.number));
             self.found(FindingKind::FileHeader, path, 0, words);
         }
-        if *self.log_id.get_or_insert(header.log_id) != header.log_id {
-            let words = ("a file of the same log".to_owned(), "one of another log".to_owned());
+        let expected = self.lineage.get_or_insert(Lineage::new(header.log_id)).of(header.first_position);
+        if expected != header.log_id {
+            let words = (format!("a file of log {expected}"), format!("one of log {}", header.log_id));
             self.found(FindingKind::FileHeader, path, 0, words);
         }
         self.expect_position(path, 0, header.first_position);
@@ -287,78 +306,83 @@ impl Check {
 
     /// Positions go on without a gap; after a finding they go on from what was found.
     fn expect_position(&mut self, path: &str, offset: usize, found: Position) {
-        let expected = next(self.verified.last_position);
+        let expected = following(self.verified.last_position);
         if found != expected {
             let words = (format!("position {}", expected.get()), format!("position {}", found.get()));
             self.found(FindingKind::Position, path, offset, words);
-            self.verified.last_position = Position::new(found.get().saturating_sub(1));
+            self.verified.last_position = preceding(found);
         }
     }
 
-    fn frame(&mut self, path: &str, offset: usize, frame: &FrameHeader, payload: &[u8]) {
+    /// Checks the position and the instant of a frame.
+    fn place_of(&mut self, (path, offset): (&str, usize), frame: &FrameHeader) {
         self.expect_position(path, offset, frame.first_position);
         if frame.recorded_at < self.recorded_at {
             let words = (format!("{} or later", self.recorded_at), frame.recorded_at.to_string());
             self.found(FindingKind::RecordedAt, path, offset, words);
         }
         self.recorded_at = self.recorded_at.max(frame.recorded_at);
-        if frame.kind == FrameKind::End {
-            return;
-        }
-        self.verified.frames += 1;
-        let Self { members, ids, lost, .. } = self;
-        let mut position = frame.first_position;
-        let count = Payload::new(payload).and_then(|payload| {
-            payload.for_each_member(|new| {
-                let (found, is_new) = members.resolve(new.tenant_id, new.user_id);
-                (*lost || is_new && found.member == new.member).then_some(())
-            })?;
-            payload.for_each_event(|event| {
-                let member = event.is_of_member()?.then(|| members.member_ref(event.member));
-                match member {
-                    Some(Some(member)) => {
-                        let tenant_id = members.tenant_id(member.tenant).as_str();
-                        ids.see((tenant_id, event.id), position, (path, offset));
-                    }
-                    // Of a tenant that is lost, nobody can say which ids are its own.
-                    Some(None) => lost.then_some(())?,
-                    None => ids.see(("", event.id), position, (path, offset)),
-                }
-                position = next(position);
-                Some(())
-            })
-        });
-        if count != Some(frame.events) {
-            let words = (format!("{} events of known members", frame.events), "something else".to_owned());
-            self.found(FindingKind::Payload, path, offset, words);
-        }
-        self.verified.events += u64::from(frame.events);
-        self.verified.last_position = Position::new(frame.behind().get().saturating_sub(1));
     }
 
-    /// Behind an end frame the file ends, or has what was there before a cut that a crash undid.
-    fn behind_end(&mut self, file: &Checked<'_>, at: usize) {
+    fn frame(&mut self, path: &str, frame: &Frame<'_>) {
+        let (offset, header) = (frame.offset, &frame.header);
+        self.place_of((path, offset), header);
+        self.verified.frames += 1;
+        if self.records(path, frame) != Ok(header.records) {
+            let words = (format!("{} records of known members", header.records), "something else".to_owned());
+            self.found(FindingKind::Payload, path, offset, words);
+        }
+        self.verified.events += u64::from(header.records);
+        self.verified.last_position = preceding(header.end());
+    }
+
+    /// Takes in the content of a frame. Returns the number of its records.
+    fn records(&mut self, path: &str, frame: &Frame<'_>) -> Result<u32, Malformed> {
+        let Self { members, ids, key, lost, .. } = self;
+        let payload = frame.payload()?;
+        payload.for_each_member(|new| match members.resolve(new.tenant_id, new.user_id) {
+            Ok((found, is_new)) if *lost || is_new && found.member == new.member => Ok(()),
+            _ => Err(Malformed),
+        })?;
+        let (mut position, mut count) = (frame.header.first_position, 0);
+        for record in payload.records() {
+            let record = record?;
+            let tenant_of = |member| Some(members.tenant_id(members.member_ref(member)?.tenant).as_str());
+            match key.of_record(&record, tenant_of) {
+                Some(own) => ids.see(own, (record.identity().0, position), (path, frame.offset)),
+                // Of a tenant that is lost, nobody can say which ids are its own.
+                None if *lost => {}
+                None => return Err(Malformed),
+            }
+            position = following(position);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// After an end frame the file ends, or has what was there before a cut that a crash undid.
+    fn after_end(&mut self, file: &Checked<'_>, at: usize) {
         let rest = file.bytes.get(at..).unwrap_or_default();
         if !may_follow_end(rest, file.bytes.len(), &file.header) {
-            let words = ("nothing behind the end frame".to_owned(), format!("{} bytes", rest.len()));
+            let words = ("nothing after the end frame".to_owned(), format!("{} bytes", rest.len()));
             self.found(FindingKind::FileEnd, file.path, at, words);
         }
     }
 
-    /// Behind the last valid frame of a file that was not ended.
-    fn behind_frames(&mut self, file: &Checked<'_>, at: usize, is_last: bool) {
+    /// After the last valid frame of a file that was not ended.
+    fn after_frames(&mut self, file: &Checked<'_>, at: usize, is_last: bool) {
         let rest = file.bytes.get(at..).unwrap_or_default();
         let unfinished = used_len(rest);
         if !is_last {
             let words = ("an end frame".to_owned(), format!("{unfinished} bytes that are none"));
             self.found(FindingKind::FileEnd, file.path, at, words);
+        } else if let Some(next) = next_header(rest, file.header.log_id) {
+            let words = ("a frame with its checksum".to_owned(), format!("{next} bytes that are none"));
+            self.found(FindingKind::Frame, file.path, at, words);
         } else if file.bytes.len() as u64 != file.header.capacity {
             let words =
                 (format!("{} bytes or an end frame", file.header.capacity), "the end of the file".to_owned());
             self.found(FindingKind::FileEnd, file.path, file.bytes.len(), words);
-        } else if let Some(behind) = header_behind(rest, file.header.log_id) {
-            let words = ("a frame with its checksum".to_owned(), format!("{behind} bytes that are none"));
-            self.found(FindingKind::Frame, file.path, at, words);
         } else {
             self.verified.unfinished_bytes = unfinished as u64;
         }

@@ -1,11 +1,14 @@
-//! The write-ahead log on disk, layer by layer: `bytes` read and write integers, `frame` is the checksummed
-//! unit, `payload` what stands in it, `file` one WAL file being written, `walk` goes over the frames of one. FORMAT.md describes the bytes.
+//! The write-ahead log on disk, layer by layer: `bytes` read and write integers, `frame` is the checksummed unit,
+//! `payload` its content, `frames` goes over those of a file, `settled` says where a file ends, `file` is the one being
+//! written, `index` finds positions in it. FORMAT.md describes the bytes.
 
 pub(crate) mod bytes;
 pub(crate) mod file;
 pub(crate) mod frame;
+pub(crate) mod frames;
+pub(crate) mod index;
 pub(crate) mod payload;
-pub(crate) mod walk;
+pub(crate) mod settled;
 
 use std::io;
 

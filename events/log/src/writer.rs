@@ -8,176 +8,62 @@
 //! fail here.
 
 mod group;
+pub(crate) mod message;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use std::time::{Duration, Instant};
 
-use lastseen_event::{BatchName, Event, EventBatch, Fact, MemberRef, Position, UtcInstant};
-use lastseen_store::{
-    AppendError, Appended, Batches, Clock, OnRefused, ReadError, RetractOutcome, StoreFault,
-};
-use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot, watch};
+use lastseen_event::limits::REQUEST_EVENTS_MAX;
+use lastseen_event::{BatchName, Fact, MemberRef, Position, UtcInstant};
+use lastseen_store::{AppendError, Limit, RetractOutcome, StoreFault};
+use tokio::sync::{mpsc, watch};
 
-use self::group::Group;
+use self::group::{Against, Group};
+use self::message::{Answer, Commit, EndError, Message, Request, Retract};
 use crate::LogOptions;
 use crate::batches::Numbering;
-use crate::dictionary::Due;
-use crate::disk::{Disk, StepError, is_no_space};
+use crate::clock_watch::ClockWatch;
+use crate::common::Common;
+use crate::disk::{StepError, is_no_space};
+use crate::format::Version;
 use crate::health::{Part, Standstills};
-use crate::manifest::{BadManifest, Manifest};
-use crate::members::Members;
-use crate::places::{FilePlace, Places};
-use crate::recent::RecentIds;
-use crate::segment::file::damaged;
+use crate::history::History;
+use crate::history::places::FilePlace;
+use crate::ids::recent::RecentIds;
+use crate::manifest::Manifest;
+use crate::position::following;
+use crate::record::{Record, StoredEvent, StoredRetraction};
+use crate::segment;
 use crate::thread::yield_now;
 use crate::wal::file::WalFile;
-use crate::wal::frame::{FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId, PAYLOAD_LEN_MAX};
-use crate::wal::payload::{EVENT_LEN_MAX, NEW_MEMBER_LEN_MAX, NewMember, PayloadBuffer, StoredEvent};
-
-/// An append on its way to the writer.
-pub(crate) struct Request {
-    pub(crate) batch: EventBatch,
-    /// The members that were known when it set out, one a row.
-    pub(crate) members: Vec<Option<MemberRef>>,
-    pub(crate) on_refused: OnRefused,
-    /// The rows that are kept already, as far as the segments tell: of the positions below `looked_up_until`.
-    pub(crate) known: Vec<bool>,
-    pub(crate) looked_up_until: Position,
-    pub(crate) reply: Reply,
-}
-
-/// A request to the writer.
-pub(crate) enum Message {
-    Append(Request),
-    /// Takes a batch back.
-    Retract(Retract),
-    /// Ends the file that is being written, so that it can be sealed.
-    EndFile(oneshot::Sender<Result<(), EndError>>),
-}
-
-/// A batch that is to be retracted.
-pub(crate) struct Retract {
-    pub(crate) batch: Box<str>,
-    /// Only if it has exactly so many events.
-    pub(crate) events: Option<u64>,
-    pub(crate) reply: oneshot::Sender<Result<RetractOutcome, AppendError>>,
-}
-
-type Reply = oneshot::Sender<Answer>;
-
-/// Why the file that is being written was not ended.
-#[derive(Debug)]
-pub(crate) enum EndError {
-    /// It goes on as it is.
-    Refused(StoreFault),
-    /// The writer takes no more events.
-    Closed,
-}
-
-/// The outcome of a request.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Done(Result<Appended, AppendError>),
-    /// Nothing: ids left the recent window since it looked for its events in segments. It looks again.
-    LookAgain(EventBatch),
-}
-
-/// A durable group, handed to whoever follows the log. Its appends wait until [`Commit::acknowledge`]; dropped
-/// without it, they learn that their outcome is unknown.
-#[derive(Debug)]
-pub struct Commit {
-    /// The new events of the group in order; empty where all were duplicates.
-    pub facts: Vec<Fact>,
-    /// True if the group is the retraction of a batch, and nothing else.
-    pub retracted: bool,
-    /// The last position that is durable.
-    pub position: Position,
-    /// The time that its sync took; zero where nothing was new.
-    pub synced: Duration,
-    answers: Vec<(Reply, Appended)>,
-}
-
-impl Commit {
-    /// Tells the waiting appends that they succeeded.
-    pub fn acknowledge(self) {
-        for (reply, appended) in self.answers {
-            // A caller that went away needs no answer.
-            let _ = reply.send(Answer::Done(Ok(appended)));
-        }
-    }
-}
-
-/// The state that the readers of a log share with its writer.
-pub(crate) struct Shared {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) log_id: LogId,
-    pub(crate) members: RwLock<Members>,
-    /// The batches up to the tail at least.
-    pub(crate) batches: RwLock<Batches>,
-    pub(crate) places: RwLock<Places>,
-    pub(crate) dictionary: Due,
-    /// Events below this position are looked up in segments: they may not be in the recent window.
-    pub(crate) recent_from: AtomicU64,
-    /// True if another process may seal the files that are read here.
-    pub(crate) is_foreign: bool,
-}
-
-impl Shared {
-    /// True if the event at a durable position is in a segment.
-    pub(crate) fn is_sealed(&self, position: Position) -> Result<bool, ReadError> {
-        if self.places.read().sealed_until() >= position {
-            return Ok(true);
-        }
-        if !self.is_foreign {
-            return Ok(false);
-        }
-        match Manifest::read(self.disk.as_ref()) {
-            Ok(Some(manifest)) => {
-                let sealed = manifest.last() >= position;
-                self.places.write().seal(manifest);
-                Ok(sealed)
-            }
-            Ok(None) => Ok(false),
-            Err(BadManifest::Corrupt(corruption)) => Err(ReadError::Corrupt(corruption)),
-            // It was of this version when the log was opened.
-            Err(BadManifest::Version(found)) => {
-                Err(damaged(crate::manifest::PATH, 0, "the version it had", &found.to_string()))
-            }
-            Err(BadManifest::Io(error)) => {
-                Err(ReadError::Io { file: crate::manifest::PATH.to_owned(), source: error.into() })
-            }
-        }
-    }
-}
+use crate::wal::frame::{FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, PAYLOAD_LEN_MAX};
+use crate::wal::index::{FrameIndex, Mark};
+use crate::wal::payload::{EVENT_LEN_MAX, NEW_MEMBER_LEN_MAX, NewMember, PayloadBuffer};
 
 /// Everything the writer thread owns.
 pub(crate) struct Writer {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) standstills: Arc<Standstills>,
-    pub(crate) options: LogOptions,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) recent: RecentIds,
-    pub(crate) tail: watch::Sender<Position>,
-    pub(crate) last_recorded_at: UtcInstant,
-    pub(crate) on_commit: Box<dyn FnMut(Commit) + Send>,
+    history: Arc<History>,
+    standstills: Arc<Standstills>,
+    options: LogOptions,
+    watch: Arc<ClockWatch>,
+    recent: RecentIds,
+    tail: watch::Sender<Position>,
+    last_recorded_at: UtcInstant,
+    on_commit: Box<dyn FnMut(Commit) + Send>,
     /// Told when a file was ended and the next one begins.
-    pub(crate) on_file_end: Box<dyn FnMut() + Send>,
-    /// Made by the first append after opening, so that opening writes nothing.
-    pub(crate) file: Option<WalFile>,
+    on_file_end: Box<dyn FnMut() + Send>,
+    /// Made by the first append after opening, so that opening writes nothing. With its place.
+    file: Option<(WalFile, FilePlace)>,
     /// Members that no durable frame defines yet.
-    pub(crate) undefined: Vec<MemberRef>,
-    pub(crate) payload: PayloadBuffer,
+    undefined: Vec<MemberRef>,
+    payload: PayloadBuffer,
     /// The batches of the group that is being written.
-    pub(crate) numbering: Numbering,
+    numbering: Numbering,
     /// Set by a failed write or sync: what is on disk is not known any more.
-    pub(crate) failed: bool,
+    failed: bool,
     /// The time that the last sync of a frame took.
-    pub(crate) synced: Duration,
+    synced: Duration,
 }
 
 /// Why a group was not written.
@@ -238,6 +124,35 @@ const _: () = assert!(
 );
 
 impl Writer {
+    /// Goes on from what was recovered: the recent window, and when the last record was recorded. `on_file_end` is told when a
+    /// file was ended and the next one begins.
+    pub(crate) fn new(
+        common: Common,
+        (recent, last_recorded_at): (RecentIds, UtcInstant),
+        tail: watch::Sender<Position>,
+        on_commit: impl FnMut(Commit) + Send + 'static,
+        on_file_end: impl FnMut() + Send + 'static,
+    ) -> Self {
+        let Common { history, standstills, watch, options } = common;
+        Self {
+            history,
+            standstills,
+            options,
+            watch,
+            recent,
+            tail,
+            last_recorded_at,
+            on_commit: Box::new(on_commit),
+            on_file_end: Box::new(on_file_end),
+            file: None,
+            undefined: Vec::new(),
+            payload: PayloadBuffer::default(),
+            numbering: Numbering::default(),
+            failed: false,
+            synced: Duration::ZERO,
+        }
+    }
+
     /// Serves requests until all senders are gone, then ends the file.
     pub(crate) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let _watch = self.standstills.watch(Part::Writer);
@@ -280,19 +195,19 @@ impl Writer {
         if self.failed {
             return Err(EndError::Closed);
         }
-        let Some(mut file) = self.file.take() else { return Ok(()) };
-        let next_position = next(self.last_position());
+        let Some((mut file, place)) = self.file.take() else { return Ok(()) };
+        let next_position = following(self.last_position());
         if let Err(error) = file.write_end(next_position, self.last_recorded_at) {
             self.standstills.failed(Part::Writer, format!("a file of the log was not ended: {error}"));
             tracing::warn!(%error, "a file of the log was not ended");
-            self.file = Some(file);
+            self.file = Some((file, place));
             return Err(EndError::Refused(error.into()));
         }
         if let Err(error) = file.cut() {
             self.close(&error.into());
             return Err(EndError::Closed);
         }
-        self.shared.places.write().end_last(next_position);
+        self.history.places.write().end_last(next_position);
         self.standstills.works(Part::Writer);
         Ok(())
     }
@@ -310,17 +225,33 @@ impl Writer {
 
     /// Writes one group and hands it on.
     fn serve(&mut self, requests: Vec<Request>) {
-        let recorded_at = self.clock.now().max(self.last_recorded_at);
-        let mut group = Group::check(requests, &mut self.recent, &self.shared.batches.read());
-        if group.new_events() > 0
-            && self.undefined.len() > UNDEFINED_MAX
+        let recorded_at = self.record_at();
+        // Before more members are made: those that wait and those of the group fit into one frame.
+        if self.undefined.len() > UNDEFINED_MAX
             && let Err(error) = self.define(recorded_at)
         {
-            return self.refuse(group, error);
+            let error = self.refusal(error);
+            for request in requests {
+                let _ = request.reply.send(Answer::Done(Err(error.clone())));
+            }
+            return;
         }
+        let history = self.history.clone();
+        let mut group = {
+            let batches = history.batches.read();
+            let mut against = Against {
+                history: &history,
+                recent: &mut self.recent,
+                batches: &batches,
+                next: following(*self.tail.borrow()),
+                batches_max: self.options.batches_max,
+            };
+            Group::check(requests, &mut against)
+        };
+        self.undefined.append(&mut group.new_members);
         let facts = self.encode(&group, recorded_at);
         if let Some(last) = facts.last() {
-            if let Err(error) = self.write(recorded_at) {
+            if let Err(error) = self.write(FrameKind::Events, recorded_at) {
                 return self.refuse(group, error);
             }
             self.committed(last.position);
@@ -331,12 +262,17 @@ impl Writer {
         (self.on_commit)(Commit { facts, retracted: false, position, synced, answers });
     }
 
+    /// The instant to record a group at. It never decreases.
+    fn record_at(&self) -> UtcInstant {
+        self.watch.record(&self.standstills).max(self.last_recorded_at)
+    }
+
     /// Shows readers everything up to a position: it is durable.
     fn committed(&mut self, last: Position) {
         self.commit_recent();
-        self.numbering.tally.add_to(&mut self.shared.batches.write());
+        self.numbering.tally.add_to(&mut self.history.batches.write());
         self.tail.send_replace(last);
-        self.shared.dictionary.mark(&self.shared.members.read(), next(last));
+        self.history.dictionary.mark(&self.history.members.read(), following(last));
     }
 
     /// Records that a batch is taken back, in a frame of its own.
@@ -345,7 +281,7 @@ impl Writer {
             return Err(AppendError::Closed);
         }
         {
-            let batches = self.shared.batches.read();
+            let batches = self.history.batches.read();
             let Some(batch) = batches.find(name).and_then(|batch| batches.get(batch)) else {
                 return Ok(RetractOutcome::Unknown);
             };
@@ -358,16 +294,20 @@ impl Writer {
                 return Ok(RetractOutcome::Retracted(position));
             }
         }
-        let Ok(name) = BatchName::new(name) else { return Ok(RetractOutcome::Unknown) };
-        let recorded_at = self.clock.now().max(self.last_recorded_at);
-        let event = StoredEvent::retraction(name, recorded_at);
-        let position = next(self.last_position());
+        let Some(name) = BatchName::stored(name) else { return Ok(RetractOutcome::Unknown) };
+        let position = following(self.last_position());
+        if position.get() > RecentIds::POSITIONS_MAX {
+            return Err(AppendError::Full(Limit::Events));
+        }
+        let recorded_at = self.record_at();
+        let retraction = StoredRetraction { occurred_at: recorded_at, batch: name };
         self.payload.clear();
-        self.payload.push(&event);
+        self.payload.push_retraction(&retraction);
         self.numbering.clear();
-        self.numbering.tally.count(name, event.event_type, position);
-        self.recent.stage(self.recent.within("", event.id), event.fingerprint);
-        if let Err(error) = self.write(recorded_at) {
+        self.numbering.tally.count_record(&Record::Retraction(retraction), position);
+        let own = self.history.ids.key.of_retraction(&retraction);
+        self.recent.stage(own, retraction.fingerprint());
+        if let Err(error) = self.write(FrameKind::Retraction, recorded_at) {
             self.recent.unstage(1);
             return Err(self.refusal(error));
         }
@@ -377,33 +317,32 @@ impl Writer {
         Ok(RetractOutcome::Retracted(position))
     }
 
-    /// Lets ids leave the window. Requests look in segments for what is below `recent_from` and then come here, so ids leave
-    /// only below what it was a while ago.
+    /// Lets ids leave the window. Look-ups look on disk for what is below [`Ids::recent_from`](crate::ids::Ids::recent_from) and
+    /// then come here, so ids leave only below what that was a while ago.
     fn commit_recent(&mut self) {
-        let published = self.shared.recent_from.load(Ordering::Relaxed);
-        self.recent.commit(Position::new(published));
-        let from = self.recent.from(self.shared.places.read().sealed_until()).get();
-        if from > published + self.recent.step() / 2 {
-            self.shared.recent_from.store(from, Ordering::Release);
+        let published = self.history.ids.recent_from();
+        self.recent.commit(published);
+        let from = self.recent.from(self.history.places.read().sealed_until());
+        if from.get() > published.get() + self.recent.step() / 2 {
+            self.history.ids.leave(from);
         }
     }
 
-    /// Resolves the members of the group's new events and puts them into the payload.
+    /// Puts the group's new events into the payload.
     fn encode(&mut self, group: &Group, recorded_at: UtcInstant) -> Vec<Fact> {
         let mut facts = Vec::with_capacity(group.new_events());
         self.payload.clear();
         self.numbering.clear();
         let mut position = self.last_position();
-        let shared = self.shared.clone();
-        let batches = shared.batches.read();
-        for (number, (batch, row, known)) in group.new_rows().enumerate() {
+        let history = self.history.clone();
+        let batches = history.batches.read();
+        for (number, (batch, row, member)) in group.new_rows().enumerate() {
             if number > 0 && number.is_multiple_of(STEP_EVENTS) {
                 yield_now();
             }
             let event = batch.get(row);
-            let member = known.unwrap_or_else(|| self.resolve_new(&event));
             self.payload.push(&StoredEvent::of(&event, batch.identity(row).1, member.member));
-            position = next(position);
+            position = following(position);
             let batch =
                 event.batch.map(|name| self.numbering.count(&batches, (name, event.event_type), position));
             facts.push(Fact {
@@ -421,28 +360,20 @@ impl Writer {
         facts
     }
 
-    /// Adds the event's member to the dictionary, unless an event before it did.
-    fn resolve_new(&mut self, event: &Event<'_>) -> MemberRef {
-        let (member, is_new) = self.shared.members.write().resolve(event.tenant_id, event.user_id);
-        if is_new {
-            self.undefined.push(member);
-        }
-        member
-    }
-
     /// Writes a frame without events that defines the members of refused groups. So what waits stays bounded however long
     /// a disk is full: no further members are resolved before these are written.
     fn define(&mut self, recorded_at: UtcInstant) -> Result<(), WriteError> {
         self.payload.clear();
-        self.write(recorded_at)
+        self.write(FrameKind::Events, recorded_at)
     }
 
     /// Writes the payload and the members that wait as one frame and syncs it.
-    fn write(&mut self, recorded_at: UtcInstant) -> Result<(), WriteError> {
-        let first_position = next(self.last_position());
-        let events = self.payload.events();
-        let shared = self.shared.clone();
-        let members = shared.members.read();
+    fn write(&mut self, kind: FrameKind, recorded_at: UtcInstant) -> Result<(), WriteError> {
+        self.part_from_original()?;
+        let first_position = following(self.last_position());
+        let records = self.payload.records();
+        let history = self.history.clone();
+        let members = history.members.read();
         let frame = self.payload.finish(self.undefined.iter().map(|new| NewMember {
             member: new.member,
             tenant_id: members.tenant_id(new.tenant),
@@ -450,18 +381,18 @@ impl Writer {
         }));
         drop(members);
         let payload_len = frame.len() - FRAME_HEADER_LEN;
-        let header =
-            FrameHeader { kind: FrameKind::Events, payload_len, first_position, events, recorded_at };
-        header.seal(shared.log_id, frame);
+        let header = FrameHeader { kind, payload_len, first_position, records, recorded_at };
+        header.seal(history.lineage().log_id(), frame);
         let frame_len = frame.len();
         self.make_room(frame_len)?;
-        let (Some(file), frame) = (&mut self.file, self.payload.frame()) else {
+        let (Some((file, place)), frame) = (&mut self.file, self.payload.frame()) else {
             unreachable!("make_room leaves a file");
         };
         file.write_ahead(frame_len).map_err(WriteError::before)?;
         file.write(frame).map_err(WriteError::of_frame)?;
         let syncing = Instant::now();
-        file.sync(frame_len).map_err(WriteError::of_sync)?;
+        let offset = file.sync(frame_len).map_err(WriteError::of_sync)?;
+        place.frames.add(Mark { first_position, offset });
         self.synced = syncing.elapsed();
         self.standstills.works(Part::Writer);
         self.last_recorded_at = recorded_at;
@@ -469,32 +400,74 @@ impl Writer {
         Ok(())
     }
 
+    /// Lets a copy become a log of its own before the first frame is written to it: from here on, its positions stand for other
+    /// events than those of the log that it was copied from.
+    fn part_from_original(&mut self) -> Result<(), WriteError> {
+        let history = self.history.clone();
+        let manifest = history.places.read().manifest.clone();
+        if !manifest.is_copy {
+            return Ok(());
+        }
+        let last = self.last_position();
+        let parted = |manifest: &Manifest| Manifest {
+            lineage: manifest.lineage.parted(last),
+            is_copy: false,
+            ..manifest.clone()
+        };
+        let folder = history.disk.folder(segment::DIR).map_err(WriteError::before)?;
+        history.change_manifest(folder.as_ref(), parted, |_| ())?;
+        let (log_id, original) = (history.lineage().log_id(), manifest.lineage.log_id());
+        tracing::info!(%log_id, %original, until = last.get(), "the copy is a log of its own now");
+        Ok(())
+    }
+
     /// Leaves `self.file` with room for a frame: ends a file that is full, makes the next one.
     fn make_room(&mut self, frame_len: usize) -> Result<(), WriteError> {
-        if let Some(file) = &mut self.file {
-            let next_position = next(*self.tail.borrow());
+        if let Some((file, _)) = &mut self.file {
+            let next_position = following(*self.tail.borrow());
             let events = next_position.get() - file.first_position().get();
             if file.fits(frame_len) && events < self.options.segment_events {
                 return Ok(());
             }
             file.write_end(next_position, self.last_recorded_at).map_err(WriteError::before)?;
         }
-        if let Some(full) = self.file.take() {
+        if let Some((full, _)) = self.file.take() {
             full.cut().map_err(WriteError::of_cut)?;
-            self.shared.places.write().end_last(next(self.last_position()));
+            self.history.places.write().end_last(following(self.last_position()));
             (self.on_file_end)();
         }
-        let number = self.shared.places.read().next_number();
-        let header = FileHeader {
-            number,
-            first_position: next(self.last_position()),
-            log_id: self.shared.log_id,
-            capacity: self.options.wal_file_bytes.max(WalFile::capacity_for(frame_len)),
-        };
-        self.file = Some(WalFile::create(self.shared.disk.as_ref(), header)?);
-        let first_position = header.first_position;
-        self.shared.places.write().files.push(FilePlace { number, first_position, ended_at: None });
+        let number = self.history.places.read().next_number();
+        let first_position = following(self.last_position());
+        let file = self.create_file(number, first_position, WalFile::capacity_for(frame_len))?;
+        let place =
+            FilePlace { number, first_position, ended_at: None, frames: Arc::new(FrameIndex::default()) };
+        self.file = Some((file, place.clone()));
+        self.history.places.write().files.push(place);
         Ok(())
+    }
+
+    /// Makes the next file. Where the disk has not room for one of its usual length, makes a shorter one.
+    fn create_file(&self, number: u64, first_position: Position, least: u64) -> Result<WalFile, WriteError> {
+        /// Shares of the free space: segments are written beside the WAL.
+        const SHARES: u64 = 4;
+        let free = self.history.disk.state().ok().and_then(|state| state.free);
+        let usual = free.map_or(u64::MAX, |free| free / SHARES).min(self.options.wal_file_bytes);
+        let mut capacity = usual.max(least);
+        loop {
+            let header = FileHeader {
+                version: Version::NEWEST,
+                number,
+                first_position,
+                log_id: self.history.lineage().log_id(),
+                capacity,
+            };
+            match WalFile::create(self.history.disk.as_ref(), header) {
+                Err(StepError::Refused(error)) if is_no_space(error.kind()) && capacity > least => {
+                    capacity = (capacity / 2).max(least);
+                }
+                made => return Ok(made?),
+            }
+        }
     }
 
     fn refuse(&mut self, group: Group, error: WriteError) {
@@ -523,9 +496,4 @@ impl Writer {
             }
         }
     }
-}
-
-/// Positions of the embedded log are dense, from 1.
-pub(crate) fn next(position: Position) -> Position {
-    Position::new(position.get() + 1)
 }

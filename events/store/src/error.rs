@@ -18,6 +18,15 @@ pub enum AppendError {
     /// Nothing was written. There is no space left; try again when there is.
     #[error("no space left for the log")]
     NoSpace(#[source] StoreFault),
+    /// Nothing was written. The store holds as much as it can of this, for ever; reading goes on.
+    #[error("the log is full: it takes no more {0}")]
+    Full(Limit),
+    /// Nothing was written. The batch is not among those that the store has, and it takes no more of them.
+    #[error("the log takes no more than {max} names of batches")]
+    TooManyBatches {
+        /// The number that it takes.
+        max: usize,
+    },
     /// Nothing was written. The store cannot be written at present, for want of a file descriptor, a right or
     /// a folder, say; try again later.
     #[error("the log cannot be written at present")]
@@ -31,6 +40,24 @@ pub enum AppendError {
     /// The events may or may not be durable. Send the same ids again.
     #[error("the outcome of the append is unknown")]
     Indeterminate(#[source] StoreFault),
+}
+
+/// A limit of a store that time does not lift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Of positions.
+    Events,
+    /// Of members, or of the bytes of their names.
+    Members,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Events => "events",
+            Self::Members => "members",
+        })
+    }
 }
 
 /// Why history could not be read.
@@ -48,6 +75,12 @@ pub enum ReadError {
         #[source]
         source: StoreFault,
     },
+}
+
+impl From<Corruption> for ReadError {
+    fn from(corruption: Corruption) -> Self {
+        Self::Corrupt(corruption)
+    }
 }
 
 /// Damage found on disk, precise enough to look at it.

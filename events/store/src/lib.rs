@@ -21,7 +21,7 @@ pub mod contract;
 
 pub use batches::{Batch, Batches, TypeCounts};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use error::{AppendError, Corruption, ReadError, StoreFault, error_chain};
+pub use error::{AppendError, Corruption, Limit, ReadError, StoreFault, error_chain};
 pub use memory::MemoryStore;
 pub use port::{
     Appended, Detail, EventReader, EventStore, OnRefused, RecordedBatch, RefusedRows, RetractOutcome, Tail,

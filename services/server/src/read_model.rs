@@ -152,7 +152,7 @@ impl ReadModel {
             // Fails only when the fold thread is gone; the append then ends as "outcome unknown".
             let _ = sender.send(Work::Commit(commit));
         };
-        let open = || Log::open_locked(disk, options.log, clock.clone(), on_commit);
+        let open = || Log::open_locked(disk, options.log, (clock.clone(), &[]), on_commit);
         let (snapshot, log) = tasks::join(|| Snapshot::read(data), open);
         let log = log.map_err(StartError::Open)?;
         if let Some(torn) = log.torn_tail() {
@@ -224,7 +224,7 @@ impl ReadModel {
 
     /// The live views, and the position and instant they hold for.
     pub(crate) fn reading(&self) -> Reading {
-        Reading::of(self.live.get(), self.log.id(), self.clock.now())
+        Reading::of(self.live.get(), self.log.lineage().log_id(), self.clock.now())
     }
 
     /// The last position that the views reflect.

@@ -45,6 +45,11 @@ impl FaultDisk {
         self.lock_state().medium.put(path, content);
     }
 
+    /// Changes the content of a file in place, durably: also for whoever has it open.
+    pub fn overwrite(&self, path: &str, content: &[u8]) {
+        self.lock_state().medium.overwrite(path, content);
+    }
+
     /// Every file by path as the running system sees it.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         self.lock_state().medium.files()

@@ -1,18 +1,27 @@
 //! The operating system's file system, below one directory.
+//!
+//! The directory is opened once, and every name is looked up from there. So whatever happens to its own name, all files of
+//! a log stay together, and the lock, which is on the directory itself, cannot be removed.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::{Access, Disk, DiskFile, Folder, SyncSite};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+
+use super::{Access, Disk, DiskFile, DiskState, Folder, ROOT, SyncSite};
 
 /// A directory of the operating system's.
 #[derive(Debug)]
 pub struct OsDisk {
+    /// Its name when it was opened.
     root: PathBuf,
+    directory: File,
 }
 
+/// Programs of version 1 locked this file.
 const LOCK_FILE: &str = "lock";
 
 impl OsDisk {
@@ -39,7 +48,7 @@ impl OsDisk {
                 above => above?.sync_all()?,
             }
         }
-        Ok(Self { root: root.to_owned() })
+        Self::existing(root)
     }
 
     /// The directory `root`, which must be there.
@@ -47,15 +56,23 @@ impl OsDisk {
     /// # Errors
     /// `NotADirectory`, or what the operating system says.
     pub fn existing(root: &Path) -> io::Result<Self> {
-        if std::fs::metadata(root)?.is_dir() {
-            Ok(Self { root: root.to_owned() })
+        let directory = File::open(root)?;
+        if directory.metadata()?.is_dir() {
+            Ok(Self { root: root.to_owned(), directory })
         } else {
             Err(io::ErrorKind::NotADirectory.into())
         }
     }
 
-    fn path(&self, relative: &str) -> PathBuf {
-        self.root.join(relative)
+    fn open_file(&self, path: &str, flags: OFlags) -> io::Result<File> {
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
+        Ok(rustix::fs::openat(&self.directory, path, flags | OFlags::CLOEXEC, mode)?.into())
+    }
+
+    fn open_folder(&self, dir: &str) -> io::Result<OwnedFd> {
+        let path = if dir == ROOT { "." } else { dir };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.directory, path, flags, Mode::empty())?)
     }
 }
 
@@ -64,77 +81,110 @@ fn is_missing_or_empty(dir: &Path) -> bool {
         .map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |mut entries| entries.next().is_none())
 }
 
+/// Held while other processes are kept out: the directory, and the file that programs of version 1 look at.
+struct Locked {
+    _directory: Option<File>,
+    _file: File,
+}
+
+/// Locks a file, if nobody else has.
+fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 impl Disk for OsDisk {
     fn lock(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.path(LOCK_FILE))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        // Opened for this alone: a lock belongs to the opening.
+        let directory = File::from(self.open_folder(ROOT)?);
+        let directory = match try_lock(&directory) {
+            Ok(true) => Some(directory),
+            Ok(false) => return Ok(None),
+            // Some network file systems lock files only.
+            Err(error) => {
+                let (error, file) = (&error as &dyn std::error::Error, LOCK_FILE);
+                tracing::warn!(error, file, "the directory cannot be locked: do not remove the lock file");
+                None
+            }
+        };
+        let file = self.open_file(LOCK_FILE, OFlags::RDWR | OFlags::CREATE)?;
+        Ok(try_lock(&file)?
+            .then(|| -> Box<dyn Send + Sync> { Box::new(Locked { _directory: directory, _file: file }) }))
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
-        match std::fs::create_dir(self.path(dir)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            made => made,
+        match rustix::fs::mkdirat(&self.directory, dir, Mode::RWXU | Mode::RWXG | Mode::RWXO) {
+            Err(rustix::io::Errno::EXIST) => Ok(()),
+            made => Ok(made?),
         }
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(self.path(dir))? {
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
+        for entry in Dir::new(self.open_folder(dir)?)? {
+            if let Ok(name) = entry?.file_name().to_str()
+                && name != "."
+                && name != ".."
+            {
+                names.push(name.to_owned());
             }
         }
         Ok(names)
     }
 
     fn create(&self, path: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.path(path))?;
-        Ok(Box::new(file))
+        Ok(Box::new(self.open_file(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?))
     }
 
     fn open(&self, path: &str, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(access == Access::ReadWrite).open(self.path(path))?;
-        Ok(Box::new(file))
+        let flags = match access {
+            Access::Read => OFlags::RDONLY,
+            Access::ReadWrite => OFlags::RDWR,
+        };
+        Ok(Box::new(self.open_file(path, flags)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.path(from), self.path(to))
+        Ok(rustix::fs::renameat(&self.directory, from, &self.directory, to)?)
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        std::fs::remove_file(self.path(path))
+        Ok(rustix::fs::unlinkat(&self.directory, path, AtFlags::empty())?)
     }
 
     fn link(&self, path: &str, to: &dyn Disk) -> io::Result<bool> {
-        let Some(root) = to.os_root() else { return Ok(false) };
-        match std::fs::hard_link(self.path(path), root.join(path)) {
+        let Some(to) = to.os() else { return Ok(false) };
+        match rustix::fs::linkat(&self.directory, path, &to.directory, path, AtFlags::empty()) {
             Ok(()) => Ok(true),
-            Err(error)
-                if error.kind() == io::ErrorKind::AlreadyExists
-                    || error.kind() == io::ErrorKind::NotFound =>
-            {
-                Err(error)
-            }
+            Err(error @ (rustix::io::Errno::EXIST | rustix::io::Errno::NOENT)) => Err(error.into()),
             // Another file system, one without hard links, or one where we may not make them.
             Err(_) => Ok(false),
         }
     }
 
-    fn os_root(&self) -> Option<&Path> {
-        Some(&self.root)
+    fn os(&self) -> Option<&OsDisk> {
+        Some(self)
+    }
+
+    fn forget(&self, path: &str) -> io::Result<()> {
+        let file = self.open_file(path, OFlags::RDONLY)?;
+        // Where the file system keeps everything in memory, this does nothing.
+        Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
+    }
+
+    fn state(&self) -> io::Result<DiskState> {
+        let here = self.directory.metadata()?;
+        let is_in_place = std::fs::metadata(&self.root)
+            .is_ok_and(|found| (found.dev(), found.ino()) == (here.dev(), here.ino()));
+        let disk = rustix::fs::fstatvfs(&self.directory)?;
+        Ok(DiskState { is_in_place, free: Some(disk.f_bavail.saturating_mul(disk.f_frsize)) })
     }
 
     fn folder(&self, dir: &str) -> io::Result<Box<dyn Folder>> {
-        Ok(Box::new(OsFolder(File::open(self.path(dir))?)))
+        Ok(Box::new(OsFolder(self.open_folder(dir)?.into())))
     }
 }
 

@@ -139,7 +139,7 @@ impl Taking {
                     let Blocks { free, numbers } = blocks;
                     pair(part, [free.start, free.end]);
                     part.extend_from_slice(&numbers.to_le_bytes());
-                    part.push(u8::try_from(tenant.name.len()).expect("a name has at most 128 bytes"));
+                    part.push(u8::try_from(tenant.name.len()).expect("a stored name has at most 255 bytes"));
                     part.extend_from_slice(tenant.name.as_bytes());
                 }
             }
@@ -297,7 +297,7 @@ mod tests {
     fn resolve(members: &mut Members, (tenant, user): (u8, u16)) -> (MemberOrdinal, bool) {
         let (tenant, user) = (format!("tenant {tenant}"), format!("user {user}"));
         let names = (TenantId::new(&tenant).unwrap(), UserId::new(&user).unwrap());
-        let (member, is_new) = members.resolve(names.0, names.1);
+        let (member, is_new) = members.resolve(names.0, names.1).unwrap();
         (member.member, is_new)
     }
 

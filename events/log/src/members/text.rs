@@ -27,13 +27,21 @@ const ALIGN: usize = 4;
 pub(super) struct TextArena(Vec<u8>);
 
 impl TextArena {
+    /// Bytes that the longest name takes.
+    pub(super) const LEN_MAX: u64 = 256;
+
+    /// Bytes that a name takes.
+    pub(super) fn len_of(name: &str) -> u64 {
+        (1 + name.len()).next_multiple_of(ALIGN) as u64
+    }
+
     /// Adds a name of at most 255 bytes.
     ///
     /// # Panics
     /// If it is longer, or the arena holds 16 GiB.
     pub(super) fn add(&mut self, name: &str) -> TextRef {
         let start = self.0.len();
-        self.0.push(u8::try_from(name.len()).expect("a name has at most 128 bytes"));
+        self.0.push(u8::try_from(name.len()).expect("a stored name has at most 255 bytes"));
         self.0.extend_from_slice(name.as_bytes());
         self.0.resize(self.0.len().next_multiple_of(ALIGN), 0);
         TextRef(u32::try_from(start / ALIGN).expect("names fill less than 16 GiB"))

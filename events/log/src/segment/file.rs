@@ -12,29 +12,45 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
     RowSelection,
 };
-use parquet::bloom_filter::Sbbf;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
+use super::entry::{Entry, Piece};
+use super::index::Index;
 use super::schema::{Column, projection};
+use crate::damage::corruption;
 use crate::disk::{Access, Disk, DiskFile, read_exact_at};
-use crate::manifest::{Entry, Piece};
+use crate::log_id::Lineage;
 
 /// A segment that is open for reading.
 pub(crate) struct SegmentFile {
     file: Box<dyn DiskFile>,
     path: String,
     entry: Arc<Entry>,
+    pieces: Vec<Piece>,
     metadata: ArrowReaderMetadata,
 }
 
 impl SegmentFile {
-    /// Opens the segment of this entry and reads its footer.
+    /// Opens the segment of this entry and reads its index file and its footer.
     ///
     /// # Errors
     /// [`ReadError`]; a file that is missing or not as long as it should be is damage.
-    pub(crate) fn open(disk: &dyn Disk, entry: &Arc<Entry>) -> Result<Self, ReadError> {
+    pub(crate) fn open(disk: &dyn Disk, entry: &Arc<Entry>, lineage: &Lineage) -> Result<Self, ReadError> {
+        let index = Index::read(disk, entry, |log_id| lineage.contains(log_id))?;
+        Self::with_pieces(disk, entry, index.pieces)
+    }
+
+    /// Opens the segment of this entry, which consists of these pieces, and reads its footer.
+    ///
+    /// # Errors
+    /// The ones of [`SegmentFile::open`].
+    pub(crate) fn with_pieces(
+        disk: &dyn Disk,
+        entry: &Arc<Entry>,
+        pieces: Vec<Piece>,
+    ) -> Result<Self, ReadError> {
         let path = super::path(entry.first());
         let file = disk.open(&path, Access::Read).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => damaged(&path, 0, "the segment that the manifest names", "no file"),
@@ -45,9 +61,9 @@ impl SegmentFile {
             let (expected, found) = (format!("{} bytes", entry.bytes()), format!("{len}"));
             return Err(damaged(&path, len.min(entry.bytes()), &expected, &found));
         }
-        let last = entry.pieces.last().map_or(0, |piece| piece.0);
+        let last = pieces.last().map_or(0, |piece| piece.0.min(len));
         let mut chunks = Chunks { len, pieces: BTreeMap::new() };
-        chunks.pieces.insert(len - last, piece_at(file.as_ref(), (&path, &entry.pieces), len - last)?);
+        chunks.pieces.insert(len - last, piece_at(file.as_ref(), (&path, &pieces), len - last)?);
         let metadata = ArrowReaderMetadata::load(&chunks, ArrowReaderOptions::new())
             .map_err(|error| undecodable(&path, len - last, &error))?;
         let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
@@ -55,7 +71,7 @@ impl SegmentFile {
             let expected = format!("{} rows of {} columns", entry.rows(), Column::ALL.len());
             return Err(damaged(&path, len - last, &expected, &format!("{rows} rows")));
         }
-        Ok(Self { file, path, entry: entry.clone(), metadata })
+        Ok(Self { file, path, entry: entry.clone(), pieces, metadata })
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -93,11 +109,6 @@ impl SegmentFile {
         }
     }
 
-    /// Returns the bounds of every row group, from the statistics.
-    pub(crate) fn group_bounds(&self) -> Vec<GroupBounds> {
-        (0..self.row_groups()).map(|group| self.bounds(group)).collect()
-    }
-
     /// True if no row of a row group has a value in this column.
     fn is_null(&self, group: usize, column: Column) -> bool {
         let nulls =
@@ -133,20 +144,6 @@ impl SegmentFile {
         builder.build().map_err(|error| self.undecodable(group, &error))
     }
 
-    /// The bloom filter on the ids of a row group.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub(crate) fn id_filter(&self, group: usize) -> Result<Sbbf, ReadError> {
-        let column = self.group(group).column(Column::Id.index());
-        let start = column.bloom_filter_offset().map_or(0, i64::unsigned_abs);
-        let pieces = BTreeMap::from([(start, self.piece(start)?)]);
-        let chunks = Chunks { len: self.entry.bytes(), pieces };
-        Sbbf::read_from_column_chunk(column, &chunks)
-            .map_err(|error| undecodable(&self.path, start, &error))?
-            .ok_or_else(|| damaged(&self.path, start, "a bloom filter on id", "none"))
-    }
-
     /// Returns the error for pieces whose checksums are right but that the decoder refuses.
     pub(crate) fn undecodable(&self, group: usize, error: &dyn std::fmt::Display) -> ReadError {
         undecodable(&self.path, self.group(group).column(0).byte_range().0, error)
@@ -158,7 +155,7 @@ impl SegmentFile {
     }
 
     fn piece(&self, start: u64) -> Result<Bytes, ReadError> {
-        piece_at(self.file.as_ref(), (&self.path, &self.entry.pieces), start)
+        piece_at(self.file.as_ref(), (&self.path, &self.pieces), start)
     }
 }
 
@@ -222,9 +219,8 @@ pub(crate) fn check_pieces(
     Ok(())
 }
 
-pub(crate) fn damaged(path: &str, offset: u64, expected: &str, found: &str) -> ReadError {
-    let (expected, found) = (expected.to_owned(), found.to_owned());
-    ReadError::Corrupt(Corruption { file: path.to_owned(), offset, expected, found })
+fn damaged(path: &str, offset: u64, expected: &str, found: &str) -> ReadError {
+    corruption(path, offset, expected, found).into()
 }
 
 fn undecodable(path: &str, offset: u64, error: &dyn std::fmt::Display) -> ReadError {

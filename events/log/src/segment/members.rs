@@ -2,10 +2,14 @@
 
 use lastseen_event::{MemberOrdinal, Position, TenantId, UserId, UtcInstant};
 
+use crate::damage::Malformed;
+use crate::format::Version;
+use crate::log_id::LogId;
 use crate::members::Members;
 use crate::wal::file::end_frame;
-use crate::wal::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId};
-use crate::wal::payload::{NewMember, Payload, PayloadBuffer};
+use crate::wal::frame::{FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
+use crate::wal::frames::{End, Frames};
+use crate::wal::payload::{NewMember, PayloadBuffer};
 
 /// The members that a segment's events were the first of, in the format of a WAL file without events.
 pub(crate) struct MembersFile {
@@ -20,7 +24,8 @@ const FRAME_MEMBERS: usize = 8_192;
 
 impl MembersFile {
     pub(crate) fn new(first: Position, log_id: LogId) -> Self {
-        let header = FileHeader { number: 0, first_position: first, log_id, capacity: 0 };
+        let header =
+            FileHeader { version: Version::NEWEST, number: 0, first_position: first, log_id, capacity: 0 };
         Self { header, bytes: header.encode().to_vec(), names: Vec::new() }
     }
 
@@ -40,14 +45,14 @@ impl MembersFile {
         let names = std::mem::take(&mut self.names);
         let frame = payload.finish(names.iter().map(|(member, tenant_id, user_id)| NewMember {
             member: *member,
-            tenant_id: TenantId::new(tenant_id).expect("it was checked when it was read"),
-            user_id: UserId::new(user_id).expect("it was checked when it was read"),
+            tenant_id: TenantId::stored(tenant_id).expect("it was read as one"),
+            user_id: UserId::stored(user_id).expect("it was read as one"),
         }));
         let header = FrameHeader {
             kind: FrameKind::Events,
             payload_len: frame.len() - FRAME_HEADER_LEN,
             first_position: self.header.first_position,
-            events: 0,
+            records: 0,
             recorded_at: UtcInstant::EARLIEST,
         };
         header.seal(self.header.log_id, frame);
@@ -61,30 +66,32 @@ impl MembersFile {
     }
 }
 
-/// Adds the members that a file defines; the first ones may be known already, if it is said so. `None`: it is not what
-/// sealing writes.
+/// Adds the members that a file defines; the first ones may be known already, if it is said so.
+///
+/// # Errors
+/// [`Malformed`]: it is not what sealing writes.
 pub(crate) fn define(
     members: &mut Members,
     bytes: &[u8],
-    log_id: LogId,
+    is_of_log: impl Fn(LogId) -> bool,
     mut may_be_known: bool,
-) -> Option<()> {
-    let header = FileHeader::decode(bytes).ok().filter(|header| header.log_id == log_id)?;
-    let mut at = FILE_HEADER_LEN;
+) -> Result<(), Malformed> {
+    let header = FileHeader::decode(bytes).map_err(|_| Malformed)?;
+    if !is_of_log(header.log_id) {
+        return Err(Malformed);
+    }
+    let mut frames = Frames::new(bytes, &header);
     let mut new = Vec::new();
-    loop {
-        let (frame, payload) = FrameHeader::decode_frame(bytes.get(at..)?, header.log_id)?;
-        at += frame.frame_len();
-        if frame.kind == FrameKind::End {
-            return (at == bytes.len()).then_some(());
-        }
+    for frame in frames.by_ref() {
         new.clear();
-        Payload::new(payload)?.for_each_member(|member| {
+        frame.payload()?.for_each_member(|member| {
             let _: () = new.push((member.member, member.tenant_id, member.user_id));
-            Some(())
+            Ok(())
         })?;
         let known = if may_be_known { members.known(&new) } else { 0 };
         may_be_known &= known == new.len();
         members.define(&new[known..])?;
     }
+    let is_whole = matches!(frames.end(), (end, End::EndFrame(_)) if end == bytes.len());
+    if is_whole { Ok(()) } else { Err(Malformed) }
 }

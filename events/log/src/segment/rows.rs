@@ -8,12 +8,12 @@ use arrow_array::{Array, ArrayRef, BooleanArray, DictionaryArray, RecordBatch, S
 use arrow_buffer::NullBuffer;
 use lastseen_event::{
     BatchName, BatchOrdinal, EventId, EventType, Fact, MemberOrdinal, Position, RecordedEvent, Retraction,
-    SessionId, Sighting, TenantId, UserId, UtcInstant,
+    SessionId, Sighting, TenantId, UtcInstant,
 };
 use lastseen_store::{Batches, EventTypes, Filter};
 
-use super::schema::Column;
-use crate::batches::NOBODY;
+use super::schema::{Column, NO_MEMBER};
+use crate::damage::Malformed;
 use crate::members::Members;
 
 /// A batch of a segment whose columns have the types they should have: those that were read.
@@ -42,18 +42,21 @@ struct Names<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// `None`: a column is not of its type, or holds a name that breaks the rule. `checked` goes with a row group.
-    pub(crate) fn new(batch: &'a RecordBatch, checked: &mut Checked) -> Option<Self> {
+    /// `checked` goes with a row group.
+    ///
+    /// # Errors
+    /// [`Malformed`]: a column is not of its type, or holds a name that has not the form of one.
+    pub(crate) fn new(batch: &'a RecordBatch, checked: &mut Checked) -> Result<Self, Malformed> {
         let (mut types, mut type_of_key) = (None, Vec::new());
         if column(batch, Column::Type).is_some() {
-            let found = dictionary(batch, Column::Type)?;
-            let names: &StringArray = found.values().as_string_opt()?;
+            let found = dictionary(batch, Column::Type).ok_or(Malformed)?;
+            let names: &StringArray = found.values().as_string_opt().ok_or(Malformed)?;
             types = Some(found.keys().values().as_ref());
             type_of_key = names.iter().map(|name| EventType::parse(name?)).collect();
         }
         let booleans = |name| column(batch, name).and_then(|values| values.as_boolean_opt());
         let instants = |name| primitive::<TimestampMicrosecondType>(batch, name);
-        Some(Self {
+        Ok(Self {
             len: batch.num_rows(),
             positions: primitive::<Int64Type>(batch, Column::Position),
             ids: ids(batch),
@@ -64,7 +67,7 @@ impl<'a> Rows<'a> {
             recorded_at: instants(Column::RecordedAt),
             confirmed: booleans(Column::Confirmed),
             counts: booleans(Column::Counts),
-            batches: Text::new(batch, Column::Batch, checked, |name| BatchName::new(name).is_ok())?,
+            batches: Text::new(batch, Column::Batch, checked, |name| BatchName::stored(name).is_some())?,
             names: match column(batch, Column::UserId) {
                 Some(_) => Some(Names::new(batch, checked)?),
                 None => None,
@@ -76,30 +79,31 @@ impl<'a> Rows<'a> {
         self.len
     }
 
-    // Each of the following is `None` where the column was not read, or where it holds what the log does not write.
+    // Each of the following is malformed where the column was not read, or where it holds what the log does not write.
 
-    pub(crate) fn position(&self, row: usize) -> Option<Position> {
-        u64::try_from(self.positions?[row]).ok().map(Position::new)
+    pub(crate) fn position(&self, row: usize) -> Result<Position, Malformed> {
+        u64::try_from(value(self.positions, row)?).map(Position::new).map_err(|_| Malformed)
     }
 
-    pub(crate) fn id(&self, row: usize) -> Option<EventId> {
-        EventId::new(uuid::Uuid::from_bytes(self.ids?[row])).ok()
+    pub(crate) fn id(&self, row: usize) -> Result<EventId, Malformed> {
+        Ok(EventId::stored(uuid::Uuid::from_bytes(value(self.ids, row)?)))
     }
 
-    fn event_type(&self, row: usize) -> Option<EventType> {
-        *self.type_of_key.get(usize::try_from(self.types?[row]).ok()?)?
+    fn event_type(&self, row: usize) -> Result<EventType, Malformed> {
+        let key = usize::try_from(value(self.types, row)?).map_err(|_| Malformed)?;
+        self.type_of_key.get(key).copied().flatten().ok_or(Malformed)
     }
 
-    pub(crate) fn member(&self, row: usize) -> Option<MemberOrdinal> {
-        Some(MemberOrdinal::new(self.members?[row]))
+    pub(crate) fn member(&self, row: usize) -> Result<MemberOrdinal, Malformed> {
+        Ok(MemberOrdinal::new(value(self.members, row)?))
     }
 
-    pub(crate) fn occurred_at(&self, row: usize) -> Option<UtcInstant> {
-        Some(UtcInstant::from_micros(self.occurred_at?[row]))
+    pub(crate) fn occurred_at(&self, row: usize) -> Result<UtcInstant, Malformed> {
+        Ok(UtcInstant::from_micros(value(self.occurred_at, row)?))
     }
 
-    pub(crate) fn recorded_at(&self, row: usize) -> Option<UtcInstant> {
-        Some(UtcInstant::from_micros(self.recorded_at?[row]))
+    pub(crate) fn recorded_at(&self, row: usize) -> Result<UtcInstant, Malformed> {
+        Ok(UtcInstant::from_micros(value(self.recorded_at, row)?))
     }
 
     fn confirmed(&self, row: usize) -> Option<bool> {
@@ -110,42 +114,44 @@ impl<'a> Rows<'a> {
         boolean(self.counts, row)
     }
 
-    /// True if the row meets the filter. `None`: a column was not read, or holds a value that the log does
-    /// not write.
-    pub(crate) fn keeps(&self, row: usize, filter: &Filter, members: &Members) -> Option<bool> {
+    /// True if the row meets the filter.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub(crate) fn keeps(&self, row: usize, filter: &Filter, members: &Members) -> Result<bool, Malformed> {
         if let Some(types) = filter.types
             && !types.contains(self.event_type(row)?)
         {
-            return Some(false);
+            return Ok(false);
         }
         if let Some(wanted) = filter.member
             && self.member(row)? != wanted
         {
-            return Some(false);
+            return Ok(false);
         }
         if filter.tenant.is_some() || filter.person.is_some() {
             let member = self.member(row)?;
-            if member == NOBODY {
-                return Some(false);
+            if member == NO_MEMBER {
+                return Ok(false);
             }
-            let member = members.member_ref(member)?;
+            let member = members.member_ref(member).ok_or(Malformed)?;
             if filter.tenant.is_some_and(|tenant| member.tenant != tenant)
                 || filter.person.is_some_and(|person| member.person != person)
             {
-                return Some(false);
+                return Ok(false);
             }
         }
         if filter.occurred_since.is_some() || filter.occurred_until.is_some() {
             let at = self.occurred_at(row)?;
             if !filter.may_occur((at, at)) {
-                return Some(false);
+                return Ok(false);
             }
         }
         if filter.recorded_since.is_some() || filter.recorded_until.is_some() {
             let at = self.recorded_at(row)?;
-            return Some(filter.may_be_recorded((at, at)));
+            return Ok(filter.may_be_recorded((at, at)));
         }
-        Some(true)
+        Ok(true)
     }
 
     /// The numbers of the batches that rows name, by key of the dictionary.
@@ -160,81 +166,99 @@ impl<'a> Rows<'a> {
         row: usize,
         position: Position,
         (members, numbers): (&Members, &[Option<BatchOrdinal>]),
-    ) -> Option<Fact> {
-        Some(Fact {
+    ) -> Result<Fact, Malformed> {
+        Ok(Fact {
             position,
             id: self.id(row)?,
             occurred_at: self.occurred_at(row)?,
             recorded_at: self.recorded_at(row)?,
-            member: members.member_ref(self.member(row)?)?,
+            member: members.member_ref(self.member(row)?).ok_or(Malformed)?,
             event_type: self.event_type(row)?,
             created_confirmed: self.confirmed(row) == Some(true),
             counts: self.counts(row),
-            batch: match self.batches.key(row) {
-                Some(key) => Some((*numbers.get(key)?)?),
-                None => None,
-            },
+            batch: self.batch(row, numbers)?,
         })
     }
 
+    /// The number of the batch that a row names, if it names one.
+    fn batch(&self, row: usize, numbers: &[Option<BatchOrdinal>]) -> Result<Option<BatchOrdinal>, Malformed> {
+        let Some(key) = self.batches.key(row) else { return Ok(None) };
+        numbers.get(key).copied().flatten().map(Some).ok_or(Malformed)
+    }
+
     /// Adds the sightings among these rows, of these types or of all, given the slots of the dictionary and the numbers of
-    /// the batches. `None`: a column was not read, or holds what the log does not write.
+    /// the batches.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub(crate) fn sightings(
         &self,
         (types, slots): (Option<EventTypes>, usize),
         numbers: &[Option<BatchOrdinal>],
         sightings: &mut Vec<Sighting>,
-    ) -> Option<()> {
+    ) -> Result<(), Malformed> {
         let is_wanted = |event_type: &EventType| {
             event_type.activity().is_some() && types.is_none_or(|types| types.contains(*event_type))
         };
         let wanted: Vec<_> =
             self.type_of_key.iter().map(|found| found.map(|found| Some(found).filter(is_wanted))).collect();
-        let columns = self.types?.iter().zip(self.members?).zip(self.occurred_at?);
-        for (row, ((key, member), at)) in columns.enumerate() {
-            let Some(event_type) = (*wanted.get(usize::try_from(*key).ok()?)?)? else { continue };
+        let (Some(types), Some(members), Some(instants)) = (self.types, self.members, self.occurred_at)
+        else {
+            return Err(Malformed);
+        };
+        for (row, ((key, member), at)) in types.iter().zip(members).zip(instants).enumerate() {
+            let key = usize::try_from(*key).map_err(|_| Malformed)?;
+            let Some(event_type) = wanted.get(key).copied().flatten().ok_or(Malformed)? else { continue };
             let (member, occurred_at) = (MemberOrdinal::new(*member), UtcInstant::from_micros(*at));
             if member.index() >= slots {
-                return None;
+                return Err(Malformed);
             }
-            let batch = match self.batches.key(row) {
-                Some(key) => Some((*numbers.get(key)?)?),
-                None => None,
-            };
-            sightings.push(Sighting { member, event_type, occurred_at, batch });
+            sightings.push(Sighting { member, event_type, occurred_at, batch: self.batch(row, numbers)? });
         }
-        Some(())
+        Ok(())
     }
 
-    /// The retraction that a row is, if it is about no member.
+    /// The retraction that a row is; see [`Rows::is_retraction`].
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub(crate) fn retraction(
         &self,
         row: usize,
         position: Position,
         numbers: &[Option<BatchOrdinal>],
-    ) -> Option<Retraction> {
-        let retraction = Retraction {
+    ) -> Result<Retraction, Malformed> {
+        Ok(Retraction {
             position,
             id: self.id(row)?,
             occurred_at: self.occurred_at(row)?,
             recorded_at: self.recorded_at(row)?,
-            batch: (*numbers.get(self.batches.key(row)?)?)?,
-        };
-        (self.event_type(row)? == EventType::BackfillRetracted).then_some(retraction)
+            batch: self.batch(row, numbers)?.ok_or(Malformed)?,
+        })
     }
 
-    /// True if the row is about no member.
-    pub(crate) fn is_of_nobody(&self, row: usize) -> bool {
-        self.member(row) == Some(NOBODY)
+    /// True if the row is a retraction: of its type, and about no member.
+    ///
+    /// # Errors
+    /// [`Malformed`]: it is one of both.
+    pub(crate) fn is_retraction(&self, row: usize) -> Result<bool, Malformed> {
+        let is_retraction = self.event_type(row)? == EventType::BackfillRetracted;
+        if is_retraction == (self.member(row)? == NO_MEMBER) { Ok(is_retraction) } else { Err(Malformed) }
     }
 
     /// A row as it was appended.
-    pub(crate) fn event(&self, row: usize) -> Option<RecordedEvent<'a>> {
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub(crate) fn event(&self, row: usize) -> Result<RecordedEvent<'a>, Malformed> {
         self.event_with((self.id(row)?, self.event_type(row)?, self.occurred_at(row)?), row)
     }
 
     /// The same, given its fact.
-    pub(crate) fn event_of(&self, fact: &Fact, row: usize) -> Option<RecordedEvent<'a>> {
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub(crate) fn event_of(&self, fact: &Fact, row: usize) -> Result<RecordedEvent<'a>, Malformed> {
         self.event_with((fact.id, fact.event_type, fact.occurred_at), row)
     }
 
@@ -242,8 +266,8 @@ impl<'a> Rows<'a> {
         &self,
         (id, event_type, occurred_at): (EventId, EventType, UtcInstant),
         row: usize,
-    ) -> Option<RecordedEvent<'a>> {
-        let names = self.names.as_ref()?;
+    ) -> Result<RecordedEvent<'a>, Malformed> {
+        let names = self.names.as_ref().ok_or(Malformed)?;
         let (confirmed, counts) = (self.confirmed(row), self.counts(row));
         let names = [
             names.tenants.get(row)?,
@@ -252,28 +276,24 @@ impl<'a> Rows<'a> {
             names.from_tenants.get(row)?,
             self.batches.get(row)?,
         ];
-        let is_of_nobody = event_type == EventType::BackfillRetracted;
-        if names[..2].iter().any(|name| name.is_empty() != is_of_nobody) {
-            return None;
+        let is_retraction = event_type == EventType::BackfillRetracted;
+        if names[..2].iter().any(|name| name.is_empty() != is_retraction) {
+            return Err(Malformed);
         }
-        Some(RecordedEvent { id, event_type, occurred_at, confirmed, counts, names })
+        Ok(RecordedEvent { id, event_type, occurred_at, confirmed, counts, names })
     }
 }
 
 impl<'a> Names<'a> {
-    /// `None`: a column is not of its type, or holds a name that breaks the rule.
-    fn new(batch: &'a RecordBatch, checked: &mut Checked) -> Option<Self> {
-        Some(Self {
-            // A retraction is about nobody.
-            tenants: Text::new(batch, Column::TenantId, checked, |name| {
-                name.is_empty() || TenantId::new(name).is_ok()
-            })?,
-            users: Text::new(batch, Column::UserId, checked, |name| {
-                name.is_empty() || UserId::new(name).is_ok()
-            })?,
-            sessions: Text::new(batch, Column::SessionId, checked, |name| SessionId::new(name).is_ok())?,
+    fn new(batch: &'a RecordBatch, checked: &mut Checked) -> Result<Self, Malformed> {
+        // A retraction has neither a tenant nor a user.
+        let or_empty = |name: &str| name.is_empty() || TenantId::stored(name).is_some();
+        Ok(Self {
+            tenants: Text::new(batch, Column::TenantId, checked, or_empty)?,
+            users: Text::new(batch, Column::UserId, checked, or_empty)?,
+            sessions: Text::new(batch, Column::SessionId, checked, |name| SessionId::stored(name).is_some())?,
             from_tenants: Text::new(batch, Column::FromTenantId, checked, |name| {
-                TenantId::new(name).is_ok()
+                TenantId::stored(name).is_some()
             })?,
         })
     }
@@ -284,18 +304,18 @@ impl<'a> Names<'a> {
 pub(crate) struct Checked(Vec<ArrayRef>);
 
 impl Checked {
-    /// True if every name of a dictionary follows the rule.
-    fn follows(&mut self, names: &ArrayRef, rule: impl Fn(&str) -> bool) -> bool {
+    /// True if every name of a dictionary has the form of a name.
+    fn have_form(&mut self, names: &ArrayRef, has_form: impl Fn(&str) -> bool) -> bool {
         if self.0.iter().any(|checked| Arc::ptr_eq(checked, names)) {
             return true;
         }
-        let follows = names
+        let have_form = names
             .as_string_opt::<i32>()
-            .is_some_and(|names| names.null_count() == 0 && names.iter().flatten().all(rule));
-        if follows {
+            .is_some_and(|names| names.null_count() == 0 && names.iter().flatten().all(has_form));
+        if have_form {
             self.0.push(names.clone());
         }
-        follows
+        have_form
     }
 }
 
@@ -314,17 +334,19 @@ impl<'a> Text<'a> {
         batch: &'a RecordBatch,
         name: Column,
         checked: &mut Checked,
-        rule: impl Fn(&str) -> bool,
-    ) -> Option<Self> {
+        has_form: impl Fn(&str) -> bool,
+    ) -> Result<Self, Malformed> {
         if column(batch, name).is_none() {
-            return Some(Self(None));
+            return Ok(Self(None));
         }
-        let names = dictionary(batch, name)?;
-        checked.follows(names.values(), rule).then_some(())?;
-        Some(Self(Some(Keyed {
+        let names = dictionary(batch, name).ok_or(Malformed)?;
+        if !checked.have_form(names.values(), has_form) {
+            return Err(Malformed);
+        }
+        Ok(Self(Some(Keyed {
             keys: names.keys().values(),
             nulls: names.keys().nulls().filter(|nulls| nulls.null_count() > 0),
-            values: names.values().as_string_opt()?,
+            values: names.values().as_string_opt().ok_or(Malformed)?,
         })))
     }
 
@@ -336,10 +358,11 @@ impl<'a> Text<'a> {
     }
 
     /// The name of a row, empty where it has none.
-    fn get(&self, row: usize) -> Option<&'a str> {
+    fn get(&self, row: usize) -> Result<&'a str, Malformed> {
         match (&self.0, self.key(row)) {
-            (Some(Keyed { values, .. }), Some(key)) => (key < values.len()).then(|| values.value(key)),
-            _ => Some(""),
+            (Some(Keyed { values, .. }), Some(key)) if key < values.len() => Ok(values.value(key)),
+            (Some(_), Some(_)) => Err(Malformed),
+            _ => Ok(""),
         }
     }
 }
@@ -350,8 +373,13 @@ fn boolean(values: Option<&BooleanArray>, row: usize) -> Option<bool> {
     values.is_valid(row).then(|| values.value(row))
 }
 
+/// The value of a row in a column that was read.
+fn value<T: Copy>(values: Option<&[T]>, row: usize) -> Result<T, Malformed> {
+    values.and_then(|values| values.get(row)).copied().ok_or(Malformed)
+}
+
 /// The ids of a batch in which that column was read.
-pub(crate) fn ids(batch: &RecordBatch) -> Option<&[[u8; 16]]> {
+fn ids(batch: &RecordBatch) -> Option<&[[u8; 16]]> {
     Some(column(batch, Column::Id)?.as_fixed_size_binary_opt()?.value_data().as_chunks().0)
 }
 

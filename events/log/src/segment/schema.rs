@@ -4,10 +4,14 @@ use std::sync::{Arc, LazyLock};
 
 use arrow_schema::extension::Uuid;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use lastseen_event::MemberOrdinal;
 use parquet::arrow::ProjectionMask;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{BloomFilterPosition, EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
+
+/// In the column `member` of a retraction, which is about none: no member has this number.
+pub(crate) const NO_MEMBER: MemberOrdinal = MemberOrdinal::new(u32::MAX);
 
 /// A column, in the order of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,31 +12,37 @@ use arrow_array::{
 };
 use arrow_buffer::Buffer;
 use hashbrown::HashMap;
-use lastseen_event::{EventType, PersonOrdinal, Position, TenantOrdinal, UtcInstant};
+use lastseen_event::{EventId, EventType, MemberOrdinal, PersonOrdinal, Position, TenantOrdinal, UtcInstant};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::writer::SerializedFileWriter;
 
-use super::schema::{ROW_GROUP_ROWS, properties, schema};
-use crate::batches::{BatchEntry, NOBODY, Tally};
-use crate::manifest::{Piece, Span};
+use super::entry::{Content, Piece, Span, day_of, day_ranges};
+use super::index::hash_of;
+use super::schema::{NO_MEMBER, ROW_GROUP_ROWS, properties, schema};
+use crate::batches::{BatchEntry, Tally};
+use crate::filter::Filter;
 use crate::members::Members;
+use crate::position::following;
+use crate::record::{Record, StoredEvent, StoredRetraction};
 use crate::thread::yield_now;
-use crate::wal::payload::StoredEvent;
 
-/// An encoded segment: its bytes, and its entry in the manifest.
+/// An encoded segment: its bytes, and what the manifest and the index file say of it.
 pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
     pub(crate) pieces: Vec<Piece>,
     pub(crate) rows: u64,
     pub(crate) occurred: Span,
     pub(crate) recorded: Span,
-    /// Days since 1970 in UTC on which an event occurred, ascending.
-    pub(crate) days: Vec<i32>,
-    /// The batches that its events name.
+    /// Days since 1970 in UTC on which a record occurred, as ranges, ascending.
+    pub(crate) days: Vec<[i32; 2]>,
+    /// The batches that its records name.
     pub(crate) batches: Vec<BatchEntry>,
+    pub(crate) content: Content,
+    /// Over the members of its events.
+    pub(crate) holders: Filter,
 }
 
 /// Takes events in order.
@@ -53,6 +59,9 @@ pub(crate) struct SegmentWriter {
     /// The last one that was added to `days`.
     day: Option<i32>,
     batches: Tally,
+    content: Content,
+    /// The member of each event, for the filter.
+    holders: Vec<u32>,
 }
 
 impl SegmentWriter {
@@ -72,6 +81,8 @@ impl SegmentWriter {
             days: BTreeSet::new(),
             day: None,
             batches: Tally::default(),
+            content: Content::default(),
+            holders: Vec::with_capacity(index(rows)),
         })
     }
 
@@ -80,22 +91,28 @@ impl SegmentWriter {
         ROW_GROUP_ROWS - self.group.len()
     }
 
-    /// Adds an event that `members` knows the member of. Cheap: nothing is encoded.
+    /// Adds a record that `members` knows the member of. Cheap: nothing is encoded.
     ///
     /// # Panics
     /// If there is no [room](Self::room), or `members` does not know the member.
-    pub(crate) fn push(&mut self, event: &StoredEvent<'_>, recorded_at: UtcInstant, members: &Members) {
+    pub(crate) fn push(&mut self, record: &Record<'_>, recorded_at: UtcInstant, members: &Members) {
         assert!(self.room() > 0, "the row group is ended when it is full");
-        self.group.push(event, (self.next, recorded_at), members);
-        if let Some(batch) = event.batch {
-            self.batches.count(batch, event.event_type, self.next);
+        let at = (self.next, recorded_at);
+        match record {
+            Record::Event(event) => {
+                self.group.push(event, at, members);
+                self.holders.push(event.member.get());
+            }
+            Record::Retraction(retraction) => self.group.push_retraction(retraction, at),
         }
-        self.next = Position::new(self.next.get() + 1);
+        self.batches.count_record(record, self.next);
+        self.content.add(self.next, record.identity());
+        self.next = following(self.next);
         self.rows += 1;
         let widen = |span: &mut Option<Span>, at| span.get_or_insert(Span::at(at)).include(at);
-        widen(&mut self.occurred, event.occurred_at);
+        widen(&mut self.occurred, record.occurred_at());
         widen(&mut self.recorded, recorded_at);
-        let day = day_of(event.occurred_at);
+        let day = day_of(record.occurred_at());
         if self.day != Some(day) {
             self.days.insert(day);
             self.day = Some(day);
@@ -145,19 +162,30 @@ impl SegmentWriter {
         let bytes = std::mem::take(self.writer.inner_mut());
         yield_now();
         let pieces = pieces(&metadata, &bytes);
-        let days = self.days.into_iter().collect();
-        let batches = self.batches.entries();
-        Ok(Some(Encoded { bytes, pieces, rows: self.rows, occurred, recorded, days, batches }))
+        Ok(Some(Encoded {
+            bytes,
+            pieces,
+            rows: self.rows,
+            occurred,
+            recorded,
+            days: day_ranges(self.days.into_iter()),
+            batches: self.batches.entries(),
+            content: self.content,
+            holders: filter_over(self.holders),
+        }))
     }
 }
 
-/// The day in UTC, counted from 1970-01-01.
-///
-/// # Panics
-/// Never: the microseconds of an instant are fewer than 2^31 days.
-pub(crate) fn day_of(at: UtcInstant) -> i32 {
-    const DAY_US: i64 = 86_400_000_000;
-    i32::try_from(at.as_micros().div_euclid(DAY_US)).expect("2^63 microseconds are 107 million days")
+/// The filter over members, each of which may stand there many times.
+pub(crate) fn filter_over(mut members: Vec<u32>) -> Filter {
+    members.sort_unstable();
+    members.dedup();
+    yield_now();
+    let mut filter = Filter::for_numbers(members.len() as u64);
+    for member in members {
+        filter.insert(hash_of(MemberOrdinal::new(member)));
+    }
+    filter
 }
 
 /// The file cut into what is read as one: each column of each row group, each bloom filter, and what stands between and
@@ -232,31 +260,44 @@ impl RowGroup {
         self.positions.len()
     }
 
-    fn push(
-        &mut self,
-        event: &StoredEvent<'_>,
-        (position, recorded_at): (Position, UtcInstant),
-        members: &Members,
-    ) {
-        self.positions.push(i64::try_from(position.get()).expect("positions are far below 2^63"));
-        self.ids.extend_from_slice(event.id.as_uuid().as_bytes());
-        self.types.push(i32::from(event.event_type.code()) - 1);
-        if event.member == NOBODY {
-            self.tenants.push(None, || "");
-            self.users.push(None, || "");
-        } else {
-            let member = members.member_ref(event.member).expect("the frame's members are known");
-            self.tenants.push(Some(member.tenant), || members.tenant_id(member.tenant).as_str());
-            self.users.push(Some(member.person), || members.user_id(member.person).as_str());
-        }
+    fn push(&mut self, event: &StoredEvent<'_>, at: (Position, UtcInstant), members: &Members) {
+        self.push_head(at, event.id, event.event_type, event.occurred_at);
+        let member = members.member_ref(event.member).expect("the frame's members are known");
+        self.tenants.push(Some(member.tenant), || members.tenant_id(member.tenant).as_str());
+        self.users.push(Some(member.person), || members.user_id(member.person).as_str());
         self.members.push(event.member.get());
-        self.occurred_at.push(event.occurred_at.as_micros());
-        self.recorded_at.push(recorded_at.as_micros());
         self.sessions.push(event.session_id.map(lastseen_event::SessionId::as_str));
         self.from_tenants.push(event.from_tenant_id.map(lastseen_event::TenantId::as_str));
         self.confirmed.append_option(event.confirmed);
         self.batches.push(event.batch.map(lastseen_event::BatchName::as_str));
         self.counts.append_option(event.counts);
+    }
+
+    /// A retraction is a row about no member.
+    fn push_retraction(&mut self, retraction: &StoredRetraction<'_>, at: (Position, UtcInstant)) {
+        self.push_head(at, retraction.id(), EventType::BackfillRetracted, retraction.occurred_at);
+        self.tenants.push(None, || "");
+        self.users.push(None, || "");
+        self.members.push(NO_MEMBER.get());
+        self.sessions.push(None);
+        self.from_tenants.push(None);
+        self.confirmed.append_null();
+        self.batches.push(Some(retraction.batch.as_str()));
+        self.counts.append_null();
+    }
+
+    fn push_head(
+        &mut self,
+        (position, recorded_at): (Position, UtcInstant),
+        id: EventId,
+        event_type: EventType,
+        occurred_at: UtcInstant,
+    ) {
+        self.positions.push(i64::try_from(position.get()).expect("positions are far below 2^63"));
+        self.ids.extend_from_slice(id.as_uuid().as_bytes());
+        self.types.push(i32::from(event_type.code()) - 1);
+        self.occurred_at.push(occurred_at.as_micros());
+        self.recorded_at.push(recorded_at.as_micros());
     }
 
     fn into_batch(mut self) -> Result<RecordBatch, ParquetError> {

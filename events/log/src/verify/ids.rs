@@ -1,10 +1,11 @@
 //! Ids that stand twice in a tenant within the recent window. One pass; memory for one window.
 
 use lastseen_event::{EventId, Position};
-use lastseen_store::Corruption;
 
 use super::{Finding, FindingKind};
-use crate::recent::RecentIds;
+use crate::damage::corruption;
+use crate::identity::OwnId;
+use crate::ids::recent::RecentIds;
 
 /// Findings kept; more of them say nothing new.
 const FINDINGS_MAX: usize = 1_000;
@@ -22,20 +23,16 @@ impl IdCheck {
 
     pub(super) fn see(
         &mut self,
-        (tenant_id, id): (&str, EventId),
-        position: Position,
+        own: OwnId,
+        (id, position): (EventId, Position),
         (path, offset): (&str, usize),
     ) {
-        let own = self.recent.within(tenant_id, id);
         if let Some(earlier) = self.recent.latest(own)
             && self.findings.len() < FINDINGS_MAX
         {
-            let place = Corruption {
-                file: path.to_owned(),
-                offset: offset as u64,
-                expected: format!("id {id} once, at position {earlier}"),
-                found: format!("it again at position {}", position.get()),
-            };
+            let expected = format!("id {id} once, at position {earlier}");
+            let found = format!("it again at position {}", position.get());
+            let place = corruption(path, offset as u64, expected, found);
             self.findings.push(Finding { kind: FindingKind::DuplicateId, place });
         }
         self.recent.stage(own, position.get());

@@ -4,34 +4,46 @@
 use std::io;
 use std::sync::Arc;
 
-use lastseen_event::{BatchName, EventType, Position, RecordedEvent};
+use lastseen_event::{BatchName, Position, RecordedEvent};
 use lastseen_store::{Corruption, ReadError};
 
 use super::{Check, FindingKind, VerifyError, failed, size};
 use crate::batches::Tally;
+use crate::damage::Malformed;
 use crate::dictionary::{self, Fault};
+use crate::disk::aside::NEW_SUFFIX;
 use crate::disk::{Access, Disk, read_all};
-use crate::manifest::{BadManifest, Entry, Manifest, PATH, Piece, VERSION};
+use crate::filter::Filter;
+use crate::format::Version;
+use crate::identity::DigestSum;
+use crate::ids::Budget;
+use crate::ids::run::Run;
+use crate::manifest::{BadManifest, Manifest, PATH};
+use crate::position::{following, preceding};
 use crate::segment;
+use crate::segment::entry::{Content, Entry, Piece};
 use crate::segment::file::{SegmentFile, check_pieces};
+use crate::segment::index::{Index, hash_of};
 use crate::segment::members::define;
 use crate::segment::rows::{Checked, Rows};
 use crate::segment::schema::Column;
-use crate::wal::frame::LogId;
-use crate::writer::next;
+use crate::wal;
+use crate::wal::frame::{FILE_HEADER_LEN, FileHeader};
 
 impl Check {
-    /// The segments that were not checked yet. Where the manifest is damaged, they are not checked.
+    /// The segments that were not checked yet. Where the manifest is damaged, they are not checked. `first_wal` is the number of
+    /// the first WAL file.
     pub(super) fn manifest(
         &mut self,
         disk: &dyn Disk,
         manifest: Result<Option<Manifest>, BadManifest>,
-        no_wal: bool,
+        first_wal: Option<u64>,
     ) -> Result<Vec<Arc<Entry>>, VerifyError> {
-        let expected = format!("a manifest of format version {VERSION}");
+        let expected = format!("a manifest of format version {} at most", Version::NEWEST.in_manifest());
         let found = match manifest {
             Ok(Some(manifest)) => {
-                self.log_id = Some(manifest.log_id());
+                self.lineage = Some(manifest.lineage.clone());
+                self.key = manifest.id_key;
                 return Ok(manifest.segments.get(self.sealed..).unwrap_or_default().to_vec());
             }
             Ok(None) => {
@@ -39,17 +51,79 @@ impl Check {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
                     names => names.map_err(failed(segment::DIR))?,
                 };
-                if !no_wal || names.iter().all(|name| !name.ends_with(".parquet")) {
+                if !names.iter().any(|name| crate::manifest::is_of_log(name)) && !is_newer(disk, first_wal)? {
                     return Ok(Vec::new());
                 }
                 "no file".to_owned()
             }
             Err(BadManifest::Corrupt(Corruption { found, .. })) => found,
             Err(BadManifest::Version(version)) => format!("version {version}"),
+            Err(BadManifest::Feature(feature)) => format!("one that needs a program that knows {feature:?}"),
             Err(BadManifest::Io(error)) => return Err(failed(PATH)(error)),
         };
         self.found(FindingKind::Manifest, PATH, 0, (expected, found));
         Ok(Vec::new())
+    }
+
+    /// The ids against the records of the segments, after all else.
+    pub(super) fn ids_on_disk(&mut self, disk: &dyn Disk) -> Result<(), VerifyError> {
+        let Ok(Some(manifest)) = Manifest::read(disk) else { return Ok(()) };
+        for run in &manifest.runs {
+            let inside = |[first, last]: &[u64; 2]| run.positions[0] <= *first && *last <= run.positions[1];
+            let (mut sum, mut records) = (DigestSum::default(), 0);
+            for ([first, last], digests) in self.digests.iter().filter(|(positions, _)| inside(positions)) {
+                sum = sum.and(*digests);
+                records += last + 1 - first;
+            }
+            if records != run.records() {
+                // A segment has a finding already, or came after those that were checked.
+                continue;
+            }
+            let is_of_log = |log_id| manifest.lineage.contains(log_id);
+            let budget = Budget::new(0);
+            let found = Run::open(disk, run.clone(), is_of_log, budget).and_then(|run| run.verify(sum));
+            match found {
+                Ok(None) => {}
+                Ok(Some(damage)) | Err(ReadError::Corrupt(damage)) => {
+                    // A server may have merged it since the manifest was read.
+                    let is_named =
+                        Manifest::read(disk).is_ok_and(|now| now.is_some_and(|now| now.runs.contains(run)));
+                    if is_named {
+                        let offset = usize::try_from(damage.offset).unwrap_or(usize::MAX);
+                        self.found(FindingKind::Ids, &damage.file, offset, (damage.expected, damage.found));
+                    }
+                }
+                Err(ReadError::Io { file, source }) => return Err(VerifyError { file, source }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whole segments that the manifest does not name and whose records nothing else has.
+    pub(super) fn lost(&mut self, disk: &dyn Disk) -> Result<(), VerifyError> {
+        let names = match disk.list(segment::DIR) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            names => names.map_err(failed(segment::DIR))?,
+        };
+        let last = self.verified.last_position;
+        let is_lost = |first: &Position| *first > last;
+        let first = names
+            .iter()
+            .filter(|name| !name.ends_with(NEW_SUFFIX))
+            .filter_map(|name| segment::first_of(name))
+            .filter(is_lost)
+            .min();
+        // A server may have sealed it since.
+        let is_named = |first: Position| {
+            Manifest::read(disk).is_ok_and(|now| now.is_some_and(|now| now.last() >= first))
+        };
+        if let Some(first) = first.filter(|first| !is_named(*first)) {
+            let expected =
+                format!("records from position {} on in the manifest or in a WAL file", first.get());
+            let found = format!("none after position {}: what is missing was lost", last.get());
+            self.found(FindingKind::Lost, &segment::path(first), 0, (expected, found));
+        }
+        Ok(())
     }
 
     /// True if there are more segments than were checked.
@@ -57,7 +131,7 @@ impl Check {
         match Manifest::read(disk) {
             Ok(manifest) => Ok(manifest.is_some_and(|manifest| manifest.segments.len() > self.sealed)),
             Err(BadManifest::Io(error)) => Err(failed(PATH)(error)),
-            Err(BadManifest::Corrupt(_) | BadManifest::Version(_)) => Ok(false),
+            Err(BadManifest::Corrupt(_) | BadManifest::Version(_) | BadManifest::Feature(_)) => Ok(false),
         }
     }
 
@@ -65,28 +139,30 @@ impl Check {
     pub(super) fn segment(&mut self, disk: &dyn Disk, entry: &Arc<Entry>) -> Result<(), VerifyError> {
         self.sealed += 1;
         self.verified.segments += 1;
-        self.verified.bytes += entry.bytes() + entry.members.0;
+        self.verified.bytes += entry.bytes_of_all();
         let before = self.verified.findings.len();
         self.members_file(disk, entry)?;
+        let index = self.index(disk, entry)?;
         let path = segment::path(entry.first());
-        match size(disk, &path).map_err(failed(&path))? {
-            Some(len) if len == entry.bytes() => {
+        match (size(disk, &path).map_err(failed(&path))?, &index) {
+            (Some(len), Some(index)) if len == entry.bytes() => {
                 let file = disk.open(&path, Access::Read).map_err(failed(&path))?;
                 let mut damage = Vec::new();
-                check_pieces(file.as_ref(), (&path, &entry.pieces), |found| damage.push(found))
+                check_pieces(file.as_ref(), (&path, &index.pieces), |found| damage.push(found))
                     .map_err(failed(&path))?;
                 for Corruption { file, offset, expected, found } in damage {
                     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
                     self.found(FindingKind::Segment, &file, offset, (expected, found));
                 }
             }
-            found => {
+            (Some(len), _) if len == entry.bytes() => {}
+            (found, _) => {
                 let found = found.map_or("no file".to_owned(), |len| format!("{len} bytes"));
                 self.found(FindingKind::Segment, &path, 0, (format!("{} bytes", entry.bytes()), found));
             }
         }
-        if self.verified.findings.len() == before {
-            self.rows(disk, entry)?;
+        if let Some(index) = index.filter(|_| self.verified.findings.len() == before) {
+            self.rows(disk, entry, &index)?;
         }
         let last = self.verified.last_position.max(entry.last());
         self.verified.events += last.get() - self.verified.last_position.get();
@@ -100,13 +176,20 @@ impl Check {
         loop {
             let Ok(Some(manifest)) = Manifest::read(disk) else { return Ok(()) };
             let (offset, found) = match dictionary::read(disk, &manifest) {
-                Ok(None) => return Ok(()),
+                Ok(None) | Err(Fault::Old) => return Ok(()),
                 // Where something else is wrong, members may be missing that it has.
                 Ok(Some(_)) if self.lost || !self.verified.findings.is_empty() => return Ok(()),
-                Ok(Some((kept, _))) if self.members.has_all_of(&kept) => return Ok(()),
+                Ok(Some((kept, ..))) if self.members.has_all_of(&kept) => return Ok(()),
+                Err(Fault::Beyond { end }) if before.as_ref() == Some(&manifest) => {
+                    let found =
+                        format!("those of position {}: what is missing was lost", preceding(end).get());
+                    let expected = format!("members up to position {} at most", manifest.last().get());
+                    self.found(FindingKind::Lost, dictionary::PATH, 0, (expected, found));
+                    return Ok(());
+                }
                 Ok(Some(_)) => (0, "other members".to_owned()),
                 // A server may have written it since the manifest was read.
-                Err(Fault::Foreign) if before.as_ref() != Some(&manifest) => {
+                Err(Fault::Foreign | Fault::Beyond { .. }) if before.as_ref() != Some(&manifest) => {
                     before = Some(manifest);
                     continue;
                 }
@@ -127,11 +210,12 @@ impl Check {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             bytes => bytes.map_err(failed(&path))?,
         };
-        let log_id = self.log_id.unwrap_or(LogId([0; 16]));
+        let lineage = self.lineage.clone();
+        let is_of_log = |log_id| lineage.as_ref().is_some_and(|lineage| lineage.contains(log_id));
         // Those of a WAL file that was checked before it was sealed are known.
         let known = entry.first() <= self.verified.last_position || self.lost;
         let whole = Piece::of(&bytes) == entry.members;
-        if !whole || (!known && define(&mut self.members, &bytes, log_id, false).is_none()) {
+        if !whole || (!known && define(&mut self.members, &bytes, is_of_log, false).is_err()) {
             let expected = format!("{} bytes with checksum {:08x}", entry.members.0, entry.members.1);
             let found = format!("{} bytes with {:08x}", bytes.len(), crc32c::crc32c(&bytes));
             self.found(FindingKind::Segment, &path, 0, (expected, found));
@@ -139,8 +223,36 @@ impl Check {
         Ok(())
     }
 
-    fn rows(&mut self, disk: &dyn Disk, entry: &Arc<Entry>) -> Result<(), VerifyError> {
-        match self.read_rows(disk, entry) {
+    /// The index file of a segment, checked against its checksum. `None`: it is damaged.
+    fn index(&mut self, disk: &dyn Disk, entry: &Entry) -> Result<Option<Index>, VerifyError> {
+        if let Some(beside) = entry.beside {
+            let path = segment::index_path(entry.first());
+            let bytes = match disk.open(&path, Access::Read).and_then(|file| read_all(file.as_ref())) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+                bytes => bytes.map_err(failed(&path))?,
+            };
+            if Piece::of(&bytes) != beside.index {
+                let expected = format!("{} bytes with checksum {:08x}", beside.index.0, beside.index.1);
+                let found = format!("{} bytes with {:08x}", bytes.len(), crc32c::crc32c(&bytes));
+                self.found(FindingKind::Segment, &path, 0, (expected, found));
+                return Ok(None);
+            }
+        }
+        let lineage = self.lineage.clone();
+        let is_of_log = |log_id| lineage.as_ref().is_some_and(|lineage| lineage.contains(log_id));
+        match Index::read(disk, entry, is_of_log) {
+            Ok(index) => Ok(Some(index)),
+            Err(ReadError::Corrupt(Corruption { file, offset, expected, found })) => {
+                let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+                self.found(FindingKind::Segment, &file, offset, (expected, found));
+                Ok(None)
+            }
+            Err(ReadError::Io { file, source }) => Err(VerifyError { file, source }),
+        }
+    }
+
+    fn rows(&mut self, disk: &dyn Disk, entry: &Arc<Entry>, index: &Index) -> Result<(), VerifyError> {
+        match self.read_rows(disk, entry, index) {
             Ok(()) => Ok(()),
             Err(ReadError::Corrupt(Corruption { file, offset, expected, found })) => {
                 let offset = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -152,38 +264,47 @@ impl Check {
     }
 
     /// Reads every row.
-    fn read_rows(&mut self, disk: &dyn Disk, entry: &Arc<Entry>) -> Result<(), ReadError> {
+    fn read_rows(&mut self, disk: &dyn Disk, entry: &Arc<Entry>, index: &Index) -> Result<(), ReadError> {
         const BATCH_ROWS: usize = 8_192;
-        let file = SegmentFile::open(disk, entry)?;
+        let file = SegmentFile::with_pieces(disk, entry, index.pieces.clone())?;
         let (mut position, mut batches) = (entry.first(), Tally::default());
+        let (mut content, mut digests) = (Content::default(), DigestSum::default());
+        let holders = index.holders()?;
         for group in 0..file.row_groups() {
             let mut checked = Checked::default();
             let unexpected =
-                || file.damaged(group, "events as the manifest and the log say", "something else");
+                |Malformed| file.damaged(group, "events as the manifest and the log say", "something else");
             for batch in file.read(group, &Column::ALL, (BATCH_ROWS, None))? {
                 let batch = batch.map_err(|error| file.undecodable(group, &error))?;
-                let rows = Rows::new(&batch, &mut checked).ok_or_else(unexpected)?;
+                let rows = Rows::new(&batch, &mut checked).map_err(unexpected)?;
                 for row in 0..rows.len() {
-                    let event = self.row(&rows, row, (entry, position)).ok_or_else(unexpected)?;
-                    if let Ok(batch) = BatchName::new(event.names[4]) {
+                    let event =
+                        self.row(&rows, row, (entry, position), holders.as_ref()).map_err(unexpected)?;
+                    if let Some(batch) = BatchName::stored(event.names[4]) {
                         batches.count(batch, event.event_type, position);
                     }
+                    let own = self.key.of_event(event.names[0], event.id);
+                    let fingerprint = event.fingerprint();
+                    content.add(position, (event.id, fingerprint));
+                    digests.add(own.digest(fingerprint));
                     if position > self.verified.last_position {
-                        let id = rows.id(row).ok_or_else(unexpected)?;
-                        self.ids.see((event.names[0], id), position, (file.path(), 0));
+                        self.ids.see(own, (event.id, position), (file.path(), 0));
                     }
-                    position = next(position);
+                    position = following(position);
                 }
             }
         }
-        if batches.entries() != entry.batches {
-            return Err(file.damaged(0, "the batches that the manifest counts", "others"));
+        if batches.entries() != index.batches {
+            return Err(file.damaged(0, "the batches that are counted beside the segment", "others"));
         }
-        if position == next(entry.last()) {
-            Ok(())
-        } else {
-            Err(file.damaged(0, &format!("events up to position {}", entry.last().get()), "fewer"))
+        if entry.beside.is_some_and(|beside| beside.content != content) {
+            return Err(file.damaged(0, "the content that the manifest says", "another"));
         }
+        if position != following(entry.last()) {
+            return Err(file.damaged(0, &format!("events up to position {}", entry.last().get()), "fewer"));
+        }
+        self.digests.push((entry.positions, digests));
+        Ok(())
     }
 
     /// A row that is what it should be at its place.
@@ -192,24 +313,40 @@ impl Check {
         rows: &Rows<'a>,
         row: usize,
         (entry, position): (&Entry, Position),
-    ) -> Option<RecordedEvent<'a>> {
+        holders: Option<&Filter>,
+    ) -> Result<RecordedEvent<'a>, Malformed> {
         let event = rows.event(row)?;
         let (occurred_at, recorded_at) = (rows.occurred_at(row)?, rows.recorded_at(row)?);
         let (first, last) = entry.recorded.bounds();
-        let known = if event.event_type == EventType::BackfillRetracted {
-            rows.is_of_nobody(row)
-        } else {
-            let member = self.members.find(event.names[0], event.names[1]);
+        let is_known = rows.is_retraction(row)? || {
+            let (found, member) = (self.members.find(event.names[0], event.names[1]), rows.member(row)?);
+            let is_held = holders.is_none_or(|holders| holders.may_have(hash_of(member)));
             // After a loss the dictionary may lack members.
-            self.lost || member.map(|member| member.member) == rows.member(row)
+            is_held && (self.lost || found.map(|found| found.member) == Some(member))
         };
-        let ordered = recorded_at >= self.recorded_at || position <= self.verified.last_position;
+        let is_ordered = recorded_at >= self.recorded_at || position <= self.verified.last_position;
         self.recorded_at = self.recorded_at.max(recorded_at);
-        (known
-            && ordered
+        let is_sound = is_known
+            && is_ordered
             && rows.position(row)? == position
             && entry.may_hold(occurred_at)
-            && (first..=last).contains(&recorded_at))
-        .then_some(event)
+            && (first..=last).contains(&recorded_at);
+        if is_sound { Ok(event) } else { Err(Malformed) }
+    }
+}
+
+/// True if a WAL file is of a version whose logs have a manifest.
+fn is_newer(disk: &dyn Disk, first_wal: Option<u64>) -> Result<bool, VerifyError> {
+    let Some(number) = first_wal else { return Ok(false) };
+    let path = wal::path(number);
+    let mut start = [0; FILE_HEADER_LEN];
+    match disk.open(&path, Access::Read).and_then(|file| file.read_at(&mut start, 0)) {
+        Ok(_) => {
+            let header = FileHeader::decode(&start);
+            Ok(header.is_ok_and(|header| header.version > Version::V1))
+        }
+        // It is found missing later.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed(&path)(error)),
     }
 }

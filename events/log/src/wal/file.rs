@@ -4,11 +4,11 @@ use std::io;
 
 use lastseen_event::{Position, UtcInstant};
 
-use super::frame::{
-    FILE_HEADER_LEN, FRAME_ALIGN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, LogId,
-};
+use super::frame::{FILE_HEADER_LEN, FRAME_ALIGN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
 use super::{DIR, path};
-use crate::disk::{Disk, DiskFile, StepError, SyncSite, create_anew, is_no_space};
+use crate::disk::aside::Aside;
+use crate::disk::{Disk, DiskFile, StepError, SyncSite};
+use crate::log_id::LogId;
 
 /// The file that takes the frames.
 pub(crate) struct WalFile {
@@ -20,9 +20,6 @@ pub(crate) struct WalFile {
     written_until: u64,
 }
 
-/// The name of a file that is being made.
-pub(crate) const NEW_SUFFIX: &str = ".new";
-
 impl WalFile {
     /// Makes a file that survives a power cut: its content first, then its name. A leftover of an attempt that
     /// failed is replaced.
@@ -31,42 +28,16 @@ impl WalFile {
     /// [`StepError`]; a file that is left behind has no frame.
     pub(crate) fn create(disk: &dyn Disk, header: FileHeader) -> Result<Self, StepError> {
         let path = path(header.number);
-        let new_path = format!("{path}{NEW_SUFFIX}");
         // Held before the file has its name: a folder that cannot be opened is no sync that failed.
         let folder = disk.folder(DIR).map_err(StepError::Refused)?;
-        let made = Self::make(disk, &new_path, &header).and_then(|file| {
-            disk.rename(&new_path, &path).map_err(StepError::Refused)?;
-            folder.sync(SyncSite::NewFileName).map_err(StepError::Unsettled)?;
-            Ok(file)
-        });
-        match made {
-            Ok(file) => {
-                let end = FILE_HEADER_LEN as u64;
-                Ok(Self { file, header, end, written_until: end })
-            }
-            Err(error) => {
-                // Gives back what was reserved; recovery removes it if this fails too.
-                let _ = disk.remove(&new_path);
-                Err(error)
-            }
-        }
-    }
-
-    fn make(disk: &dyn Disk, new_path: &str, header: &FileHeader) -> Result<Box<dyn DiskFile>, StepError> {
-        let begin = || {
-            let file = create_anew(disk, new_path)?;
+        let aside = Aside::make(disk, &path, SyncSite::NewFile, |file| {
             file.allocate(header.capacity)?;
-            file.write_all_at(&header.encode(), 0)?;
-            Ok(file)
-        };
-        let file = begin().map_err(StepError::Refused)?;
-        match file.sync_all(SyncSite::NewFile) {
-            Ok(()) => Ok(file),
-            // Where a disk cannot reserve, this is the first to tell. The file has no name that counts: the
-            // next attempt makes another.
-            Err(error) if is_no_space(error.kind()) => Err(StepError::Refused(error)),
-            Err(error) => Err(StepError::Unsettled(error)),
-        }
+            file.write_all_at(&header.encode(), 0)
+        })?;
+        let file = aside.put().map_err(StepError::Refused)?;
+        folder.sync(SyncSite::NewFileName).map_err(StepError::Unsettled)?;
+        let end = FILE_HEADER_LEN as u64;
+        Ok(Self { file, header, end, written_until: end })
     }
 
     /// A file that recovery found, to be ended.
@@ -116,14 +87,15 @@ impl WalFile {
         Ok(())
     }
 
-    /// Makes the frame that was just written durable.
+    /// Makes the frame that was just written durable. Returns where it begins, in bytes.
     ///
     /// # Errors
     /// The disk's error. The frame may or may not be durable; the file must not be written again.
-    pub(crate) fn sync(&mut self, frame_len: usize) -> io::Result<()> {
+    pub(crate) fn sync(&mut self, frame_len: usize) -> io::Result<u64> {
         self.file.sync_data(SyncSite::Frame)?;
+        let offset = self.end;
         self.end += frame_len as u64;
-        Ok(())
+        Ok(offset)
     }
 
     /// Writes the end frame, not yet durable. After an error nothing of it counts: it, or another frame, goes to the
@@ -175,7 +147,7 @@ pub(crate) fn end_frame(
         kind: FrameKind::End,
         payload_len: 0,
         first_position: next_position,
-        events: 0,
+        records: 0,
         recorded_at,
     };
     header.seal(log_id, &mut frame);

@@ -1,13 +1,11 @@
 //! The two headers of a WAL file: the file's own, and that of each frame. Constants prove the layout.
 
-use std::fmt;
-
 use lastseen_event::{Position, UtcInstant};
 
 use super::bytes::Cursor;
-
-/// Version of everything in FORMAT.md. A reader refuses any other.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+use crate::damage::Malformed;
+use crate::format::Version;
+use crate::log_id::LogId;
 
 /// File header, 64 bytes, little-endian. FORMAT.md "File header":
 /// `magic [8] | version u32 | crc32c u32 | number u64 | first_position u64 | log_id [16] | capacity u64 | zero [8]`.
@@ -32,32 +30,10 @@ const _: () =
 /// Longest payload a reader accepts before it allocates. The writer proves that its largest group fits.
 pub(crate) const PAYLOAD_LEN_MAX: usize = 24 * 1024 * 1024;
 
-/// Identity of one log: drawn at random when the log is made, in the manifest and in every file's header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LogId(pub(crate) [u8; 16]);
-
-impl fmt::Display for LogId {
-    /// A UUID, as in the manifest.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        uuid::Uuid::from_bytes(self.0).fmt(f)
-    }
-}
-
-impl LogId {
-    /// Draws the id of a log that is being made.
-    pub(crate) fn draw() -> Self {
-        Self(uuid::Uuid::new_v4().into_bytes())
-    }
-
-    /// The part that stands in every frame, so that a frame of another log is not taken for one of this.
-    fn tag(self) -> u32 {
-        crc32c::crc32c(&self.0)
-    }
-}
-
 /// The header of a WAL file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileHeader {
+    pub(crate) version: Version,
     /// Its place among the files, from 1.
     pub(crate) number: u64,
     /// The position of the first event that was or will be written to it.
@@ -86,30 +62,33 @@ impl FileHeader {
         checked.resize(FILE_HEADER_LEN - FILE_CHECKED_FROM, 0);
         let mut header = [0; FILE_HEADER_LEN];
         header[..8].copy_from_slice(&FILE_MAGIC);
-        header[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        header[12..16].copy_from_slice(&checksum(FORMAT_VERSION, &checked).to_le_bytes());
+        let version = self.version.in_wal();
+        header[8..12].copy_from_slice(&version.to_le_bytes());
+        header[12..16].copy_from_slice(&checksum(version, &checked).to_le_bytes());
         header[16..].copy_from_slice(&checked);
         header
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BadFileHeader> {
-        let mut cursor = Cursor::new(bytes.get(..FILE_HEADER_LEN).ok_or(BadFileHeader::Damaged)?);
-        let magic = cursor.array();
-        let (Some(version), Some(crc)) = (cursor.u32(), cursor.u32()) else {
-            return Err(BadFileHeader::Damaged);
+        let bytes = bytes.get(..FILE_HEADER_LEN).ok_or(BadFileHeader::Damaged)?;
+        let mut cursor = Cursor::new(bytes);
+        let checked = |cursor: &mut Cursor<'_>| {
+            let (magic, version, crc) = (cursor.array()?, cursor.u32()?, cursor.u32()?);
+            let whole = magic == FILE_MAGIC && checksum(version, cursor.rest()) == crc;
+            if whole { Ok(version) } else { Err(Malformed) }
         };
-        if magic != Some(FILE_MAGIC) || checksum(version, cursor.rest()) != crc {
-            return Err(BadFileHeader::Damaged);
-        }
-        if version != FORMAT_VERSION {
-            return Err(BadFileHeader::Version(version));
-        }
-        match (cursor.u64(), cursor.u64(), cursor.array(), cursor.u64()) {
-            (Some(number), Some(first), Some(log_id), Some(capacity)) => {
-                Ok(Self { number, first_position: Position::new(first), log_id: LogId(log_id), capacity })
-            }
-            _ => Err(BadFileHeader::Damaged),
-        }
+        let number = checked(&mut cursor).map_err(|Malformed| BadFileHeader::Damaged)?;
+        let version = Version::of_wal(number).ok_or(BadFileHeader::Version(number))?;
+        let fields = |cursor: &mut Cursor<'_>| {
+            Ok(Self {
+                version,
+                number: cursor.u64()?,
+                first_position: Position::new(cursor.u64()?),
+                log_id: LogId(cursor.array()?),
+                capacity: cursor.u64()?,
+            })
+        };
+        fields(&mut cursor).map_err(|Malformed| BadFileHeader::Damaged)
     }
 }
 
@@ -121,10 +100,12 @@ fn checksum(version: u32, checked: &[u8]) -> u32 {
 /// The content of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameKind {
-    /// Events of one group.
+    /// The events of one group, or only new members.
     Events = 1,
     /// Nothing: the file was ended on purpose, no frame follows in it.
     End = 2,
+    /// One retraction. Not in version 1, where it stood among the events as one that is about no member.
+    Retraction = 3,
 }
 
 /// A frame without its payload.
@@ -133,9 +114,10 @@ pub(crate) struct FrameHeader {
     pub(crate) kind: FrameKind,
     /// Bytes of payload, a multiple of [`FRAME_ALIGN`].
     pub(crate) payload_len: usize,
-    /// The position of the first event; of an end frame, that of the next event to come.
+    /// The position of the first record; of an end frame, that of the next record to come.
     pub(crate) first_position: Position,
-    pub(crate) events: u32,
+    /// Events, or the one retraction.
+    pub(crate) records: u32,
     pub(crate) recorded_at: UtcInstant,
 }
 
@@ -145,9 +127,9 @@ impl FrameHeader {
         FRAME_HEADER_LEN + self.payload_len
     }
 
-    /// The position behind the last event of the frame.
-    pub(crate) fn behind(&self) -> Position {
-        Position::new(self.first_position.get() + u64::from(self.events))
+    /// The position after the last record of the frame.
+    pub(crate) fn end(&self) -> Position {
+        Position::new(self.first_position.get() + u64::from(self.records))
     }
 
     /// Fills in the header of `frame`, whose payload stands behind room for it.
@@ -163,31 +145,37 @@ impl FrameHeader {
         header[8..12].copy_from_slice(&payload_len.to_le_bytes());
         header[12..16].copy_from_slice(&[self.kind as u8, 0, 0, 0]);
         header[16..24].copy_from_slice(&self.first_position.get().to_le_bytes());
-        header[24..28].copy_from_slice(&self.events.to_le_bytes());
+        header[24..28].copy_from_slice(&self.records.to_le_bytes());
         header[28..32].copy_from_slice(&log_id.tag().to_le_bytes());
         header[32..40].copy_from_slice(&self.recorded_at.as_micros().to_le_bytes());
         let crc = crc32c::crc32c_append(crc32c::crc32c(&header[FRAME_CHECKED_FROM..]), payload);
         header[4..8].copy_from_slice(&crc.to_le_bytes());
     }
 
-    /// Reads a header whose payload was not checked yet. `None`: these bytes do not begin a frame of this log.
+    /// Reads a header whose payload was not checked yet, and the checksum of the whole frame. `None`: these bytes do not
+    /// begin a frame of this log.
     pub(crate) fn decode(bytes: &[u8], log_id: LogId) -> Option<(Self, u32)> {
-        let mut cursor = Cursor::new(bytes.get(..FRAME_HEADER_LEN)?);
+        Self::fields(bytes.get(..FRAME_HEADER_LEN)?, log_id).ok()
+    }
+
+    fn fields(bytes: &[u8], log_id: LogId) -> Result<(Self, u32), Malformed> {
+        let mut cursor = Cursor::new(bytes);
         let (magic, crc) = (cursor.u32()?, cursor.u32()?);
-        let payload_len = usize::try_from(cursor.u32()?).ok()?;
+        let payload_len = usize::try_from(cursor.u32()?).map_err(|_| Malformed)?;
         let kind = match cursor.array()? {
             [1, 0, 0, 0] => FrameKind::Events,
             [2, 0, 0, 0] => FrameKind::End,
-            _ => return None,
+            [3, 0, 0, 0] => FrameKind::Retraction,
+            _ => return Err(Malformed),
         };
-        let (first, events, tag) = (cursor.u64()?, cursor.u32()?, cursor.u32()?);
+        let (first, records, tag) = (cursor.u64()?, cursor.u32()?, cursor.u32()?);
         let recorded_at = UtcInstant::from_micros(cursor.i64()?);
         let plausible = magic == FRAME_MAGIC
             && tag == log_id.tag()
             && payload_len <= PAYLOAD_LEN_MAX
             && payload_len.is_multiple_of(FRAME_ALIGN);
-        let header = Self { kind, payload_len, first_position: Position::new(first), events, recorded_at };
-        plausible.then_some((header, crc))
+        let header = Self { kind, payload_len, first_position: Position::new(first), records, recorded_at };
+        if plausible { Ok((header, crc)) } else { Err(Malformed) }
     }
 
     /// Reads a whole frame from the start of `bytes` and checks it. `None`: no valid frame of this log.
@@ -211,7 +199,7 @@ mod tests {
             kind: FrameKind::Events,
             payload_len: 16,
             first_position: Position::new(42),
-            events: 3,
+            records: 3,
             recorded_at: UtcInstant::from_micros(9),
         };
         header.seal(LOG, &mut frame);
@@ -223,7 +211,7 @@ mod tests {
         let good = frame();
         let (header, payload) = FrameHeader::decode_frame(&good, LOG).unwrap();
         assert_eq!(
-            (header.first_position, header.events, payload),
+            (header.first_position, header.records, payload),
             (Position::new(42), 3, &good[FRAME_HEADER_LEN..])
         );
         for bit in 0..good.len() * 8 {
@@ -239,7 +227,9 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_of_a_file_header_is_noticed() {
-        let header = FileHeader { number: 3, first_position: Position::new(9), log_id: LOG, capacity: 4_096 };
+        let (number, first_position) = (3, Position::new(9));
+        let header =
+            FileHeader { version: Version::NEWEST, number, first_position, log_id: LOG, capacity: 4_096 };
         let good = header.encode();
         assert_eq!(FileHeader::decode(&good), Ok(header));
         for bit in 0..good.len() * 8 {
@@ -251,8 +241,8 @@ mod tests {
 
     #[test]
     fn another_version_is_named() {
-        let mut header =
-            FileHeader { number: 1, first_position: Position::new(1), log_id: LOG, capacity: 0 }.encode();
+        let (version, first_position) = (Version::NEWEST, Position::new(1));
+        let mut header = FileHeader { version, number: 1, first_position, log_id: LOG, capacity: 0 }.encode();
         header[8..12].copy_from_slice(&9_u32.to_le_bytes());
         let crc = checksum(9, &header[16..]);
         header[12..16].copy_from_slice(&crc.to_le_bytes());

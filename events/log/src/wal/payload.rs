@@ -1,15 +1,14 @@
-//! The content of a frame: the events of a group by member ordinal, and the members that appear in it for the
-//! first time by name. FORMAT.md "Payload".
+//! The content of a frame: the records of a group with their members by ordinal, and the members that appear in it for
+//! the first time by name. FORMAT.md "Payload".
 
 use lastseen_event::limits::NAME_BYTES_MAX;
-use lastseen_event::{
-    BatchName, Event, EventId, EventType, MemberOrdinal, RecordedEvent, SessionId, TenantId, UserId,
-    UtcInstant,
-};
+use lastseen_event::{BatchName, EventId, EventType, MemberOrdinal, SessionId, TenantId, UserId, UtcInstant};
 
 use super::bytes::{Cursor, put_text};
-use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN};
-use crate::batches::NOBODY;
+use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameKind};
+use crate::damage::Malformed;
+use crate::format::Version;
+use crate::record::{Record, StoredEvent, StoredRetraction};
 
 /// `id [16] | occurred_at i64 | fingerprint u64 | member u32 | type u8 | flags u8`, then the names that the
 /// flags announce.
@@ -29,66 +28,8 @@ const CONFIRMED: u8 = 1 << 4;
 const HAS_COUNTS: u8 = 1 << 5;
 const COUNTS: u8 = 1 << 6;
 
-/// One event as it stands in a frame: its member by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StoredEvent<'a> {
-    pub(crate) id: EventId,
-    pub(crate) fingerprint: u64,
-    pub(crate) occurred_at: UtcInstant,
-    pub(crate) member: MemberOrdinal,
-    pub(crate) event_type: EventType,
-    pub(crate) session_id: Option<SessionId<'a>>,
-    pub(crate) from_tenant_id: Option<TenantId<'a>>,
-    pub(crate) confirmed: Option<bool>,
-    pub(crate) counts: Option<bool>,
-    pub(crate) batch: Option<BatchName<'a>>,
-}
-
-impl<'a> StoredEvent<'a> {
-    pub(crate) fn of(event: &Event<'a>, fingerprint: u64, member: MemberOrdinal) -> Self {
-        Self {
-            id: event.id,
-            fingerprint,
-            occurred_at: event.occurred_at,
-            member,
-            event_type: event.event_type,
-            session_id: event.session_id,
-            from_tenant_id: event.from_tenant_id,
-            confirmed: event.confirmed,
-            counts: event.counts,
-            batch: event.batch,
-        }
-    }
-
-    /// Returns the record of a retraction.
-    pub(crate) fn retraction(batch: BatchName<'a>, occurred_at: UtcInstant) -> Self {
-        let (id, event_type) = (EventId::of_retraction(batch), EventType::BackfillRetracted);
-        let names = ["", "", "", "", batch.as_str()];
-        let recorded = RecordedEvent { id, event_type, occurred_at, confirmed: None, counts: None, names };
-        Self {
-            id,
-            fingerprint: recorded.fingerprint(),
-            occurred_at,
-            member: NOBODY,
-            event_type,
-            session_id: None,
-            from_tenant_id: None,
-            confirmed: None,
-            counts: None,
-            batch: Some(batch),
-        }
-    }
-
-    /// True for an event about a member, false for a retraction, which names a batch instead. `None`: it is
-    /// neither.
-    pub(crate) fn is_of_member(&self) -> Option<bool> {
-        match (self.event_type, self.member, self.batch) {
-            (EventType::BackfillRetracted, NOBODY, Some(_)) => Some(false),
-            (EventType::BackfillRetracted, ..) | (_, NOBODY, _) => None,
-            _ => Some(true),
-        }
-    }
-}
+/// The member of a retraction in version 1, where it was an event: no member has this number.
+const NO_MEMBER: MemberOrdinal = MemberOrdinal::new(u32::MAX);
 
 /// A member defined by a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,31 +39,32 @@ pub(crate) struct NewMember<'a> {
     pub(crate) user_id: UserId<'a>,
 }
 
-/// Ends every payload, one byte at least. Not zero, as everything behind the last frame is: so a frame that lacks even its
+/// Ends every payload, one byte at least. Not zero, as everything after the last frame is: so a frame that lacks even its
 /// last byte is not valid.
 const PADDING: u8 = 0xff;
 
-/// Builds the payload of a frame behind room for its header; the buffer is used again for the next frame.
+/// Builds the payload of a frame after room for its header; the buffer is used again for the next frame.
 #[derive(Debug, Default)]
 pub(crate) struct PayloadBuffer {
     frame: Vec<u8>,
-    events: u32,
+    records: u32,
 }
 
-/// `new_members u32 | events_len u32`, before the events; the new members follow them.
+/// `new_members u32 | records_len u32`, before the records; the new members follow them.
 const COUNTS_LEN: usize = 8;
 
 impl PayloadBuffer {
     pub(crate) fn clear(&mut self) {
         self.frame.clear();
         self.frame.resize(FRAME_HEADER_LEN + COUNTS_LEN, 0);
-        self.events = 0;
+        self.records = 0;
     }
 
-    pub(crate) fn events(&self) -> u32 {
-        self.events
+    pub(crate) fn records(&self) -> u32 {
+        self.records
     }
 
+    /// Adds an event.
     pub(crate) fn push(&mut self, event: &StoredEvent<'_>) {
         let mut flags = 0;
         for (present, flag) in [
@@ -153,7 +95,14 @@ impl PayloadBuffer {
         if let Some(batch) = event.batch {
             put_text(frame, batch.as_str());
         }
-        self.events += 1;
+        self.records += 1;
+    }
+
+    /// Adds the one record of a frame of [`FrameKind::Retraction`].
+    pub(crate) fn push_retraction(&mut self, retraction: &StoredRetraction<'_>) {
+        self.frame.extend_from_slice(&retraction.occurred_at.as_micros().to_le_bytes());
+        put_text(&mut self.frame, retraction.batch.as_str());
+        self.records += 1;
     }
 
     /// The frame as [`PayloadBuffer::finish`] left it.
@@ -163,7 +112,7 @@ impl PayloadBuffer {
 
     /// Adds the members that this frame defines and the padding. The frame lacks only its header then.
     pub(crate) fn finish<'a>(&mut self, members: impl Iterator<Item = NewMember<'a>>) -> &mut [u8] {
-        let events_len = self.frame.len() - FRAME_HEADER_LEN - COUNTS_LEN;
+        let records_len = self.frame.len() - FRAME_HEADER_LEN - COUNTS_LEN;
         let mut count: u32 = 0;
         for new in members {
             self.frame.extend_from_slice(&new.member.get().to_le_bytes());
@@ -172,108 +121,155 @@ impl PayloadBuffer {
             count += 1;
         }
         self.frame.resize((self.frame.len() + 1).next_multiple_of(FRAME_ALIGN), PADDING);
-        let events_len = u32::try_from(events_len).expect("a frame is far below 4 GiB");
+        let records_len = u32::try_from(records_len).expect("a frame is far below 4 GiB");
         self.frame[FRAME_HEADER_LEN..][..4].copy_from_slice(&count.to_le_bytes());
-        self.frame[FRAME_HEADER_LEN + 4..][..4].copy_from_slice(&events_len.to_le_bytes());
+        self.frame[FRAME_HEADER_LEN + 4..][..4].copy_from_slice(&records_len.to_le_bytes());
         &mut self.frame
     }
 }
 
-/// A payload split into its parts. The checksum was right, so any `None` below is damage all the same.
+/// The layout by which the records of a payload are read: that of its file's version, and of its frame's kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub(crate) version: Version,
+    pub(crate) kind: FrameKind,
+}
+
+/// A payload split into its parts. The checksum was right, so [`Malformed`] is damage all the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload<'a> {
-    events: Cursor<'a>,
+    layout: Layout,
+    records: &'a [u8],
     members: Cursor<'a>,
     new_members: u32,
 }
 
 impl<'a> Payload<'a> {
-    pub(crate) fn new(payload: &'a [u8]) -> Option<Self> {
+    pub(crate) fn new(layout: Layout, payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(payload);
         let new_members = cursor.u32()?;
-        let events_len = usize::try_from(cursor.u32()?).ok()?;
-        let events = Cursor::new(cursor.slice(events_len)?);
-        Some(Self { events, members: Cursor::new(cursor.rest()), new_members })
+        let records_len = usize::try_from(cursor.u32()?).map_err(|_| Malformed)?;
+        let records = cursor.slice(records_len)?;
+        Ok(Self { layout, records, members: cursor, new_members })
     }
 
-    /// Calls `define` with each new member in order. `None` if the members do not end where the padding begins
-    /// or `define` returns `None`.
-    pub(crate) fn for_each_member(&self, mut define: impl FnMut(NewMember<'a>) -> Option<()>) -> Option<()> {
+    /// Calls `define` with each new member in order.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the members do not end where the padding begins, or `define` says so.
+    pub(crate) fn for_each_member(
+        &self,
+        mut define: impl FnMut(NewMember<'a>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
         let mut cursor = self.members.clone();
         for _ in 0..self.new_members {
             define(NewMember {
                 member: MemberOrdinal::new(cursor.u32()?),
-                tenant_id: TenantId::new(cursor.text()?).ok()?,
-                user_id: UserId::new(cursor.text()?).ok()?,
+                tenant_id: TenantId::stored(cursor.text()?).ok_or(Malformed)?,
+                user_id: UserId::stored(cursor.text()?).ok_or(Malformed)?,
             })?;
         }
         let padding = cursor.rest();
         let valid = (1..=FRAME_ALIGN).contains(&padding.len()) && padding.iter().all(|byte| *byte == PADDING);
-        valid.then_some(())
+        if valid { Ok(()) } else { Err(Malformed) }
     }
 
-    /// Calls `each` with every event in order and returns how many there were. `None` if one is malformed or
-    /// `each` returns `None`.
-    pub(crate) fn for_each_event(&self, mut each: impl FnMut(StoredEvent<'a>) -> Option<()>) -> Option<u32> {
-        let mut count = 0;
-        for stored in self.events_from(0)? {
-            each(stored?)?;
-            count += 1;
-        }
-        Some(count)
+    /// All records in order.
+    pub(crate) fn records(&self) -> Records<'a> {
+        Records { layout: self.layout, cursor: Cursor::new(self.records), len: self.records.len() }
     }
 
-    /// The events from `offset` on, in bytes from the first event. `None` if the events end before.
-    pub(crate) fn events_from(&self, offset: usize) -> Option<StoredEvents<'a>> {
-        let mut cursor = self.events.clone();
-        cursor.slice(offset)?;
-        Some(StoredEvents { cursor, len: self.events.rest().len() })
+    /// The records from `offset` on, in bytes from the first record.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the records end before.
+    pub(crate) fn records_from(&self, offset: usize) -> Result<Records<'a>, Malformed> {
+        let mut records = self.records();
+        records.cursor.slice(offset)?;
+        Ok(records)
     }
 }
 
-/// Iterates over the events of a payload in order; an item is `None` where an event is malformed.
-pub(crate) struct StoredEvents<'a> {
+/// The records of a payload in order. After an error it ends.
+pub(crate) struct Records<'a> {
+    layout: Layout,
     cursor: Cursor<'a>,
     len: usize,
 }
 
-impl StoredEvents<'_> {
-    /// The bytes up to the next event, from the first one.
+impl Records<'_> {
+    /// The bytes up to the next record, from the first one.
     pub(crate) fn offset(&self) -> usize {
         self.len - self.cursor.rest().len()
     }
 }
 
-impl<'a> Iterator for StoredEvents<'a> {
-    type Item = Option<StoredEvent<'a>>;
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        (!self.cursor.rest().is_empty()).then(|| read_event(&mut self.cursor))
+        if self.cursor.rest().is_empty() {
+            return None;
+        }
+        let record = read_record(self.layout, &mut self.cursor);
+        if record.is_err() {
+            self.cursor = Cursor::new(&[]);
+        }
+        Some(record)
     }
 }
 
-fn read_event<'a>(cursor: &mut Cursor<'a>) -> Option<StoredEvent<'a>> {
+fn read_record<'a>(layout: Layout, cursor: &mut Cursor<'a>) -> Result<Record<'a>, Malformed> {
+    match (layout.version, layout.kind) {
+        (_, FrameKind::End) | (Version::V1, FrameKind::Retraction) => Err(Malformed),
+        (Version::V1, FrameKind::Events) => retraction_or_event(read_event(cursor)?),
+        (Version::V2, FrameKind::Events) => match read_event(cursor)? {
+            event if event.event_type == EventType::BackfillRetracted || event.member == NO_MEMBER => {
+                Err(Malformed)
+            }
+            event => Ok(Record::Event(event)),
+        },
+        (Version::V2, FrameKind::Retraction) => {
+            let occurred_at = UtcInstant::from_micros(cursor.i64()?);
+            let batch = BatchName::stored(cursor.text()?).ok_or(Malformed)?;
+            Ok(Record::Retraction(StoredRetraction { occurred_at, batch }))
+        }
+    }
+}
+
+/// In version 1 a retraction is an event about no member that names the batch.
+fn retraction_or_event(event: StoredEvent<'_>) -> Result<Record<'_>, Malformed> {
+    match (event.event_type, event.member, event.batch) {
+        (EventType::BackfillRetracted, NO_MEMBER, Some(batch)) => {
+            Ok(Record::Retraction(StoredRetraction { occurred_at: event.occurred_at, batch }))
+        }
+        (EventType::BackfillRetracted, ..) | (_, NO_MEMBER, _) => Err(Malformed),
+        _ => Ok(Record::Event(event)),
+    }
+}
+
+fn read_event<'a>(cursor: &mut Cursor<'a>) -> Result<StoredEvent<'a>, Malformed> {
     let mut fixed = Cursor::new(cursor.slice(EVENT_FIXED_LEN)?);
-    let id = EventId::new(uuid::Uuid::from_bytes(fixed.array()?)).ok()?;
+    let id = EventId::stored(uuid::Uuid::from_bytes(fixed.array()?));
     let occurred_at = UtcInstant::from_micros(fixed.i64()?);
     let fingerprint = fixed.u64()?;
     let member = MemberOrdinal::new(fixed.u32()?);
-    let event_type = EventType::from_code(fixed.u8()?)?;
+    let event_type = EventType::from_code(fixed.u8()?).ok_or(Malformed)?;
     let flags = fixed.u8()?;
-    let mut text = |flag| if flags & flag == 0 { Some(None) } else { cursor.text().map(Some) };
-    let session_id = text(HAS_SESSION)?.map(SessionId::new).transpose().ok()?;
-    let from_tenant_id = text(HAS_FROM_TENANT)?.map(TenantId::new).transpose().ok()?;
-    let batch = text(HAS_BATCH)?.map(BatchName::new).transpose().ok()?;
+    let mut text = |flag| if flags & flag == 0 { Ok(None) } else { cursor.text().map(Some) };
+    let session_id = text(HAS_SESSION)?.map(|text| SessionId::stored(text).ok_or(Malformed)).transpose()?;
+    let from_tenant_id = text(HAS_FROM_TENANT)?.map(|text| TenantId::stored(text).ok_or(Malformed));
+    let batch = text(HAS_BATCH)?.map(|text| BatchName::stored(text).ok_or(Malformed)).transpose()?;
     let confirmed = (flags & HAS_CONFIRMED != 0).then_some(flags & CONFIRMED != 0);
     let counts = (flags & HAS_COUNTS != 0).then_some(flags & COUNTS != 0);
-    Some(StoredEvent {
+    Ok(StoredEvent {
         id,
         fingerprint,
         occurred_at,
         member,
         event_type,
         session_id,
-        from_tenant_id,
+        from_tenant_id: from_tenant_id.transpose()?,
         confirmed,
         counts,
         batch,
@@ -304,17 +300,19 @@ mod tests {
             })
             .collect();
         let frame = buffer.finish(members.iter().copied()).to_vec();
-        let payload = Payload::new(&frame[FRAME_HEADER_LEN..]).unwrap();
+        let layout = Layout { version: Version::NEWEST, kind: FrameKind::Events };
+        let payload = Payload::new(layout, &frame[FRAME_HEADER_LEN..]).unwrap();
         let mut found = Vec::new();
         payload
             .for_each_member(|member| {
                 let _: () = found.push(member);
-                Some(())
+                Ok(())
             })
             .unwrap();
         assert_eq!(found, members);
         let mut row = 0;
-        let count = payload.for_each_event(|stored| {
+        for record in payload.records() {
+            let Ok(Record::Event(stored)) = record else { panic!("{record:?}") };
             let event = batch.get(row);
             assert_eq!((stored.id, stored.fingerprint), batch.identity(row));
             assert_eq!(stored.member.index(), row);
@@ -324,8 +322,55 @@ mod tests {
             );
             assert_eq!((stored.from_tenant_id, stored.batch), (event.from_tenant_id, event.batch));
             row += 1;
-            Some(())
-        });
-        assert_eq!((count, buffer.events()), (Some(200), 200));
+        }
+        assert_eq!((row, buffer.records()), (200, 200));
+    }
+
+    #[test]
+    fn a_retraction_is_a_record_of_its_own_and_was_an_event_about_no_member() {
+        let batch = BatchName::new("users 2026").unwrap();
+        let retraction = StoredRetraction { occurred_at: UtcInstant::from_micros(7), batch };
+        let mut buffer = PayloadBuffer::default();
+        let read = |layout, buffer: &mut PayloadBuffer| {
+            let frame = buffer.finish(std::iter::empty()).to_vec();
+            let records: Result<Vec<_>, _> = match Payload::new(layout, &frame[FRAME_HEADER_LEN..]) {
+                Ok(payload) => payload.records().map(|record| record.map(|it| format!("{it:?}"))).collect(),
+                Err(malformed) => Err(malformed),
+            };
+            records
+        };
+        let layouts =
+            |version| [FrameKind::Events, FrameKind::Retraction].map(|kind| Layout { version, kind });
+        let expected = Ok(vec![format!("{:?}", Record::Retraction(retraction))]);
+        let [old_events, old_retraction] = layouts(Version::V1);
+        let [events, own] = layouts(Version::V2);
+        buffer.clear();
+        buffer.push_retraction(&retraction);
+        assert_eq!(read(own, &mut buffer), expected);
+        for layout in [old_events, old_retraction, events] {
+            buffer.clear();
+            buffer.push_retraction(&retraction);
+            assert_eq!(read(layout, &mut buffer), Err(Malformed), "{layout:?}");
+        }
+        let as_event = StoredEvent {
+            id: retraction.id(),
+            fingerprint: retraction.fingerprint(),
+            occurred_at: retraction.occurred_at,
+            member: NO_MEMBER,
+            event_type: EventType::BackfillRetracted,
+            session_id: None,
+            from_tenant_id: None,
+            confirmed: None,
+            counts: None,
+            batch: Some(batch),
+        };
+        for layout in [old_retraction, events, own] {
+            buffer.clear();
+            buffer.push(&as_event);
+            assert!(read(layout, &mut buffer) != expected, "{layout:?}");
+        }
+        buffer.clear();
+        buffer.push(&as_event);
+        assert_eq!(read(old_events, &mut buffer), expected);
     }
 }

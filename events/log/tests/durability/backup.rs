@@ -1,10 +1,10 @@
-//! A backup whose power is taken away at every operation, and one of a log whose last frame was not durable yet:
-//! whatever is left opens as a prefix of the original, and the original keeps what the copy has.
+//! A backup whose power is taken away at every operation, and one of a log whose last frame was not durable yet: what is
+//! left is no log, or all of the original, and the original keeps what the copy has. And what becomes of a copy.
 
 use std::sync::Arc;
 
 use lastseen_event::Position;
-use lastseen_log::{BackedUp, BackupError, Disk, FaultDisk, Log, LogOptions, backup};
+use lastseen_log::{Ancestor, BackedUp, BackupError, Disk, FaultDisk, Log, LogOptions, OpenError, backup};
 use lastseen_store::{AppendError, EventStore, OnRefused, RecordedBatch, error_chain};
 
 use crate::history::{Item, batch, check_verified, read_above};
@@ -63,12 +63,22 @@ fn cut_the_copy(seed: u64) -> u64 {
         let copied = copy(&from, &to);
         for state in 0..3 {
             let left = to.after_power_cut(seed * 31 + operation * 7 + state);
-            check_verified(&left, None)
-                .unwrap_or_else(|error| panic!("seed {seed}, operation {operation}: {error}"));
-            let found = history(&left, &options);
-            assert!(is_prefix(&found, &original), "seed {seed}, operation {operation}: not a prefix");
-            let whole = copied.is_err() || found.facts.len() == original.facts.len();
-            assert!(whole, "seed {seed}, operation {operation}: a backup that succeeded is not durable");
+            let place = format!("seed {seed}, operation {operation}");
+            match open(&left, &options, clock(NOW_US)) {
+                Ok(log) => {
+                    check_verified(&left, None).unwrap_or_else(|error| panic!("{place}: {error}"));
+                    let found = read_above(&log, Position::START).expect("history is readable");
+                    let is_whole = found.events.iter().eq(original.events.iter());
+                    // Before anything of the original was there, it is an empty directory.
+                    let is_empty = found.facts.is_empty() && copied.is_err();
+                    assert!(is_whole || is_empty, "{place}: a part of the original is taken for all of it");
+                }
+                Err(OpenError::Corrupt(corruption)) => {
+                    assert_eq!(corruption.file, "segments/manifest.json", "{place}");
+                    assert!(copied.is_err(), "{place}: a backup that succeeded is not durable");
+                }
+                Err(error) => panic!("{place}: {}", error_chain(&error)),
+            }
             opened += 1;
         }
         if copied.is_ok() && to.operations() < operation {
@@ -113,9 +123,9 @@ fn cut_the_original(seed: u64) -> u64 {
 }
 
 #[test]
-fn a_backup_that_is_cut_short_opens_as_a_prefix() {
+fn a_backup_that_is_cut_short_is_no_log() {
     let opened = on_all_cores(0..4 * multiplier(), cut_the_copy);
-    eprintln!("{opened} copies opened");
+    eprintln!("{opened} copies looked at");
     assert!(opened > 100);
 }
 
@@ -124,4 +134,59 @@ fn what_a_backup_has_is_durable_in_the_original() {
     let opened = on_all_cores(0..4 * multiplier(), cut_the_original);
     eprintln!("{opened} originals compared");
     assert!(opened > 100);
+}
+
+/// A copy is the same log until it is written to; then it is one that continues it, and both go on apart.
+#[test]
+fn a_copy_that_is_written_to_is_a_log_of_its_own() {
+    let items = |numbers: std::ops::Range<u64>| numbers.map(Item::new).collect::<Vec<_>>();
+    let append = |log: &Log, numbers| {
+        let appended = wait(log.append(batch(&items(numbers)), OnRefused::RefuseBatch)).expect("appends");
+        (appended.stored, appended.position.get())
+    };
+    for sealed in [false, true] {
+        let (from, to, options) = (FaultDisk::default(), FaultDisk::default(), options(2_048));
+        let log = open(&from, &options, clock(NOW_US)).expect("opens");
+        append(&log, 0..20);
+        if sealed {
+            log.seal().expect("seals");
+        }
+        append(&log, 20..30);
+        copy(&from, &to).expect("copies");
+        let original = log.lineage().log_id();
+        let reopen = |log: Log| {
+            log.close();
+            open(&to, &options, clock(NOW_US)).expect("opens")
+        };
+        let mut second = open(&to, &options, clock(NOW_US)).expect("the copy opens");
+        for _ in 0..2 {
+            assert_eq!(append(&second, 0..30), (0, 30), "all of it is known");
+            second = reopen(second);
+            assert_eq!(second.lineage(), log.lineage(), "nothing was written");
+        }
+        append(&log, 30..40);
+        assert_eq!(append(&second, 50..55), (5, 35));
+        let own = second.lineage();
+        assert_ne!(own.log_id(), original);
+        assert_eq!(own.ancestors(), [Ancestor { log_id: original, until: Position::new(30) }]);
+        assert!(own.shares(original, Position::new(30)) && !own.shares(original, Position::new(31)));
+        second = reopen(second);
+        assert_eq!((second.lineage(), append(&second, 60..65)), (own.clone(), (5, 40)));
+        second.seal().expect("seals what both wrote");
+        second = reopen(second);
+        assert_eq!(second.lineage(), own, "once");
+        assert_eq!(append(&second, 0..30), (0, 40), "ids stay known under another log's name");
+        check_verified(&to, None).expect("is sound");
+
+        // A copy of the copy, before and after a write of its own.
+        let third_disk = FaultDisk::default();
+        copy(&to, &third_disk).expect("copies");
+        let third = open(&third_disk, &options, clock(NOW_US)).expect("opens");
+        assert_eq!(append(&third, 70..71), (1, 41));
+        let ancestors: Vec<_> =
+            third.lineage().ancestors().iter().map(|it| (it.log_id, it.until.get())).collect();
+        assert_eq!(ancestors, [(original, 30), (own.log_id(), 40)]);
+        check_verified(&third_disk, None).expect("is sound");
+        assert_eq!(log.lineage().log_id(), original, "the original stays who it is");
+    }
 }

@@ -37,17 +37,18 @@ fn samples(name: &'static str, batches: &[u64], wal_file_bytes: u64) -> [Sample;
         history.items.extend(items);
     }
     history = History { facts: Vec::new(), ..history }.compare(&log, None).expect("is the history");
-    // Only its WAL files, as programs before manifests of no segment left them.
-    let wal_files = |disk: &FaultDisk| {
-        disk.files().into_iter().filter(|(path, _)| path.starts_with("wal/")).collect::<Files>()
-    };
     let last_frame = batches.last().map_or(0, |last| usize::try_from(*last).expect("small"));
-    let open_files = wal_files(&disk);
+    let open_files = disk.files();
     log.close();
     [
         Sample { name, files: open_files, history: history.clone(), ended: false, last_frame },
-        Sample { name, files: wal_files(&disk), history, ended: true, last_frame },
+        Sample { name, files: disk.files(), history, ended: true, last_frame },
     ]
+}
+
+/// The WAL files among these, in order.
+fn wal_files(files: &Files) -> Vec<(&String, &Vec<u8>)> {
+    files.iter().filter(|(path, _)| path.starts_with("wal/")).collect()
 }
 
 fn all_samples() -> Vec<Sample> {
@@ -189,7 +190,7 @@ fn refused(files: &Files) -> Option<String> {
 #[test]
 fn two_damaged_frames_are_not_one_torn_frame() {
     let [sample, _] = samples("one file", &[2, 2, 2], 4_000);
-    let (path, content) = sample.files.iter().next().expect("a file");
+    let (path, content) = wal_files(&sample.files)[0];
     let starts: Vec<usize> =
         (64..content.len()).step_by(8).filter(|at| content[*at..].starts_with(b"LSF1")).collect();
     for (at, behind) in [(starts[1], starts[2]), (starts[1] + 60, starts[2])] {
@@ -204,7 +205,10 @@ fn two_damaged_frames_are_not_one_torn_frame() {
 #[test]
 fn a_missing_file_is_noticed() {
     for sample in samples("files", &[2, 1, 3, 1, 1, 2, 4, 4], WAL_FILE_BYTES) {
-        let paths: Vec<&String> = sample.files.keys().collect();
+        let mut files = sample.files.clone();
+        files.remove("segments/manifest.json");
+        assert_eq!(refused(&files).as_deref(), Some("segments/manifest.json"));
+        let paths: Vec<&String> = wal_files(&sample.files).into_iter().map(|(path, _)| path).collect();
         assert!(paths.len() > 3);
         for (at, path) in paths.iter().enumerate() {
             let mut files = sample.files.clone();
@@ -218,8 +222,8 @@ fn a_missing_file_is_noticed() {
 #[test]
 fn a_file_in_the_place_of_another_is_noticed() {
     for sample in samples("files", &[2, 1, 3, 1, 1, 2, 4, 4], WAL_FILE_BYTES) {
-        for (path, content) in &sample.files {
-            for (other, other_content) in sample.files.iter().filter(|(other, _)| *other > path) {
+        for (path, content) in wal_files(&sample.files) {
+            for (other, other_content) in wal_files(&sample.files).into_iter().filter(|it| it.0 > path) {
                 let mut files = sample.files.clone();
                 files.insert(other.clone(), content.clone());
                 assert_eq!(refused(&files).as_ref(), Some(other), "{path} over {other}");
@@ -238,21 +242,22 @@ fn a_file_of_another_log_is_noticed() {
     let ours = samples("ours", &batches, WAL_FILE_BYTES);
     let theirs = samples("theirs", &batches, WAL_FILE_BYTES);
     for (ours, theirs) in ours.iter().zip(&theirs) {
-        let paths: Vec<&String> = ours.files.keys().collect();
-        for path in &paths {
+        for (path, _) in wal_files(&ours.files) {
             let mut files = ours.files.clone();
-            files.insert((*path).clone(), theirs.files[*path].clone());
-            // Where the first is the other log's, it is the second that does not belong to it.
-            let named = if path == &paths[0] { paths[1] } else { path };
-            assert_eq!(refused(&files).as_ref(), Some(named));
+            files.insert(path.clone(), theirs.files[path].clone());
+            assert_eq!(refused(&files).as_ref(), Some(path));
         }
+        let manifest = "segments/manifest.json";
+        let mut files = ours.files.clone();
+        files.insert(manifest.to_owned(), theirs.files[manifest].clone());
+        assert_eq!(refused(&files).as_ref(), wal_files(&files).first().map(|(path, _)| *path));
     }
 }
 
 #[test]
 fn a_frame_in_the_wrong_place_is_noticed() {
     let [sample, _] = samples("one file", &[2, 2, 2], 4_000);
-    let (path, content) = sample.files.iter().next().expect("a file");
+    let (path, content) = wal_files(&sample.files)[0];
     let starts: Vec<usize> =
         (64..content.len()).step_by(8).filter(|at| content[*at..].starts_with(b"LSF1")).collect();
     assert_eq!(starts.len(), 3);
@@ -270,15 +275,15 @@ fn a_frame_in_the_wrong_place_is_noticed() {
 #[test]
 fn another_version_is_refused_by_its_number() {
     for sample in samples("files", &[2, 1, 3, 1], WAL_FILE_BYTES) {
-        for path in sample.files.keys() {
+        for (path, _) in wal_files(&sample.files) {
             let mut files = sample.files.clone();
             let header = files.get_mut(path).expect("there");
-            header[8..12].copy_from_slice(&2_u32.to_le_bytes());
-            let checksum = crc32c::crc32c_append(crc32c::crc32c(&2_u32.to_le_bytes()), &header[16..64]);
+            header[8..12].copy_from_slice(&9_u32.to_le_bytes());
+            let checksum = crc32c::crc32c_append(crc32c::crc32c(&9_u32.to_le_bytes()), &header[16..64]);
             header[12..16].copy_from_slice(&checksum.to_le_bytes());
             let disk = FaultDisk::holding(&files);
             let error = open(&disk, &options(WAL_FILE_BYTES), clock(1)).err().expect("is refused");
-            assert_eq!(error.to_string(), format!("{path} has format version 2, this program knows 1"));
+            assert_eq!(error.to_string(), format!("{path} has format version 9, this program knows 2"));
             assert_eq!(disk.files(), files);
         }
     }
@@ -290,12 +295,13 @@ fn damage_under_a_running_log_is_an_error_and_never_a_gap() {
     let [sample, _] = samples("running", &[2, 1, 3, 1, 1, 2], WAL_FILE_BYTES);
     let disk = FaultDisk::holding(&sample.files);
     let log = open(&disk, &options(WAL_FILE_BYTES), clock(1)).expect("opens");
-    for (path, content) in disk.files() {
+    let all = disk.files();
+    for (path, content) in wal_files(&all) {
         for at in 64..content.len() {
             for mask in [0x01, 0x80, 0xff] {
                 let mut damaged = content.clone();
                 damaged[at] ^= mask;
-                disk.put(&path, &damaged);
+                disk.put(path, &damaged);
                 for after in 0..sample.history.facts.len() {
                     let mut reader = log.read(Position::new(after as u64), Detail::Events);
                     let mut expected = sample.history.facts[after..].iter();
@@ -305,7 +311,7 @@ fn damage_under_a_running_log_is_an_error_and_never_a_gap() {
                                 assert!(batch.facts.iter().all(|fact| Some(fact) == expected.next()));
                             }
                             Ok(None) => break assert_eq!(expected.next(), None),
-                            Err(ReadError::Corrupt(corruption)) => break assert_eq!(corruption.file, path),
+                            Err(ReadError::Corrupt(corruption)) => break assert_eq!(&corruption.file, path),
                             Err(error) => panic!("{error}"),
                         }
                     }
@@ -313,7 +319,7 @@ fn damage_under_a_running_log_is_an_error_and_never_a_gap() {
                 }
             }
         }
-        disk.put(&path, &content);
+        disk.put(path, content);
     }
     sample.history.compare(&log, None).expect("all is well again");
     println!("damage under a running log: {cases} reads");

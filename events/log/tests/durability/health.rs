@@ -81,6 +81,10 @@ impl Clock for PanickingClock {
         assert!(!(seals && self.0.swap(false, Ordering::AcqRel)), "as it was told to");
         UtcInstant::from_micros(NOW_US)
     }
+
+    fn uptime(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 fn sealing_in_the_background() -> LogOptions {
@@ -160,8 +164,8 @@ fn a_dictionary_that_is_not_written_is_told_and_harms_nothing() {
     let disk = FaultDisk::default();
     let log = open(&disk, &options(900), clock(NOW_US)).expect("opens");
     append(&log, 1);
-    // The segment, its members, the manifest, and then the dictionary.
-    disk.fail(Operation::Create, 3, 1, (Fault::NoDescriptors, 0));
+    // The segment, its members, its index, its ids, the manifest, and then the dictionary.
+    disk.fail(Operation::Create, 5, 1, (Fault::NoDescriptors, 0));
     log.seal().expect("seals");
     assert_eq!(disk.failures(), 1);
     let health = log.health();
@@ -178,7 +182,7 @@ fn a_dictionary_that_is_not_written_is_told_and_harms_nothing() {
 #[test]
 fn a_log_has_one_id_from_its_first_opening_on() {
     let disk = FaultDisk::default();
-    let id = |disk: &FaultDisk| open(disk, &options(900), clock(NOW_US)).expect("opens").id();
+    let id = |disk: &FaultDisk| open(disk, &options(900), clock(NOW_US)).expect("opens").lineage().log_id();
     let first = id(&disk);
     assert_eq!(id(&disk), first, "nothing was ever stored");
     for seed in 0..4 {
@@ -186,7 +190,7 @@ fn a_log_has_one_id_from_its_first_opening_on() {
     }
     let log = open(&disk, &options(900), clock(NOW_US)).expect("opens");
     append(&log, 1);
-    assert_eq!((log.id(), id(&disk.after_power_cut(0))), (first, first));
+    assert_eq!((log.lineage().log_id(), id(&disk.after_power_cut(0))), (first, first));
     log.seal().expect("seals");
     drop(log);
     assert_eq!(id(&disk), first);

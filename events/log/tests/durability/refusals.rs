@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lastseen_event::Position;
-use lastseen_log::{Commit, Fault, Health, Log, Operation, OsDisk, Part, SealError};
+use lastseen_log::{Commit, Fault, Health, Log, OpenError, Operation, OsDisk, Part, SealError};
 use lastseen_store::{AppendError, EventStore, OnRefused, SystemClock, error_chain};
 use tempfile::TempDir;
 
-use crate::history::{History, Item, batch, read_above};
+use crate::history::{Item, batch, read_above};
 use crate::io_faults::{Life, NOW_US};
 use crate::support::{clock, open, options, wait};
 
@@ -179,29 +179,46 @@ fn open_directory(dir: &Path) -> Log {
     Log::open(Arc::new(disk), options(700), Arc::new(SystemClock), Commit::acknowledge).expect("opens")
 }
 
+/// All files are found from the directory that was opened, whatever its name is by now.
 #[test]
-fn a_directory_that_was_moved_away_refuses_until_it_is_back() {
+fn a_directory_that_was_moved_away_stays_one_log() {
     let above = TempDir::new().expect("a directory");
     let (data, away) = (above.path().join("data"), above.path().join("away"));
     let log = open_directory(&data);
-    let append = |items: Vec<Item>| wait(log.append(batch(&items), OnRefused::RefuseBatch));
-    append(items(0..1)).expect("appends");
+    let append = |log: &Log, items: Vec<Item>| wait(log.append(batch(&items), OnRefused::RefuseBatch));
+    append(&log, items(0..1)).expect("appends");
     std::fs::rename(&data, &away).expect("renames");
-    // The file that is being written is open, wherever it is: until it is full, nothing is missing.
-    append(items(1..2)).expect("there is room in the file");
-    for _ in 0..3 {
-        let refused = append(items(2..14));
-        assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{refused:?}");
-        assert!(!log.health().needs_restart() && !log.health().standstills.is_empty());
-        assert!(matches!(log.seal(), Err(SealError::Io { .. })), "it is tried again");
-    }
-    std::fs::rename(&away, &data).expect("renames");
-    append(items(2..14)).expect("it is back");
+    append(&log, items(1..14)).expect("goes on in other files");
     log.seal().expect("seals");
-    assert_eq!((log.health().standstills, log.health().unsealed_events), (Vec::new(), 0));
+    append(&log, items(14..15)).expect("goes on");
+    // Another log in its place is another one, and the first is still locked where it is.
+    let other = open_directory(&data);
+    assert_ne!(other.lineage().log_id(), log.lineage().log_id());
+    append(&other, items(0..3)).expect("appends");
+    let locked = OsDisk::new(&away).expect("a directory");
+    let locked = Log::open(Arc::new(locked), options(700), Arc::new(SystemClock), Commit::acknowledge);
+    assert!(matches!(locked, Err(OpenError::Locked)));
+    append(&log, items(15..30)).expect("goes on");
     log.close();
-    let log = open_directory(&data);
-    let found = read_above(&log, Position::START).expect("readable");
-    assert!(found.events.iter().eq(batch(&items(0..14)).iter()), "all of it, once");
-    History { items: items(0..14), facts: Vec::new() }.compare(&log, None).expect("is the history");
+    other.close();
+    for (directory, count) in [(&away, 30), (&data, 3)] {
+        let log = open_directory(directory);
+        let found = read_above(&log, Position::START).expect("readable");
+        assert!(found.events.iter().eq(batch(&items(0..count)).iter()), "all of it, once");
+    }
+}
+
+/// Whatever is removed in a directory that is in use, nobody else gets in.
+#[test]
+fn a_lock_cannot_be_taken_away() {
+    let directory = TempDir::new().expect("a directory");
+    let log = open_directory(directory.path());
+    for name in ["lock", "wal/0000000001.wal"] {
+        let _ = std::fs::remove_file(directory.path().join(name));
+        let disk = OsDisk::new(directory.path()).expect("a directory");
+        let second = Log::open(Arc::new(disk), options(700), Arc::new(SystemClock), Commit::acknowledge);
+        assert!(matches!(second, Err(OpenError::Locked)), "without {name}");
+    }
+    log.close();
+    open_directory(directory.path()).close();
 }

@@ -416,6 +416,9 @@ impl Problem {
             AppendError::NoSpace(_) => Self::new(Code::NoSpace, "nothing of the request was stored; there is no space left for the log")
             .retry_after(10)
             .log(error),
+            AppendError::Full(limit) => Self::new(Code::Full, format_args!("nothing of the request was stored; the log takes no more {limit}"))
+            .log(error),
+            AppendError::TooManyBatches { max } => Self::new(Code::TooManyBatches, format_args!("nothing of the request was stored; the log takes no more than {max} names of batches")),
             AppendError::Unavailable(_) => Self::unavailable(Code::StoreUnavailable, "nothing of the request was stored; the log cannot be written at present: send it again later")
             .log(error),
             AppendError::Closed => Self::unavailable(Code::StoreClosed, "nothing of the request was stored; the store takes no events until the server is restarted"),

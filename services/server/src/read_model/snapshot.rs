@@ -6,14 +6,14 @@
 //! head              "LSNVIEWS" | version u32 | checkpoint u64 | id and recorded_at of the event there (16, 8 bytes) | crc32c u32
 //! ```
 //!
-//! Parts and their end are those of [`lastseen_log::parts`]. Numbers are little-endian. The event at the checkpoint tells whether the snapshot is of this log's history.
+//! Parts and their end are those of [`lastseen_log::chunks`]. Numbers are little-endian. The event at the checkpoint tells whether the snapshot is of this log's history.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use lastseen_event::{MemberOrdinal, MemberRef, Position};
-use lastseen_log::parts::{self, BadParts, Parts};
+use lastseen_log::chunks::{self, BadChunks, Chunks};
 use lastseen_projections::{BadPart, Persons, Restoring, SNAPSHOT_VERSION, Taking, Views, ViewsBuilder};
 use lastseen_store::{Detail, EventReader, Filter, ReadError, RecordedBatch, Scan, StoreFault};
 use parking_lot::RwLock;
@@ -118,15 +118,15 @@ pub(super) fn write<R: EventReader>(
         file.write_all(&head(checkpoint, identity))?;
         let (mut part, mut count) = (Vec::new(), 0);
         loop {
-            parts::begin(&mut part);
+            chunks::begin(&mut part);
             if !(taking.copy(&views.read(), &mut part) || taking.next_day(&mut part)) {
                 break;
             }
-            parts::seal(&mut part)?;
+            chunks::seal(&mut part)?;
             file.write_all(&part)?;
             count += 1;
         }
-        file.write_all(&parts::end(count))?;
+        file.write_all(&chunks::end(count))?;
         file.flush()?;
         file.get_ref().sync_all()?;
         fs::rename(&aside, &path)?;
@@ -170,10 +170,10 @@ impl Snapshot {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error("open", &path)(error)),
         };
-        let mut reading = Parts::new(BufReader::with_capacity(1 << 20, file));
-        let bad = |bad: BadParts| match bad {
-            BadParts::Damaged { offset } => SnapshotError::Damaged { file: path.clone(), offset },
-            BadParts::Io(error) => io_error("read", &path)(error),
+        let mut reading = Chunks::new(BufReader::with_capacity(1 << 20, file));
+        let bad = |bad: BadChunks| match bad {
+            BadChunks::Damaged { offset } => SnapshotError::Damaged { file: path.clone(), offset },
+            BadChunks::Io(error) => io_error("read", &path)(error),
         };
         let mut head = [0; HEAD_BYTES];
         reading.head(&mut head).map_err(bad)?;

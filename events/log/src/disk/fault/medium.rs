@@ -214,6 +214,14 @@ impl Medium {
         names.sync();
     }
 
+    /// Changes the content of a file that is there, durably.
+    pub(super) fn overwrite(&mut self, path: &str, bytes: &[u8]) {
+        if let Ok(Node::File(file)) = self.find(path) {
+            let content = Content { cached: bytes.to_vec(), durable: bytes.to_vec(), unsynced: Vec::new() };
+            self.contents[file] = content;
+        }
+    }
+
     pub(super) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let folders = self.folders.iter().map(|(folder, names)| (format!("{folder}/"), names));
         std::iter::once((String::new(), &self.root))

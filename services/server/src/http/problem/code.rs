@@ -91,7 +91,7 @@ macro_rules! codes {
 
             /// True if waiting may help: the answer says for how long.
             pub(in crate::http) fn has_retry_after(self) -> bool {
-                matches!(self.status().as_u16(), 429 | 503 | 507)
+                matches!(self.status().as_u16(), 429 | 503 | 507) && self != Self::Full
             }
 
             /// The caller's next move.
@@ -157,6 +157,8 @@ codes! {
         "send the head and the body faster";
     BatchRetracted: CONFLICT, "batch_retracted", "The batch was retracted", Events,
         "use another name for the batch";
+    TooManyBatches: CONFLICT, "too_many_batches", "Too many batches", Events,
+        "use the name of a batch that there is";
     CountChanged: CONFLICT, "count_changed", "Another number of events", Retraction,
         "`GET` the batch, look at it, then decide again";
     BodyTooLarge: PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large", Body,
@@ -205,6 +207,8 @@ codes! {
         "send HTTP/1.1";
     NoSpace: INSUFFICIENT_STORAGE, "no_space", "No space left", Write,
         "tell the operator; repeat after `Retry-After`";
+    Full: INSUFFICIENT_STORAGE, "full", "The log is full", Write,
+        "tell the operator: this log takes no more, others may";
 }
 
 impl JsonSchema for Code {

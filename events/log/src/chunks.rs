@@ -43,7 +43,7 @@ pub fn end(parts: u32) -> [u8; HEAD_LEN] {
 
 /// Why there is no next part.
 #[derive(Debug)]
-pub enum BadParts {
+pub enum BadChunks {
     /// The bytes that begin at this offset are not as they were written.
     Damaged {
         /// In the file.
@@ -55,7 +55,7 @@ pub enum BadParts {
 
 /// A file on its way in.
 #[derive(Debug)]
-pub struct Parts<R> {
+pub struct Chunks<R> {
     file: R,
     offset: u64,
     /// Offset at which the last part began.
@@ -63,7 +63,7 @@ pub struct Parts<R> {
     count: u32,
 }
 
-impl<R: Read> Parts<R> {
+impl<R: Read> Chunks<R> {
     /// At the beginning of the file.
     pub fn new(file: R) -> Self {
         Self { file, offset: 0, start: 0, count: 0 }
@@ -75,15 +75,15 @@ impl<R: Read> Parts<R> {
     }
 
     /// Returns the error for a last part that is not as it was written.
-    pub fn damaged(&self) -> BadParts {
-        BadParts::Damaged { offset: self.start }
+    pub fn damaged(&self) -> BadChunks {
+        BadChunks::Damaged { offset: self.start }
     }
 
     /// Fills `buffer` with what stands in front of the parts.
     ///
     /// # Errors
-    /// [`BadParts`]: the file ends before, for one.
-    pub fn head(&mut self, buffer: &mut [u8]) -> Result<(), BadParts> {
+    /// [`BadChunks`]: the file ends before, for one.
+    pub fn head(&mut self, buffer: &mut [u8]) -> Result<(), BadChunks> {
         self.start = self.offset;
         self.fill(buffer)
     }
@@ -91,15 +91,15 @@ impl<R: Read> Parts<R> {
     /// Reads the bytes of the next part into `part`. `false`: that was all, and the file ends here.
     ///
     /// # Errors
-    /// [`BadParts`].
-    pub fn next(&mut self, part: &mut Vec<u8>) -> Result<bool, BadParts> {
+    /// [`BadChunks`].
+    pub fn next(&mut self, part: &mut Vec<u8>) -> Result<bool, BadChunks> {
         self.start = self.offset;
         let mut head = [0; HEAD_LEN];
         self.fill(&mut head)?;
         let [a, b, c, d, rest @ ..] = head;
         let (len, checksum) = (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes(rest));
         if len == 0 {
-            let at_end = self.file.read(&mut [0]).map_err(BadParts::Io)? == 0;
+            let at_end = self.file.read(&mut [0]).map_err(BadChunks::Io)? == 0;
             return if at_end && checksum == self.count { Ok(false) } else { Err(self.damaged()) };
         }
         if len > LEN_MAX {
@@ -111,14 +111,14 @@ impl<R: Read> Parts<R> {
         if crc32c::crc32c(part) == checksum { Ok(true) } else { Err(self.damaged()) }
     }
 
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), BadParts> {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), BadChunks> {
         match self.file.read_exact(buffer) {
             Ok(()) => {
                 self.offset += buffer.len() as u64;
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(self.damaged()),
-            Err(error) => Err(BadParts::Io(error)),
+            Err(error) => Err(BadChunks::Io(error)),
         }
     }
 }

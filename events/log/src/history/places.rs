@@ -6,8 +6,9 @@ use std::sync::Arc;
 use lastseen_event::Position;
 
 use crate::manifest::Manifest;
-use crate::reader::Place;
-use crate::writer::next;
+use crate::position::following;
+use crate::segment::entry::Entry;
+use crate::wal::index::FrameIndex;
 
 /// The files of the whole history.
 pub(crate) struct Places {
@@ -16,14 +17,28 @@ pub(crate) struct Places {
     pub(crate) files: Vec<FilePlace>,
 }
 
+/// The file in which a record stands.
+pub(crate) enum Place {
+    Segment(Arc<Entry>),
+    File(FilePlace),
+}
+
+impl Place {
+    pub(crate) fn is_file(&self, number: u64) -> bool {
+        matches!(self, Self::File(place) if place.number == number)
+    }
+}
+
 /// The place of one WAL file in the history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct FilePlace {
     pub(crate) number: u64,
     /// The position of its first event, or of the next event if it has none.
     pub(crate) first_position: Position,
-    /// The position behind its last event, once nothing more is written to it.
+    /// The position after its last record, once nothing more is written to it.
     pub(crate) ended_at: Option<Position>,
+    /// The offsets of some of its frames.
+    pub(crate) frames: Arc<FrameIndex>,
 }
 
 impl Places {
@@ -58,17 +73,17 @@ impl Places {
                 segments[segments.partition_point(|entry| entry.last() < position)].clone(),
             );
         }
-        let behind = self.files.partition_point(|place| place.first_position <= position);
-        Place::File(self.files[behind - 1])
+        let after = self.files.partition_point(|place| place.first_position <= position);
+        Place::File(self.files[after - 1].clone())
     }
 
     /// The files from the first on that nothing more is written to.
     pub(crate) fn ended(&self) -> impl Iterator<Item = (FilePlace, Position)> {
-        self.files.iter().map_while(|file| Some((*file, file.ended_at?)))
+        self.files.iter().map_while(|file| Some((file.clone(), file.ended_at?)))
     }
 
     /// The oldest event that is not sealed, if its file has one that is durable up to `tail`.
     pub(crate) fn unsealed(&self, tail: Position) -> Option<FilePlace> {
-        self.files.first().copied().filter(|_| next(self.sealed_until()) <= tail)
+        self.files.first().cloned().filter(|_| following(self.sealed_until()) <= tail)
     }
 }

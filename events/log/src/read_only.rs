@@ -1,24 +1,25 @@
 //! A log that is only read: that of a running server, or a backup. Fixed at the moment it was opened.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use lastseen_event::Position;
 use lastseen_store::{Batches, Scan};
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::RwLockReadGuard;
 use tokio::sync::watch;
 
 use crate::OpenError;
-use crate::dictionary::Due;
+use crate::dictionary::{Due, Kept};
 use crate::disk::Disk;
+use crate::history::History;
+use crate::ids::{Budget, Ids, SealedIds};
+use crate::log_id::Lineage;
 use crate::members::Members;
+use crate::open::{Looked, look};
 use crate::reader::LogReader;
-use crate::recovery::{Looked, look};
-use crate::writer::Shared;
 
 /// The history of a log up to the moment it was opened. Takes no lock and changes nothing.
 pub struct ReadOnlyLog {
-    shared: Arc<Shared>,
+    history: Arc<History>,
     tail: watch::Receiver<Position>,
 }
 
@@ -28,18 +29,17 @@ impl ReadOnlyLog {
     /// # Errors
     /// [`OpenError`]; damage is refused with its place.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
-        let Looked { log_id, places, last_position, members, batches } = look(&disk)?;
-        let shared = Shared {
-            disk,
-            log_id,
-            members: RwLock::new(members),
-            batches: RwLock::new(batches),
-            places: RwLock::new(places),
-            dictionary: Due::new(usize::MAX, 0),
-            recent_from: AtomicU64::new(0),
-            is_foreign: true,
-        };
-        Ok(Self { shared: Arc::new(shared), tail: watch::channel(last_position).1 })
+        let Looked { places, last_position, members, batches } = look(&disk)?;
+        // Nothing is appended, so nothing is looked up.
+        let ids = Ids::new(places.manifest.id_key, Budget::new(0), Position::START, SealedIds::default());
+        let due = (Due::new(usize::MAX, Kept::Members(0)), true);
+        let history = Arc::new(History::new(disk, (members, batches), (places, ids), due));
+        Ok(Self { history, tail: watch::channel(last_position).1 })
+    }
+
+    /// The id of the log, and those that it continues.
+    pub fn lineage(&self) -> Arc<Lineage> {
+        self.history.lineage()
     }
 
     /// The position of the last event, [`Position::START`] if there is none.
@@ -49,16 +49,16 @@ impl ReadOnlyLog {
 
     /// The member dictionary.
     pub fn members(&self) -> RwLockReadGuard<'_, Members> {
-        self.shared.members.read()
+        self.history.members.read()
     }
 
     /// The backfill batches.
     pub fn batches(&self) -> RwLockReadGuard<'_, Batches> {
-        self.shared.batches.read()
+        self.history.batches.read()
     }
 
     /// A cursor over what `scan` chooses.
     pub fn scan(&self, scan: Scan) -> LogReader {
-        LogReader::new(self.shared.clone(), self.tail.clone(), scan)
+        LogReader::new(self.history.clone(), self.tail.clone(), scan)
     }
 }

@@ -13,7 +13,7 @@ use parquet::bloom_filter::Sbbf;
 
 use crate::disk::Disk;
 use crate::manifest::{Entry, Manifest};
-use crate::recent::{TenantEventId, TenantSeed};
+use crate::ids::recent::{TenantEventId, TenantSeed};
 use crate::segment::file::{GroupBounds, SegmentFile};
 use crate::segment::rows::{Checked, Rows, ids};
 use crate::segment::schema::Column;

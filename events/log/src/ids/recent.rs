@@ -2,11 +2,11 @@
 //! first out, so every node with the same N and the same log has the same window. Owned by the writer.
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher;
 use std::hint::black_box;
 
-use hashbrown::DefaultHashBuilder;
-use lastseen_event::{EventId, Position};
+use lastseen_event::Position;
+
+use crate::identity::OwnId;
 
 /// The result of comparing an event with the ids that are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,40 +19,17 @@ pub(crate) enum Standing {
     Conflict,
 }
 
-/// An event's id within its tenant: the same id in another tenant is another one.
-///
-/// It is the id with a hash of the tenant laid over it. The hash has a seed of this process: nobody can choose an id that meets
-/// one of another tenant, and so learn of it or take it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct TenantEventId(u128);
-
-/// The seed of these hashes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TenantSeed(DefaultHashBuilder);
-
-impl TenantSeed {
-    /// The id of an event within its tenant. Records of the log itself have the empty tenant, which no event has.
-    pub(crate) fn within(&self, tenant_id: &str, id: EventId) -> TenantEventId {
-        /// Odd, so that no bit of the hash is lost, and all bits of the id are covered.
-        const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-        let tenant = u128::from(self.0.hash_one(tenant_id)).wrapping_mul(SPREAD);
-        TenantEventId(id.as_uuid().as_u128() ^ tenant)
-    }
-}
-
 /// Ids of consecutive positions, findable. About 45 bytes an id.
 ///
 /// Each id has a slot in a bucket of one cache line, so finding it, or finding that it is not there, waits for memory
 /// once. A slot holds a position; one below the window is free, so ids leave without being touched.
 pub(crate) struct RecentIds {
-    hasher: DefaultHashBuilder,
-    tenants: TenantSeed,
     /// Among this many latest ids another content is a conflict.
     window: u64,
     /// The position of the first of `ids`; slots that point below it are free.
     first: u64,
     /// By position: all ids from `first` on, those that are staged last.
-    ids: VecDeque<(TenantEventId, u64)>,
+    ids: VecDeque<(OwnId, u64)>,
     /// Number of `ids` that are staged: checked, and not durable yet.
     staged: usize,
     /// A power of two of them.
@@ -74,11 +51,12 @@ const POSITION: u64 = (1 << POSITION_BITS) - 1;
 const STEPS: u64 = 8;
 
 impl RecentIds {
+    /// The greatest position that a log can have.
+    pub(crate) const POSITIONS_MAX: u64 = POSITION;
+
     /// An empty window for `window` ids, which is at least 1, of a log whose next event has position `next`.
     pub(crate) fn new(window: usize, next: Position) -> Self {
         let mut recent = Self {
-            hasher: DefaultHashBuilder::default(),
-            tenants: TenantSeed::default(),
             window: window.max(1) as u64,
             first: next.get(),
             ids: VecDeque::new(),
@@ -92,12 +70,7 @@ impl RecentIds {
         recent
     }
 
-    /// The id of an event within its tenant; see [`TenantSeed::within`].
-    pub(crate) fn within(&self, tenant_id: &str, id: EventId) -> TenantEventId {
-        self.tenants.within(tenant_id, id)
-    }
-
-    /// The position behind the last id, staged ones included.
+    /// The position after the last id, staged ones included.
     fn next(&self) -> u64 {
         self.first + self.ids.len() as u64
     }
@@ -108,7 +81,7 @@ impl RecentIds {
     }
 
     /// Returns the standing of an event with this id and content. Ids staged before it count as well.
-    pub(crate) fn standing(&self, id: TenantEventId, fingerprint: u64) -> Standing {
+    pub(crate) fn standing(&self, id: OwnId, fingerprint: u64) -> Standing {
         let conflicts_from = (self.next() - self.staged as u64).saturating_sub(self.window);
         let mut standing = Standing::New;
         for position in self.positions(id) {
@@ -123,7 +96,7 @@ impl RecentIds {
     }
 
     /// The fingerprint of the latest event with this id within the window.
-    pub(crate) fn latest(&self, id: TenantEventId) -> Option<u64> {
+    pub(crate) fn latest(&self, id: OwnId) -> Option<u64> {
         let from = (self.next() - self.staged as u64).saturating_sub(self.window);
         let latest = self.positions(id).filter(|position| *position >= from).max()?;
         Some(self.ids[index(latest - self.first)].1)
@@ -131,15 +104,15 @@ impl RecentIds {
 
     /// Reads what finding these ids will read, so that the processor waits for many of them at once; the result only
     /// keeps it from being left out.
-    pub(crate) fn touch(&self, ids: impl Iterator<Item = TenantEventId>) {
+    pub(crate) fn touch(&self, ids: impl Iterator<Item = OwnId>) {
         black_box(ids.map(|id| self.buckets[self.place(id).0].0[0]).fold(0, u64::wrapping_add));
     }
 
     /// Adds the id of the next event, for the time being.
     ///
     /// # Panics
-    /// If a position is 2^40 or greater: no log of one machine gets there.
-    pub(crate) fn stage(&mut self, id: TenantEventId, fingerprint: u64) {
+    /// If the position is above [`RecentIds::POSITIONS_MAX`].
+    pub(crate) fn stage(&mut self, id: OwnId, fingerprint: u64) {
         let position = self.next();
         assert!(position <= POSITION, "a position has at most 40 bits");
         self.ids.push_back((id, fingerprint));
@@ -151,7 +124,7 @@ impl RecentIds {
     }
 
     /// Adds ids that are durable, in order.
-    pub(crate) fn take(&mut self, ids: &[(TenantEventId, u64)], findable: Position) {
+    pub(crate) fn take(&mut self, ids: &[(OwnId, u64)], findable: Position) {
         /// Ids whose places are read at once.
         const AT_ONCE: usize = 64;
         for ids in ids.chunks(AT_ONCE) {
@@ -187,13 +160,13 @@ impl RecentIds {
         }
     }
 
-    /// From where on ids are to be found here, given that those up to `sealed` can be found elsewhere: a step behind the
+    /// From where on ids are to be found here, given that those up to `sealed` can be found elsewhere: a step after the
     /// window, and a step before the ids that leave, so that who looked elsewhere has time to come here.
     pub(crate) fn from(&self, sealed: Position) -> Position {
         Position::new(self.beyond(1).min(sealed.get() + 1).max(self.first))
     }
 
-    /// The position this many steps behind the window.
+    /// The position this many steps after the window.
     fn beyond(&self, steps: u64) -> u64 {
         self.next().saturating_sub(self.window + steps * self.step())
     }
@@ -204,13 +177,13 @@ impl RecentIds {
     }
 
     /// The bucket an id belongs in, and its tag in place.
-    fn place(&self, id: TenantEventId) -> (usize, u64) {
-        let hash = self.hasher.hash_one(id);
-        (index(hash) & (self.buckets.len() - 1), hash & !POSITION)
+    fn place(&self, id: OwnId) -> (usize, u64) {
+        let bits = id.bits();
+        (index(bits) & (self.buckets.len() - 1), bits & !POSITION)
     }
 
     /// The positions of the ids equal to this one.
-    fn positions(&self, id: TenantEventId) -> impl Iterator<Item = u64> {
+    fn positions(&self, id: OwnId) -> impl Iterator<Item = u64> {
         let (start, tag) = self.place(id);
         let mut overflowed = true;
         let buckets = (0..self.buckets.len()).map(move |step| (start + step) & (self.buckets.len() - 1));
@@ -224,7 +197,7 @@ impl RecentIds {
         })
     }
 
-    fn insert(&mut self, id: TenantEventId, position: u64) {
+    fn insert(&mut self, id: OwnId, position: u64) {
         let (mut at, tag) = self.place(id);
         loop {
             let bucket = &mut self.buckets[at].0;
@@ -268,6 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::identity::IdKey;
 
     #[derive(Clone, Debug)]
     enum Step {
@@ -286,8 +260,8 @@ mod tests {
     }
 
     /// An id by the numbers of its tenant and of itself.
-    fn id(recent: &RecentIds, (tenant, id): (u64, u64)) -> TenantEventId {
-        recent.within(&format!("tenant {tenant}"), event_id(id))
+    fn id((tenant, id): (u64, u64)) -> OwnId {
+        IdKey([7; 16]).of_event(&format!("tenant {tenant}"), event_id(id))
     }
 
     proptest! {
@@ -304,7 +278,7 @@ mod tests {
                     Step::Group(events, back) => {
                         let durable = model.len();
                         for (number, content) in events {
-                            let id = id(&recent, number);
+                            let id = id(number);
                             recent.touch([id].into_iter());
                             if recent.standing(id, content) == Standing::New {
                                 recent.stage(id, content);
@@ -333,12 +307,12 @@ mod tests {
                     } else {
                         Standing::New
                     };
-                    prop_assert_eq!(recent.standing(id(&recent, number), content), expected);
+                    prop_assert_eq!(recent.standing(id(number), content), expected);
                 }
                 for number in numbers {
                     let latest = model[recent_from..].iter().rfind(|(other, _)| *other == number);
                     let latest = latest.map(|(_, content)| *content);
-                    prop_assert_eq!(recent.latest(id(&recent, number)), latest);
+                    prop_assert_eq!(recent.latest(id(number)), latest);
                 }
             }
         }

@@ -1,45 +1,57 @@
-//! Walking over the frames of a file, also of one that is being written by another process.
+//! The end of a file that may be growing, or that a crash left: how far its frames reach, and what stands after them.
 
 use std::io;
 
 use lastseen_event::{Position, UtcInstant};
 
-use super::frame::{FILE_HEADER_LEN, FRAME_ALIGN, FileHeader, FrameHeader, FrameKind, LogId};
+use super::frame::{FILE_HEADER_LEN, FRAME_ALIGN, FileHeader, FrameHeader};
+use super::frames::{End, Frames};
 use crate::disk::{DiskFile, read_all};
+use crate::log_id::LogId;
 
-/// The sum of the valid frames from the start of a file on.
+/// The sum of the valid frames from the start of a file on, as far as their positions go on without a gap.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Frames {
-    /// Behind the last of them.
+pub(crate) struct Extent {
+    /// The end of the last of them, in bytes.
     pub(crate) end: usize,
-    /// True if the last of them is an end frame.
+    /// True if an end frame is the last of them.
     pub(crate) ended: bool,
     /// The position that the first of them says.
     pub(crate) first_position: Option<Position>,
-    pub(crate) events: u64,
+    pub(crate) records: u64,
     /// `recorded_at` of the last of them, if there is one.
     pub(crate) recorded_at: Option<UtcInstant>,
 }
 
-impl Frames {
-    /// Frames whose positions go on without a gap; the walk ends at the first that is not valid.
-    pub(crate) fn walk(bytes: &[u8], log_id: LogId) -> Self {
-        let mut frames =
-            Self { end: FILE_HEADER_LEN, ended: false, first_position: None, events: 0, recorded_at: None };
-        while !frames.ended
-            && let Some((frame, _)) =
-                FrameHeader::decode_frame(bytes.get(frames.end..).unwrap_or_default(), log_id)
-        {
-            let first = *frames.first_position.get_or_insert(frame.first_position);
-            if frame.first_position.get() != first.get() + frames.events {
-                break;
+impl Extent {
+    /// The extent of a file that is in memory.
+    pub(crate) fn of(bytes: &[u8], file: &FileHeader) -> Self {
+        let mut extent =
+            Self { end: FILE_HEADER_LEN, ended: false, first_position: None, records: 0, recorded_at: None };
+        let mut frames = Frames::new(bytes, file);
+        for frame in frames.by_ref() {
+            if !extent.goes_on_with(&frame.header) {
+                return extent;
             }
-            frames.end += frame.frame_len();
-            frames.events += u64::from(frame.events);
-            frames.recorded_at = Some(frame.recorded_at);
-            frames.ended = frame.kind == FrameKind::End;
+            extent.records += u64::from(frame.header.records);
+            extent.end = frame.end();
         }
-        frames
+        if let (end, End::EndFrame(header)) = frames.end()
+            && extent.goes_on_with(&header)
+        {
+            (extent.end, extent.ended) = (end, true);
+        }
+        extent
+    }
+
+    /// Takes in the position and the instant of the next frame. Returns whether it is the next.
+    fn goes_on_with(&mut self, frame: &FrameHeader) -> bool {
+        let first = *self.first_position.get_or_insert(frame.first_position);
+        let is_next = frame.first_position.get() == first.get() + self.records;
+        if is_next {
+            self.recorded_at = Some(frame.recorded_at);
+        }
+        is_next
     }
 }
 
@@ -53,27 +65,27 @@ pub(crate) fn used_len(bytes: &[u8]) -> usize {
     rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-/// Returns the offset in `rest` of the next valid frame, behind the first byte.
-pub(crate) fn frame_behind(rest: &[u8], log_id: LogId) -> Option<usize> {
+/// Returns the offset in `rest` of the next valid frame, after the first byte.
+pub(crate) fn next_frame(rest: &[u8], log_id: LogId) -> Option<usize> {
     (FRAME_ALIGN..used_len(rest))
         .step_by(FRAME_ALIGN)
         .find(|at| FrameHeader::decode_frame(rest.get(*at..).unwrap_or_default(), log_id).is_some())
 }
 
-/// Returns the offset in `rest` of the next frame header, behind the first byte, even if its frame is not
+/// Returns the offset in `rest` of the next frame header, after the first byte, even if its frame is not
 /// valid. A frame is written only once the one before it is durable, so nothing that a crash leaves has a
-/// header behind it.
-pub(crate) fn header_behind(rest: &[u8], log_id: LogId) -> Option<usize> {
+/// header after it.
+pub(crate) fn next_header(rest: &[u8], log_id: LogId) -> Option<usize> {
     (FRAME_ALIGN..used_len(rest))
         .step_by(FRAME_ALIGN)
         .find(|at| FrameHeader::decode(rest.get(*at..).unwrap_or_default(), log_id).is_some())
 }
 
-/// True if `rest` may stand behind the end frame of a file of this length. It may be empty. If a crash undid
+/// True if `rest` may stand after the end frame of a file of this length. It may be empty. If a crash undid
 /// the cut, it may be the bytes that stood there before: zeros, or the rest of a frame that was refused or
 /// torn.
 pub(crate) fn may_follow_end(rest: &[u8], file_len: usize, file: &FileHeader) -> bool {
-    rest.is_empty() || file_len as u64 == file.capacity && header_behind(rest, file.log_id).is_none()
+    rest.is_empty() || file_len as u64 == file.capacity && next_header(rest, file.log_id).is_none()
 }
 
 /// Reads a file that may be growing. One read may see the header of a frame and not all of the frame before it, if both
@@ -81,20 +93,19 @@ pub(crate) fn may_follow_end(rest: &[u8], file_len: usize, file: &FileHeader) ->
 /// Likewise a read may see a file shorter than it was and not yet the end frame: then it is ended by now.
 pub(crate) fn read_settled(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     let bytes = read_growing(file)?;
-    let was_cut = FileHeader::decode(&bytes).is_ok_and(|header| {
-        (bytes.len() as u64) < header.capacity && !Frames::walk(&bytes, header.log_id).ended
-    });
+    let was_cut = FileHeader::decode(&bytes)
+        .is_ok_and(|header| (bytes.len() as u64) < header.capacity && !Extent::of(&bytes, &header).ended);
     if was_cut { read_growing(file) } else { Ok(bytes) }
 }
 
 fn read_growing(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     let mut bytes = read_all(file)?;
     let Ok(header) = FileHeader::decode(&bytes) else { return Ok(bytes) };
-    let mut end = Frames::walk(&bytes, header.log_id).end;
-    while header_behind(bytes.get(end..).unwrap_or_default(), header.log_id).is_some() {
+    let mut end = Extent::of(&bytes, &header).end;
+    while next_header(bytes.get(end..).unwrap_or_default(), header.log_id).is_some() {
         let read = file.read_at(bytes.get_mut(end..).unwrap_or_default(), end as u64)?;
         bytes.truncate(end + read);
-        let settled = Frames::walk(&bytes, header.log_id).end;
+        let settled = Extent::of(&bytes, &header).end;
         if settled == end {
             break;
         }

@@ -5,16 +5,18 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use lastseen_event::{EventRows, Position, UtcInstant};
+use lastseen_event::{EventRows, MemberOrdinal, Position, UtcInstant};
 use lastseen_store::{Detail, Filter, ReadError, RecordedBatch, Scan};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
 
-use crate::disk::Disk;
-use crate::manifest::Entry;
+use crate::damage::Malformed;
+use crate::history::History;
+use crate::position::following;
+use crate::segment::entry::Entry;
 use crate::segment::file::{GroupBounds, SegmentFile};
+use crate::segment::index::Index;
 use crate::segment::rows::{Checked, Rows};
 use crate::segment::schema::Column;
-use crate::writer::{Shared, next};
 
 /// Rows decoded at once: what is made of them stays in the processor's caches.
 const BATCH_ROWS: usize = 4_096;
@@ -58,20 +60,32 @@ struct Reading {
 }
 
 impl OpenSegment {
-    pub(super) fn new(disk: &dyn Disk, entry: &Arc<Entry>) -> Result<Self, ReadError> {
-        let file = SegmentFile::open(disk, entry)?;
-        Ok(Self { file, group: 0, group_first: entry.first(), reading: None })
+    /// Opens a segment to read records of this member, or of all. `None`: it holds none of the member's.
+    pub(super) fn new(
+        history: &History,
+        entry: &Arc<Entry>,
+        member: Option<MemberOrdinal>,
+    ) -> Result<Option<Self>, ReadError> {
+        let (disk, lineage) = (history.disk.as_ref(), history.lineage());
+        let index = Index::read(disk, entry, |log_id| lineage.contains(log_id))?;
+        if let Some(member) = member
+            && !index.may_hold(member)?
+        {
+            return Ok(None);
+        }
+        let file = SegmentFile::with_pieces(disk, entry, index.pieces)?;
+        Ok(Some(Self { file, group: 0, group_first: entry.first(), reading: None }))
     }
 
     /// The next events above `reached`, which is below `end`. `None`: the segment ends here.
     pub(super) fn next(
         &mut self,
-        shared: &Shared,
+        history: &History,
         scan: &Scan,
         (reached, end): (Position, Position),
     ) -> Result<Option<RecordedBatch>, ReadError> {
         if let Some(mut reading) = self.reading.take() {
-            return self.read_on(&mut reading, shared, scan).map(|batch| {
+            return self.read_on(&mut reading, history, scan).map(|batch| {
                 self.reading = (batch.reached < reading.last).then_some(reading);
                 Some(batch)
             });
@@ -82,7 +96,7 @@ impl OpenSegment {
             if first > end {
                 break;
             }
-            let wanted = row_in(next(reached), first)..row_in(next(end), first).min(rows);
+            let wanted = row_in(following(reached), first)..row_in(following(end), first).min(rows);
             // Only what is read to its end is left behind: a later tail goes on in the same group.
             if wanted.end == rows {
                 (self.group, self.group_first) = (group + 1, behind);
@@ -96,7 +110,7 @@ impl OpenSegment {
                 // Types are among what is read, and told apart there.
                 filter.types = None;
             }
-            let Some(ranges) = self.choose(shared, &filter, (group, wanted))? else {
+            let Some(ranges) = self.choose(history, &filter, (group, wanted))? else {
                 return Ok(Some(RecordedBatch { reached: last, ..RecordedBatch::default() }));
             };
             let columns: &[Column] = match scan.detail {
@@ -109,7 +123,7 @@ impl OpenSegment {
             let mut reading =
                 Reading { group, batches, rows: ranges, first, last, checked: Checked::default() };
             reading.rows.reverse();
-            let batch = self.read_on(&mut reading, shared, scan)?;
+            let batch = self.read_on(&mut reading, history, scan)?;
             self.reading = (batch.reached < reading.last).then_some(reading);
             return Ok(Some(batch));
         }
@@ -119,7 +133,7 @@ impl OpenSegment {
     /// The rows of `wanted` that meet the filter, as ranges. `None`: there is none.
     fn choose(
         &self,
-        shared: &Shared,
+        history: &History,
         filter: &Filter,
         (group, wanted): (usize, Range<usize>),
     ) -> Result<Option<Vec<Range<usize>>>, ReadError> {
@@ -147,12 +161,12 @@ impl OpenSegment {
             let batch = batch.map_err(|error| self.file.undecodable(group, &error))?;
             let rows = self.rows(&batch, group, &mut Checked::default())?;
             for from in (0..rows.len()).step_by(LOCKED_ROWS) {
-                let members = shared.members.read();
+                let members = history.members.read();
                 for row in from..rows.len().min(from + LOCKED_ROWS) {
                     let at = start + row;
                     // The dictionary may end where `wanted` does.
                     if !wanted.contains(&at)
-                        || !rows.keeps(row, filter, &members).ok_or_else(|| self.unexpected(group))?
+                        || !rows.keeps(row, filter, &members).map_err(|Malformed| self.unexpected(group))?
                     {
                         continue;
                     }
@@ -171,7 +185,7 @@ impl OpenSegment {
     fn read_on(
         &self,
         reading: &mut Reading,
-        shared: &Shared,
+        history: &History,
         scan: &Scan,
     ) -> Result<RecordedBatch, ReadError> {
         let group = reading.group;
@@ -182,12 +196,12 @@ impl OpenSegment {
         let rows = self.rows(&batch, group, &mut reading.checked)?;
         let mut read = RecordedBatch { reached: reading.last, ..RecordedBatch::default() };
         let mut last = reading.first;
-        let numbers = rows.numbers(&shared.batches.read());
+        let numbers = rows.numbers(&history.batches.read());
         if scan.detail == Detail::Sightings {
-            let slots = shared.members.read().slots();
+            let slots = history.members.read().slots();
             read.sightings.reserve(rows.len());
             rows.sightings((scan.filter.types, slots), &numbers, &mut read.sightings)
-                .ok_or_else(|| self.unexpected(group))?;
+                .map_err(|Malformed| self.unexpected(group))?;
             let last = reading.skip_rows(rows.len()).ok_or_else(|| self.unexpected(group))?;
             if !reading.rows.is_empty() {
                 read.reached = Position::new(reading.first.get() + last as u64);
@@ -196,24 +210,23 @@ impl OpenSegment {
         }
         read.facts.reserve(rows.len());
         for from in (0..rows.len()).step_by(LOCKED_ROWS) {
-            let members = shared.members.read();
+            let members = history.members.read();
             for row in from..rows.len().min(from + LOCKED_ROWS) {
                 let at = reading.next_row().ok_or_else(|| self.unexpected(group))?;
                 last = Position::new(reading.first.get() + at as u64);
-                if rows.is_of_nobody(row) {
-                    let retraction = rows.retraction(row, last, &numbers);
-                    read.retractions.push(retraction.ok_or_else(|| self.unexpected(group))?);
+                let unexpected = |Malformed| self.unexpected(group);
+                if rows.is_retraction(row).map_err(unexpected)? {
+                    read.retractions.push(rows.retraction(row, last, &numbers).map_err(unexpected)?);
                 } else {
-                    let fact = rows.fact(row, last, (&members, &numbers));
-                    read.facts.push(fact.ok_or_else(|| self.unexpected(group))?);
+                    read.facts.push(rows.fact(row, last, (&members, &numbers)).map_err(unexpected)?);
                 }
             }
         }
         if scan.detail == Detail::Events {
             read.events = EventRows::with_capacity(read.facts.len());
-            let of_members = (0..rows.len()).filter(|row| !rows.is_of_nobody(*row));
+            let of_members = (0..rows.len()).filter(|row| rows.is_retraction(*row) == Ok(false));
             for (row, fact) in of_members.zip(&read.facts) {
-                let event = rows.event_of(fact, row).ok_or_else(|| self.unexpected(group))?;
+                let event = rows.event_of(fact, row).map_err(|Malformed| self.unexpected(group))?;
                 read.events.push_recorded(&event);
             }
         }
@@ -229,7 +242,7 @@ impl OpenSegment {
         group: usize,
         checked: &mut Checked,
     ) -> Result<Rows<'a>, ReadError> {
-        Rows::new(batch, checked).ok_or_else(|| self.unexpected(group))
+        Rows::new(batch, checked).map_err(|Malformed| self.unexpected(group))
     }
 
     fn unexpected(&self, group: usize) -> ReadError {

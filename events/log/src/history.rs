@@ -1,0 +1,102 @@
+//! The state that the readers of a log share with its writer and its sealer. Each field says who changes it.
+
+pub(crate) mod places;
+
+use std::sync::Arc;
+
+use lastseen_event::Position;
+use lastseen_store::{Batches, ReadError};
+use parking_lot::{Mutex, RwLock};
+
+use self::places::Places;
+use crate::dictionary::Due;
+use crate::disk::{Disk, Folder, StepError};
+use crate::ids::Ids;
+use crate::log_id::Lineage;
+use crate::manifest::{BadManifest, Manifest};
+use crate::members::Members;
+
+/// Everything that is known of a log, beside its files.
+pub(crate) struct History {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The log's id and those it continues. The writer changes it, once, where a copy is written to first.
+    pub(crate) lineage: RwLock<Arc<Lineage>>,
+    /// The writer adds members.
+    pub(crate) members: RwLock<Members>,
+    /// The batches up to the tail at least. The writer adds to them.
+    pub(crate) batches: RwLock<Batches>,
+    /// The writer adds WAL files, the sealer puts segments in the place of them.
+    pub(crate) places: RwLock<Places>,
+    /// Held by whoever changes the manifest: the sealer, and the writer once, where a copy is written to first.
+    manifest_owner: Mutex<()>,
+    pub(crate) dictionary: Due,
+    /// The sealer changes the runs, the writer says what leaves the window.
+    pub(crate) ids: Ids,
+    /// True if another process may seal the files that are read here.
+    pub(crate) is_foreign: bool,
+}
+
+impl History {
+    /// The history of an open log.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        (members, batches): (Members, Batches),
+        (places, ids): (Places, Ids),
+        (dictionary, is_foreign): (Due, bool),
+    ) -> Self {
+        Self {
+            disk,
+            lineage: RwLock::new(Arc::new(places.manifest.lineage.clone())),
+            members: RwLock::new(members),
+            batches: RwLock::new(batches),
+            places: RwLock::new(places),
+            manifest_owner: Mutex::new(()),
+            dictionary,
+            ids,
+            is_foreign,
+        }
+    }
+
+    /// Puts a manifest made of the present one in its place, on disk and here. `before` is called once it is durable, before
+    /// the places go by it. `folder` is that of the segments, held before any name in it changed.
+    ///
+    /// # Errors
+    /// [`StepError`]; refused, nothing changed.
+    pub(crate) fn change_manifest(
+        &self,
+        folder: &dyn Folder,
+        change: impl FnOnce(&Manifest) -> Manifest,
+        before: impl FnOnce(&Manifest),
+    ) -> Result<(), StepError> {
+        let _owner = self.manifest_owner.lock();
+        let manifest = change(&self.places.read().manifest.clone());
+        manifest.replace(self.disk.as_ref(), folder)?;
+        before(&manifest);
+        *self.lineage.write() = Arc::new(manifest.lineage.clone());
+        self.places.write().seal(manifest);
+        Ok(())
+    }
+
+    pub(crate) fn lineage(&self) -> Arc<Lineage> {
+        self.lineage.read().clone()
+    }
+
+    /// True if the event at a durable position is in a segment. Reads the manifest where another process may have sealed it.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub(crate) fn is_sealed(&self, position: Position) -> Result<bool, ReadError> {
+        if self.places.read().sealed_until() >= position {
+            return Ok(true);
+        }
+        if !self.is_foreign {
+            return Ok(false);
+        }
+        let Some(manifest) = Manifest::read(self.disk.as_ref()).map_err(BadManifest::into_read_error)? else {
+            return Ok(false);
+        };
+        let sealed = manifest.last() >= position;
+        self.places.write().seal(manifest);
+        Ok(sealed)
+    }
+}

@@ -1,0 +1,261 @@
+//! The pass over the WAL files in order: frame by frame into dictionary, batches and recent window.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use lastseen_event::{Position, UtcInstant};
+use lastseen_store::{Batches, Corruption};
+
+use super::torn::{FileEnd, TornTail, expect_position, keep_aside};
+use crate::OpenError;
+use crate::batches::Tally;
+use crate::damage::{Malformed, corruption};
+pub(super) use crate::disk::Access;
+use crate::disk::{Disk, DiskFile, read_all};
+use crate::format::Version;
+use crate::history::places::FilePlace;
+use crate::identity::{IdKey, OwnId};
+use crate::ids::recent::RecentIds;
+use crate::log_id::Lineage;
+use crate::manifest::Manifest;
+use crate::members::Members;
+use crate::position::following;
+use crate::wal;
+use crate::wal::file::WalFile;
+use crate::wal::frame::{BadFileHeader, FILE_HEADER_LEN, FileHeader};
+use crate::wal::frames::{End, Frame, Frames};
+use crate::wal::index::{FrameIndex, Mark};
+use crate::wal::settled::read_settled;
+
+/// The state after the files read so far.
+pub(super) struct Pass {
+    lineage: Lineage,
+    key: IdKey,
+    pub(super) files: Vec<FilePlace>,
+    pub(super) members: Members,
+    pub(super) batches: Batches,
+    /// Those of one frame; kept for its memory.
+    tally: Tally,
+    /// `None` where nothing will be appended.
+    pub(super) recent: Option<RecentIds>,
+    /// Those of one frame; kept for its memory.
+    ids: Vec<(OwnId, u64)>,
+    /// The first position that is not sealed.
+    unsealed: Position,
+    pub(super) last_position: Position,
+    pub(super) last_recorded_at: UtcInstant,
+}
+
+/// A file as it was found.
+pub(super) struct ScannedFile {
+    file: Box<dyn DiskFile>,
+    bytes: Vec<u8>,
+    header: FileHeader,
+    /// The last frame with records; empty if there is none.
+    last_frame: Range<usize>,
+    end: usize,
+    why: End,
+    torn: Option<TornTail>,
+}
+
+impl Pass {
+    /// Begins after what is sealed.
+    pub(super) fn new(
+        manifest: &Manifest,
+        members: Members,
+        batches: Batches,
+        recent: Option<RecentIds>,
+    ) -> Self {
+        Self {
+            lineage: manifest.lineage.clone(),
+            key: manifest.id_key,
+            files: Vec::new(),
+            members,
+            batches,
+            tally: Tally::default(),
+            recent,
+            ids: Vec::new(),
+            unsealed: following(manifest.last()),
+            last_position: manifest.last(),
+            last_recorded_at: manifest.last_recorded_at(),
+        }
+    }
+
+    /// Takes in the file with this number, which is the last of them or not.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub(super) fn file(
+        &mut self,
+        disk: &dyn Disk,
+        number: u64,
+        (access, is_last): (Access, bool),
+    ) -> Result<ScannedFile, OpenError> {
+        let path = wal::path(number);
+        let file = disk.open(&path, access).map_err(OpenError::io("open", &path))?;
+        let settled = is_last && access == Access::Read;
+        let bytes = if settled { read_settled(file.as_ref()) } else { read_all(file.as_ref()) };
+        let bytes = bytes.map_err(OpenError::io("read", &path))?;
+        let header = decode_header(&path, &bytes)?;
+        self.check_header(&path, &header, number).map_err(OpenError::Corrupt)?;
+        let index = FrameIndex::default();
+        let mut last_frame = FILE_HEADER_LEN..FILE_HEADER_LEN;
+        let mut frames = Frames::new(&bytes, &header);
+        for frame in frames.by_ref() {
+            self.frame(&path, &frame)?;
+            index.add(Mark { first_position: frame.header.first_position, offset: frame.offset as u64 });
+            last_frame = frame.offset..frame.end();
+        }
+        let (end, why) = frames.end();
+        if let End::EndFrame(header) = why {
+            let offset = end - header.frame_len();
+            expect_position((&path, offset as u64), following(self.last_position), header.first_position)?;
+            self.check_recorded((&path, offset), header.recorded_at)?;
+        }
+        let file_end = FileEnd { path: &path, bytes: &bytes, header: &header, end, why };
+        let torn = if is_last {
+            file_end.torn_tail()?
+        } else {
+            file_end.must_be_ended()?;
+            None
+        };
+        let ended_at = (!is_last).then(|| following(self.last_position));
+        let frames = Arc::new(index);
+        self.files.push(FilePlace { number, first_position: header.first_position, ended_at, frames });
+        Ok(ScannedFile { file, bytes, header, last_frame, end, why, torn })
+    }
+
+    /// A file belongs where it stands: its own number, the log of its positions, the next position.
+    fn check_header(&self, path: &str, header: &FileHeader, number: u64) -> Result<(), Corruption> {
+        if header.number != number {
+            let found = format!("that of file {}", header.number);
+            return Err(corruption(path, 0, format!("the header of file {number}"), found));
+        }
+        expect_position((path, 0), following(self.last_position), header.first_position)?;
+        let log_id = self.lineage.of(header.first_position);
+        if header.log_id != log_id {
+            return Err(corruption(
+                path,
+                0,
+                format!("a file of log {log_id}"),
+                format!("one of {}", header.log_id),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_recorded(&self, (path, offset): (&str, usize), at: UtcInstant) -> Result<(), Corruption> {
+        if at >= self.last_recorded_at {
+            return Ok(());
+        }
+        let expected = format!("a frame recorded at {} or later", self.last_recorded_at);
+        Err(corruption(path, offset as u64, expected, format!("one recorded at {at}")))
+    }
+
+    fn frame(&mut self, path: &str, frame: &Frame<'_>) -> Result<(), Corruption> {
+        let (offset, header) = (frame.offset, &frame.header);
+        let next = following(self.last_position);
+        if header.first_position != next {
+            let found = format!("one for position {}", header.first_position.get());
+            return Err(corruption(
+                path,
+                offset as u64,
+                format!("a frame for position {}", next.get()),
+                found,
+            ));
+        }
+        self.check_recorded((path, offset), header.recorded_at)?;
+        self.take(frame).map_err(|Malformed| {
+            let expected = "a payload that matches its checksum and its header";
+            corruption(path, offset as u64, expected, "one that does not")
+        })
+    }
+
+    fn take(&mut self, frame: &Frame<'_>) -> Result<(), Malformed> {
+        let payload = frame.payload()?;
+        payload.for_each_member(|new| {
+            let resolved = self.members.resolve(new.tenant_id, new.user_id);
+            match resolved {
+                Ok((found, true)) if found.member == new.member => Ok(()),
+                _ => Err(Malformed),
+            }
+        })?;
+        let Self { members, ids, recent, tally, last_position, key, .. } = self;
+        ids.clear();
+        tally.clear();
+        let mut position = *last_position;
+        for record in payload.records() {
+            let record = record?;
+            position = following(position);
+            tally.count_record(&record, position);
+            let tenant_of = |member| Some(members.tenant_id(members.member_ref(member)?.tenant).as_str());
+            let own = key.of_record(&record, tenant_of).ok_or(Malformed)?;
+            if recent.is_some() {
+                ids.push((own, record.identity().1));
+            }
+        }
+        if position.get() - last_position.get() != u64::from(frame.header.records) {
+            return Err(Malformed);
+        }
+        self.tally.add_to(&mut self.batches);
+        if let Some(recent) = &mut self.recent {
+            recent.take(&self.ids, self.unsealed);
+        }
+        self.last_position = position;
+        self.last_recorded_at = frame.header.recorded_at;
+        Ok(())
+    }
+}
+
+/// The header of the WAL file with this number.
+///
+/// # Errors
+/// [`OpenError`].
+pub(super) fn read_header(disk: &dyn Disk, number: u64) -> Result<FileHeader, OpenError> {
+    let path = wal::path(number);
+    let file = disk.open(&path, Access::Read).map_err(OpenError::io("open", &path))?;
+    let mut header = [0; FILE_HEADER_LEN];
+    let read = file.read_at(&mut header, 0).map_err(OpenError::io("read", &path))?;
+    decode_header(&path, header.get(..read).unwrap_or_default())
+}
+
+fn decode_header(path: &str, bytes: &[u8]) -> Result<FileHeader, OpenError> {
+    FileHeader::decode(bytes).map_err(|error| match error {
+        BadFileHeader::Version(found) => {
+            OpenError::Version { file: path.to_owned(), found, known: Version::NEWEST.in_wal() }
+        }
+        BadFileHeader::Damaged => {
+            let found = format!("{} bytes that are none", bytes.len());
+            corruption(path, 0, "a file header with its checksum", found).into()
+        }
+    })
+}
+
+impl ScannedFile {
+    /// Ends the file, if that was not done. After a crash: what is torn is kept aside, then the end frame is written over its
+    /// start; each step is durable before the next, so a crash in between is recovered from in the same way.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub(super) fn end(
+        self,
+        disk: &dyn Disk,
+        (next, recorded_at): (Position, UtcInstant),
+    ) -> Result<Option<TornTail>, OpenError> {
+        let Self { file, bytes, header, last_frame, end, why, torn } = self;
+        let path = wal::path(header.number);
+        if let Some(torn) = &torn {
+            keep_aside(disk, torn, &bytes).map_err(OpenError::io("write", &torn.kept_as))?;
+        }
+        let file_end = FileEnd { path: &path, bytes: &bytes, header: &header, end, why };
+        if !file_end.is_cut() {
+            // Written once more: if its sync failed, it may stand in the system's memory only, and the system takes
+            // it for written. A sync makes durable only what was written since.
+            let end = file_end.of_records() as u64;
+            file.write_all_at(&bytes[last_frame.clone()], last_frame.start as u64)
+                .and_then(|()| WalFile::found(file, header, end).finish(next, recorded_at))
+                .map_err(OpenError::io("write", &path))?;
+        }
+        Ok(torn)
+    }
+}

@@ -1,0 +1,13 @@
+//! Arithmetic of positions: in the embedded log they are dense, from 1.
+
+use lastseen_event::Position;
+
+/// The position after this one.
+pub(crate) fn following(position: Position) -> Position {
+    Position::new(position.get() + 1)
+}
+
+/// The position in front of this one; [`Position::START`] has none in front and is its own.
+pub(crate) fn preceding(position: Position) -> Position {
+    Position::new(position.get().saturating_sub(1))
+}

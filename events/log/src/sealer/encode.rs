@@ -1,0 +1,166 @@
+//! From the WAL files that are due to the bytes of a segment, in memory, and what reading it back has to give.
+
+use lastseen_event::Position;
+use lastseen_store::Corruption;
+use parquet::errors::ParquetError;
+
+use super::Due;
+use super::error::{SealError, failed};
+use crate::damage::{Malformed, corruption};
+use crate::disk::{Access, read_all};
+use crate::history::History;
+use crate::identity::Digest;
+use crate::members::Members;
+use crate::position::preceding;
+use crate::record::Record;
+use crate::segment::members::MembersFile;
+use crate::segment::schema::NO_MEMBER;
+use crate::segment::write::{Encoded, SegmentWriter};
+use crate::thread::yield_now;
+use crate::wal;
+use crate::wal::frame::FileHeader;
+use crate::wal::frames::{End, Frame, Frames};
+
+/// A record as it has to be read back: 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    high: u64,
+    low: u32,
+    member: u32,
+}
+
+impl Expected {
+    /// `None`: a retraction, which is about no member.
+    pub(super) fn new(digest: Digest, member: Option<lastseen_event::MemberOrdinal>) -> Self {
+        Self { high: digest.high, low: digest.low, member: member.unwrap_or(NO_MEMBER).get() }
+    }
+
+    pub(super) fn digest(self) -> Digest {
+        Digest { high: self.high, low: self.low }
+    }
+}
+
+/// The segment of the files that are due.
+pub(super) struct Segment {
+    pub(super) encoded: Encoded,
+    /// The bytes of the file of the members they define.
+    pub(super) members: Vec<u8>,
+    /// By row.
+    pub(super) expected: Vec<Expected>,
+}
+
+/// Encodes the records of the files that are due, from `first` on.
+///
+/// # Errors
+/// [`SealError`].
+pub(super) fn encode(history: &History, first: Position, due: &Due) -> Result<Segment, SealError> {
+    let rows = due.end.get() - first.get();
+    let mut encoding = Encoding {
+        history,
+        records: SegmentWriter::new(first, rows).map_err(SealError::Encode)?,
+        members: MembersFile::new(first, history.lineage().log_id()),
+        expected: Vec::with_capacity(usize::try_from(rows).unwrap_or(0)),
+        position: first,
+    };
+    for file in &due.files {
+        encoding.file(&wal::path(file.number))?;
+    }
+    let Encoding { records, members, expected, position, .. } = encoding;
+    let encoded = records.finish().map_err(SealError::Encode)?;
+    if let (Some(encoded), true) = (encoded, position == due.end) {
+        let recorded_at = encoded.recorded.bounds().1;
+        return Ok(Segment { encoded, members: members.finish(recorded_at), expected });
+    }
+    let file = due.files.last().map(|file| wal::path(file.number)).unwrap_or_default();
+    let expected = format!("records up to position {}", preceding(due.end).get());
+    Err(corruption(file, 0, expected, format!("up to {}", preceding(position).get())).into())
+}
+
+/// A segment that is being made.
+struct Encoding<'a> {
+    history: &'a History,
+    records: SegmentWriter,
+    members: MembersFile,
+    expected: Vec<Expected>,
+    /// The position of the next record.
+    position: Position,
+}
+
+/// Why a frame was not added.
+enum FrameError {
+    Malformed,
+    Encode(ParquetError),
+}
+
+impl From<Malformed> for FrameError {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+impl Encoding<'_> {
+    /// Adds the records of a WAL file that was ended.
+    fn file(&mut self, path: &str) -> Result<(), SealError> {
+        let open = self.history.disk.open(path, Access::Read).map_err(failed("open", path))?;
+        let bytes = read_all(open.as_ref()).map_err(failed("read", path))?;
+        let damaged = |offset: usize| -> Corruption {
+            corruption(path, offset as u64, "a frame as it was written", "something else")
+        };
+        let header = FileHeader::decode(&bytes).map_err(|_| damaged(0))?;
+        let mut frames = Frames::new(&bytes, &header);
+        for frame in frames.by_ref() {
+            self.frame(&frame).map_err(|error| match error {
+                FrameError::Malformed => SealError::from(damaged(frame.offset)),
+                FrameError::Encode(error) => SealError::Encode(error),
+            })?;
+        }
+        match frames.end() {
+            (_, End::EndFrame(end)) if end.first_position == self.position => Ok(()),
+            (offset, _) => Err(damaged(offset).into()),
+        }
+    }
+
+    /// Adds the records of a frame.
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), FrameError> {
+        /// Records whose members are looked up under one hold of the dictionary's lock: the writer may wait for it, and
+        /// readers wait for the writer. So nothing is encoded meanwhile.
+        const LOCKED_RECORDS: usize = 256;
+        let payload = frame.payload()?;
+        payload.for_each_member(|new| {
+            self.members.push(new);
+            Ok(())
+        })?;
+        let records: Vec<Record<'_>> = payload.records().collect::<Result<_, Malformed>>()?;
+        if records.len() != frame.header.records as usize || frame.header.first_position != self.position {
+            return Err(FrameError::Malformed);
+        }
+        let mut rest = &records[..];
+        while !rest.is_empty() {
+            if self.records.room() == 0 {
+                self.records.end_row_group().map_err(FrameError::Encode)?;
+            }
+            let (turn, later) = rest.split_at(rest.len().min(LOCKED_RECORDS).min(self.records.room()));
+            {
+                let known = self.history.members.read();
+                for record in turn {
+                    self.expected.push(expected(record, &known, self.history)?);
+                    self.records.push(record, frame.header.recorded_at, &known);
+                }
+            }
+            yield_now();
+            rest = later;
+        }
+        self.position = frame.header.end();
+        Ok(())
+    }
+}
+
+fn expected(record: &Record<'_>, members: &Members, history: &History) -> Result<Expected, Malformed> {
+    let tenant_of = |member| Some(members.tenant_id(members.member_ref(member)?.tenant).as_str());
+    let own = history.ids.key.of_record(record, tenant_of).ok_or(Malformed)?;
+    let member = match record {
+        Record::Event(event) => Some(event.member),
+        Record::Retraction(_) => None,
+    };
+    Ok(Expected::new(own.digest(record.identity().1), member))
+}

@@ -1,0 +1,65 @@
+//! The offsets of some frames of a WAL file, in memory: so that a reader takes up a position without going over all frames
+//! in front of it.
+
+use lastseen_event::Position;
+use parking_lot::RwLock;
+
+/// A sparse index of one file: at most one frame for each [`EVERY_BYTES`] of it, 16 bytes each.
+///
+/// The writer and the opening of a log add to it, readers look. It may know fewer frames than there are.
+#[derive(Debug, Default)]
+pub(crate) struct FrameIndex(RwLock<Vec<Mark>>);
+
+/// A frame that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The position of its first record.
+    pub(crate) first_position: Position,
+    /// Its offset in the file, in bytes.
+    pub(crate) offset: u64,
+}
+
+/// Distance of two marks, in bytes: what a reader goes over at most, header by header, besides the frame it ends in.
+const EVERY_BYTES: u64 = 64 * 1024;
+
+impl FrameIndex {
+    /// Adds a durable frame, if it is far enough from the one that was added last. Frames come in order.
+    pub(crate) fn add(&self, frame: Mark) {
+        let is_far = |last: &Mark| frame.offset >= last.offset + EVERY_BYTES;
+        if self.0.read().last().is_none_or(is_far) {
+            self.0.write().push(frame);
+        }
+    }
+
+    /// The last frame known that begins at or before a position. `None`: none is known.
+    pub(crate) fn before(&self, position: Position) -> Option<Mark> {
+        let marks = self.0.read();
+        let after = marks.partition_point(|mark| mark.first_position <= position);
+        marks.get(after.checked_sub(1)?).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_found_within_one_step() {
+        let index = FrameIndex::default();
+        let frames: Vec<Mark> = (0..10_000)
+            .map(|number| Mark { first_position: Position::new(1 + 3 * number), offset: 64 + 104 * number })
+            .collect();
+        assert_eq!(index.before(Position::new(5)), None);
+        for frame in &frames {
+            index.add(*frame);
+        }
+        assert!(index.0.read().len() as u64 <= 104 * 10_000 / EVERY_BYTES + 1);
+        for frame in &frames {
+            for position in (0..3).map(|more| Position::new(frame.first_position.get() + more)) {
+                let found = index.before(position).expect("the first frame is known");
+                assert!(found.first_position <= position);
+                assert!(frame.offset - found.offset < EVERY_BYTES, "{frame:?} {found:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Requests to the writer, and its answers.
+
+use std::time::Duration;
+
+use lastseen_event::{EventBatch, Fact, MemberRef, Position};
+use lastseen_store::{AppendError, Appended, OnRefused, RetractOutcome, StoreFault};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::ids::LookUp;
+
+/// An append on its way to the writer.
+pub(crate) struct Request {
+    pub(crate) batch: EventBatch,
+    /// The members that were known when it set out, one a row.
+    pub(crate) members: Vec<Option<MemberRef>>,
+    pub(crate) on_refused: OnRefused,
+    /// The ids of its rows, and those that are kept already, as far as sealed history tells.
+    pub(crate) look_up: LookUp,
+    pub(crate) reply: Reply,
+    /// Its share of the bytes that may wait, held until it is answered.
+    pub(crate) bytes: Option<OwnedSemaphorePermit>,
+}
+
+/// A request to the writer.
+pub(crate) enum Message {
+    Append(Request),
+    /// Retracts a batch.
+    Retract(Retract),
+    /// Ends the file that is being written, so that it can be sealed.
+    EndFile(oneshot::Sender<Result<(), EndError>>),
+}
+
+/// A batch that is to be retracted.
+pub(crate) struct Retract {
+    pub(crate) batch: Box<str>,
+    /// Only if it has exactly so many events.
+    pub(crate) events: Option<u64>,
+    pub(crate) reply: oneshot::Sender<Result<RetractOutcome, AppendError>>,
+}
+
+pub(crate) type Reply = oneshot::Sender<Answer>;
+
+/// Why the file that is being written was not ended.
+#[derive(Debug)]
+pub(crate) enum EndError {
+    /// It goes on as it is.
+    Refused(StoreFault),
+    /// The writer takes no more events.
+    Closed,
+}
+
+/// The outcome of a request.
+pub(crate) enum Answer {
+    Done(Result<Appended, AppendError>),
+    /// Nothing was done: ids left the recent window since its look-up began. It looks again, at what is new since.
+    LookAgain(Box<Overtaken>),
+}
+
+/// A request whose look-up was overtaken.
+pub(crate) struct Overtaken {
+    pub(crate) batch: EventBatch,
+    pub(crate) members: Vec<Option<MemberRef>>,
+    pub(crate) look_up: LookUp,
+}
+
+/// A durable group, handed to whoever follows the log. Its appends wait until [`Commit::acknowledge`]; dropped
+/// without it, they learn that their outcome is unknown.
+pub struct Commit {
+    /// The new events of the group in order; empty where all were duplicates.
+    pub facts: Vec<Fact>,
+    /// True if the group is the retraction of a batch, and nothing else.
+    pub retracted: bool,
+    /// The last position that is durable.
+    pub position: Position,
+    /// The time that its sync took; zero where nothing was new.
+    pub synced: Duration,
+    pub(crate) answers: Vec<(Reply, Appended)>,
+}
+
+impl Commit {
+    /// Tells the waiting appends that they succeeded.
+    pub fn acknowledge(self) {
+        for (reply, appended) in self.answers {
+            // A caller that went away needs no answer.
+            let _ = reply.send(Answer::Done(Ok(appended)));
+        }
+    }
+}
