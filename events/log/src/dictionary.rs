@@ -286,7 +286,7 @@ pub(crate) fn read(disk: &dyn Disk, manifest: &Manifest) -> Result<Option<(Membe
     let head = Head::read(&mut reading)?;
     head.check(manifest)?;
     let Head { end, seed, counts, history, .. } = head;
-    let (mut restoring, mut part) = (Restoring::new(seed, counts), Vec::new());
+    let (mut restoring, mut part) = (Restoring::new(manifest.id_key, seed, counts), Vec::new());
     while reading.next(&mut part)? {
         restoring.read(&part).ok_or_else(|| reading.damaged())?;
     }

@@ -11,7 +11,7 @@ use siphasher::sip128::SipHasher13;
 use crate::record::{Record, StoredRetraction};
 
 /// The secret of a log: drawn when the log is made, kept in its manifest, the same for copies of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct IdKey(pub(crate) [u8; 16]);
 
 impl std::fmt::Debug for IdKey {
@@ -26,33 +26,48 @@ impl IdKey {
         Self(uuid::Uuid::new_v4().into_bytes())
     }
 
-    /// The id of an event within its tenant.
-    pub(crate) fn of_event(&self, tenant_id: &str, id: EventId) -> OwnId {
-        let mut bytes = [0; 16 + STORED_NAME_BYTES_MAX];
-        let (head, name) = bytes.split_at_mut(16);
-        head.copy_from_slice(id.as_uuid().as_bytes());
+    /// The mask of a tenant, to be kept: it costs more than the rest.
+    pub(crate) fn mask(&self, tenant_id: &str) -> TenantMask {
+        /// In front of the name, so that it is longer than what else is hashed under the secret.
+        const HEAD: [u8; 16] = [0; 16];
+        let mut bytes = [0; HEAD.len() + STORED_NAME_BYTES_MAX];
+        let name = &mut bytes[HEAD.len()..];
         let len = tenant_id.len().min(name.len());
         name[..len].copy_from_slice(&tenant_id.as_bytes()[..len]);
-        OwnId(SipHasher13::new_with_key(&self.0).hash(&bytes[..16 + len]).into())
+        TenantMask(self.hash(&bytes[..HEAD.len() + len]))
+    }
+
+    /// The id of an event within the tenant of a mask.
+    pub(crate) fn own(&self, mask: TenantMask, id: EventId) -> OwnId {
+        let masked = u128::from_le_bytes(*id.as_uuid().as_bytes()) ^ mask.0;
+        OwnId(self.hash(&masked.to_le_bytes()))
     }
 
     /// The id of a retraction: of the empty tenant, which no event has.
     pub(crate) fn of_retraction(&self, retraction: &StoredRetraction<'_>) -> OwnId {
-        self.of_event("", retraction.id())
+        self.own(self.mask(""), retraction.id())
     }
 
-    /// The id of a record, given the name of each member's tenant; `None` if its member has none.
-    pub(crate) fn of_record<'a>(
+    /// The id of a record, given the mask of each member's tenant; `None` if its member has none.
+    pub(crate) fn of_record(
         &self,
         record: &Record<'_>,
-        tenant_of: impl FnOnce(MemberOrdinal) -> Option<&'a str>,
+        mask_of: impl FnOnce(MemberOrdinal) -> Option<TenantMask>,
     ) -> Option<OwnId> {
         match record {
-            Record::Event(event) => Some(self.of_event(tenant_of(event.member)?, event.id)),
+            Record::Event(event) => Some(self.own(mask_of(event.member)?, event.id)),
             Record::Retraction(retraction) => Some(self.of_retraction(retraction)),
         }
     }
+
+    fn hash(&self, bytes: &[u8]) -> u128 {
+        SipHasher13::new_with_key(&self.0).hash(bytes).into()
+    }
 }
+
+/// Laid over the ids of a tenant's events: the hash of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TenantMask(u128);
 
 /// An event's id within its tenant, as a hash of 128 bits. Two different ones meet with probability 2^-128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,36 +148,36 @@ mod tests {
             (
                 "8127",
                 0,
-                0x86f2_b1cd_701b_2c8b_c6a4_c633_978a_cb11,
-                [0x33, 0xc6, 0xa4, 0xc6, 0x8b, 0x2c, 0x1b, 0x70, 0xcd, 0xb1, 0xf2, 0x86],
+                0xcb73_cb41_b9a6_3533_5b40_a586_5681_7933,
+                [0x86, 0xa5, 0x40, 0x5b, 0x33, 0x35, 0xa6, 0xb9, 0x41, 0xcb, 0x73, 0xcb],
             ),
             (
                 "8127",
                 1,
-                0x86f2_b1cd_701b_2c8b_c6a4_c633_978a_cb11,
-                [0x53, 0x06, 0x38, 0x35, 0x9e, 0x50, 0x51, 0x0f, 0x74, 0xc8, 0xc5, 0x18],
+                0xcb73_cb41_b9a6_3533_5b40_a586_5681_7933,
+                [0xe6, 0x65, 0xdc, 0xa8, 0x26, 0x49, 0xec, 0xc6, 0xf8, 0xb2, 0x44, 0x55],
             ),
             (
                 "Zoë",
                 0xe56c_4f8a_1411_19a3,
-                0x1db0_56cd_db0e_33a0_da5b_133e_623d_b161,
-                [0x50, 0xfe, 0xc9, 0xcb, 0x9c, 0xdf, 0xa3, 0x8f, 0xa5, 0xda, 0xa8, 0x4f],
+                0x89c7_19ed_215e_6316_d4bc_89a9_d78a_e75e,
+                [0xc7, 0x64, 0x2e, 0xc5, 0x2a, 0x8f, 0xf3, 0x75, 0x85, 0x95, 0xdf, 0xdb],
             ),
             (
                 "",
                 7,
-                0x50aa_cea2_6458_bbdb_e091_889a_ddfd_245f,
-                [0x38, 0xca, 0xd8, 0x49, 0x42, 0xdf, 0x51, 0x1f, 0xb0, 0x9a, 0x2e, 0x03],
+                0x5f06_792a_287e_9887_d009_e0cc_4f12_2547,
+                [0x6e, 0xa2, 0x40, 0x79, 0x1e, 0xfc, 0x77, 0x53, 0x38, 0x2d, 0x82, 0x0c],
             ),
             (
                 &long,
                 u64::MAX,
-                0x552c_50f3_4b8e_3348_dc77_d803_56e1_fab6,
-                [0x9c, 0xe7, 0x14, 0xd0, 0x57, 0x7f, 0x2d, 0x96, 0x55, 0x16, 0x49, 0x00],
+                0x8929_d6ad_36c5_d34e_9018_48f7_318d_7876,
+                [0x68, 0x77, 0x7b, 0x9c, 0x51, 0x9f, 0x66, 0xeb, 0x0b, 0x90, 0x4c, 0xdc],
             ),
         ];
         for (tenant_id, fingerprint, own, digest) in pinned {
-            let found = key.of_event(tenant_id, id);
+            let found = key.own(key.mask(tenant_id), id);
             assert_eq!(found.0, own, "{tenant_id}");
             assert_eq!(found.digest(fingerprint).to_bytes(), digest, "{tenant_id}");
             assert_eq!(Digest::from_bytes(digest), found.digest(fingerprint));
@@ -174,9 +189,10 @@ mod tests {
         let key = IdKey::draw();
         let batch = BatchName::new("users").unwrap();
         let retraction = StoredRetraction { occurred_at: UtcInstant::from_micros(0), batch };
-        let published = ["users", "a", "b"].map(|tenant| key.of_event(tenant, retraction.id()));
+        let published = ["users", "a", "b"].map(|tenant| key.own(key.mask(tenant), retraction.id()));
         assert!(published.iter().all(|own| *own != key.of_retraction(&retraction)));
         assert!(published[0] != published[1] && published[1] != published[2]);
-        assert_ne!(published[0], IdKey::draw().of_event("users", retraction.id()));
+        let other = IdKey::draw();
+        assert_ne!(published[0], other.own(other.mask("users"), retraction.id()));
     }
 }

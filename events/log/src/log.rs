@@ -17,6 +17,7 @@ use crate::common::Common;
 use crate::disk::Disk;
 use crate::health::{Health, Standstills};
 use crate::history::History;
+use crate::identity::TenantMask;
 use crate::ids::{LookUp, Suspects};
 use crate::log_id::Lineage;
 use crate::members::Members;
@@ -314,11 +315,18 @@ fn look_in_memory(looking: Overtaken, history: &History) -> (Overtaken, Suspects
     // into last.
     let until = history.ids.recent_from();
     let Overtaken { batch, members, mut look_up } = looking;
-    let members = if members.is_empty() { find_members(&batch, history) } else { members };
-    if look_up.own.is_empty() {
-        let own = |row| history.ids.key.of_event(batch.names(row).0.as_str(), batch.identity(row).0);
-        look_up.own = (0..batch.len()).map(own).collect();
-    }
+    let members = if look_up.own.is_empty() {
+        let (members, masks) = find_members(&batch, history);
+        let key = &history.ids.key;
+        let own = |(row, mask): (usize, &Option<TenantMask>)| {
+            let mask = mask.unwrap_or_else(|| key.mask(batch.names(row).0.as_str()));
+            key.own(mask, batch.identity(row).0)
+        };
+        look_up.own = masks.iter().enumerate().map(own).collect();
+        members
+    } else {
+        members
+    };
     let suspects = history.ids.suspects(&batch, &members, (&look_up, until));
     look_up.until = if suspects.is_empty() { until } else { look_up.until };
     (Overtaken { batch, members, look_up }, suspects)
@@ -338,13 +346,13 @@ fn look_on_disk(
     Ok(looking)
 }
 
-/// The members of a batch that are known already, one a row.
-fn find_members(batch: &EventBatch, history: &History) -> Vec<Option<MemberRef>> {
+/// The members of a batch that are known already, and the masks of their tenants, one a row.
+fn find_members(batch: &EventBatch, history: &History) -> (Vec<Option<MemberRef>>, Vec<Option<TenantMask>>) {
     /// Enough to wait for memory once for many, few for one hold of the lock.
     const FOUND_AT_ONCE: usize = 64;
     /// Looked up before others get a turn on this core: in a quarter of a millisecond.
     const STEP_ROWS: usize = 512;
-    let mut found = Vec::with_capacity(batch.len());
+    let (mut found, mut masks) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
     let (mut names, mut chunk) = (Vec::new(), Vec::new());
     for start in (0..batch.len()).step_by(FOUND_AT_ONCE) {
         if start > 0 && start.is_multiple_of(STEP_ROWS) {
@@ -352,10 +360,13 @@ fn find_members(batch: &EventBatch, history: &History) -> Vec<Option<MemberRef>>
         }
         names.clear();
         names.extend((start..batch.len().min(start + FOUND_AT_ONCE)).map(|row| batch.names(row)));
-        history.members.read().find_all(&names, &mut chunk);
+        let members = history.members.read();
+        members.find_all(&names, &mut chunk);
+        masks.extend(chunk.iter().map(|member| member.map(|member| members.mask(member.tenant))));
+        drop(members);
         found.append(&mut chunk);
     }
-    found
+    (found, masks)
 }
 
 impl Drop for Log {

@@ -14,6 +14,7 @@ pub(crate) use self::shards::Seed;
 use self::shards::Shards;
 use self::text::{TextArena, TextRef};
 use crate::damage::Malformed;
+use crate::identity::{IdKey, TenantMask};
 
 /// Every tenant, person and member of a log.
 ///
@@ -24,6 +25,10 @@ use crate::damage::Malformed;
 pub struct Members {
     seed: Seed,
     tenants: Vec<Tenant>,
+    /// By tenant.
+    masks: Vec<TenantMask>,
+    /// The secret of the log, which the masks are made with.
+    key: IdKey,
     tenant_numbers: HashMap<Box<str>, TenantOrdinal>,
     text: TextArena,
     persons: Vec<Person>,
@@ -107,6 +112,19 @@ impl MemberEntry {
 }
 
 impl Members {
+    /// An empty dictionary of the log with this secret.
+    pub(crate) fn new(key: IdKey) -> Self {
+        Self { key, ..Self::default() }
+    }
+
+    /// The mask of a tenant's ids.
+    ///
+    /// # Panics
+    /// If the ordinal is not from this dictionary.
+    pub(crate) fn mask(&self, tenant: TenantOrdinal) -> TenantMask {
+        self.masks[tenant.index()]
+    }
+
     /// Number of members.
     pub fn len(&self) -> usize {
         self.count
@@ -352,6 +370,7 @@ impl Members {
     fn add_tenant(&mut self, name: &str) -> TenantOrdinal {
         let tenant = TenantOrdinal::new(u32::try_from(self.tenants.len()).expect("fewer than 2^32 tenants"));
         self.tenants.push(Tenant { name: name.into(), blocks: Blocks::default() });
+        self.masks.push(self.key.mask(name));
         self.tenant_numbers.insert(name.into(), tenant);
         tenant
     }

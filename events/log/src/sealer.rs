@@ -17,6 +17,7 @@ use lastseen_store::{Clock, error_chain};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::encode::Expected;
 pub use self::error::SealError;
 use self::error::failed;
 use crate::LogOptions;
@@ -28,7 +29,7 @@ use crate::disk::{Access, Disk, DiskState, StepError, SyncSite};
 use crate::health::{Part, Standstills};
 use crate::history::History;
 use crate::history::places::FilePlace;
-use crate::ids::run::RunEntry;
+use crate::ids::run::{Run, RunEntry};
 use crate::manifest::{Manifest, PATH};
 use crate::position::following;
 use crate::segment;
@@ -297,13 +298,9 @@ impl Sealer {
         };
         let (events, bytes, pieces) = (encoded.rows, encoded.bytes.len(), encoded.pieces);
         drop(encoded.bytes);
-        let digests = expected.iter().map(|record| record.digest()).collect();
         let run = RunEntry { positions, occurred: entry.occurred, mark: index::draw_mark() };
-        let run = index::write_run(&history, run, digests)?;
-        let reading = Instant::now();
         let entry = Arc::new(entry);
-        read_back::compare(disk, (&entry, &pieces), &history.ids.key, &expected)?;
-        let read_back = reading.elapsed();
+        let (run, read_back) = check(&history, (&entry, &pieces), run, &expected)?;
         let wal_from = due.files.last().map_or(manifest.wal_from, |last| last.number + 1);
         let mut runs: Vec<_> = history.ids.sealed().runs.iter().cloned().collect();
         runs.push(run);
@@ -367,6 +364,29 @@ impl Sealer {
             failed(action, file)(error.into_io())
         })
     }
+}
+
+/// Reads the segment back, and makes the run of its ids meanwhile. Returns also the time that reading back took.
+fn check(
+    history: &History,
+    (entry, pieces): (&Arc<Entry>, &[Piece]),
+    run: RunEntry,
+    expected: &[Expected],
+) -> Result<(Arc<Run>, Duration), SealError> {
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        let making = std::thread::Builder::new()
+            .name("log-ids".to_owned())
+            .spawn_scoped(scope, move || {
+                let digests = expected.iter().map(|record| record.digest()).collect();
+                index::write_run(history, run, digests)
+            })
+            .map_err(failed("start", "a thread for ids"))?;
+        let compared = read_back::compare(history.disk.as_ref(), (entry, pieces), &history.ids.key, expected);
+        let read_back = started.elapsed();
+        let run = making.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        compared.map(|()| (run, read_back))
+    })
 }
 
 /// Writes a file durably and gives it its name. The name is durable after a sync of the folder.

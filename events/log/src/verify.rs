@@ -347,8 +347,8 @@ impl Check {
         let (mut position, mut count) = (frame.header.first_position, 0);
         for record in payload.records() {
             let record = record?;
-            let tenant_of = |member| Some(members.tenant_id(members.member_ref(member)?.tenant).as_str());
-            match key.of_record(&record, tenant_of) {
+            let mask_of = |member| Some(members.mask(members.member_ref(member)?.tenant));
+            match key.of_record(&record, mask_of) {
                 Some(own) => ids.see(own, (record.identity().0, position), (path, frame.offset)),
                 // Of a tenant that is lost, nobody can say which ids are its own.
                 None if *lost => {}

@@ -261,7 +261,8 @@ mod tests {
 
     /// An id by the numbers of its tenant and of itself.
     fn id((tenant, id): (u64, u64)) -> OwnId {
-        IdKey([7; 16]).of_event(&format!("tenant {tenant}"), event_id(id))
+        let key = IdKey([7; 16]);
+        key.own(key.mask(&format!("tenant {tenant}")), event_id(id))
     }
 
     proptest! {

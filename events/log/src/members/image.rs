@@ -10,6 +10,7 @@ use lastseen_event::{MemberOrdinal, PersonOrdinal, TenantOrdinal};
 use super::shards::{SHARDS, Seed, Shards};
 use super::text::TextRef;
 use super::{Blocks, MemberEntry, Members, Person};
+use crate::identity::IdKey;
 
 /// The sizes of the dictionary at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,8 +196,8 @@ pub(crate) struct Restoring {
 }
 
 impl Restoring {
-    pub(crate) fn new(seed: Seed, counts: Counts) -> Self {
-        let mut members = Members { seed, ..Members::default() };
+    pub(crate) fn new(key: IdKey, seed: Seed, counts: Counts) -> Self {
+        let mut members = Members { seed, ..Members::new(key) };
         members.text.reserve(counts.things(Section::Text));
         members.persons.reserve(counts.persons as usize);
         members.entries.reserve(counts.ordinals as usize);
@@ -308,7 +309,7 @@ mod tests {
     }
 
     fn restored(seed: Seed, counts: Counts, parts: &[Vec<u8>]) -> Option<Members> {
-        let mut restoring = Restoring::new(seed, counts);
+        let mut restoring = Restoring::new(IdKey::default(), seed, counts);
         parts.iter().try_for_each(|part| restoring.read(part))?;
         restoring.finish()
     }

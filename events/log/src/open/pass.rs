@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use lastseen_event::{Position, UtcInstant};
+use lastseen_event::{EventId, MemberOrdinal, Position, UtcInstant};
 use lastseen_store::{Batches, Corruption};
 
 use super::torn::{FileEnd, TornTail, expect_position, keep_aside};
@@ -14,12 +14,13 @@ pub(super) use crate::disk::Access;
 use crate::disk::{Disk, DiskFile, read_all};
 use crate::format::Version;
 use crate::history::places::FilePlace;
-use crate::identity::{IdKey, OwnId};
+use crate::identity::{IdKey, OwnId, TenantMask};
 use crate::ids::recent::RecentIds;
 use crate::log_id::Lineage;
 use crate::manifest::Manifest;
 use crate::members::Members;
 use crate::position::following;
+use crate::record::Record;
 use crate::wal;
 use crate::wal::file::WalFile;
 use crate::wal::frame::{BadFileHeader, FILE_HEADER_LEN, FileHeader};
@@ -38,12 +39,22 @@ pub(super) struct Pass {
     tally: Tally,
     /// `None` where nothing will be appended.
     pub(super) recent: Option<RecentIds>,
-    /// Those of one frame; kept for its memory.
+    // Of one frame; kept for their memory.
+    records: Vec<Seen>,
+    masks: Vec<TenantMask>,
     ids: Vec<(OwnId, u64)>,
     /// The first position that is not sealed.
     unsealed: Position,
     pub(super) last_position: Position,
     pub(super) last_recorded_at: UtcInstant,
+}
+
+/// A record as the recent window sees it.
+struct Seen {
+    id: EventId,
+    fingerprint: u64,
+    /// `None`: a retraction.
+    member: Option<MemberOrdinal>,
 }
 
 /// A file as it was found.
@@ -74,6 +85,8 @@ impl Pass {
             batches,
             tally: Tally::default(),
             recent,
+            records: Vec::new(),
+            masks: Vec::new(),
             ids: Vec::new(),
             unsealed: following(manifest.last()),
             last_position: manifest.last(),
@@ -180,25 +193,38 @@ impl Pass {
                 _ => Err(Malformed),
             }
         })?;
-        let Self { members, ids, recent, tally, last_position, key, .. } = self;
-        ids.clear();
+        let Self { members, records, tally, last_position, .. } = self;
+        records.clear();
         tally.clear();
         let mut position = *last_position;
         for record in payload.records() {
             let record = record?;
             position = following(position);
             tally.count_record(&record, position);
-            let tenant_of = |member| Some(members.tenant_id(members.member_ref(member)?.tenant).as_str());
-            let own = key.of_record(&record, tenant_of).ok_or(Malformed)?;
-            if recent.is_some() {
-                ids.push((own, record.identity().1));
-            }
+            let (id, fingerprint) = record.identity();
+            let member = match &record {
+                Record::Event(event) => Some(event.member),
+                Record::Retraction(_) => None,
+            };
+            records.push(Seen { id, fingerprint, member });
+        }
+        // In steps over all records: the members lie all over memory, and the processor waits for many at once.
+        let mask_of = |seen: &Seen| match seen.member {
+            Some(member) => Ok(members.mask(members.member_ref(member).ok_or(Malformed)?.tenant)),
+            None => Ok(self.key.mask("")),
+        };
+        self.masks.clear();
+        for seen in records.iter() {
+            self.masks.push(mask_of(seen)?);
         }
         if position.get() - last_position.get() != u64::from(frame.header.records) {
             return Err(Malformed);
         }
         self.tally.add_to(&mut self.batches);
         if let Some(recent) = &mut self.recent {
+            let own = |(seen, mask): (&Seen, &TenantMask)| (self.key.own(*mask, seen.id), seen.fingerprint);
+            self.ids.clear();
+            self.ids.extend(self.records.iter().zip(&self.masks).map(own));
             recent.take(&self.ids, self.unsealed);
         }
         self.last_position = position;

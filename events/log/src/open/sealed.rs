@@ -64,7 +64,7 @@ pub(crate) fn read_members(
     manifest: &Manifest,
     known: Option<(Members, Position)>,
 ) -> Result<Members, OpenError> {
-    let (mut members, end) = known.unwrap_or((Members::default(), Position::START));
+    let (mut members, end) = known.unwrap_or_else(|| (Members::new(manifest.id_key), Position::START));
     // The last of them may define some that are known and some that are not.
     let defined = manifest.segments.partition_point(|entry| following(entry.last()) < end);
     let (defined, segments) = manifest.segments.split_at(defined);

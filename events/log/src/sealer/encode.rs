@@ -1,6 +1,6 @@
 //! From the WAL files that are due to the bytes of a segment, in memory, and what reading it back has to give.
 
-use lastseen_event::Position;
+use lastseen_event::{MemberRef, Position, UtcInstant};
 use lastseen_store::Corruption;
 use parquet::errors::ParquetError;
 
@@ -130,11 +130,14 @@ impl Encoding<'_> {
             self.members.push(new);
             Ok(())
         })?;
-        let records: Vec<Record<'_>> = payload.records().collect::<Result<_, Malformed>>()?;
+        let mut records: Vec<Record<'_>> = Vec::with_capacity(frame.header.records as usize);
+        for record in payload.records() {
+            records.push(record?);
+        }
         if records.len() != frame.header.records as usize || frame.header.first_position != self.position {
             return Err(FrameError::Malformed);
         }
-        let mut rest = &records[..];
+        let (mut rest, mut members) = (&records[..], Vec::with_capacity(LOCKED_RECORDS));
         while !rest.is_empty() {
             if self.records.room() == 0 {
                 self.records.end_row_group().map_err(FrameError::Encode)?;
@@ -142,9 +145,14 @@ impl Encoding<'_> {
             let (turn, later) = rest.split_at(rest.len().min(LOCKED_RECORDS).min(self.records.room()));
             {
                 let known = self.history.members.read();
-                for record in turn {
-                    self.expected.push(expected(record, &known, self.history)?);
-                    self.records.push(record, frame.header.recorded_at, &known);
+                // In steps over all of them: members lie all over memory, and the processor waits for many at once.
+                members.clear();
+                members.extend(turn.iter().map(|record| match record {
+                    Record::Event(event) => known.member_ref(event.member),
+                    Record::Retraction(_) => None,
+                }));
+                for (record, member) in turn.iter().zip(&members) {
+                    self.record(record, frame.header.recorded_at, (*member, &known))?;
                 }
             }
             yield_now();
@@ -153,14 +161,28 @@ impl Encoding<'_> {
         self.position = frame.header.end();
         Ok(())
     }
-}
 
-fn expected(record: &Record<'_>, members: &Members, history: &History) -> Result<Expected, Malformed> {
-    let tenant_of = |member| Some(members.tenant_id(members.member_ref(member)?.tenant).as_str());
-    let own = history.ids.key.of_record(record, tenant_of).ok_or(Malformed)?;
-    let member = match record {
-        Record::Event(event) => Some(event.member),
-        Record::Retraction(_) => None,
-    };
-    Ok(Expected::new(own.digest(record.identity().1), member))
+    /// Adds a record.
+    fn record(
+        &mut self,
+        record: &Record<'_>,
+        recorded_at: UtcInstant,
+        (member, members): (Option<MemberRef>, &Members),
+    ) -> Result<(), Malformed> {
+        let key = &self.history.ids.key;
+        match record {
+            Record::Event(event) => {
+                let member = member.ok_or(Malformed)?;
+                let own = key.own(members.mask(member.tenant), event.id);
+                self.expected.push(Expected::new(own.digest(event.fingerprint), Some(event.member)));
+                self.records.push(event, recorded_at, (member, members));
+            }
+            Record::Retraction(retraction) => {
+                let own = key.of_retraction(retraction);
+                self.expected.push(Expected::new(own.digest(retraction.fingerprint()), None));
+                self.records.push_retraction(*retraction, recorded_at);
+            }
+        }
+        Ok(())
+    }
 }

@@ -7,7 +7,7 @@ use super::file::SegmentFile;
 use super::rows::{Checked, Rows};
 use super::schema::Column;
 use crate::damage::Malformed;
-use crate::identity::{IdKey, OwnId};
+use crate::identity::{IdKey, OwnId, TenantMask};
 
 /// Rows that are decoded at once.
 const BATCH_ROWS: usize = 8_192;
@@ -22,11 +22,28 @@ pub(crate) struct Identity {
     pub(crate) member: Option<MemberOrdinal>,
 }
 
+/// The masks of the tenants that a row group names, each made once.
+#[derive(Default)]
+pub(crate) struct Masks(Vec<Option<TenantMask>>);
+
+impl Masks {
+    /// The mask of the tenant of a row; a retraction has the empty one.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub(crate) fn of(&mut self, rows: &Rows<'_>, row: usize, key: &IdKey) -> Result<TenantMask, Malformed> {
+        let (tenant, name) = rows.tenant(row)?;
+        if tenant >= self.0.len() {
+            self.0.resize(tenant + 1, None);
+        }
+        Ok(*self.0[tenant].get_or_insert_with(|| key.mask(name)))
+    }
+}
+
 impl Identity {
-    fn of(event: &RecordedEvent<'_>, member: MemberOrdinal, key: &IdKey) -> Self {
+    fn of(event: &RecordedEvent<'_>, member: MemberOrdinal, own: OwnId) -> Self {
         Self {
-            // That of a retraction has the empty tenant.
-            own: key.of_event(event.names[0], event.id),
+            own,
             id: event.id,
             fingerprint: event.fingerprint(),
             member: (event.event_type != EventType::BackfillRetracted).then_some(member),
@@ -45,14 +62,16 @@ pub(crate) fn each_in_group(
     mut each: impl FnMut(Identity),
 ) -> Result<(), ReadError> {
     let unexpected = |Malformed| file.damaged(group, "events as the log writes them", "something else");
-    let (mut row_in_group, mut checked) = (0, Checked::default());
+    let (mut row_in_group, mut checked, mut masks) = (0, Checked::default(), Masks::default());
     for batch in file.read(group, Column::EVENT, (BATCH_ROWS, None))? {
         let batch = batch.map_err(|error| file.undecodable(group, &error))?;
         let rows = Rows::new(&batch, &mut checked).map_err(unexpected)?;
         for row in 0..rows.len() {
             if row_in_group >= from {
                 let member = rows.member(row).map_err(unexpected)?;
-                each(Identity::of(&rows.event(row).map_err(unexpected)?, member, key));
+                let event = rows.event(row).map_err(unexpected)?;
+                let own = key.own(masks.of(&rows, row, key).map_err(unexpected)?, event.id);
+                each(Identity::of(&event, member, own));
             }
             row_in_group += 1;
         }

@@ -246,6 +246,15 @@ impl<'a> Rows<'a> {
         if is_retraction == (self.member(row)? == NO_MEMBER) { Ok(is_retraction) } else { Err(Malformed) }
     }
 
+    /// The tenant of a row: its number in the dictionary of the row group, and its name, empty for a retraction.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub(crate) fn tenant(&self, row: usize) -> Result<(usize, &'a str), Malformed> {
+        let tenants = &self.names.as_ref().ok_or(Malformed)?.tenants;
+        Ok((tenants.key(row).ok_or(Malformed)?, tenants.get(row)?))
+    }
+
     /// A row as it was appended.
     ///
     /// # Errors

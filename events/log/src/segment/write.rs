@@ -12,7 +12,9 @@ use arrow_array::{
 };
 use arrow_buffer::Buffer;
 use hashbrown::HashMap;
-use lastseen_event::{EventId, EventType, MemberOrdinal, PersonOrdinal, Position, TenantOrdinal, UtcInstant};
+use lastseen_event::{
+    EventId, EventType, MemberOrdinal, MemberRef, PersonOrdinal, Position, TenantOrdinal, UtcInstant,
+};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
@@ -60,8 +62,7 @@ pub(crate) struct SegmentWriter {
     day: Option<i32>,
     batches: Tally,
     content: Content,
-    /// The member of each event, for the filter.
-    holders: Vec<u32>,
+    holders: HolderSet,
 }
 
 impl SegmentWriter {
@@ -82,7 +83,7 @@ impl SegmentWriter {
             day: None,
             batches: Tally::default(),
             content: Content::default(),
-            holders: Vec::with_capacity(index(rows)),
+            holders: HolderSet::default(),
         })
     }
 
@@ -91,20 +92,32 @@ impl SegmentWriter {
         ROW_GROUP_ROWS - self.group.len()
     }
 
-    /// Adds a record that `members` knows the member of. Cheap: nothing is encoded.
+    /// Adds an event of this member, which is one of `members`. Cheap: nothing is encoded.
     ///
     /// # Panics
-    /// If there is no [room](Self::room), or `members` does not know the member.
-    pub(crate) fn push(&mut self, record: &Record<'_>, recorded_at: UtcInstant, members: &Members) {
-        assert!(self.room() > 0, "the row group is ended when it is full");
-        let at = (self.next, recorded_at);
-        match record {
-            Record::Event(event) => {
-                self.group.push(event, at, members);
-                self.holders.push(event.member.get());
-            }
-            Record::Retraction(retraction) => self.group.push_retraction(retraction, at),
-        }
+    /// If there is no [room](Self::room).
+    pub(crate) fn push(
+        &mut self,
+        event: &StoredEvent<'_>,
+        recorded_at: UtcInstant,
+        (member, members): (MemberRef, &Members),
+    ) {
+        self.group.push(event, (self.next, recorded_at), (member, members));
+        self.holders.insert(event.member);
+        self.count(&Record::Event(*event), recorded_at);
+    }
+
+    /// Adds a retraction.
+    ///
+    /// # Panics
+    /// If there is no [room](Self::room).
+    pub(crate) fn push_retraction(&mut self, retraction: StoredRetraction<'_>, recorded_at: UtcInstant) {
+        self.group.push_retraction(&retraction, (self.next, recorded_at));
+        self.count(&Record::Retraction(retraction), recorded_at);
+    }
+
+    fn count(&mut self, record: &Record<'_>, recorded_at: UtcInstant) {
+        assert!(self.group.len() <= ROW_GROUP_ROWS, "the row group is ended when it is full");
         self.batches.count_record(record, self.next);
         self.content.add(self.next, record.identity());
         self.next = following(self.next);
@@ -171,21 +184,37 @@ impl SegmentWriter {
             days: day_ranges(self.days.into_iter()),
             batches: self.batches.entries(),
             content: self.content,
-            holders: filter_over(self.holders),
+            holders: self.holders.filter(),
         }))
     }
 }
 
-/// The filter over members, each of which may stand there many times.
-pub(crate) fn filter_over(mut members: Vec<u32>) -> Filter {
-    members.sort_unstable();
-    members.dedup();
-    yield_now();
-    let mut filter = Filter::for_numbers(members.len() as u64);
-    for member in members {
-        filter.insert(hash_of(MemberOrdinal::new(member)));
+/// A set of members: a bit for each ordinal up to the greatest.
+#[derive(Default)]
+pub(crate) struct HolderSet(Vec<u64>);
+
+impl HolderSet {
+    pub(crate) fn insert(&mut self, member: MemberOrdinal) {
+        let (word, bit) = (member.index() / 64, member.index() % 64);
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << bit;
     }
-    filter
+
+    /// The filter over the members.
+    pub(crate) fn filter(&self) -> Filter {
+        let count = self.0.iter().map(|word| u64::from(word.count_ones())).sum();
+        let mut filter = Filter::for_numbers(count);
+        for (at, word) in (0_u32..).zip(&self.0) {
+            let mut left = *word;
+            while left != 0 {
+                filter.insert(hash_of(MemberOrdinal::new(at * 64 + left.trailing_zeros())));
+                left &= left - 1;
+            }
+        }
+        filter
+    }
 }
 
 /// The file cut into what is read as one: each column of each row group, each bloom filter, and what stands between and
@@ -260,9 +289,13 @@ impl RowGroup {
         self.positions.len()
     }
 
-    fn push(&mut self, event: &StoredEvent<'_>, at: (Position, UtcInstant), members: &Members) {
+    fn push(
+        &mut self,
+        event: &StoredEvent<'_>,
+        at: (Position, UtcInstant),
+        (member, members): (MemberRef, &Members),
+    ) {
         self.push_head(at, event.id, event.event_type, event.occurred_at);
-        let member = members.member_ref(event.member).expect("the frame's members are known");
         self.tenants.push(Some(member.tenant), || members.tenant_id(member.tenant).as_str());
         self.users.push(Some(member.person), || members.user_id(member.person).as_str());
         self.members.push(event.member.get());

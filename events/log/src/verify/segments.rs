@@ -19,10 +19,12 @@ use crate::identity::DigestSum;
 use crate::ids::Budget;
 use crate::ids::run::Run;
 use crate::manifest::{BadManifest, Manifest, PATH};
+use crate::members::Members;
 use crate::position::{following, preceding};
 use crate::segment;
 use crate::segment::entry::{Content, Entry, Piece};
 use crate::segment::file::{SegmentFile, check_pieces};
+use crate::segment::identities::Masks;
 use crate::segment::index::{Index, hash_of};
 use crate::segment::members::define;
 use crate::segment::rows::{Checked, Rows};
@@ -43,6 +45,9 @@ impl Check {
         let found = match manifest {
             Ok(Some(manifest)) => {
                 self.lineage = Some(manifest.lineage.clone());
+                if self.sealed == 0 && self.members.is_empty() {
+                    self.members = Members::new(manifest.id_key);
+                }
                 self.key = manifest.id_key;
                 return Ok(manifest.segments.get(self.sealed..).unwrap_or_default().to_vec());
             }
@@ -274,6 +279,7 @@ impl Check {
             let mut checked = Checked::default();
             let unexpected =
                 |Malformed| file.damaged(group, "events as the manifest and the log say", "something else");
+            let mut masks = Masks::default();
             for batch in file.read(group, &Column::ALL, (BATCH_ROWS, None))? {
                 let batch = batch.map_err(|error| file.undecodable(group, &error))?;
                 let rows = Rows::new(&batch, &mut checked).map_err(unexpected)?;
@@ -283,7 +289,7 @@ impl Check {
                     if let Some(batch) = BatchName::stored(event.names[4]) {
                         batches.count(batch, event.event_type, position);
                     }
-                    let own = self.key.of_event(event.names[0], event.id);
+                    let own = self.key.own(masks.of(&rows, row, &self.key).map_err(unexpected)?, event.id);
                     let fingerprint = event.fingerprint();
                     content.add(position, (event.id, fingerprint));
                     digests.add(own.digest(fingerprint));
