@@ -22,7 +22,7 @@ use crate::views::UtcDays;
 use crate::{Retracted, Traffic, TypeSet, Views, ViewsBuilder};
 
 /// The version of the parts' content and of the fold of facts. Changes with either.
-pub const SNAPSHOT_VERSION: u32 = 3;
+pub const SNAPSHOT_VERSION: u32 = 4;
 
 /// Members copied under one hold of the views: some 400 KiB.
 const PART_MEMBERS: usize = 8_192;

@@ -116,7 +116,7 @@ fn whatever_is_wrong_with_a_snapshot_the_answers_are_right() {
         (flipped(3), "damaged at offset 0"),
         (flipped(8), "version"),
         (flipped(13), "damaged at offset 0"),
-        (flipped(50), "damaged at offset 48"),
+        (flipped(66), "damaged at offset 64"),
         (flipped(sound.len() / 2), "damaged at offset"),
         (flipped(sound.len() - 1), "damaged at offset"),
         (sound[..sound.len() - 1].to_vec(), "damaged at offset"),
@@ -143,6 +143,36 @@ fn whatever_is_wrong_with_a_snapshot_the_answers_are_right() {
     assert_eq!(answers(&server), before);
 }
 
+/// A snapshot is worth only time, but it proves how long the history was: without the last file of the log, positions
+/// would be used again for other events.
+#[test]
+fn a_history_that_is_shorter_than_its_snapshot_is_refused() {
+    let (server, data) = sealing_server("2000");
+    publish(&server, &git_activity::lines()[..5_000]);
+    server.terminate();
+    let wal = data.path().join("wal");
+    let mut files: Vec<_> = fs::read_dir(&wal).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let last = files.pop().expect("what is not sealed yet");
+    let kept = fs::read(&last).unwrap();
+    fs::remove_file(&last).unwrap();
+    let refused = Server::launch(BINARY, &["--data".as_ref(), data.path().as_ref()]).wait(WITHIN);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    for said in ["snapshots/views", "a history up to position 5000", "what is missing was lost"] {
+        assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
+    }
+    fs::write(&last, &kept).unwrap();
+    let server = Server::start(BINARY, data.path());
+    assert_eq!(server.client().ask("/v1/summary")["position"], 5_000);
+    server.terminate();
+
+    // Whoever accepts the loss says so, by removing the file that is named.
+    fs::remove_file(fs::read_dir(&wal).unwrap().map(|entry| entry.unwrap().path()).max().unwrap()).unwrap();
+    fs::remove_file(snapshot(data.path())).unwrap();
+    let server = Server::start(BINARY, data.path());
+    assert!(server.client().ask("/v1/summary")["position"].as_u64().unwrap() < 5_000);
+}
+
 #[test]
 fn a_snapshot_of_other_numbers_is_told_member_by_member() {
     let (server, data) = sealing_server("2000");
@@ -152,10 +182,10 @@ fn a_snapshot_of_other_numbers_is_told_member_by_member() {
     // The first part behind the head: length, checksum, then kind, first member, number of members, position, the first record,
     // which begins with last seen. A bug would write a wrong one with its right checksum.
     let mut bytes = fs::read(snapshot(data.path())).unwrap();
-    let length = usize::try_from(u32::from_le_bytes(bytes[48..52].try_into().unwrap())).unwrap();
-    bytes[56 + 17] ^= 1;
-    let checksum = crc32c::crc32c(&bytes[56..56 + length]);
-    bytes[52..56].copy_from_slice(&checksum.to_le_bytes());
+    let length = usize::try_from(u32::from_le_bytes(bytes[64..68].try_into().unwrap())).unwrap();
+    bytes[72 + 17] ^= 1;
+    let checksum = crc32c::crc32c(&bytes[72..72 + length]);
+    bytes[68..72].copy_from_slice(&checksum.to_le_bytes());
     fs::write(snapshot(data.path()), &bytes).unwrap();
     let found = verify(data.path());
     assert_eq!(found.code, Some(3), "{}{}", found.stdout, found.stderr);

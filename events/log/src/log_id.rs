@@ -14,6 +14,16 @@ impl LogId {
         Self(uuid::Uuid::new_v4().into_bytes())
     }
 
+    /// The id with these bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes, in the order of a UUID.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// Reads the id as it is printed: a hyphenated UUID. `None`: it is not one.
     pub fn parse(text: &str) -> Option<Self> {
         const HYPHENATED_LEN: usize = 36;

@@ -378,8 +378,8 @@ fn check(
         let making = std::thread::Builder::new()
             .name("log-ids".to_owned())
             .spawn_scoped(scope, move || {
-                let digests = expected.iter().map(|record| record.digest()).collect();
-                index::write_run(history, run, digests)
+                let digests: Vec<_> = expected.iter().map(|record| record.digest()).collect();
+                index::write_run(history, run, &digests)
             })
             .map_err(failed("start", "a thread for ids"))?;
         let compared = read_back::compare(history.disk.as_ref(), (entry, pieces), &history.ids.key, expected);

@@ -152,7 +152,8 @@ impl ReadModel {
             // Fails only when the fold thread is gone; the append then ends as "outcome unknown".
             let _ = sender.send(Work::Commit(commit));
         };
-        let open = || Log::open_locked(disk, options.log, (clock.clone(), &[]), on_commit);
+        let evidence: Vec<_> = snapshot::evidence(data).into_iter().collect();
+        let open = || Log::open_locked(disk, options.log, (clock.clone(), &evidence), on_commit);
         let (snapshot, log) = tasks::join(|| Snapshot::read(data), open);
         let log = log.map_err(StartError::Open)?;
         if let Some(torn) = log.torn_tail() {

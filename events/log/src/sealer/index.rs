@@ -43,20 +43,20 @@ pub(super) fn write_index(disk: &dyn Disk, content: &IndexContent<'_>) -> Result
 pub(super) fn write_run(
     history: &History,
     entry: RunEntry,
-    digests: Vec<Digest>,
+    digests: &[Digest],
 ) -> Result<Arc<Run>, SealError> {
     let sorted = sorted(digests);
     write_sorted(history, entry, sorted.into_iter().map(Ok))
 }
 
 /// Sorts digests. They are spread evenly, so their first bits divide them into small shares that are sorted in the caches.
-fn sorted(digests: Vec<Digest>) -> Vec<Digest> {
+fn sorted(digests: &[Digest]) -> Vec<Digest> {
     /// Digests of a share.
     const SHARE: usize = 1_024;
     let bits = (digests.len() / SHARE).max(1).ilog2().clamp(1, 16);
     let share_of = |digest: &Digest| usize::try_from(digest.high >> (64 - bits)).unwrap_or(0);
     let mut ends = vec![0; 1 << bits];
-    for digest in &digests {
+    for digest in digests {
         ends[share_of(digest)] += 1;
     }
     let mut end = 0;
@@ -64,9 +64,9 @@ fn sorted(digests: Vec<Digest>) -> Vec<Digest> {
         end += *share;
         *share = end;
     }
-    let mut sorted = digests.clone();
+    let mut sorted = digests.to_vec();
     let mut starts = ends.clone();
-    for digest in &digests {
+    for digest in digests {
         let start = &mut starts[share_of(digest)];
         *start -= 1;
         sorted[*start] = *digest;
@@ -157,7 +157,7 @@ fn index(history: &History, entry: &Arc<Entry>) -> Result<(Entry, Arc<Run>), Sea
         position = crate::position::following(position);
     })?;
     let run = RunEntry { positions: entry.positions, occurred: entry.occurred, mark: draw_mark() };
-    let run = write_run(history, run, digests)?;
+    let run = write_run(history, run, &digests)?;
     if entry.beside.is_some() {
         return Ok((entry.as_ref().clone(), run));
     }
@@ -253,7 +253,7 @@ mod tests {
             let digests: Vec<Digest> = digests.into_iter().map(digest).collect();
             let mut expected = digests.clone();
             expected.sort_unstable();
-            prop_assert_eq!(sorted(digests), expected);
+            prop_assert_eq!(sorted(&digests), expected);
         }
     }
 }

@@ -7,7 +7,9 @@ use anyhow::Context;
 use indicatif::HumanCount;
 use lastseen_event::Position;
 use lastseen_log::{Disk, Members, ReadOnlyLog};
-use lastseen_projections::{Difference, Persons, Retracted, Selection, Views, ViewsBuilder};
+use lastseen_projections::{
+    Difference, Persons, Retracted, SNAPSHOT_VERSION, Selection, Views, ViewsBuilder,
+};
 use lastseen_server::{Snapshot, SnapshotError};
 use lastseen_store::{Detail, EventReader, ReadError, Scan};
 use serde::Serialize;
@@ -25,6 +27,8 @@ pub(super) struct Compared {
     members: usize,
     /// Why the snapshot is of no use.
     unusable: Option<String>,
+    /// True if that is so because an earlier version wrote it: then nothing is wrong.
+    is_old: bool,
     differences: Vec<NamedDifference>,
 }
 
@@ -47,7 +51,7 @@ impl NamedDifference {
 
 impl Compared {
     pub(super) fn is_sound(&self) -> bool {
-        self.unusable.is_none() && self.differences.is_empty()
+        (self.unusable.is_none() || self.is_old) && self.differences.is_empty()
     }
 
     pub(super) fn print(&self) {
@@ -80,17 +84,22 @@ pub(super) fn compare(data: &Path, disk: Arc<dyn Disk>) -> anyhow::Result<Compar
         position: log.last_position().get(),
         members: members.len(),
         unusable: None,
+        is_old: false,
         differences: Vec::new(),
     };
     let whose = |member| members.member_ref(member);
     let restored = Snapshot::read(data).and_then(|snapshot| {
-        snapshot.map(|snapshot| snapshot.views(Persons::default(), |scan| log.scan(scan), whose)).transpose()
+        let lineage = log.lineage();
+        let of_log = (lineage.as_ref(), |scan| log.scan(scan));
+        snapshot.map(|snapshot| snapshot.views(Persons::default(), of_log, whose)).transpose()
     });
     let (builder, checkpoint) = match restored {
         Ok(Some(restored)) => restored,
         Ok(None) => return Ok(compared),
         Err(SnapshotError::Log(error)) => return Err(error).context("cannot read the log"),
         Err(error) => {
+            compared.is_old =
+                matches!(error, SnapshotError::Version { found, .. } if found < SNAPSHOT_VERSION);
             compared.unusable = Some(format!("{:#}", anyhow::Error::from(error)));
             return Ok(compared);
         }

@@ -28,7 +28,9 @@ pub(super) fn views(
     let restored = snapshot.and_then(|snapshot| {
         let members = log.members();
         let whose = |member| members.member_ref(member);
-        snapshot.map(|snapshot| snapshot.views(persons, |scan| log.scan(scan), whose)).transpose()
+        let lineage = log.lineage();
+        let of_log = (lineage.as_ref(), |scan| log.scan(scan));
+        snapshot.map(|snapshot| snapshot.views(persons, of_log, whose)).transpose()
     });
     let (mut builder, checkpoint) = match restored {
         Ok(Some(restored)) => restored,

@@ -3,23 +3,25 @@
 //!
 //! ```text
 //! snapshots/views   head | part | part | ... | end
-//! head              "LSNVIEWS" | version u32 | checkpoint u64 | id and recorded_at of the event there (16, 8 bytes) | crc32c u32
+//! head              "LSNVIEWS" | version u32 | log id [16] | checkpoint u64 | id and recorded_at of the event there (16, 8 bytes) | crc32c u32
 //! ```
 //!
-//! Parts and their end are those of [`lastseen_log::chunks`]. Numbers are little-endian. The event at the checkpoint tells whether the snapshot is of this log's history.
+//! Parts and their end are those of [`lastseen_log::chunks`]. Numbers are little-endian. The log and the event at the checkpoint tell whether
+//! the snapshot is of this log's history. One of this log that is beyond its end is evidence that events were lost.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, ErrorKind, Write};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use lastseen_event::{MemberOrdinal, MemberRef, Position};
 use lastseen_log::chunks::{self, BadChunks, Chunks};
+use lastseen_log::{Evidence, Lineage, LogId};
 use lastseen_projections::{BadPart, Persons, Restoring, SNAPSHOT_VERSION, Taking, Views, ViewsBuilder};
 use lastseen_store::{Detail, EventReader, Filter, ReadError, RecordedBatch, Scan, StoreFault};
 use parking_lot::RwLock;
 
 const MAGIC: [u8; 8] = *b"LSNVIEWS";
-const HEAD_BYTES: usize = 48;
+const HEAD_BYTES: usize = 64;
 
 /// Why there are no views from a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +103,7 @@ fn io_error(action: &'static str, file: &Path) -> impl FnOnce(io::Error) -> Snap
 pub(super) fn write<R: EventReader>(
     data: &Path,
     views: &RwLock<Views>,
-    scan: impl Fn(Scan) -> R,
+    (lineage, scan): (&Lineage, impl Fn(Scan) -> R),
 ) -> Result<Option<Position>, SnapshotError> {
     let mut taking = Taking::of(&views.read());
     let checkpoint = taking.checkpoint();
@@ -115,7 +117,7 @@ pub(super) fn write<R: EventReader>(
     };
     let mut file = BufWriter::with_capacity(1 << 20, create().map_err(io_error("create", &aside))?);
     let mut write = || {
-        file.write_all(&head(checkpoint, identity))?;
+        file.write_all(&head(lineage.log_id(), checkpoint, identity))?;
         let (mut part, mut count) = (Vec::new(), 0);
         loop {
             chunks::begin(&mut part);
@@ -136,24 +138,73 @@ pub(super) fn write<R: EventReader>(
     Ok(Some(checkpoint))
 }
 
-fn head(checkpoint: Position, (id, recorded_at): Identity) -> [u8; HEAD_BYTES] {
+fn head(log_id: LogId, checkpoint: Position, (id, recorded_at): Identity) -> [u8; HEAD_BYTES] {
     let mut head = [0; HEAD_BYTES];
     head[..8].copy_from_slice(&MAGIC);
     head[8..12].copy_from_slice(&SNAPSHOT_VERSION.to_le_bytes());
-    head[12..20].copy_from_slice(&checkpoint.get().to_le_bytes());
-    head[20..36].copy_from_slice(&id);
-    head[36..44].copy_from_slice(&recorded_at.to_le_bytes());
-    let checksum = crc32c::crc32c(&head[..44]);
-    head[44..].copy_from_slice(&checksum.to_le_bytes());
+    head[12..28].copy_from_slice(&log_id.to_bytes());
+    head[28..36].copy_from_slice(&checkpoint.get().to_le_bytes());
+    head[36..52].copy_from_slice(&id);
+    head[52..60].copy_from_slice(&recorded_at.to_le_bytes());
+    let checksum = crc32c::crc32c(&head[..60]);
+    head[60..].copy_from_slice(&checksum.to_le_bytes());
     head
+}
+
+/// The head of a snapshot that was read.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    log_id: LogId,
+    checkpoint: Position,
+    identity: Identity,
+}
+
+/// Why a head is none.
+enum BadHead {
+    Damaged,
+    Version(u32),
+}
+
+impl Head {
+    fn decode(head: &[u8; HEAD_BYTES]) -> Result<Self, BadHead> {
+        if head[..8] != MAGIC {
+            return Err(BadHead::Damaged);
+        }
+        let (version, checksum) = (number(&head[8..12]), number(&head[60..]));
+        if version != SNAPSHOT_VERSION {
+            return Err(BadHead::Version(version));
+        }
+        if checksum != crc32c::crc32c(&head[..60]) {
+            return Err(BadHead::Damaged);
+        }
+        let wide =
+            |at: usize| u64::from(number(&head[at..at + 4])) | u64::from(number(&head[at + 4..at + 8])) << 32;
+        let bytes = |at: usize| {
+            let mut bytes = [0; 16];
+            bytes.copy_from_slice(&head[at..at + 16]);
+            bytes
+        };
+        Ok(Self {
+            log_id: LogId::from_bytes(bytes(12)),
+            checkpoint: Position::new(wide(28)),
+            identity: (bytes(36), wide(52).cast_signed()),
+        })
+    }
+}
+
+/// The position that the snapshot in a data directory proves its log to have had; `None` if there is none that can be read.
+pub(super) fn evidence(data: &Path) -> Option<Evidence> {
+    let mut head = [0; HEAD_BYTES];
+    File::open(path_in(data)).and_then(|mut file| file.read_exact(&mut head)).ok()?;
+    let Head { log_id, checkpoint, .. } = Head::decode(&head).ok()?;
+    Some(Evidence { file: "snapshots/views".to_owned(), log_id, position: checkpoint })
 }
 
 /// A snapshot as it was read; whether it is of a log's history is not known yet.
 #[derive(Debug)]
 pub struct Snapshot {
     path: PathBuf,
-    checkpoint: Position,
-    identity: Identity,
+    head: Head,
     restoring: Restoring,
     bytes: u64,
 }
@@ -177,46 +228,30 @@ impl Snapshot {
         };
         let mut head = [0; HEAD_BYTES];
         reading.head(&mut head).map_err(bad)?;
-        if head[..8] != MAGIC {
-            return Err(bad(reading.damaged()));
-        }
-        let (version, checksum) = (number(&head[8..12]), number(&head[44..]));
-        if version != SNAPSHOT_VERSION {
-            return Err(SnapshotError::Version { file: path, found: version });
-        }
-        if checksum != crc32c::crc32c(&head[..44]) {
-            return Err(bad(reading.damaged()));
-        }
+        let head = Head::decode(&head).map_err(|found| match found {
+            BadHead::Damaged => bad(reading.damaged()),
+            BadHead::Version(found) => SnapshotError::Version { file: path.clone(), found },
+        })?;
         let (mut restoring, mut part) = (Restoring::new(), Vec::new());
         while reading.next(&mut part).map_err(bad)? {
             restoring.read(&part).map_err(|BadPart| bad(reading.damaged()))?;
         }
-        let wide =
-            |at: usize| u64::from(number(&head[at..at + 4])) | u64::from(number(&head[at + 4..at + 8])) << 32;
-        let mut id = [0; 16];
-        id.copy_from_slice(&head[20..36]);
-        Ok(Some(Self {
-            checkpoint: Position::new(wide(12)),
-            identity: (id, wide(36).cast_signed()),
-            restoring,
-            bytes: reading.offset(),
-            path,
-        }))
+        Ok(Some(Self { head, restoring, bytes: reading.offset(), path }))
     }
 
     /// The views, to be taken on from the snapshot's checkpoint, which is told as well. `whose` tells tenant and person of a
-    /// member, `scan` reads the log.
+    /// member, `lineage` is of the log that `scan` reads.
     ///
     /// # Errors
     /// [`SnapshotError`].
     pub fn views<R: EventReader>(
         self,
         persons: Persons,
-        scan: impl Fn(Scan) -> R,
+        (lineage, scan): (&Lineage, impl Fn(Scan) -> R),
         whose: impl Fn(MemberOrdinal) -> Option<MemberRef>,
     ) -> Result<(ViewsBuilder, Position), SnapshotError> {
-        let Self { path: file, checkpoint, identity, restoring, bytes } = self;
-        if identity_at(checkpoint, scan)? != Some(identity) {
+        let Self { path: file, head: Head { log_id, checkpoint, identity }, restoring, bytes } = self;
+        if !lineage.shares(log_id, checkpoint) || identity_at(checkpoint, scan)? != Some(identity) {
             return Err(SnapshotError::Foreign { file, checkpoint });
         }
         match restoring.finish(checkpoint, persons, whose) {

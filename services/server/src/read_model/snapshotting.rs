@@ -67,7 +67,7 @@ impl Snapshotting {
     /// Takes a snapshot. Returns whether it went well.
     fn take(&mut self, views: &RwLock<Views>, folded: u64) -> bool {
         let start = Instant::now();
-        match snapshot::write(&self.data, views, |scan| self.log.scan(scan)) {
+        match snapshot::write(&self.data, views, (&self.log.lineage(), |scan| self.log.scan(scan))) {
             Ok(Some(checkpoint)) => {
                 self.kept = folded;
                 *self.taken_at.lock() = Instant::now();
