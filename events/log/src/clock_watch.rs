@@ -38,15 +38,13 @@ impl ClockWatch {
         Self { clock, state: Mutex::new(State { seen, recorded, jumped: None }) }
     }
 
-    /// The instant to record a group at: now, or the one before where that is later.
-    pub(crate) fn record(&self, standstills: &Standstills) -> UtcInstant {
-        let now = self.look(standstills);
+    /// Notes that something was recorded.
+    pub(crate) fn recorded(&self, at: UtcInstant) {
         let mut state = self.state.lock();
-        state.recorded = state.recorded.max(now);
-        state.recorded
+        state.recorded = state.recorded.max(at);
     }
 
-    /// Looks at the clock, and tells a jump, or that it is behind the last record.
+    /// Looks at the clock, and tells a jump, or that it is behind the last record. Returns what it shows.
     pub(crate) fn look(&self, standstills: &Standstills) -> UtcInstant {
         let (now, uptime) = (self.clock.now(), self.clock.uptime());
         let mut state = self.state.lock();
@@ -88,27 +86,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jumps_are_told_and_what_was_recorded_never_decreases() {
+    fn jumps_are_told_and_that_the_clock_is_behind_the_last_record() {
         const MINUTE: i64 = 60_000_000;
         let at = |minutes: i64| UtcInstant::from_micros(1_800_000_000_000_000 + minutes * MINUTE);
         let clock = Arc::new(ManualClock::new(at(0)));
         let standstills = Standstills::new(clock.clone());
         let watch = ClockWatch::new(clock.clone(), at(0));
+        let record = || {
+            let at = watch.look(&standstills);
+            watch.recorded(at);
+            at
+        };
         let told = || standstills.all().into_iter().map(|it| it.cause).collect::<Vec<_>>();
         clock.set(at(30));
-        assert_eq!(watch.record(&standstills), at(30));
+        assert_eq!(record(), at(30));
         assert_eq!(told(), [""; 0], "time went on");
         clock.jump(at(90));
-        assert_eq!(watch.record(&standstills), at(90));
+        assert_eq!(record(), at(90));
         assert_eq!(told(), ["the clock jumped ahead by 3600 s"]);
         clock.jump(at(31));
-        assert_eq!(watch.record(&standstills), at(90), "it stays where the jump put it");
+        assert_eq!(record(), at(31));
         assert!(told()[0].starts_with("the clock is 3540 s behind the last record"), "{:?}", told());
         clock.set(at(80));
         watch.look(&standstills);
         assert!(told()[0].starts_with("the clock is 600 s behind the last record"), "{:?}", told());
         clock.set(at(95));
-        assert_eq!(watch.record(&standstills), at(95));
+        assert_eq!(record(), at(95));
         clock.set(at(160));
         watch.look(&standstills);
         assert_eq!(told(), [""; 0], "an hour later");

@@ -264,7 +264,7 @@ impl Writer {
 
     /// The instant to record a group at. It never decreases.
     fn record_at(&self) -> UtcInstant {
-        self.watch.record(&self.standstills).max(self.last_recorded_at)
+        self.watch.look(&self.standstills).max(self.last_recorded_at)
     }
 
     /// Shows readers everything up to a position: it is durable.
@@ -396,6 +396,7 @@ impl Writer {
         self.synced = syncing.elapsed();
         self.standstills.works(Part::Writer);
         self.last_recorded_at = recorded_at;
+        self.watch.recorded(recorded_at);
         self.undefined.clear();
         Ok(())
     }

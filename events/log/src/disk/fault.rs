@@ -26,6 +26,7 @@ struct State {
     medium: Medium,
     plan: Plan,
     locked: bool,
+    harms_neighbours: bool,
     /// The space for all files together, in bytes.
     capacity: Option<u64>,
 }
@@ -76,6 +77,12 @@ impl FaultDisk {
         self.lock_state().plan.leave_out(site);
     }
 
+    /// From now on, a power cut that tears a write also destroys what stands in front of it in its sector, though that is durable:
+    /// a disk that does not write a sector whole or not at all.
+    pub fn harm_neighbours(&self) {
+        self.lock_state().harms_neighbours = true;
+    }
+
     /// Makes the `nth` operation of this kind from now on (0: the next) and the `times - 1` after it fail. A
     /// failing write writes `written` of its bytes; a failing sync loses what it should have made durable, though
     /// reads still show it, as Linux does.
@@ -104,7 +111,7 @@ impl FaultDisk {
     pub fn after_power_cut(&self, seed: u64) -> Self {
         let state = self.lock_state();
         let mut medium = state.medium.clone();
-        medium.cut_power(&mut Dice::new(seed));
+        medium.cut_power(&mut Dice::new(seed), state.harms_neighbours);
         Self::with(medium, &state)
     }
 
@@ -121,7 +128,8 @@ impl FaultDisk {
         if let Some(site) = before.plan.left_out() {
             plan.leave_out(site);
         }
-        let state = State { medium, plan, locked: false, capacity: before.capacity };
+        let harms_neighbours = before.harms_neighbours;
+        let state = State { medium, plan, locked: false, harms_neighbours, capacity: before.capacity };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -270,7 +278,11 @@ impl FaultFile {
     fn sync(&self, operation: Operation, site: SyncSite) -> io::Result<()> {
         self.state.lock().sync(operation, site, |medium, made_durable| {
             let content = medium.content_mut(self.file);
-            if made_durable { content.sync() } else { content.forget() }
+            match (made_durable, operation) {
+                (false, _) => content.forget(),
+                (true, Operation::SyncData) => content.sync_data(),
+                (true, _) => content.sync_all(),
+            }
         })
     }
 

@@ -122,10 +122,6 @@ impl History {
         new
     }
 
-    pub(crate) fn last_recorded_at(&self) -> Option<UtcInstant> {
-        self.facts.last().map(|fact| fact.recorded_at)
-    }
-
     pub(crate) fn position(&self) -> Position {
         Position::new(self.items.len() as u64)
     }
@@ -156,6 +152,8 @@ impl History {
             check(event == expected, || format!("event {at} is not the one that was appended"))?;
         }
         check(found.facts.starts_with(&self.facts), || "a fact changed".to_owned())?;
+        let recorded = found.facts.iter().map(|fact| fact.recorded_at);
+        check(recorded.is_sorted(), || "recorded_at steps back".to_owned())?;
         let members = log.members();
         let places_of_events = places(false);
         for ((at, place), (fact, event)) in

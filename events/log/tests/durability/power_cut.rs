@@ -1,10 +1,11 @@
 //! The power goes at every operation of random workloads, sealing included, and at every operation of the recovery after that.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lastseen_event::UtcInstant;
 use lastseen_log::{Fault, FaultDisk, Log, LogOptions, OpenError, Operation, SyncSite};
-use lastseen_store::{AppendError, EventStore, OnRefused, error_chain};
+use lastseen_store::{AppendError, EventStore, ManualClock, OnRefused, error_chain};
 
 use crate::history::{History, InDoubt, Item, batch, check, check_verified, retract};
 use crate::support::{Chance, clock, is_long, is_visited, multiplier, on_all_cores, open, options, wait};
@@ -35,7 +36,10 @@ impl Workload {
     fn new(seed: u64) -> Self {
         const WAL_FILE_BYTES: [u64; 4] = [700, 1_500, 4_000, 9_000];
         let chance = &mut Chance::new(seed);
-        let options = options(WAL_FILE_BYTES[chance.index(WAL_FILE_BYTES.len())]);
+        // By turns less than the history, so that what is old is known from disk.
+        let recent_ids = if seed.is_multiple_of(2) { 1_000 } else { 6 };
+        let wal_file_bytes = WAL_FILE_BYTES[chance.index(WAL_FILE_BYTES.len())];
+        let options = LogOptions { recent_ids, ..options(wal_file_bytes) };
         let mut sent = 0;
         let steps = (0..8 + chance.below(8))
             .map(|_| match chance.below(18) {
@@ -63,6 +67,24 @@ fn items(chance: &mut Chance, sent: &mut u64) -> Vec<Item> {
         .collect()
 }
 
+/// The promise that a disk breaks besides losing what was not synced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Weakness {
+    /// A sync at this site does nothing.
+    LeavesOut(SyncSite),
+    /// A write that is torn destroys what stands in front of it in its sector.
+    HarmsNeighbours,
+}
+
+impl Weakness {
+    fn of(self, disk: &FaultDisk) {
+        match self {
+            Self::LeavesOut(site) => disk.leave_out(site),
+            Self::HarmsNeighbours => disk.harm_neighbours(),
+        }
+    }
+}
+
 /// A workload on its way, on a disk that may lose power.
 struct Run<'a> {
     workload: &'a Workload,
@@ -72,18 +94,22 @@ struct Run<'a> {
     operations_before: u64,
     history: History,
     in_doubt: Option<InDoubt>,
+    /// Steps forth and back, as system clocks do.
+    clock: Arc<ManualClock>,
     now_us: i64,
+    /// The greatest instant at which something was recorded.
+    recorded_us: i64,
 }
 
 const START_US: i64 = 1_800_000_000_000_000;
 
 impl<'a> Run<'a> {
     /// Runs until the power goes or all is done; returns the state then.
-    fn until(workload: &'a Workload, cut_at: u64, left_out: Option<SyncSite>) -> Result<Self, String> {
+    fn until(workload: &'a Workload, cut_at: u64, weakness: Option<Weakness>) -> Result<Self, String> {
         let disk = FaultDisk::default();
         disk.cut_power_at(cut_at);
-        if let Some(site) = left_out {
-            disk.leave_out(site);
+        if let Some(weakness) = weakness {
+            weakness.of(&disk);
         }
         let mut run = Self {
             workload,
@@ -92,7 +118,9 @@ impl<'a> Run<'a> {
             operations_before: 0,
             history: History::default(),
             in_doubt: None,
+            clock: clock(START_US),
             now_us: START_US,
+            recorded_us: i64::MIN,
         };
         run.go()?;
         Ok(run)
@@ -104,7 +132,8 @@ impl<'a> Run<'a> {
 
     fn go(&mut self) -> Result<(), String> {
         let Some(mut log) = self.open()? else { return Ok(()) };
-        for step in &self.workload.steps {
+        for (number, step) in self.workload.steps.iter().enumerate() {
+            self.tick(number);
             match step {
                 Step::Append(items) => {
                     if !self.append(&log, items)? {
@@ -156,6 +185,19 @@ impl<'a> Run<'a> {
         self.close(&log)
     }
 
+    /// Lets the clock jump by up to two minutes, ahead or back.
+    fn tick(&mut self, step: usize) {
+        const JUMPS_S: [i64; 5] = [0, 90, -120, 5, -1];
+        self.now_us = START_US + JUMPS_S[step % JUMPS_S.len()] * 1_000_000;
+        self.clock.jump(UtcInstant::from_micros(self.now_us));
+    }
+
+    /// Notes that something was recorded now, if it was. Returns the instant.
+    fn recorded(&mut self) -> UtcInstant {
+        self.recorded_us = self.recorded_us.max(self.now_us);
+        UtcInstant::from_micros(self.recorded_us)
+    }
+
     fn close(&self, log: &Log) -> Result<(), String> {
         log.close();
         if self.power_is_off() { Ok(()) } else { check_ended(&self.disk, &self.workload.options) }
@@ -163,7 +205,7 @@ impl<'a> Run<'a> {
 
     /// `None`: the power went.
     fn open(&mut self) -> Result<Option<Log>, String> {
-        match open(&self.disk, &self.workload.options, clock(self.now_us)) {
+        match open(&self.disk, &self.workload.options, self.clock.clone()) {
             Ok(log) => {
                 self.history = self.history.compare(&log, None)?;
                 Ok(Some(log))
@@ -185,6 +227,9 @@ impl<'a> Run<'a> {
         match wait(log.append(batch(items), OnRefused::RefuseBatch)) {
             Ok(appended) => {
                 self.history.items.extend(&new);
+                if !new.is_empty() {
+                    self.recorded();
+                }
                 let expected = (new.len(), items.len() - new.len(), self.history.position());
                 check((appended.stored, appended.duplicates, appended.position) == expected, || {
                     format!("the log says {appended:?}, the model {expected:?}")
@@ -197,9 +242,7 @@ impl<'a> Run<'a> {
                 Ok(true)
             }
             Err(_) if self.power_is_off() => {
-                let recorded_at = UtcInstant::from_micros(self.now_us);
-                let recorded_at =
-                    self.history.last_recorded_at().map_or(recorded_at, |last| last.max(recorded_at));
+                let recorded_at = self.recorded();
                 self.in_doubt = Some(InDoubt { items: new, recorded_at });
                 Ok(false)
             }
@@ -218,9 +261,14 @@ impl Run<'_> {
         let before = self.history.clone();
         let expected = self.history.retract(item);
         match retract(log, item) {
-            Ok(found) => check(found == expected, || format!("taken back at {found:?}, not {expected:?}"))?,
+            Ok(found) => {
+                check(found == expected, || format!("taken back at {found:?}, not {expected:?}"))?;
+                if self.history.items.len() > before.items.len() {
+                    self.recorded();
+                }
+            }
             Err(_) if self.power_is_off() => {
-                let recorded_at = UtcInstant::from_micros(self.now_us);
+                let recorded_at = self.recorded();
                 self.history = before;
                 self.in_doubt = Some(InDoubt { items: vec![Item::retraction(item.number)], recorded_at });
                 return Ok(false);
@@ -364,14 +412,14 @@ struct Kept {
 /// Cuts the power at every operation of the workload by this seed. Of the states the disk may have then, each
 /// is recovered from; the recovery of one of them is cut as well, and by turns: all of them in the long form.
 /// Counts recoveries.
-pub(crate) fn cut_everywhere(seed: u64, left_out: Option<SyncSite>) -> Result<u64, String> {
+pub(crate) fn cut_everywhere(seed: u64, weakness: Option<Weakness>) -> Result<u64, String> {
     const STATES: u64 = 4;
     let workload = Workload::new(seed);
     let mut cases = 0;
-    let whole = Run::until(&workload, u64::MAX, left_out)?;
+    let whole = Run::until(&workload, u64::MAX, weakness)?;
     for number in 0..whole.operations() {
         let within = |error| format!("{error}; after a cut at operation {number}");
-        let run = Run::until(&workload, number, left_out).map_err(within)?;
+        let run = Run::until(&workload, number, weakness).map_err(within)?;
         let found =
             Found { options: &workload.options, history: &run.history, in_doubt: run.in_doubt.as_ref() };
         for turn in 0..STATES {

@@ -2,11 +2,15 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lastseen_event::UtcInstant;
-use lastseen_log::{Commit, FaultDisk, Log, LogOptions, OpenError, Sealing};
+use lastseen_log::{
+    Access, Commit, Disk, DiskFile, DiskState, FaultDisk, Folder, Log, LogOptions, OpenError, Sealing,
+    SyncSite,
+};
 use lastseen_store::{Clock, ManualClock};
 
 /// Chance by seed, the same on every machine (`SplitMix64`).
@@ -99,4 +103,95 @@ pub(crate) fn on_all_cores(seeds: std::ops::Range<u64>, case: impl Fn(u64) -> u6
         }
     });
     total.into_inner()
+}
+
+/// Told the path of each file that is read from.
+type OnRead = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A disk that tells what is read from it, before it is.
+pub(crate) struct WatchedDisk {
+    disk: FaultDisk,
+    on_read: OnRead,
+}
+
+impl WatchedDisk {
+    pub(crate) fn new(disk: FaultDisk, on_read: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { disk, on_read: Arc::new(on_read) }
+    }
+}
+
+struct WatchedFile {
+    file: Box<dyn DiskFile>,
+    path: String,
+    on_read: OnRead,
+}
+
+impl DiskFile for WatchedFile {
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        (self.on_read)(&self.path);
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.file.allocate(len)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self, site: SyncSite) -> io::Result<()> {
+        self.file.sync_data(site)
+    }
+
+    fn sync_all(&self, site: SyncSite) -> io::Result<()> {
+        self.file.sync_all(site)
+    }
+}
+
+impl Disk for WatchedDisk {
+    fn lock(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        self.disk.lock()
+    }
+
+    fn create_dir(&self, dir: &str) -> io::Result<()> {
+        self.disk.create_dir(dir)
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.disk.list(dir)
+    }
+
+    fn create(&self, path: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.create(path)
+    }
+
+    fn open(&self, path: &str, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.disk.open(path, access)?;
+        Ok(Box::new(WatchedFile { file, path: path.to_owned(), on_read: self.on_read.clone() }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn folder(&self, dir: &str) -> io::Result<Box<dyn Folder>> {
+        self.disk.folder(dir)
+    }
+
+    fn state(&self) -> io::Result<DiskState> {
+        self.disk.state()
+    }
 }

@@ -79,11 +79,27 @@ impl Content {
         self.unsynced.push(Change::Len(len));
     }
 
-    pub(super) fn sync(&mut self) {
+    /// Makes content and length durable (`fsync`).
+    pub(super) fn sync_all(&mut self) {
         for change in std::mem::take(&mut self.unsynced) {
             match change {
                 Change::Write { at, bytes } => overwrite(&mut self.durable, at, &bytes),
                 Change::Len(len) => self.durable.resize(len, 0),
+            }
+        }
+    }
+
+    /// Makes content durable, and of the length only what reading that content needs (`fdatasync`): a file may still be found
+    /// as long as it was, or without what was reserved.
+    pub(super) fn sync_data(&mut self) {
+        for change in std::mem::take(&mut self.unsynced) {
+            match change {
+                Change::Write { at, bytes } => {
+                    let end = (at + bytes.len()).max(self.durable.len());
+                    self.durable.resize(end, 0);
+                    overwrite(&mut self.durable, at, &bytes);
+                }
+                Change::Len(_) => self.unsynced.push(change),
             }
         }
     }
@@ -93,7 +109,7 @@ impl Content {
         self.unsynced.clear();
     }
 
-    fn cut_power(&mut self, dice: &mut Dice) {
+    fn cut_power(&mut self, dice: &mut Dice, harms_neighbours: bool) {
         for change in std::mem::take(&mut self.unsynced) {
             match change {
                 Change::Len(len) if dice.keeps() => self.durable.resize(len, 0),
@@ -104,6 +120,10 @@ impl Content {
                         let (piece, behind) = rest.split_at(rest.len().min(dice.sector - at % dice.sector));
                         if dice.keeps() {
                             overwrite(&mut self.durable, at, piece);
+                        } else if harms_neighbours {
+                            // What stands in the sector in front of the write goes with it.
+                            let start = at - at % dice.sector;
+                            overwrite(&mut self.durable, start, &vec![0; at - start]);
                         }
                         (at, rest) = (at + piece.len(), behind);
                     }
@@ -290,9 +310,9 @@ impl Medium {
         }
     }
 
-    pub(super) fn cut_power(&mut self, dice: &mut Dice) {
+    pub(super) fn cut_power(&mut self, dice: &mut Dice, harms_neighbours: bool) {
         for content in &mut self.contents {
-            content.cut_power(dice);
+            content.cut_power(dice, harms_neighbours);
         }
         self.root.cut_power(dice);
         for names in self.folders.values_mut() {
