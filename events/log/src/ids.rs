@@ -1,6 +1,6 @@
 //! Idempotency, in one place: whether an event is in the log already.
 //!
-//! 1. an append asks [`Ids::look_up`] on its own thread: the id within the tenant of each row, and the rows that are kept
+//! 1. an append asks [`Ids::suspects`] on its own thread: the id within the tenant of each row, and the rows that are kept
 //!    below [`LookUp::until`], by the [`runs`] on disk;
 //! 2. the writer asks the [recent window](recent) about the rest, in order, and stages what is new;
 //! 3. once a group is durable its ids are committed; ids leave the window only below what look-ups were told before;

@@ -15,6 +15,7 @@ mod crowd;
 mod health;
 mod history;
 mod io_faults;
+mod limits;
 mod model;
 mod overtaken;
 mod power_cut;
