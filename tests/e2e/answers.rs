@@ -44,8 +44,17 @@ pub(crate) fn text(path: &Path) -> &str {
 }
 
 /// The fields that only the answer about one user has.
-pub(crate) const OF_ONE_ANSWER: [&str; 8] =
-    ["total_events", "last_seen_batch", "memberships", "position", "definition", "window", "as_of", "at"];
+pub(crate) const OF_ONE_ANSWER: [&str; 9] = [
+    "total_events",
+    "last_seen_batch",
+    "memberships",
+    "position",
+    "log_id",
+    "definition",
+    "window",
+    "as_of",
+    "at",
+];
 
 /// A user without what no other code can know (positions) or what only single answers hold, every instant
 /// written with 6 fraction digits.

@@ -47,7 +47,7 @@ const LONG_TEXT: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\
      xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
 /// Two tenants, two users of one of them, and a batch: there is something for each name in a path, and a second page.
-fn server() -> (Server, TempDir) {
+pub(crate) fn server() -> (Server, TempDir) {
     let (server, data) = empty_server();
     let (mut events, now) = (Events::seeded(3001), now());
     let mut of_batch = events.login(("acme", "bob"), now - DAY);
@@ -162,6 +162,10 @@ fn values(form: &str) -> (Option<&'static str>, &'static [&'static str]) {
         "a next_cursor of this list" => (None, &["x", "bnVsbA", "W10"]),
         "json or csv" => (Some("csv"), &["excel", "CSV"]),
         "json, csv, excel or ndjson" => (Some("excel"), &["xml", "CSV", "ndjson5"]),
+        // No log of this test.
+        "the id of a log, a UUID with hyphens" => {
+            (Some("0199a1b2-7c3d-4e4f-8a5b-6c7d8e9f0a1b"), &["0199a1b27c3d4e4f8a5b6c7d8e9f0a1b", "1"])
+        }
         "refuse or skip" => (Some("skip"), &["ignore", "Skip"]),
         "text" => (Some("ada"), &[]),
         other => panic!("a form that this test has no values for: {other}"),

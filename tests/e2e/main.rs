@@ -57,6 +57,7 @@ mod tls;
 mod traces;
 mod unix_socket;
 mod upkeep;
+mod which_log;
 mod worlds;
 
 /// The binary that cargo has just built.

@@ -26,6 +26,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use lastseen_log::LogId;
 use lastseen_projections::Persons;
 use tokio::sync::Semaphore;
 
@@ -155,6 +156,11 @@ impl App {
         if let Some(service) = self.service.get() {
             service.live.close();
         }
+    }
+
+    /// The id of the log. `None` while the server is starting.
+    fn log_id(&self) -> Option<LogId> {
+        Some(self.service.get()?.model.log().lineage().log_id())
     }
 
     /// # Errors

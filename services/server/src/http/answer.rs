@@ -5,6 +5,7 @@ pub(super) mod counts;
 mod feed;
 pub(super) mod list;
 pub(super) mod person;
+mod reflected;
 mod stream;
 mod table;
 pub(super) mod user;
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 pub(super) use self::compress::Encoding;
 pub(super) use self::feed::{Feed, Messages};
+pub(super) use self::reflected::{Reflected, ThisLog};
 pub(super) use self::stream::{Pieces, Stream};
 pub(super) use self::table::{Table, Writer};
 use super::description::{Content, Success};
@@ -293,6 +295,8 @@ fn matches(if_none_match: Option<&HeaderValue>, etag: &HeaderValue) -> bool {
 /// A header of an answer.
 pub(super) type Header = (HeaderName, HeaderValue);
 
+/// The id of the server's log.
+pub(super) const LOG: HeaderName = HeaderName::from_static("lastseen-log");
 /// The position that an answer without a JSON body reflects.
 pub(super) const POSITION: HeaderName = HeaderName::from_static("lastseen-position");
 /// The last position that a replay reaches, inclusive.

@@ -10,6 +10,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Version};
 use lastseen_event::wire::{Accept, FaultsKept};
 use lastseen_event::{FaultCode, Position, UtcInstant};
+use lastseen_log::LogId;
 use lastseen_projections::Persons;
 use lastseen_store::{AppendError, EventStore};
 use parking_lot::Mutex;
@@ -17,8 +18,9 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::oneshot;
 
 use super::App;
+use super::answer::{Reflected, ThisLog};
 use super::auth::{Access, Asks, Caller, Changes, Granted, Look, Open, Standing};
-use super::params::{Params, Query};
+use super::params::{LogParams, ParamSpec, Params, Query};
 use super::problem::Problem;
 use crate::audit::AuditAction;
 use crate::keys::Scope;
@@ -37,6 +39,7 @@ pub(super) struct Ask<A, P> {
     app: Arc<App>,
     granted: Granted<A>,
     pub(super) params: P,
+    log_id: Option<LogId>,
     /// The parameters as text.
     pub(super) query: Query,
     path: String,
@@ -76,6 +79,38 @@ impl Names {
     }
 }
 
+/// The parameters of a route: its own, and those of all routes with its access.
+pub(super) fn specs<A: Access, P: Params>() -> Vec<ParamSpec> {
+    let mut specs = Vec::new();
+    P::specs(&mut specs);
+    if A::USES_LOG {
+        LogParams::specs(&mut specs);
+    }
+    specs
+}
+
+/// The log that a request is about: a precondition.
+pub(super) struct ExpectedLog {
+    app: Arc<App>,
+    /// `None`: any log.
+    log_id: Option<LogId>,
+    positions: Positions,
+}
+
+impl ExpectedLog {
+    /// # Errors
+    /// `other_log` with the lineage of the server's log; `not_ready` while the server is starting.
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        let Some(log_id) = self.log_id else { return Ok(()) };
+        let log = self.app.service()?.model.log();
+        if log.lineage().log_id() == log_id {
+            Ok(())
+        } else {
+            Err(Problem::other_log(ThisLog::of(log, &self.positions)))
+        }
+    }
+}
+
 impl<A: Access, P: Params> Ask<A, P> {
     /// Reads the parameters and the names of a request of a caller that has the scope of its route. The tenant is that of
     /// the path, or that of the parameter `tenant_id`.
@@ -104,13 +139,15 @@ impl<A: Access, P: Params> Ask<A, P> {
         (path, query): (&str, Option<&str>),
     ) -> Result<Self, Problem> {
         let names = Names::of(pattern, path)?;
-        let query = Query::parse::<P>(query, caller.positions().clone())?;
+        let query = Query::parse_known(&specs::<A, P>(), query, caller.positions().clone())?;
         let params = P::take(&query)?;
+        let log_id = LogParams::take(&query)?.log_id;
         let granted = caller.grant(&app, names.get("tenant_id").or_else(|| query.text("tenant_id")))?;
-        Ok(Self {
+        let ask = Self {
             app,
             granted,
             params,
+            log_id,
             query,
             path: path.to_owned(),
             host: None,
@@ -118,7 +155,9 @@ impl<A: Access, P: Params> Ask<A, P> {
             headers: HeaderMap::new(),
             version: Version::HTTP_11,
             body: Mutex::default(),
-        })
+        };
+        ask.expected_log().check()?;
+        Ok(ask)
     }
 }
 
@@ -249,6 +288,20 @@ impl<A: Access, P> Ask<A, P> {
     /// The form in which the caller reads and writes positions.
     pub(super) fn positions(&self) -> &Positions {
         self.granted.positions()
+    }
+
+    /// The position that an answer reflects, and the log that it is of. The log may go on under a new id, but only above
+    /// the positions that were read before this is called.
+    ///
+    /// # Errors
+    /// `not_ready` while the server is starting.
+    pub(super) fn reflected(&self, position: Position) -> Result<Reflected, Problem> {
+        Ok(Reflected::new(self.show(position), &self.model()?.log().lineage()))
+    }
+
+    /// The log that the request is about.
+    pub(super) fn expected_log(&self) -> ExpectedLog {
+        ExpectedLog { app: self.app.clone(), log_id: self.log_id, positions: self.positions().clone() }
     }
 
     /// A position as the caller sees it.

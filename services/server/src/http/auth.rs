@@ -35,6 +35,8 @@ pub(super) trait Access: Copy + Send + Sync + 'static {
     const SCOPE: Option<Scope>;
     /// The reach of a key that is bound to tenants.
     const BOUND: Bound;
+    /// True if its requests read or write the log, so that they may say which log they are about.
+    const USES_LOG: bool;
 }
 
 /// The reach of a key that is bound to tenants, through a route.
@@ -65,6 +67,7 @@ macro_rules! access {
         impl Access for $name {
             const SCOPE: Option<Scope> = $scope;
             const BOUND: Bound = Bound::$bound;
+            const USES_LOG: bool = !<[&str]>::is_empty(&[$(stringify!($allows)),*]);
         }
 
         $(impl $allows for $name {})*

@@ -8,6 +8,7 @@ pub(super) mod question;
 pub(super) mod span;
 pub(super) mod value;
 
+use lastseen_log::LogId;
 use schemars::Schema;
 
 pub(super) use self::value::Value;
@@ -99,6 +100,14 @@ params! {
     NoParams {}
 }
 
+params! {
+    /// The parameter of every route that reads or writes the log.
+    LogParams {
+        /// the `log_id` of an answer: 409 `other_log` if the server has another log
+        log_id: LogId = "any log",
+    }
+}
+
 /// The parameters of one request as text, each once.
 #[derive(Clone, Default)]
 pub(super) struct Query {
@@ -115,6 +124,18 @@ impl Query {
     pub(super) fn parse<P: Params>(query: Option<&str>, positions: Positions) -> Result<Self, Problem> {
         let mut specs = Vec::new();
         P::specs(&mut specs);
+        Self::parse_known(&specs, query, positions)
+    }
+
+    /// Reads the query of a route with these parameters.
+    ///
+    /// # Errors
+    /// Those of [`parse`](Self::parse).
+    pub(super) fn parse_known(
+        specs: &[ParamSpec],
+        query: Option<&str>,
+        positions: Positions,
+    ) -> Result<Self, Problem> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if !specs.iter().any(|spec| spec.name == name) {

@@ -17,6 +17,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub(in crate::http) use self::code::{Code, Possible};
+use super::answer::ThisLog;
 use super::{schema, trace};
 use crate::keys::Scope;
 use crate::keys::limits::LimitReached;
@@ -66,6 +67,8 @@ pub(in crate::http) struct ProblemBody {
     /// The parts of the server that stand still.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parts: Vec<PartFault>,
+    #[serde(flatten)]
+    log: Option<ThisLog>,
     #[serde(skip)]
     retry_after_s: Option<u32>,
 }
@@ -115,6 +118,7 @@ impl Problem {
             errors: Vec::new(),
             errors_total: None,
             parts: Vec::new(),
+            log: None,
             retry_after_s: None,
         }))
     }
@@ -373,6 +377,28 @@ impl Problem {
     pub(in crate::http) fn position_not_reached() -> Self {
         let detail = "the numbers do not reflect this position yet";
         Self::new(Code::PositionNotReached, detail).retry_after(1)
+    }
+
+    /// The request is about another log than this one.
+    pub(in crate::http) fn other_log(this: ThisLog) -> Self {
+        let detail = if this.is_first() {
+            "the server has another log, which continues none; nothing was read or stored"
+        } else {
+            "the server has another log; lineage tells up to where both have the same events; nothing was read or stored"
+        };
+        Self::new(Code::OtherLog, detail).this_log(this).field("log_id")
+    }
+
+    /// The log ends before a position that the request says was there.
+    pub(in crate::http) fn position_ahead(this: ThisLog) -> Self {
+        let detail = "the log ends before this position: the position is of another log, or of a longer one that this log \
+                      is an older copy of";
+        Self::new(Code::PositionAhead, detail).this_log(this).field("after")
+    }
+
+    fn this_log(mut self, this: ThisLog) -> Self {
+        self.0.log = Some(this);
+        self
     }
 
     pub(in crate::http) fn unreadable(error: &ReadError) -> Self {

@@ -18,8 +18,8 @@ use axum::routing::any;
 use schemars::SchemaGenerator;
 
 use super::App;
-use super::answer::{Reply, Wants};
-use super::ask::Ask;
+use super::answer::{LOG, Reply, Wants};
+use super::ask::{Ask, specs};
 use super::auth::{self, Access, Admin, Backfill, Bound, Look, Open, Peer, Publish, Query, Replay};
 use super::body::unread;
 use super::dashboard::{elsewhere, pages};
@@ -158,9 +158,13 @@ fn class(status: StatusCode) -> &'static str {
     }
 }
 
-/// Counts answers that are problems, those that were made before a route was found as well.
-async fn count_problems(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+/// Names the log in each answer and counts those that are problems, also where no route was found.
+async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(log_id) = app.log_id() {
+        let value = HeaderValue::try_from(log_id.to_string()).expect("a UUID");
+        response.headers_mut().insert(LOG, value);
+    }
     if let Some(ProblemCode(code)) = response.extensions().get::<ProblemCode>() {
         app.metrics.problem(code);
     }
@@ -176,8 +180,7 @@ where
     H: Fn(Ask<A, P>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<R, Problem>> + Send + 'static,
 {
-    let mut params = Vec::new();
-    P::specs(&mut params);
+    let params = specs::<A, P>();
     let name = METHODS.into_iter().find(|name| *name == method.as_str()).unwrap_or("OTHER");
     let handle = move |app: Arc<App>, request: Request| -> Pin<Box<dyn Future<Output = Response> + Send>> {
         let handler = handler.clone();
@@ -197,7 +200,13 @@ where
                     let caller =
                         auth::authenticate::<A>(&app, (&parts.method, &parts.headers), &peer).await?;
                     wants.is_sealed = caller.positions().are_sealed();
-                    handler(Ask::read(app, caller, path, (parts, body))?).await
+                    let is_read = parts.method != Method::POST && parts.method != Method::DELETE;
+                    let ask = Ask::read(app, caller, path, (parts, body))?;
+                    let expected = is_read.then(|| ask.expected_log());
+                    let reply = handler(ask).await?;
+                    // A copy of a log goes on as another log at its first write, which may have come meanwhile.
+                    expected.map_or(Ok(()), |expected| expected.check())?;
+                    Ok(reply)
                 };
                 match answered.await {
                     Ok(reply) => reply.respond(wants).await,
@@ -362,7 +371,7 @@ pub(crate) fn router(app: &Arc<App>, origins: Arc<[Origin]>) -> Router {
         .layer(from_fn_with_state(origins.clone(), cors::share))
         .layer(from_fn_with_state((app.clone(), origins), hosts::guard))
         .layer(from_fn(unread::discard))
-        .layer(from_fn_with_state(app.clone(), count_problems))
+        .layer(from_fn_with_state(app.clone(), finish))
 }
 
 /// The router of health and metrics, for a listener that only operators reach.

@@ -8,14 +8,13 @@ use lastseen_projections::SeriesRow;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Table, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Table, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::SeriesParams;
 use crate::http::params::value::{Length, Of};
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::keys::seal::ShownPosition;
 use crate::questions::series::Series;
 use crate::questions::span::Span;
 
@@ -69,8 +68,8 @@ pub(in crate::http) struct ActiveUsers {
     /// The mean of `active` over the last 30 days that are over and not after `to`, divided by the `mau` of the last of
     /// them. Null: that is 0.
     pub(in crate::http) stickiness: Option<f64>,
-    /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    #[serde(flatten)]
+    pub(in crate::http) reflected: Reflected,
     /// The version of the definitions of the numbers.
     pub(in crate::http) definition: u32,
 }
@@ -81,7 +80,7 @@ impl Answer for ActiveUsers {
     const HAS_ETAG: bool = true;
     const TABLE: Option<Table<Self>> = Some(Table {
         file: "active-users.csv",
-        position: |answer| &answer.position,
+        position: |answer| &answer.reflected.position,
         write: |answer, writer| answer.rows.iter().try_for_each(|row| writer.serialize(row)),
     });
 }
@@ -159,7 +158,7 @@ pub(in crate::http) async fn active_users(
         head,
         rows,
         stickiness: *stickiness,
-        position: ask.show(*position),
+        reflected: ask.reflected(*position)?,
         definition: DEFINITION,
     };
     Ok(Json::new(body).format(params.format).rows(count).version(is_fixed.then_some(version)))

@@ -5,14 +5,13 @@ use lastseen_store::TypeCounts;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use crate::http::answer::{Accepted, Answer, Json, Version};
+use crate::http::answer::{Accepted, Answer, Json, Reflected, Version};
 use crate::http::ask::Ask;
 use crate::http::auth;
 use crate::http::params::params;
 use crate::http::params::value::PageLimit;
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::keys::seal::ShownPosition;
 use crate::questions::backfills::{Backfill, BatchState};
 
 params! {
@@ -81,8 +80,8 @@ pub(in crate::http) struct BackfillsAnswer {
     total: usize,
     /// The cursor of the next page; null on the last one.
     next_cursor: Option<String>,
-    /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    #[serde(flatten)]
+    reflected: Reflected,
 }
 
 impl Answer for BackfillsAnswer {
@@ -97,8 +96,8 @@ impl Answer for BackfillsAnswer {
 pub(in crate::http) struct OneBackfill {
     #[serde(flatten)]
     backfill: Row,
-    /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    #[serde(flatten)]
+    reflected: Reflected,
 }
 
 impl Answer for OneBackfill {
@@ -127,7 +126,7 @@ pub(in crate::http) async fn backfills(
         backfills: backfills.into_iter().map(Row::from).collect(),
         total,
         next_cursor: next.map(|number| number.get().to_string()),
-        position: ask.show(reading.position),
+        reflected: ask.reflected(reading.position)?,
     };
     Ok(Json::new(body).rows(rows).version(Some(version)))
 }
@@ -158,6 +157,6 @@ async fn one<P>(
     let reading = ask.reading(min_position).await?;
     let backfill = ask.questions()?.backfill(&reading, ask.batch())?;
     let version = Version::of(&reading, reading.position);
-    let body = OneBackfill { backfill: backfill.into(), position: ask.show(reading.position) };
+    let body = OneBackfill { backfill: backfill.into(), reflected: ask.reflected(reading.position)? };
     Ok(Json::new(body).version(Some(version)))
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::active_users::{Row as SeriesRow, SpanHead};
-use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::CorrectionsParams;
@@ -27,8 +27,8 @@ pub(in crate::http) struct CorrectionsAnswer {
     events_total: u64,
     /// `before` reflects all events up to this position.
     since: ShownPosition,
-    /// `after` reflects all events up to this position.
-    position: ShownPosition,
+    #[serde(flatten)]
+    reflected: Reflected,
     /// The version of the definitions of the numbers.
     definition: u32,
 }
@@ -87,7 +87,7 @@ pub(in crate::http) async fn corrections(
         events: found.events.iter().map(|position| ask.show(*position)).collect(),
         events_total: found.events_total,
         since: ask.show(found.since),
-        position: ask.show(found.position),
+        reflected: ask.reflected(found.position)?,
         definition: DEFINITION,
     };
     Ok(Json::new(body).rows(count).version(is_fixed.then_some(version)))

@@ -4,7 +4,7 @@ use lastseen_event::UtcInstant;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Table, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Table, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::params;
@@ -12,7 +12,6 @@ use crate::http::params::question::QuestionParams;
 use crate::http::params::value::{DayCount, TableFormat};
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::keys::seal::ShownPosition;
 use crate::questions::decay::StillActive;
 
 params! {
@@ -44,8 +43,8 @@ pub(in crate::http) struct DecayAnswer {
     /// The instant from which on nobody comes back.
     #[schemars(with = "schema::Instant")]
     pub(in crate::http) at: UtcInstant,
-    /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    #[serde(flatten)]
+    pub(in crate::http) reflected: Reflected,
     /// The version of the definitions of the numbers.
     pub(in crate::http) definition: u32,
 }
@@ -56,7 +55,7 @@ impl Answer for DecayAnswer {
     const HAS_ETAG: bool = true;
     const TABLE: Option<Table<Self>> = Some(Table {
         file: "decay.csv",
-        position: |answer| &answer.position,
+        position: |answer| &answer.reflected.position,
         write: |answer, writer| answer.rows.iter().try_for_each(|row| writer.serialize(row)),
     });
 }
@@ -96,7 +95,7 @@ pub(in crate::http) async fn decay(ask: Ask<Query, DecayParams>) -> Result<Json<
         window: params.question.window().text,
         as_of: question.as_of,
         at: decay.at,
-        position: ask.show(decay.position),
+        reflected: ask.reflected(decay.position)?,
         definition: DEFINITION,
     };
     let json = Json::new(body).format(params.format).rows(decay.rows.len());

@@ -10,14 +10,13 @@ use lastseen_store::EventTypes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Table, Version, Writer};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Table, Version, Writer};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::params::value::{Length, Previous, TableFormat};
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::keys::seal::ShownPosition;
 use crate::questions::moment::KnownAt;
 use crate::questions::span::{Dates, Span};
 use crate::questions::traffic::TrafficRow;
@@ -70,8 +69,8 @@ pub(in crate::http) struct EventCounts {
     /// Rows of the periods right before, as many as `rows`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::http) previous: Option<Vec<Row>>,
-    /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    #[serde(flatten)]
+    pub(in crate::http) reflected: Reflected,
     /// The version of the definitions of the numbers.
     pub(in crate::http) definition: u32,
 }
@@ -80,8 +79,11 @@ impl Answer for EventCounts {
     const NAME: &'static str = "EventCounts";
     const EXAMPLE: &'static str = include_str!("../description/examples/EventCounts.json");
     const HAS_ETAG: bool = true;
-    const TABLE: Option<Table<Self>> =
-        Some(Table { file: "event-counts.csv", position: |answer| &answer.position, write: Self::write });
+    const TABLE: Option<Table<Self>> = Some(Table {
+        file: "event-counts.csv",
+        position: |answer| &answer.reflected.position,
+        write: Self::write,
+    });
 }
 
 impl EventCounts {
@@ -178,7 +180,7 @@ pub(in crate::http) async fn event_counts(
         at: traffic.at,
         rows,
         previous: traffic.previous.as_ref().map(|rows| rows.iter().map(row).collect()),
-        position: ask.show(traffic.position),
+        reflected: ask.reflected(traffic.position)?,
         definition: DEFINITION,
     };
     Ok(Json::new(body).format(params.format).rows(count).version(is_fixed.then_some(version)))

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use tracing::Instrument;
 
-use crate::http::answer::{Answer, Json};
+use crate::http::answer::{Answer, Json, Reflected};
 use crate::http::ask::Ask;
 use crate::http::auth::Publish;
 use crate::http::body::cloud_event::{self, Attribute};
@@ -20,7 +20,6 @@ use crate::http::params::value::OnInvalid;
 use crate::http::problem::{FAULTS_LISTED_MAX, Problem};
 use crate::http::schema;
 use crate::http::schema::events::{CloudEvent, PublishedEvent};
-use crate::keys::seal::ShownPosition;
 use crate::publishing::Publishing;
 use crate::tasks;
 
@@ -42,8 +41,8 @@ pub(in crate::http) struct Published {
     /// With `on_invalid=skip`: the faults of the events that were not stored.
     #[schemars(with = "Vec<schema::Fault>")]
     refused: Vec<EventFault>,
-    /// The next question with `min_position` of this value sees the events.
-    position: ShownPosition,
+    #[serde(flatten)]
+    reflected: Reflected,
 }
 
 /// The outcome of an append, for the answer.
@@ -120,7 +119,7 @@ pub(in crate::http) async fn publish(ask: Ask<Publish, PublishParams>) -> Result
         append(ask.publishing()?, decoded, on_invalid).await?;
     let rows = refused.len();
     ask.app().metrics.not_stored(duplicates, rows);
-    Ok(Json::new(Published { stored, duplicates, refused, position: ask.show(position) }).rows(rows))
+    Ok(Json::new(Published { stored, duplicates, refused, reflected: ask.reflected(position)? }).rows(rows))
 }
 
 fn format(headers: &HeaderMap) -> Result<Format, Problem> {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, Json};
+use crate::http::answer::{Answer, Json, Reflected};
 use crate::http::ask::Ask;
 use crate::http::auth::Open;
 use crate::http::params::NoParams;
@@ -25,8 +25,8 @@ impl Answer for Alive {
 pub(in crate::http) struct Ready {
     status: &'static str,
     /// Not told where keys are needed: it counts the events of everybody.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<u64>,
+    #[serde(flatten)]
+    reflected: Option<Reflected>,
     /// Parts whose last attempt failed and that try again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parts: Vec<PartFault>,
@@ -53,6 +53,6 @@ pub(in crate::http) async fn ready(ask: Ask<Open, NoParams>) -> Result<Json<Read
     if !is_ready {
         return Err(Problem::standstill(parts));
     }
-    let position = is_open.then(|| model.position().get());
-    Ok(Json::new(Ready { status: "ready", position, parts }))
+    let reflected = is_open.then(|| ask.reflected(model.position())).transpose()?;
+    Ok(Json::new(Ready { status: "ready", reflected, parts }))
 }

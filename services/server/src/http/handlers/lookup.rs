@@ -6,7 +6,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::http::answer::user::UserRow;
-use crate::http::answer::{Answer, DEFINITION, Json};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::body::{self, decompress};
@@ -14,7 +14,6 @@ use crate::http::description::{Content, ENCODING, RequestBody};
 use crate::http::params::question::QuestionParams;
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::keys::seal::ShownPosition;
 use crate::tasks;
 
 /// Most users in one call.
@@ -55,8 +54,8 @@ pub(in crate::http) struct LookedUp {
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
     at: UtcInstant,
-    /// The answer reflects all events up to this position.
-    position: ShownPosition,
+    #[serde(flatten)]
+    reflected: Reflected,
     /// The version of the definitions of the numbers.
     definition: u32,
 }
@@ -87,7 +86,7 @@ pub(in crate::http) async fn lookup(ask: Ask<Query, QuestionParams>) -> Result<J
         window: window.text.clone(),
         as_of: question.as_of,
         at,
-        position: ask.show(found.position),
+        reflected: ask.reflected(found.position)?,
         definition: DEFINITION,
     })
     .rows(rows))

@@ -6,13 +6,12 @@ use serde::Serialize;
 
 use crate::http::answer::person::PersonRow;
 use crate::http::answer::user::UserRow;
-use crate::http::answer::{Answer, DEFINITION, Json};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::question::QuestionParams;
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::keys::seal::ShownPosition;
 
 /// One person.
 #[derive(JsonSchema, Serialize)]
@@ -31,8 +30,8 @@ pub(in crate::http) struct PersonAnswer {
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
     pub(in crate::http) at: UtcInstant,
-    /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    #[serde(flatten)]
+    pub(in crate::http) reflected: Reflected,
     /// The version of the definitions of the numbers.
     pub(in crate::http) definition: u32,
 }
@@ -63,7 +62,7 @@ pub(in crate::http) async fn person(ask: Ask<Query, QuestionParams>) -> Result<J
         window: window.text,
         as_of: question.as_of,
         at,
-        position: ask.show(person.position),
+        reflected: ask.reflected(person.position)?,
         definition: DEFINITION,
     })
     .rows(rows))

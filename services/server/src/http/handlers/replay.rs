@@ -3,10 +3,10 @@
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use lastseen_event::{Position, UtcInstant};
-use lastseen_store::{EventTypes, Filter};
+use lastseen_store::{EventStore, EventTypes, Filter};
 use schemars::{SchemaGenerator, json_schema};
 
-use crate::http::answer::{Pieces, Stream, UNTIL, of_position};
+use crate::http::answer::{Pieces, Stream, ThisLog, UNTIL, of_position};
 use crate::http::ask::Ask;
 use crate::http::auth;
 use crate::http::description::Content;
@@ -113,6 +113,10 @@ pub(in crate::http) async fn replay(ask: Ask<auth::Replay, ReplayParams>) -> Res
     /// Their number where none is asked for.
     const NEWEST: u64 = 100;
     let (questions, params) = (ask.questions()?, &ask.params);
+    let log = ask.model()?.log();
+    if params.after.is_some_and(|after| after > log.tail().position()) {
+        return Err(Problem::position_ahead(ThisLog::of(log, ask.positions())));
+    }
     let reading = ask.reading(params.min_position).await?;
     let asked = params.asked(reading.at, ask.positions().clone());
     let (pieces, until, permit) = if params.order.is_some() {

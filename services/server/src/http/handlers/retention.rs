@@ -9,14 +9,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::active_users::SpanHead;
-use crate::http::answer::{Answer, DEFINITION, Json, Table, Version, Writer};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Table, Version, Writer};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::CohortsParams;
 use crate::http::params::value::Length;
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::keys::seal::ShownPosition;
 use crate::questions::cohorts::Cohorts;
 use crate::questions::span::Span;
 
@@ -26,8 +25,8 @@ pub(in crate::http) struct Retention {
     #[serde(flatten)]
     pub(in crate::http) head: SpanHead,
     pub(in crate::http) rows: Vec<Row>,
-    /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    #[serde(flatten)]
+    pub(in crate::http) reflected: Reflected,
     /// The version of the definitions of the numbers.
     pub(in crate::http) definition: u32,
 }
@@ -36,8 +35,11 @@ impl Answer for Retention {
     const NAME: &'static str = "Retention";
     const EXAMPLE: &'static str = include_str!("../description/examples/Retention.json");
     const HAS_ETAG: bool = true;
-    const TABLE: Option<Table<Self>> =
-        Some(Table { file: "retention.csv", position: |answer| &answer.position, write: Self::write });
+    const TABLE: Option<Table<Self>> = Some(Table {
+        file: "retention.csv",
+        position: |answer| &answer.reflected.position,
+        write: Self::write,
+    });
 }
 
 impl Retention {
@@ -124,6 +126,6 @@ pub(in crate::http) async fn retention(ask: Ask<Query, CohortsParams>) -> Result
     let version = Version::of(&reading, *position);
     // A row has a number for each period after it.
     let (count, head) = (rows.len() * rows.len(), SpanHead::new(ask.tenant_id(), span, *at));
-    let body = Retention { head, rows, position: ask.show(*position), definition: DEFINITION };
+    let body = Retention { head, rows, reflected: ask.reflected(*position)?, definition: DEFINITION };
     Ok(Json::new(body).format(params.format).rows(count).version(is_fixed.then_some(version)))
 }

@@ -6,7 +6,7 @@ use lastseen_event::{Position, UtcInstant};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::cursor::{Cursor, Paged};
@@ -14,7 +14,6 @@ use crate::http::params::params;
 use crate::http::params::value::PageLimit;
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::keys::seal::ShownPosition;
 use crate::questions::sessions::Session;
 
 params! {
@@ -39,8 +38,8 @@ pub(in crate::http) struct SessionsAnswer {
     pub(in crate::http) total: u64,
     /// The cursor of the next page; null on the last one.
     pub(in crate::http) next_cursor: Option<String>,
-    /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    #[serde(flatten)]
+    pub(in crate::http) reflected: Reflected,
     /// The version of the definitions of the numbers.
     pub(in crate::http) definition: u32,
 }
@@ -95,7 +94,7 @@ pub(in crate::http) async fn sessions(
         sessions: page.sessions.iter().map(SessionRow::new).collect(),
         total: page.total,
         next_cursor,
-        position: ask.show(page.position),
+        reflected: ask.reflected(page.position)?,
         definition: DEFINITION,
     };
     Ok(Json::new(body).rows(rows).version(Some(version)))

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::http::answer::counts::Counts;
-use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::params;
@@ -13,7 +13,6 @@ use crate::http::params::question::QuestionParams;
 use crate::http::params::value::Previous;
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::keys::seal::ShownPosition;
 use crate::questions::summary::Counted;
 
 params! {
@@ -47,8 +46,8 @@ pub(in crate::http) struct Summary {
     pub(in crate::http) estimates_until: Option<UtcInstant>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::http) previous: Option<Counts>,
-    /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    #[serde(flatten)]
+    pub(in crate::http) reflected: Reflected,
     /// The version of the definitions of the numbers.
     pub(in crate::http) definition: u32,
 }
@@ -82,7 +81,7 @@ pub(in crate::http) async fn summary(ask: Ask<Query, SummaryParams>) -> Result<J
         counts: counts(&counted),
         estimates_until: counted.summary.last_estimate_at.map(|at| at.saturating_add(question.window)),
         previous: previous.as_ref().map(counts),
-        position: ask.show(counted.position),
+        reflected: ask.reflected(counted.position)?,
         definition: DEFINITION,
     })
     .version(params.question.is_fixed().then_some(version)))

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::http::answer::counts::UserCounts;
-use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::cursor::{Cursor, Paged};
@@ -15,7 +15,6 @@ use crate::http::params::question::QuestionParams;
 use crate::http::params::value::{DayCount, PageLimit, Previous};
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::keys::seal::ShownPosition;
 use crate::questions::tenants::{TenantRow, TenantSort, TenantsQuestion};
 
 params! {
@@ -55,8 +54,8 @@ pub(in crate::http) struct TenantsAnswer {
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
     pub(in crate::http) at: UtcInstant,
-    /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    #[serde(flatten)]
+    pub(in crate::http) reflected: Reflected,
     /// The version of the definitions of the numbers.
     pub(in crate::http) definition: u32,
 }
@@ -136,7 +135,7 @@ pub(in crate::http) async fn tenants(ask: Ask<Query, TenantsParams>) -> Result<J
         window: params.question.window().text,
         as_of: question.as_of,
         at: question.at(page.now),
-        position: ask.show(page.position),
+        reflected: ask.reflected(page.position)?,
         definition: DEFINITION,
     };
     let is_fixed = params.question.is_fixed();

@@ -6,13 +6,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::http::answer::user::UserRow;
-use crate::http::answer::{Answer, DEFINITION, Json};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::question::QuestionParams;
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::keys::seal::ShownPosition;
 use crate::questions::user::User;
 
 /// One user.
@@ -37,8 +36,8 @@ pub(in crate::http) struct UserAnswer {
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
     pub(in crate::http) at: UtcInstant,
-    /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    #[serde(flatten)]
+    pub(in crate::http) reflected: Reflected,
     /// The version of the definitions of the numbers.
     pub(in crate::http) definition: u32,
 }
@@ -84,7 +83,7 @@ pub(in crate::http) async fn user(ask: Ask<Query, QuestionParams>) -> Result<Jso
         window: window.text,
         as_of: question.as_of,
         at,
-        position: ask.show(position),
+        reflected: ask.reflected(position)?,
         definition: DEFINITION,
     }))
 }

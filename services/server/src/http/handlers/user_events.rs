@@ -5,14 +5,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::params::value::{EventCursor, PageLimit};
 use crate::http::problem::Problem;
 use crate::http::schema::events::RecordedEvent;
-use crate::keys::seal::ShownPosition;
 
 params! {
     /// A page of a user's events. The cursor is the position of the last event that was shown.
@@ -35,8 +34,8 @@ pub(in crate::http) struct UserEvents {
     pub(in crate::http) total: u64,
     /// The cursor of the next page; null on the last one.
     pub(in crate::http) next_cursor: Option<String>,
-    /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    #[serde(flatten)]
+    pub(in crate::http) reflected: Reflected,
     /// The version of the definitions of the numbers.
     pub(in crate::http) definition: u32,
 }
@@ -69,7 +68,7 @@ pub(in crate::http) async fn user_events(
         events,
         total: page.total,
         next_cursor: page.next.map(|position| ask.show(position).to_string()),
-        position: ask.show(page.position),
+        reflected: ask.reflected(page.position)?,
         definition: DEFINITION,
     };
     Ok(Json::new(body).rows(rows).version(Some(version)))

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::http::answer::list::{Notation, WholeList};
 use crate::http::answer::person::PersonRow;
 use crate::http::answer::user::UserRow;
-use crate::http::answer::{Answer, DEFINITION, Json, Reply, Stream, Version, Wants};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Reply, Stream, Version, Wants};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::description::Success;
@@ -20,7 +20,6 @@ use crate::http::params::question::QuestionParams;
 use crate::http::params::value::{Conditions, ListFormat, PageLimit, Prefix};
 use crate::http::problem::Problem;
 use crate::http::schema;
-use crate::keys::seal::ShownPosition;
 use crate::questions::moment::Moment;
 use crate::questions::place::Place;
 use crate::questions::users::{NamedUser, Sort, UsersFilter, UsersPage, UsersQuestion, Whom};
@@ -69,8 +68,8 @@ pub(in crate::http) struct ListTail {
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
     pub(in crate::http) at: UtcInstant,
-    /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    #[serde(flatten)]
+    pub(in crate::http) reflected: Reflected,
     /// The version of the definitions of the numbers.
     pub(in crate::http) definition: u32,
 }
@@ -243,7 +242,7 @@ async fn page<A: Answer, R>(
         window: window.text.clone(),
         as_of: question.as_of,
         at,
-        position: ask.show(*position),
+        reflected: ask.reflected(*position)?,
         definition: DEFINITION,
     };
     let version = Version::of(&reading, *position);

@@ -6,7 +6,7 @@ use lastseen_projections::{Condition, MemberState, Status};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json};
+use crate::http::answer::{Answer, DEFINITION, Json, Reflected};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::question::QuestionParams;
@@ -38,8 +38,8 @@ pub(in crate::http) struct WhyAnswer {
     /// The instant for which the answer holds.
     #[schemars(with = "schema::Instant")]
     pub(in crate::http) at: UtcInstant,
-    /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    #[serde(flatten)]
+    pub(in crate::http) reflected: Reflected,
     /// The version of the definitions of the numbers.
     pub(in crate::http) definition: u32,
 }
@@ -141,7 +141,7 @@ pub(in crate::http) async fn why(ask: Ask<Query, QuestionParams>) -> Result<Json
         window: window.text,
         as_of: question.as_of,
         at,
-        position: ask.show(position),
+        reflected: ask.reflected(position)?,
         definition: DEFINITION,
     }))
 }

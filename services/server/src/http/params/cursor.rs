@@ -31,7 +31,7 @@ pub(in crate::http) struct Cursor {
 struct Fields(String, String, i64, Option<i64>, (String, String), Option<String>);
 
 /// Parameters that may differ from page to page.
-const PER_PAGE: [&str; 3] = ["cursor", "min_position", LIMIT];
+const PER_PAGE: [&str; 4] = ["cursor", "min_position", "log_id", LIMIT];
 /// Of these, the one that stays as it was where it is not given again.
 const LIMIT: &str = "limit";
 
@@ -87,7 +87,7 @@ impl<P: Params> Paged<P> {
     ) -> Result<Self, Problem> {
         let positions = asked.positions().clone();
         let Some(cursor) = cursor else {
-            let query = asked.canonical(&["cursor", "min_position"]);
+            let query = asked.canonical(&["cursor", "min_position", "log_id"]);
             return Ok(Self { params, query, now: None, after: None, position: None, positions });
         };
         let params = cursor.resume(asked, tenant_id)?;

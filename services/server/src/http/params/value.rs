@@ -3,6 +3,7 @@
 use chrono_tz::Tz;
 use lastseen_event::limits::NAME_BYTES_MAX;
 use lastseen_event::{EventType, Position, Provenance, UtcInstant};
+use lastseen_log::LogId;
 use lastseen_projections::{Condition, Day, Period, Status, TypeSet, WeekStart, Window};
 use lastseen_store::EventTypes;
 use schemars::{Schema, json_schema};
@@ -98,6 +99,18 @@ impl Value for Position {
 
     fn parse(text: &str) -> Option<Self> {
         digits(text).map(Self::new)
+    }
+}
+
+impl Value for LogId {
+    const FORM: &'static str = "the id of a log, a UUID with hyphens";
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "format": "uuid" })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::parse(text)
     }
 }
 

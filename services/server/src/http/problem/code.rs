@@ -28,6 +28,10 @@ pub(in crate::http) enum Possible {
     User,
     /// Persons over all tenants.
     Persons,
+    /// The id of the log, as a parameter.
+    LogId,
+    /// The position to read after, as a parameter.
+    After,
     /// A batch, in the path.
     Batch,
     /// The body of a request.
@@ -161,6 +165,10 @@ codes! {
         "use the name of a batch that there is";
     CountChanged: CONFLICT, "count_changed", "Another number of events", Retraction,
         "`GET` the batch, look at it, then decide again";
+    OtherLog: CONFLICT, "other_log", "Another log", LogId,
+        "find your `log_id` in `lineage`: up to its `until` your copy is right, read again after it; else read all again";
+    PositionAhead: CONFLICT, "position_ahead", "No such position", After,
+        "send `log_id` too; if it is not 409 `other_log`, forget what you read above `position`, and go on after it";
     BodyTooLarge: PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large", Body,
         "send less at once";
     TooManyEvents: PAYLOAD_TOO_LARGE, "too_many_events", "Too many events", Events,

@@ -190,7 +190,7 @@ fn people_contents(view: &View<'_>, gathered: &Gathered) -> Contents {
                 rows: answer.users.iter().map(PeopleRow::User).collect(),
                 total: answer.tail.total,
                 next_cursor: answer.tail.next_cursor.as_deref(),
-                position: answer.tail.position.to_string(),
+                position: answer.tail.reflected.position.to_string(),
             });
             (&users.api, asked_before(view, users), rows)
         }
@@ -199,7 +199,7 @@ fn people_contents(view: &View<'_>, gathered: &Gathered) -> Contents {
                 rows: answer.persons.iter().map(PeopleRow::Person).collect(),
                 total: answer.tail.total,
                 next_cursor: answer.tail.next_cursor.as_deref(),
-                position: answer.tail.position.to_string(),
+                position: answer.tail.reflected.position.to_string(),
             });
             (&persons.api, asked_before(view, persons), rows)
         }

@@ -84,7 +84,7 @@ impl Overview {
 
 /// Everything of the page but its frame.
 pub(in crate::http::dashboard) fn contents(view: &View<'_>, overview: &Overview) -> Contents {
-    let position = overview.windows[0].ok().map(|summary| summary.position.to_string());
+    let position = overview.windows[0].ok().map(|summary| summary.reflected.position.to_string());
     let is_empty = overview.is_empty() && !view.asked.is_past();
     let live = match &overview.tenant_id {
         Some(tenant_id) => {

@@ -70,7 +70,7 @@ pub(in crate::http::dashboard) fn contents(
         has_persons: false,
         has_range: false,
         main,
-        position: tenants.ok().map(|answer| answer.position.to_string()),
+        position: tenants.ok().map(|answer| answer.reflected.position.to_string()),
     }
 }
 

@@ -54,7 +54,7 @@ pub(in crate::http::dashboard) fn user(view: &View<'_>, one: &OneUser) -> Conten
         has_persons: false,
         has_range: false,
         main,
-        position: one.user.ok().map(|user| user.position.to_string()),
+        position: one.user.ok().map(|user| user.reflected.position.to_string()),
     }
 }
 
@@ -412,7 +412,7 @@ pub(in crate::http::dashboard) fn person(view: &View<'_>, one: &OnePerson) -> Co
         has_persons: false,
         has_range: false,
         main,
-        position: one.person.ok().map(|person| person.position.to_string()),
+        position: one.person.ok().map(|person| person.reflected.position.to_string()),
     }
 }
 
