@@ -1,6 +1,7 @@
 //! The state that the readers of a log share with its writer and its sealer. Each field says who changes it.
 
 pub(crate) mod places;
+pub(crate) mod ring;
 
 use std::sync::Arc;
 
@@ -9,12 +10,14 @@ use lastseen_store::{Batches, ReadError};
 use parking_lot::{Mutex, RwLock};
 
 use self::places::Places;
+use self::ring::Ring;
 use crate::dictionary::Due;
 use crate::disk::{Disk, Folder, StepError};
 use crate::ids::Ids;
 use crate::log_id::Lineage;
 use crate::manifest::{BadManifest, Manifest};
 use crate::members::Members;
+use crate::wal::cursor::Names;
 
 /// Everything that is known of a log, beside its files.
 pub(crate) struct History {
@@ -29,6 +32,8 @@ pub(crate) struct History {
     pub(crate) places: RwLock<Places>,
     /// Held by whoever changes the manifest: the sealer, and the writer once, where a copy is written to first.
     manifest_owner: Mutex<()>,
+    /// The writer adds the last groups.
+    pub(crate) ring: Ring,
     pub(crate) dictionary: Due,
     /// The sealer changes the runs, the writer says what leaves the window.
     pub(crate) ids: Ids,
@@ -42,7 +47,7 @@ impl History {
         disk: Arc<dyn Disk>,
         (members, batches): (Members, Batches),
         (places, ids): (Places, Ids),
-        (dictionary, is_foreign): (Due, bool),
+        (dictionary, ring, is_foreign): (Due, Ring, bool),
     ) -> Self {
         Self {
             disk,
@@ -51,6 +56,7 @@ impl History {
             batches: RwLock::new(batches),
             places: RwLock::new(places),
             manifest_owner: Mutex::new(()),
+            ring,
             dictionary,
             ids,
             is_foreign,
@@ -75,6 +81,11 @@ impl History {
         *self.lineage.write() = Arc::new(manifest.lineage.clone());
         self.places.write().seal(manifest);
         Ok(())
+    }
+
+    /// The names that records have by their numbers.
+    pub(crate) fn names(&self) -> Names<'_> {
+        Names { members: &self.members, batches: &self.batches }
     }
 
     pub(crate) fn lineage(&self) -> Arc<Lineage> {

@@ -17,6 +17,7 @@ use crate::common::Common;
 use crate::disk::Disk;
 use crate::health::{Health, Standstills};
 use crate::history::History;
+use crate::history::ring::Ring;
 use crate::identity::TenantMask;
 use crate::ids::{LookUp, Suspects};
 use crate::log_id::Lineage;
@@ -117,7 +118,12 @@ impl Log {
         let standstills = Arc::new(Standstills::new(clock.clone()));
         let watch = Arc::new(ClockWatch::new(clock.clone(), last_recorded_at));
         watch.look(&standstills);
-        let history = Arc::new(History::new(disk, (members, batches), (places, ids), (dictionary, false)));
+        let history = Arc::new(History::new(
+            disk,
+            (members, batches),
+            (places, ids),
+            (dictionary, Ring::new(options.ring_bytes), false),
+        ));
         let common = Common { history, standstills, watch, options };
         let ((tail_sender, tail), (sealed_sender, sealed_until)) =
             (watch::channel(last_position), watch::channel(sealed));

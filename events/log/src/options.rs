@@ -36,6 +36,9 @@ pub struct LogOptions {
     /// Memory for filters over the ids of sealed events, in bytes: 1.5 an event. Those that find no room are read from disk,
     /// page by page.
     pub filter_bytes: u64,
+    /// Memory for the last groups as they were written, in bytes: whoever follows the tail reads them from there. What readers
+    /// decode of them takes about four times as much. 0: there is none.
+    pub ring_bytes: usize,
     /// The one who seals.
     pub sealing: Sealing,
 }
@@ -69,6 +72,7 @@ impl Default for LogOptions {
             batches_max: 10_000,
             members: MemberLimits::default(),
             filter_bytes: 256 * 1024 * 1024,
+            ring_bytes: 4 * 1024 * 1024,
             sealing: Sealing::Background,
         }
     }

@@ -11,6 +11,7 @@ use crate::OpenError;
 use crate::dictionary::{Due, Kept};
 use crate::disk::Disk;
 use crate::history::History;
+use crate::history::ring::Ring;
 use crate::ids::{Budget, Ids, SealedIds};
 use crate::log_id::Lineage;
 use crate::members::Members;
@@ -32,7 +33,7 @@ impl ReadOnlyLog {
         let Looked { places, last_position, members, batches } = look(&disk)?;
         // Nothing is appended, so nothing is looked up.
         let ids = Ids::new(places.manifest.id_key, Budget::new(0), Position::START, SealedIds::default());
-        let due = (Due::new(usize::MAX, Kept::Members(0)), true);
+        let due = (Due::new(usize::MAX, Kept::Members(0)), Ring::new(0), true);
         let history = Arc::new(History::new(disk, (members, batches), (places, ids), due));
         Ok(Self { history, tail: watch::channel(last_position).1 })
     }

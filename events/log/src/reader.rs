@@ -1,6 +1,7 @@
-//! A cursor over durable history, sealed or not: from the segments, then from the WAL files, up to the tail. Where one
-//! is sealed meanwhile, the cursor goes on in the other.
+//! A cursor over durable history, sealed or not: from the segments, then from the WAL files, then from the last groups in
+//! memory, up to the tail. Where a file is sealed meanwhile, the cursor goes on in its segment.
 
+mod recent;
 mod segment;
 mod wal;
 
@@ -11,6 +12,7 @@ use lastseen_event::Position;
 use lastseen_store::{EventReader, ReadError, RecordedBatch, Scan};
 use tokio::sync::watch;
 
+use self::recent::OpenFrame;
 use self::segment::OpenSegment;
 use self::wal::OpenFile;
 use crate::history::History;
@@ -25,6 +27,8 @@ pub struct LogReader {
     /// The last position that was returned, or that was not wanted.
     reached: Position,
     open: Option<Open>,
+    /// The frame of the ring that the cursor is in.
+    recent: Option<OpenFrame>,
 }
 
 enum Open {
@@ -34,13 +38,38 @@ enum Open {
 
 impl LogReader {
     pub(crate) fn new(history: Arc<History>, tail: watch::Receiver<Position>, scan: Scan) -> Self {
-        Self { history, tail, scan, reached: scan.after, open: None }
+        Self { history, tail, scan, reached: scan.after, open: None, recent: None }
     }
 
     /// The last position to read now.
     fn end(&self) -> Position {
         let tail = *self.tail.borrow();
         self.scan.until.map_or(tail, |until| until.min(tail))
+    }
+
+    /// Moves to the frame of the ring that holds the event above `reached`. False: it is in none.
+    fn find_recent(&mut self) -> bool {
+        if self.recent.as_ref().is_none_or(|frame| !frame.holds(self.reached)) {
+            self.recent = OpenFrame::find(&self.history, self.reached);
+        }
+        self.recent.is_some()
+    }
+
+    /// The next events, where they are among the last groups.
+    fn next_of_ring(&mut self, end: Position) -> Option<RecordedBatch> {
+        if !self.find_recent() {
+            return None;
+        }
+        let frame = self.recent.as_mut()?;
+        let batch = frame.next(&self.history, &self.scan, (self.reached, end))?;
+        self.leave_file(batch.reached);
+        Some(batch)
+    }
+
+    /// Notes that everything up to a position was read from the ring: the file that was read before is behind it.
+    fn leave_file(&mut self, reached: Position) {
+        self.reached = reached;
+        self.open = None;
     }
 
     /// Opens what holds the event above `reached`, which is durable. `None`: nothing of it is wanted, and `reached` is
@@ -74,9 +103,25 @@ impl LogReader {
 }
 
 impl EventReader for LogReader {
+    fn next_recent(&mut self) -> Option<Arc<RecordedBatch>> {
+        let end = self.end();
+        if self.reached >= end || !self.find_recent() {
+            return None;
+        }
+        let frame = self.recent.as_ref()?;
+        let Some(batch) = frame.shared(&self.history, &self.scan, self.reached) else {
+            return self.next_of_ring(end).map(Arc::new);
+        };
+        self.leave_file(batch.reached);
+        Some(batch)
+    }
+
     fn next_batch(&mut self) -> Result<Option<RecordedBatch>, ReadError> {
         while self.reached < self.end() {
             let end = self.end();
+            if let Some(batch) = self.next_of_ring(end) {
+                return Ok(Some(batch));
+            }
             let open = match self.open.take() {
                 Some(open) => Some(open),
                 None => self.open()?,

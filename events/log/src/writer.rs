@@ -367,7 +367,8 @@ impl Writer {
         self.write(FrameKind::Events, recorded_at)
     }
 
-    /// Writes the payload and the members that wait as one frame and syncs it.
+    /// Writes the payload and the members that wait as one frame and syncs it. Readers look at the frame in the ring once the tail
+    /// is above it.
     fn write(&mut self, kind: FrameKind, recorded_at: UtcInstant) -> Result<(), WriteError> {
         self.part_from_original()?;
         let first_position = following(self.last_position());
@@ -398,6 +399,10 @@ impl Writer {
         self.last_recorded_at = recorded_at;
         self.watch.recorded(recorded_at);
         self.undefined.clear();
+        if records > 0 {
+            let buffer = self.history.ring.add(header, self.payload.take());
+            self.payload.reuse(buffer);
+        }
         Ok(())
     }
 

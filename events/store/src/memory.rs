@@ -229,4 +229,8 @@ impl EventReader for MemoryReader {
         }
         Ok(Some(batch))
     }
+
+    fn next_recent(&mut self) -> Option<Arc<RecordedBatch>> {
+        self.next_batch().ok().flatten().map(Arc::new)
+    }
 }

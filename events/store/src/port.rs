@@ -1,6 +1,7 @@
 //! The port: the trait that every event store implements. Its doc is the contract, `contract` checks it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use lastseen_event::{BatchName, EventBatch, EventRows, Fact, Position, Retraction, Sighting};
 use tokio::sync::watch;
@@ -91,7 +92,7 @@ pub enum RetractOutcome {
 }
 
 /// A cursor over durable history. Reading blocks the calling thread on I/O.
-pub trait EventReader: Send {
+pub trait EventReader: Send + 'static {
     /// The next events in order, at most one batch of the store's own size; `None` at the present tail, or at the end of
     /// the scan. A later call goes on from there once the tail has moved. A batch may be empty where a scan's filter
     /// leaves much out: it says how far the cursor is.
@@ -99,6 +100,10 @@ pub trait EventReader: Send {
     /// # Errors
     /// [`ReadError`]; the cursor stays where it was.
     fn next_batch(&mut self) -> Result<Option<RecordedBatch>, ReadError>;
+
+    /// The same where the next events are in memory: async code may call it. `None`: they are not, or the cursor is at the
+    /// present tail, or at the end of the scan. Cursors that want the same may share one batch.
+    fn next_recent(&mut self) -> Option<Arc<RecordedBatch>>;
 }
 
 /// The way to treat a batch of which some events are refused.

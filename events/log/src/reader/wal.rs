@@ -2,23 +2,18 @@
 
 use std::io;
 
-use lastseen_event::{Event, Fact, Position, Retraction, Sighting};
-use lastseen_store::{Batches, Detail, ReadError, RecordedBatch, Scan};
+use lastseen_event::Position;
+use lastseen_store::{ReadError, RecordedBatch, Scan};
 
 use crate::damage::{Malformed, corruption};
 use crate::disk::{Access, DiskFile, read_exact_at};
 use crate::history::History;
 use crate::history::places::FilePlace;
-use crate::members::Members;
-use crate::position::{following, preceding};
-use crate::record::{Record, StoredEvent, StoredRetraction};
+use crate::position::following;
 use crate::wal;
+use crate::wal::cursor::FrameCursor;
 use crate::wal::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
 use crate::wal::index::Mark;
-use crate::wal::payload::{Layout, Payload};
-
-/// Records decoded at once. The dictionary's lock is held meanwhile, and the writer may wait for it.
-const BATCH_RECORDS: u64 = 1_024;
 
 /// A WAL file and where the cursor is in it.
 pub(super) struct OpenFile {
@@ -31,17 +26,8 @@ pub(super) struct OpenFile {
     /// The position it begins with.
     position: Position,
     buffer: Vec<u8>,
-    /// The frame in the buffer, where some of its events are left.
-    frame: Option<OpenFrame>,
-}
-
-/// A frame in the buffer and where the cursor is in it.
-struct OpenFrame {
-    header: FrameHeader,
-    /// Bytes up to the next event, from the first one.
-    read: usize,
-    /// The position of the next event.
-    position: Position,
+    /// The frame in the buffer, where some of its records are left.
+    frame: Option<FrameCursor>,
 }
 
 impl OpenFile {
@@ -86,10 +72,10 @@ impl OpenFile {
         (reached, end): (Position, Position),
     ) -> Result<Option<RecordedBatch>, ReadError> {
         let Some(mut frame) = self.frame(reached)? else { return Ok(None) };
-        let batch = self.decode((history, scan), &mut frame, (reached, end));
+        let batch = frame.decode(&self.buffer, (history.names(), scan), (reached, end));
         let batch = batch.map_err(|Malformed| self.damaged("a payload that matches its checksum"))?;
-        if frame.position == frame.header.end() {
-            self.leave(&frame.header);
+        if frame.is_at_end() {
+            self.leave(frame.header());
         } else {
             self.frame = Some(frame);
         }
@@ -97,7 +83,7 @@ impl OpenFile {
     }
 
     /// Takes the frame of the event behind `reached`; its bytes are in the buffer. `None`: the file ends here.
-    fn frame(&mut self, reached: Position) -> Result<Option<OpenFrame>, ReadError> {
+    fn frame(&mut self, reached: Position) -> Result<Option<FrameCursor>, ReadError> {
         if let Some(frame) = self.frame.take() {
             return Ok(Some(frame));
         }
@@ -110,7 +96,7 @@ impl OpenFile {
             }
             if header.end() > following(reached) {
                 self.read_payload(&header)?;
-                return Ok(Some(OpenFrame { position: header.first_position, header, read: 0 }));
+                return Ok(Some(FrameCursor::new(header, self.header.version)));
             }
             self.leave(&header);
         }
@@ -144,60 +130,6 @@ impl OpenFile {
         if valid { Ok(()) } else { Err(self.damaged("a frame with its checksum")) }
     }
 
-    /// The next records of the frame in the buffer that are above `reached`, not above `end`, and wanted; at most a
-    /// batch of them is looked at.
-    fn decode(
-        &self,
-        (history, scan): (&History, &Scan),
-        frame: &mut OpenFrame,
-        (reached, end): (Position, Position),
-    ) -> Result<RecordedBatch, Malformed> {
-        let OpenFrame { header, read, position } = frame;
-        let layout = Layout { version: self.header.version, kind: header.kind };
-        let payload = self.buffer.get(FRAME_HEADER_LEN..header.frame_len()).ok_or(Malformed)?;
-        let mut records = Payload::new(layout, payload)?.records_from(*read)?;
-        while *position <= reached {
-            records.next().ok_or(Malformed)??;
-            *position = following(*position);
-        }
-        let last = preceding(header.end());
-        let until = end.min(last).min(Position::new(reached.get() + BATCH_RECORDS));
-        let mut batch = RecordedBatch { reached: until, ..RecordedBatch::default() };
-        if scan.detail != Detail::Sightings {
-            let count = (until.get() + 1).saturating_sub(position.get());
-            batch.facts.reserve(usize::try_from(count).unwrap_or(0));
-        }
-        let (members, batches) = (history.members.read(), history.batches.read());
-        while *position <= until {
-            let record = records.next().ok_or(Malformed)??;
-            let at = std::mem::replace(position, following(*position));
-            let stored = match record {
-                Record::Event(stored) => stored,
-                Record::Retraction(stored) => {
-                    let retraction = retraction(at, header, &stored, &batches)?;
-                    let is_wanted =
-                        scan.detail != Detail::Sightings && scan.filter.keeps_retraction(&retraction);
-                    batch.retractions.extend(is_wanted.then_some(retraction));
-                    continue;
-                }
-            };
-            let fact = fact((at, header), &stored, (&members, &batches))?;
-            if !scan.filter.keeps(&fact) {
-                continue;
-            }
-            match scan.detail {
-                Detail::Sightings => batch.sightings.extend(Sighting::of(&fact)),
-                Detail::Facts => batch.facts.push(fact),
-                Detail::Events => {
-                    batch.facts.push(fact);
-                    batch.events.push(&event(&stored, &members)?);
-                }
-            }
-        }
-        *read = records.offset();
-        Ok(batch)
-    }
-
     fn io(&self, error: io::Error) -> ReadError {
         ReadError::Io { file: self.path.clone(), source: error.into() }
     }
@@ -206,54 +138,4 @@ impl OpenFile {
         let found = "something else, though it was valid when the log was opened";
         corruption(&*self.path, self.offset, expected, found).into()
     }
-}
-
-fn retraction(
-    position: Position,
-    header: &FrameHeader,
-    stored: &StoredRetraction<'_>,
-    batches: &Batches,
-) -> Result<Retraction, Malformed> {
-    Ok(Retraction {
-        position,
-        id: stored.id(),
-        occurred_at: stored.occurred_at,
-        recorded_at: header.recorded_at,
-        batch: batches.find(stored.batch.as_str()).ok_or(Malformed)?,
-    })
-}
-
-fn fact(
-    (position, header): (Position, &FrameHeader),
-    stored: &StoredEvent<'_>,
-    (members, batches): (&Members, &Batches),
-) -> Result<Fact, Malformed> {
-    let batch = match stored.batch {
-        Some(name) => Some(batches.find(name.as_str()).ok_or(Malformed)?),
-        None => None,
-    };
-    Ok(Fact {
-        position,
-        id: stored.id,
-        occurred_at: stored.occurred_at,
-        recorded_at: header.recorded_at,
-        member: members.member_ref(stored.member).ok_or(Malformed)?,
-        event_type: stored.event_type,
-        created_confirmed: stored.confirmed == Some(true),
-        counts: stored.counts,
-        batch,
-    })
-}
-
-fn event<'a>(stored: &StoredEvent<'a>, members: &'a Members) -> Result<Event<'a>, Malformed> {
-    let member = members.member_ref(stored.member).ok_or(Malformed)?;
-    let names = (members.tenant_id(member.tenant), members.user_id(member.person));
-    Ok(Event {
-        session_id: stored.session_id,
-        from_tenant_id: stored.from_tenant_id,
-        confirmed: stored.confirmed,
-        counts: stored.counts,
-        batch: stored.batch,
-        ..Event::new(stored.id, stored.event_type, names, stored.occurred_at)
-    })
 }

@@ -110,6 +110,16 @@ impl PayloadBuffer {
         &self.frame
     }
 
+    /// Takes the frame out. [`PayloadBuffer::reuse`] gives the room of another one back.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.frame)
+    }
+
+    /// Takes a buffer for the next frame.
+    pub(crate) fn reuse(&mut self, buffer: Vec<u8>) {
+        self.frame = buffer;
+    }
+
     /// Adds the members that this frame defines and the padding. The frame lacks only its header then.
     pub(crate) fn finish<'a>(&mut self, members: impl Iterator<Item = NewMember<'a>>) -> &mut [u8] {
         let records_len = self.frame.len() - FRAME_HEADER_LEN - COUNTS_LEN;

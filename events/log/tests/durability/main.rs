@@ -12,6 +12,7 @@ mod alike;
 mod backup;
 mod corruption;
 mod crowd;
+mod followers;
 mod health;
 mod history;
 mod io_faults;

@@ -100,7 +100,7 @@ fn tail(log: &Log, (start, seed): (u64, u64), events: u64) -> Vec<Fact> {
         let batch = wait(subscription.next()).expect("readable").expect("the log is open");
         assert_eq!(batch.events.len(), batch.facts.len());
         assert!(log.tail().position() >= batch.facts.last().expect("not empty").position);
-        facts.extend(batch.facts);
+        facts.extend(batch.facts.iter().copied());
     }
     facts
 }

@@ -44,13 +44,15 @@ fn a_tail_that_is_cut_anywhere_goes_on_from_its_last_position() {
                     "cut {cut}"
                 );
                 reached = batch.reached;
-                read.extend(batch.facts);
+                read.extend(batch.facts.iter().copied());
             }
         }
     }
     let mut subscription = Subscription::new(&log, reached, Detail::Facts);
     while (read.len() as u64) < published {
-        read.extend(wait(subscription.next()).expect("readable").expect("there is more").facts);
+        read.extend(
+            wait(subscription.next()).expect("readable").expect("there is more").facts.iter().copied(),
+        );
     }
     let items: Vec<Item> = (0..published).map(Item::new).collect();
     assert!(read.iter().map(|fact| fact.position.get()).eq(1..=published));

@@ -404,7 +404,7 @@ pub async fn a_subscription_sees_everything_once_from_history_to_live<S: EventSt
         let mut facts: Vec<Fact> = Vec::new();
         while (facts.len() as u64) < expected {
             let batch = subscription.next().await.expect("history is readable").expect("the store is open");
-            facts.extend(batch.facts);
+            facts.extend(batch.facts.iter().copied());
         }
         facts
     };
