@@ -1,11 +1,12 @@
 //! The speed of the log beside that of the bare disk: durable appends in batches and one by one, and
 //! recovery. Every figure is printed with its ratio from the same run; nothing is asserted.
 //!
-//! `cargo bench -p lastseen-log --bench log [-- --seconds N | --sealed EVENTS]`, in the folder of `CARGO_TARGET_TMPDIR`.
+//! `cargo bench -p lastseen-log --bench log [-- --seconds N | --sealed EVENTS | --followers]`, in the folder of `CARGO_TARGET_TMPDIR`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
+mod followers;
 mod raw;
 mod sealed;
 
@@ -33,12 +34,16 @@ fn main() {
         return sealed::history(&Runtime::new().expect("a tokio runtime"), events);
     }
     let runtime = Runtime::new().expect("a tokio runtime");
+    if std::env::args().any(|arg| arg == "--followers") {
+        return followers::followers(&runtime, Duration::from_secs(seconds));
+    }
     for size in [1_000, 10_000] {
         batches(&runtime, size, Duration::from_secs(seconds));
     }
     sealing(&runtime);
     singles(&runtime, Duration::from_secs(seconds));
     recovery(&runtime);
+    followers::followers(&runtime, Duration::from_secs(seconds));
     sealed::history(&runtime, 20_000_000);
 }
 
