@@ -659,3 +659,25 @@ fn what_is_taken_back_is_what_was_told_while_the_batch_grows() {
         assert_eq!(client.ask(&path)["events"].as_u64(), accepted, "round {round}");
     }
 }
+
+#[test]
+fn names_of_batches_are_bounded_and_dead_ones_count() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_with(BINARY, data.path(), &["--batches-max", "2"]);
+    let (client, mut events) = (server.client(), Events::seeded(2950));
+    let mut of_batch = |batch: &str| {
+        let mut event = events.login(("acme", "ada"), instant::now() - DAY);
+        event["batch"] = batch.into();
+        event
+    };
+    client.publish(&[of_batch("first"), of_batch("second")]);
+    assert_eq!(client.send("DELETE", "/v1/backfills/first?events=1", &[], &[]).unwrap().status, 202);
+    let third = of_batch("third");
+    let refused = client.post_json("/v1/events", &third).problem(409, "too_many_batches", "a third name");
+    assert!(refused["detail"].as_str().unwrap().contains("2 names"), "{refused}");
+    client.publish(&[of_batch("second")]);
+    // Only the setting is in the way.
+    assert_eq!(server.terminate().code, Some(0));
+    let server = Server::start_with(BINARY, data.path(), &["--batches-max", "3"]);
+    server.client().publish(&[third]);
+}

@@ -71,6 +71,8 @@ pub(crate) fn config(args: ServeArgs) -> ServeConfig {
         future_tolerance: args.future_tolerance,
         segment_events: args.segment_events,
         segment_age: args.segment_age,
+        batches_max: args.batches_max,
+        id_filter_bytes: args.id_filter_memory,
         snapshot_events: args.snapshot_events,
         connections: ConnectionLimits {
             head_timeout: args.connections.head_timeout,

@@ -35,6 +35,10 @@ pub struct ServeConfig {
     pub segment_events: u64,
     /// Events are sealed after this time at the latest.
     pub segment_age: Duration,
+    /// Names of backfill batches that the log takes, dead ones included.
+    pub batches_max: usize,
+    /// Memory for filters over the ids of sealed events, in bytes.
+    pub id_filter_bytes: usize,
     /// Events that make a snapshot of the views due.
     pub snapshot_events: u64,
     /// Bounds on costly work and on memory.

@@ -294,10 +294,16 @@ async fn run_model(
     (config, disk): (ServeConfig, LockedDisk),
 ) -> ServeError {
     let opening = app.clone();
-    let ServeConfig { data, segment_events, segment_age, snapshot_events, persons, limits, .. } = config;
+    let ServeConfig { data, snapshot_events, persons, limits, .. } = config;
     let definitions = DefinitionLimits { number: limits.definitions, bytes: limits.kept_bytes };
     let path = data.clone();
-    let log = LogOptions { segment_events, segment_age, ..LogOptions::default() };
+    let log = LogOptions {
+        segment_events: config.segment_events,
+        segment_age: config.segment_age,
+        batches_max: config.batches_max,
+        filter_bytes: config.id_filter_bytes as u64,
+        ..LogOptions::default()
+    };
     let model = tasks::blocking(move || {
         let metrics = opening.metrics();
         let options = ReadModelOptions { log, snapshot_events, persons, metrics, definitions };

@@ -60,6 +60,12 @@ pub(crate) struct ServeArgs {
     /// When events are sealed at the latest, however few there are, such as 24h or 30m
     #[arg(long, value_name = "SPAN", env = "LASTSEEN_SEGMENT_AGE", default_value = "24h", value_parser = span)]
     pub(crate) segment_age: Duration,
+    /// Names of backfill batches that the log takes, those of retracted ones included: it keeps them for ever
+    #[arg(long, value_name = "N", env = "LASTSEEN_BATCHES_MAX", default_value = "10000", value_parser = at_least_one())]
+    pub(crate) batches_max: usize,
+    /// Memory for filters over the ids of sealed events, about 1.5 bytes an event; ids beyond it are looked up on disk
+    #[arg(long, value_name = "SIZE", env = "LASTSEEN_ID_FILTER_MEMORY", default_value = "256MiB", value_parser = size)]
+    pub(crate) id_filter_memory: usize,
     /// Events after which a new snapshot of the views is due; the next start goes on from it
     #[arg(long, value_name = "N", env = "LASTSEEN_SNAPSHOT_EVENTS", default_value = "10000000", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
     pub(crate) snapshot_events: u64,
