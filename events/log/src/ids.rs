@@ -152,6 +152,11 @@ impl Ids {
         self.sealed.read().clone()
     }
 
+    /// Bytes of memory of the filters and fences of all runs.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.sealed().runs.iter().map(|run| run.memory_bytes()).sum()
+    }
+
     /// Puts the ids of one segment more, or the same in other runs, in the place of those before.
     pub(crate) fn replace(&self, sealed: SealedIds) {
         *self.sealed.write() = Arc::new(sealed);

@@ -233,6 +233,12 @@ impl Log {
         Health { standstills: self.standstills.all(), unsealed_events }
     }
 
+    /// Bytes of memory that looking up the ids of sealed events takes: [`filter_bytes`](crate::LogOptions::filter_bytes) bounds
+    /// the filters, and each of their pages of 341 ids takes 8 bytes more.
+    pub fn id_memory_bytes(&self) -> u64 {
+        self.history.ids.memory_bytes()
+    }
+
     /// Number of appends that wait for the writer. 0 once the log is closed.
     pub fn waiting_appends(&self) -> usize {
         self.requests.read().as_ref().map_or(0, |requests| requests.max_capacity() - requests.capacity())

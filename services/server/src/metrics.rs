@@ -90,6 +90,7 @@ struct Gauges {
     waiting_appends: Gauge,
     position: Gauge,
     unsealed: Gauge,
+    memory_ids: Gauge,
     segments: Gauge,
     lag: Gauge,
     snapshot_age: RealGauge,
@@ -118,6 +119,8 @@ pub(crate) struct State {
     /// The last position of the log.
     pub(crate) position: u64,
     pub(crate) unsealed: u64,
+    /// Memory for the ids of sealed events.
+    pub(crate) id_memory_bytes: u64,
     pub(crate) segments: usize,
     /// Events that are durable and not in the views yet.
     pub(crate) lag: u64,
@@ -219,6 +222,7 @@ impl Metrics {
             ("memory_budget", "Budget of bodies and answers under way (--memory)", &gauges.memory_budget),
             ("memory_taken", "Part of the budget that is taken", &gauges.memory_taken),
             ("memory_kept", "Memory of the kept past (--kept-memory)", &gauges.memory_kept),
+            ("memory_ids", "Memory for ids of sealed events (--id-filter-memory)", &gauges.memory_ids),
             ("memory_resident", "Resident memory of the process", &gauges.resident),
         ] {
             registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
@@ -342,6 +346,7 @@ impl Gauges {
         show(&self.waiting_appends, now.waiting_appends as u64);
         show(&self.position, now.position);
         show(&self.unsealed, now.unsealed);
+        show(&self.memory_ids, now.id_memory_bytes);
         show(&self.segments, now.segments as u64);
         show(&self.lag, now.lag);
         self.snapshot_age.set(now.snapshot_age.as_secs_f64());

@@ -1,7 +1,7 @@
 //! The speed of the log beside that of the bare disk: durable appends in batches and one by one, and
 //! recovery. Every figure is printed with its ratio from the same run; nothing is asserted.
 //!
-//! `cargo bench -p lastseen-log --bench log [-- --seconds N | --sealed EVENTS | --followers]`, in the folder of `CARGO_TARGET_TMPDIR`.
+//! `cargo bench -p lastseen-log --bench log [-- --seconds N | --sealed EVENTS | --segments N | --followers]`, in the folder of `CARGO_TARGET_TMPDIR`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -9,6 +9,7 @@
 mod followers;
 mod raw;
 mod sealed;
+mod segments;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +34,9 @@ fn main() {
     if let Some(events) = number("--sealed") {
         return sealed::history(&Runtime::new().expect("a tokio runtime"), events);
     }
+    if let Some(segments) = number("--segments") {
+        return segments::segments(&Runtime::new().expect("a tokio runtime"), &[segments]);
+    }
     let runtime = Runtime::new().expect("a tokio runtime");
     if std::env::args().any(|arg| arg == "--followers") {
         return followers::followers(&runtime, Duration::from_secs(seconds));
@@ -45,6 +49,7 @@ fn main() {
     recovery(&runtime);
     followers::followers(&runtime, Duration::from_secs(seconds));
     sealed::history(&runtime, 20_000_000);
+    segments::segments(&runtime, &[10, 100]);
 }
 
 fn directory() -> TempDir {

@@ -181,6 +181,12 @@ impl Run {
         Ok(())
     }
 
+    /// Bytes of its filter and its fences, as far as they are in memory.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let filter = self.filter.get().and_then(Option::as_ref).map_or(0, |(_, held)| held.bytes());
+        filter + self.fences.get().map_or(0, |fences| fences.len() as u64 * 8)
+    }
+
     fn filter(&self) -> Result<Option<&Filter>, ReadError> {
         if let Some(filter) = self.filter.get() {
             return Ok(filter.as_ref().map(|(filter, _)| filter));

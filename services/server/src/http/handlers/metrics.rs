@@ -62,6 +62,7 @@ pub(in crate::http) async fn metrics<A: Access>(ask: Ask<A, NoParams>) -> Result
             position,
             unsealed: log.health().unsealed_events,
             segments: log.parts().len() - 1,
+            id_memory_bytes: log.id_memory_bytes(),
             lag: position.saturating_sub(model.position().get()),
             snapshot_age: model.snapshot_age(),
             questions: questions.places(),
