@@ -52,6 +52,6 @@ fn payload_of(layout: Layout, bytes: &[u8]) {
         Ok(())
     });
     assert!(whole == Err(Malformed) || members * 8 <= bytes.len(), "a member takes at least eight bytes");
-    let records = payload.records().filter(Result::is_ok).count();
+    let records = payload.records().flatten().count();
     assert!(records * 10 <= bytes.len(), "a record takes at least ten bytes");
 }

@@ -194,11 +194,11 @@ impl Ids {
     ///
     /// # Errors
     /// [`LookUpError`]; the look-up is as it was.
-    pub(crate) fn find(&self, mut suspects: Suspects, look_up: &mut LookUp) -> Result<(), LookUpError> {
-        let Suspects { rows, sealed, since, until } = &mut suspects;
+    pub(crate) fn find(&self, suspects: Suspects, look_up: &mut LookUp) -> Result<(), LookUpError> {
+        let Suspects { rows, sealed, since, until } = suspects;
         let may_hold = |entry: &&Arc<Entry>| {
-            entry.first() < *until
-                && entry.last() >= *since
+            entry.first() < until
+                && entry.last() >= since
                 && rows.iter().any(|suspect| entry.may_hold(suspect.occurred_at))
         };
         if sealed.unindexed.iter().any(|entry| may_hold(&entry)) {
@@ -206,7 +206,7 @@ impl Ids {
         }
         let mut known = std::mem::take(&mut look_up.known);
         known.resize(look_up.own.len(), false);
-        let found = sealed.runs.find(rows, (*since, *until), |row| known[row] = true);
+        let found = sealed.runs.find(rows, (since, until), |row| known[row] = true);
         look_up.known = known;
         found.map_err(|(run, error)| {
             if matches!(error, ReadError::Corrupt(_)) {

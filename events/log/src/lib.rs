@@ -15,6 +15,7 @@
 
 mod backup;
 mod batches;
+mod beyond;
 pub mod chunks;
 mod clock_watch;
 mod common;

@@ -234,7 +234,7 @@ impl Log {
     }
 
     /// Bytes of memory that looking up the ids of sealed events takes: [`filter_bytes`](crate::LogOptions::filter_bytes) bounds
-    /// the filters, and each of their pages of 341 ids takes 8 bytes more.
+    /// the filters, and each of their pages of 85 ids takes 8 bytes more.
     pub fn id_memory_bytes(&self) -> u64 {
         self.history.ids.memory_bytes()
     }

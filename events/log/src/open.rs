@@ -31,7 +31,7 @@ use crate::manifest::{BadManifest, Manifest, PATH};
 use crate::members::Members;
 use crate::position::following;
 use crate::wal::frame::FileHeader;
-use crate::{LogOptions, OpenError, ids, segment, wal};
+use crate::{LogOptions, OpenError, beyond, ids, segment, wal};
 
 /// Proof from outside of the log that it reached a position once: a snapshot of what was folded from it, say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +99,10 @@ pub(crate) fn recover(
         last = Some(file).filter(|_| is_last);
     }
     check_evidence(&manifest.lineage, pass.last_position, evidence)?;
-    check_segments(&manifest, &segment_names, pass.last_position)?;
+    let sealed_names = (&*segment_names, &*run_names);
+    if let Some(corruption) = beyond::find(disk.as_ref(), &manifest, sealed_names, pass.last_position)? {
+        return Err(corruption.into());
+    }
     let runs = sealed::runs(disk.as_ref(), &manifest, &Budget::new(options.filter_bytes))?;
 
     // Only now is anything changed: what is refused stays as it was found.
@@ -198,20 +201,6 @@ fn check_evidence(lineage: &Lineage, last: Position, evidence: &[Evidence]) -> R
                 format!("a history up to position {}, which this file was made of", position.get());
             let found = format!("one up to position {}: what is missing was lost", last.get());
             Err(corruption(&**file, 0, expected, found).into())
-        }
-    }
-}
-
-/// Refuses whole segments that the manifest does not name, and whose records no WAL file holds either.
-fn check_segments(manifest: &Manifest, names: &[String], last: Position) -> Result<(), OpenError> {
-    let is_missing = |first: &Position| *first > last.max(manifest.last());
-    match names.iter().filter_map(|name| segment::first_of(name)).filter(is_missing).min() {
-        None => Ok(()),
-        Some(first) => {
-            let expected =
-                format!("records from position {} on in the manifest or in a WAL file", first.get());
-            let found = format!("none after position {}: what is missing was lost", last.get());
-            Err(corruption(segment::path(first), 0, expected, found).into())
         }
     }
 }

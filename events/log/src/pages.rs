@@ -1,7 +1,7 @@
-//! Pages of 4 KiB with a checksum each: so that a few bytes of a large file are read and checked without the rest.
+//! Pages of 1 KiB with a checksum each: so that a few bytes of a large file are read and checked without the rest.
 //!
 //! ```text
-//! page   content [4092] | crc32c u32, of the page's number (u64) and the content
+//! page   content [1020] | crc32c u32, of the page's number (u64) and the content
 //! ```
 //!
 //! Records of one length stand in a page one after the other, as many as fit; none goes over its end.
@@ -14,13 +14,13 @@ use crate::damage::corruption;
 use crate::disk::{DiskFile, read_exact_at};
 
 /// Bytes of a page.
-pub(crate) const PAGE_LEN: usize = 4096;
+pub(crate) const PAGE_LEN: usize = 1024;
 
 /// Bytes of its content.
 pub(crate) const CONTENT_LEN: usize = PAGE_LEN - 4;
 
 /// Pages that are read or written at once where many follow each other.
-const PAGES_AT_ONCE: usize = 64;
+const PAGES_AT_ONCE: usize = 256;
 
 fn checksum(number: u64, content: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&number.to_le_bytes()), content)

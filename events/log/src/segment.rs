@@ -21,6 +21,9 @@ pub(crate) const DIR: &str = "segments";
 /// Ends the name of a segment.
 pub(crate) const SUFFIX: &str = ".parquet";
 
+/// Ends the name of its index file.
+const INDEX_SUFFIX: &str = ".index";
+
 /// The path of the segment that begins with this position.
 pub(crate) fn path(first: Position) -> String {
     format!("{DIR}/{:020}{SUFFIX}", first.get())
@@ -33,11 +36,17 @@ pub(crate) fn members_path(first: Position) -> String {
 
 /// The path of the index file of this segment.
 pub(crate) fn index_path(first: Position) -> String {
-    format!("{DIR}/{:020}.index", first.get())
+    format!("{DIR}/{:020}{INDEX_SUFFIX}", first.get())
 }
 
 /// The first position of the segment with this name; `None` for other files.
 pub(crate) fn first_of(name: &str) -> Option<Position> {
     let first = Position::new(name.strip_suffix(SUFFIX)?.parse().ok()?);
     path(first).ends_with(name).then_some(first)
+}
+
+/// The first position of the segment whose index file has this name; `None` for other files.
+pub(crate) fn indexed_by(name: &str) -> Option<Position> {
+    let first = Position::new(name.strip_suffix(INDEX_SUFFIX)?.parse().ok()?);
+    index_path(first).ends_with(name).then_some(first)
 }

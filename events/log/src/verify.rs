@@ -19,10 +19,10 @@ use crate::log_id::Lineage;
 use crate::manifest::listing::Listing;
 use crate::members::Members;
 use crate::position::{following, preceding};
-use crate::wal;
 use crate::wal::frame::{BadFileHeader, FileHeader, FrameHeader};
 use crate::wal::frames::{End, Frame, Frames};
 use crate::wal::settled::{may_follow_end, next_frame, next_header, read_settled, used_len};
+use crate::{segment, wal};
 
 /// The result of a check. The log is sound if `findings` is empty.
 #[derive(Clone, Debug, Default)]
@@ -129,6 +129,11 @@ pub fn verify(
     recent_ids: usize,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Verified, VerifyError> {
+    let names = |dir: &str| match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        names => names.map_err(failed(dir)),
+    };
+    let (segment_names, run_names) = (names(segment::DIR)?, names(crate::ids::run::DIR)?);
     let mut check = Check::new(recent_ids);
     let (mut done, mut total) = (0, 0);
     // A server may seal WAL files meanwhile: then what they held is in a segment more, and the manifest says so.
@@ -176,7 +181,7 @@ pub fn verify(
     }
     check.ids_on_disk(disk.as_ref())?;
     check.dictionary(disk.as_ref())?;
-    check.lost(disk.as_ref())?;
+    check.lost(disk.as_ref(), (&segment_names, &run_names))?;
     check.verified.members = check.members.len();
     check.verified.findings.append(&mut check.ids.into_findings());
     Ok(check.verified)

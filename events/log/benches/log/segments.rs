@@ -73,37 +73,58 @@ fn again(runtime: &Runtime, log: &Log, total: u64, size: u64) -> u64 {
     per_second(events, time)
 }
 
+/// Events a second of a first import.
+struct First {
+    by_1_000: u64,
+    by_10_000: u64,
+    sealing: u64,
+}
+
+/// Imports segments, in turns by batches of 10,000 and of 1,000 events.
+fn import(runtime: &Runtime, log: &Log, segments: u64) -> First {
+    let (mut importing, mut sealing) = ([Duration::ZERO; 2], Duration::ZERO);
+    for segment in 0..segments {
+        let size = if segment % 2 == 0 { 10_000 } else { 1_000 };
+        let positions = segment * SEGMENT_EVENTS..(segment + 1) * SEGMENT_EVENTS;
+        for start in positions.step_by(usize::try_from(size).expect("small")) {
+            let mut batch = EventBatch::with_capacity(10_000);
+            (start..start + size).for_each(|number| push_past(&mut batch, number));
+            importing[usize::from(segment % 2 == 1)] += append(runtime, log, batch).0;
+        }
+        let begun = Instant::now();
+        log.seal().expect("sealed");
+        sealing += begun.elapsed();
+    }
+    let half = segments / 2 * SEGMENT_EVENTS;
+    let [large, small] = importing.map(|time| per_second(half, time));
+    First { by_1_000: small, by_10_000: large, sealing: per_second(segments * SEGMENT_EVENTS, sealing) }
+}
+
 pub(super) fn segments(runtime: &Runtime, numbers: &[u64]) {
     println!("segments of {SEGMENT_EVENTS} events with instants all over two years; {MEMBERS} members");
     for &segments in numbers {
         let dir = directory();
-        let options = || LogOptions { segment_events: SEGMENT_EVENTS, filter_bytes: 1 << 30, ..unsealed() };
+        let options = || LogOptions {
+            segment_events: SEGMENT_EVENTS,
+            filter_bytes: 1 << 30,
+            recent_ids: 100_000,
+            ..unsealed()
+        };
         let log = open(dir.path(), options());
         let total = segments * SEGMENT_EVENTS;
-        let (mut importing, mut sealing) = (Duration::ZERO, Duration::ZERO);
-        for start in (0..total).step_by(10_000) {
-            let mut batch = EventBatch::with_capacity(10_000);
-            (start..start + 10_000).for_each(|number| push_past(&mut batch, number));
-            importing += append(runtime, &log, batch).0;
-            if (start + 10_000).is_multiple_of(SEGMENT_EVENTS) {
-                let begun = Instant::now();
-                log.seal().expect("sealed");
-                sealing += begun.elapsed();
-            }
-        }
-        let first = per_second(total, importing);
+        let first = import(runtime, &log, segments);
         log.close();
         let begun = Instant::now();
         let log = open(dir.path(), options());
         let opening = begun.elapsed().as_secs_f64();
         let parts = log.parts().len() as u64 - 1;
         println!("  {parts} segments, {total} events");
-        println!("    first import {first} events/s, sealing {} events/s", per_second(total, sealing));
+        println!("    sealing {} events/s", first.sealing);
         println!("    opening {opening:.2} s");
-        for size in [1_000, 10_000] {
+        for (size, first) in [(1_000, first.by_1_000), (10_000, first.by_10_000)] {
             let rate = again(runtime, &log, total, size);
             println!(
-                "    again in another order, {size} at once: {rate} events/s, {:.2} of the first import",
+                "    {size} at once: {first} events/s the first time, {rate} again in another order, {:.2} of it",
                 rate as f64 / first as f64
             );
         }
@@ -113,10 +134,7 @@ pub(super) fn segments(runtime: &Runtime, numbers: &[u64]) {
             bytes as f64 / 1024.0 / parts as f64,
             bytes as f64 / total as f64
         );
-        println!(
-            "    events of the present, 1,000 at once: {:.0} events/s",
-            live(runtime, &log, START_US, 1)
-        );
+        println!("    events of the present, 1,000 at once: {} events/s", live(runtime, &log, START_US, 1));
         // One clock is three minutes ahead, and its event is sealed: from now on the present is not after all that is sealed.
         let mut ahead = EventBatch::with_capacity(1);
         push(&mut ahead, (mixed(9 << 50), 1), 1, START_US + 3 * MINUTE_US);

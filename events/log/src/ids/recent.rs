@@ -182,15 +182,20 @@ impl RecentIds {
         (index(bits) & (self.buckets.len() - 1), bits & !POSITION)
     }
 
-    /// The positions of the ids equal to this one.
-    fn positions(&self, id: OwnId) -> impl Iterator<Item = u64> {
-        let (start, tag) = self.place(id);
+    /// The buckets that an id may be in.
+    fn chain(&self, id: OwnId) -> impl Iterator<Item = &[u64; SLOTS + 1]> {
+        let (start, _) = self.place(id);
         let mut overflowed = true;
         let buckets = (0..self.buckets.len()).map(move |step| (start + step) & (self.buckets.len() - 1));
-        let buckets = buckets
+        buckets
             .map(|at| &self.buckets[at].0)
-            .take_while(move |bucket| std::mem::replace(&mut overflowed, bucket[OVERFLOWED] >= self.first));
-        buckets.flat_map(|bucket| &bucket[..SLOTS]).filter_map(move |slot| {
+            .take_while(move |bucket| std::mem::replace(&mut overflowed, bucket[OVERFLOWED] >= self.first))
+    }
+
+    /// The positions of the ids equal to this one.
+    fn positions(&self, id: OwnId) -> impl Iterator<Item = u64> {
+        let (_, tag) = self.place(id);
+        self.chain(id).flat_map(|bucket| &bucket[..SLOTS]).filter_map(move |slot| {
             let position = slot & POSITION;
             let same = slot & !POSITION == tag && position >= self.first;
             (same && self.ids[index(position - self.first)].0 == id).then_some(position)
@@ -237,8 +242,10 @@ fn index(number: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use lastseen_event::EventId;
     use lastseen_store::contract::event_id;
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
     use crate::identity::IdKey;
@@ -263,6 +270,51 @@ mod tests {
     fn id((tenant, id): (u64, u64)) -> OwnId {
         let key = IdKey([7; 16]);
         key.own(key.mask(&format!("tenant {tenant}")), event_id(id))
+    }
+
+    /// Ids that an enemy chose who knows the secret of another log: there, all of them belong in a few buckets and in one
+    /// block of a filter.
+    fn chosen_against(key: IdKey, count: usize) -> Vec<EventId> {
+        let mask = key.mask("acme");
+        let ids = (1_u128..).map(|number| EventId::new(Uuid::from_u128(number)).expect("not nil"));
+        ids.filter(|id| key.own(mask, *id).bits().trailing_zeros() >= 8).take(count).collect()
+    }
+
+    /// Buckets that are looked into for a set of ids, while they are staged and when all of them are there.
+    fn looked_into(key: IdKey, ids: &[EventId]) -> usize {
+        let mut recent = RecentIds::new(ids.len(), Position::new(1));
+        let own: Vec<_> = ids.iter().map(|id| key.own(key.mask("acme"), *id)).collect();
+        let mut looks = 0;
+        for own in &own {
+            looks += recent.chain(*own).count();
+            recent.stage(*own, 0);
+        }
+        recent.commit(Position::new(1));
+        looks + own.iter().map(|own| recent.chain(*own).count()).sum::<usize>()
+    }
+
+    #[test]
+    fn a_look_reads_one_bucket_whatever_the_ids() {
+        const IDS: usize = 4_000;
+        let (published, ours) = (IdKey([1; 16]), IdKey([2; 16]));
+        let numbered = |id: fn(u128) -> u128| -> Vec<EventId> {
+            let ids = (1..=IDS as u128).map(|number| Uuid::from_u128(id(number)));
+            ids.map(|id| EventId::new(id).expect("not nil")).collect()
+        };
+        let chosen = chosen_against(published, IDS);
+        let families = [
+            numbered(|number| number),
+            numbered(|number| number << 64),
+            numbered(|number| number << 120 | number),
+            numbered(|number| 0x0199_a1b2_7c3d_7e4f << 64 | number),
+            numbered(|number| (1_790_000_000_000 + number) << 80 | 0x7000_8000_0000_0000_0000),
+            chosen.clone(),
+        ];
+        for ids in families {
+            let looks = looked_into(ours, &ids);
+            assert!(looks < 2 * IDS * 11 / 10, "{looks} buckets for two looks at each of {IDS}");
+        }
+        assert!(looked_into(published, &chosen) > 10 * IDS, "under the secret they were chosen against");
     }
 
     proptest! {

@@ -3,8 +3,8 @@
 //! ```text
 //! page 0        the head
 //! filter        over the upper halves of the digests
-//! digests       ascending, 341 a page
-//! fences        the upper half of the first digest of each of those pages, 511 a page
+//! digests       ascending, 85 a page
+//! fences        the upper half of the first digest of each of those pages, 127 a page
 //! ```
 //!
 //! To look for a digest is a look into the filter, and where that has it, a search among the fences, which are in memory,
@@ -31,6 +31,9 @@ use crate::wal::bytes::Cursor;
 /// The folder of the runs.
 pub(crate) const DIR: &str = "ids";
 
+/// Ends the name of a run.
+const SUFFIX: &str = ".ids";
+
 const MAGIC: [u8; 8] = *b"LSTNIDS\0";
 const VERSION: u32 = 2;
 
@@ -52,8 +55,7 @@ pub(crate) struct RunEntry {
 impl RunEntry {
     /// Its path; positions are in no two runs.
     pub(crate) fn path(&self) -> String {
-        let [first, last] = self.positions;
-        format!("{DIR}/{first:020}-{last:020}.ids")
+        path(self.positions)
     }
 
     pub(crate) fn first(&self) -> Position {
@@ -164,18 +166,25 @@ impl Run {
     /// [`ReadError`].
     pub(crate) fn find(
         &self,
-        digests: impl Iterator<Item = (Digest, usize)>,
+        digests: &[(Digest, usize)],
         mut found: impl FnMut(usize),
     ) -> Result<(), ReadError> {
+        /// Digests whose places in the filter are read at once.
+        const AT_ONCE: usize = 64;
         let filter = self.filter()?;
         let mut open = OpenPage { number: None, page: [0; PAGE_LEN] };
-        for (digest, asker) in digests {
-            let may_be_here = match filter {
-                Some(filter) => filter.may_have(digest.high),
-                None => filter::may_have_on_disk(self.layout.filter, &self.pages, 1, digest.high)?,
-            };
-            if may_be_here && self.has(digest, &mut open)? {
-                found(asker);
+        for digests in digests.chunks(AT_ONCE) {
+            if let Some(filter) = filter {
+                filter.touch(digests.iter().map(|(digest, _)| digest.high));
+            }
+            for &(digest, asker) in digests {
+                let may_be_here = match filter {
+                    Some(filter) => filter.may_have(digest.high),
+                    None => filter::may_have_on_disk(self.layout.filter, &self.pages, 1, digest.high)?,
+                };
+                if may_be_here && self.has(digest, &mut open)? {
+                    found(asker);
+                }
             }
         }
         Ok(())
@@ -286,8 +295,19 @@ impl OpenPage {
     }
 }
 
-/// The log that wrote a run.
-fn log_id_in(head: &[u8]) -> Result<LogId, Malformed> {
+/// The path of the run with this name, and its last position; `None` for other files.
+pub(crate) fn reach_of(name: &str) -> Option<(String, Position)> {
+    let (first, last) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+    let path = path([first.parse().ok()?, last.parse().ok()?]);
+    path.ends_with(name).then(|| (path, Position::new(last.parse().unwrap_or(0))))
+}
+
+fn path([first, last]: [u64; 2]) -> String {
+    format!("{DIR}/{first:020}-{last:020}{SUFFIX}")
+}
+
+/// The log that wrote a run, by its head.
+pub(crate) fn log_id_in(head: &[u8]) -> Result<LogId, Malformed> {
     let mut cursor = Cursor::new(head);
     if cursor.array() == Ok(MAGIC) && cursor.u32()? == VERSION {
         Ok(LogId(cursor.array()?))

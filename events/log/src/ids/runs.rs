@@ -42,22 +42,31 @@ impl Runs {
         &self.0
     }
 
-    /// Looks for each suspect in the runs that begin below `until` and have positions at `since` or above; each hit
-    /// costs one page, each miss a place in memory for each run. Calls `found` with the rows that are there.
+    /// Looks for each suspect in the runs that begin below `until` and have positions at `since` or above, until it is found;
+    /// a hit costs one page, a miss a place in memory. Calls `found` with the rows that are there.
     ///
     /// # Errors
     /// The run that cannot be read, and why.
     pub(crate) fn find(
         &self,
-        suspects: &mut [Suspect],
+        mut suspects: Vec<Suspect>,
         (since, until): (Position, Position),
         mut found: impl FnMut(usize),
     ) -> Result<(), (RunEntry, ReadError)> {
         suspects.sort_unstable_by_key(|suspect| suspect.digest);
+        let (mut wanted, mut hits) = (Vec::with_capacity(suspects.len()), Vec::new());
         for run in self.0.iter().filter(|run| run.entry.first() < until && run.entry.last() >= since) {
-            let may_hold = |suspect: &&Suspect| run.entry.occurred.contains(suspect.occurred_at);
-            let wanted = suspects.iter().filter(may_hold).map(|suspect| (suspect.digest, suspect.row));
-            run.find(wanted, &mut found).map_err(|error| (run.entry.clone(), error))?;
+            let places = suspects.iter().enumerate();
+            let may_hold = places.filter(|(_, suspect)| run.entry.occurred.contains(suspect.occurred_at));
+            wanted.clear();
+            wanted.extend(may_hold.map(|(place, suspect)| (suspect.digest, place)));
+            hits.clear();
+            run.find(&wanted, |place| hits.push(place)).map_err(|error| (run.entry.clone(), error))?;
+            for place in &hits {
+                found(suspects[*place].row);
+            }
+            let (mut place, mut hits) = (0.., hits.iter().peekable());
+            suspects.retain(|_| hits.next_if_eq(&&place.next().unwrap_or(usize::MAX)).is_none());
         }
         Ok(())
     }

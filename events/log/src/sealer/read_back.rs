@@ -51,3 +51,56 @@ pub(super) fn compare(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lastseen_store::contract::Source;
+    use lastseen_store::{EventStore, ManualClock, OnRefused};
+
+    use super::*;
+    use crate::disk::FaultDisk;
+    use crate::manifest::Manifest;
+    use crate::segment::index::Index;
+    use crate::{Commit, Log, LogOptions, Sealing};
+
+    #[tokio::test]
+    async fn every_record_is_compared_with_what_it_has_to_be() {
+        const EVENTS: u64 = 50;
+        let disk = Arc::new(FaultDisk::default());
+        let options = LogOptions { sealing: Sealing::OnDemand, ..LogOptions::default() };
+        let clock = Arc::new(ManualClock::new(lastseen_event::UtcInstant::from_micros(1)));
+        let log = Log::open(disk.clone(), options, clock, Commit::acknowledge).unwrap();
+        log.append(Source { series: 0 }.batch(0..EVENTS), OnRefused::RefuseBatch).await.unwrap();
+        std::thread::scope(|scope| scope.spawn(|| log.seal().unwrap()).join().unwrap());
+        let manifest = Manifest::read(disk.as_ref()).unwrap().unwrap();
+        let entry = &manifest.segments[0];
+        let pieces = Index::read(disk.as_ref(), entry, |_| true).unwrap().pieces;
+        let file = SegmentFile::with_pieces(disk.as_ref(), entry, pieces.clone()).unwrap();
+        let mut right = Vec::new();
+        identities::each(&file, &manifest.id_key, |row| {
+            right.push(Expected::new(row.own.digest(row.fingerprint), row.member));
+        })
+        .unwrap();
+        let compare = |expected: &[Expected]| {
+            compare(disk.as_ref(), (entry, &pieces), &manifest.id_key, expected).map_err(
+                |error| match error {
+                    SealError::Corrupt(corruption) => corruption.expected,
+                    error => panic!("{error}"),
+                },
+            )
+        };
+        compare(&right).unwrap();
+        let at = |position: usize| Err(format!("at position {position} the record that is in the WAL"));
+        for row in 0..right.len() {
+            let mut other = right.clone();
+            other[row] = right[(row + 1) % right.len()];
+            assert_eq!(compare(&other), at(row + 1));
+        }
+        assert_eq!(compare(&right[..right.len() - 1]), at(right.len()));
+        let more = [&right[..], &right[..1]].concat();
+        assert_eq!(compare(&more), at(right.len() + 1));
+        assert_eq!(compare(&[]), at(1));
+    }
+}

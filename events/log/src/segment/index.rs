@@ -3,14 +3,14 @@
 //!
 //! ```text
 //! page 0     the head
-//! pieces     length u64 | crc32c u32, 341 a page
+//! pieces     length u64 | crc32c u32, 85 a page
 //! batches    one after the other, none over the end of a page
 //! holders    a filter over hashes of member ordinals
 //! ```
 
 use std::io;
 
-use lastseen_event::MemberOrdinal;
+use lastseen_event::{MemberOrdinal, Position};
 use lastseen_store::ReadError;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -95,6 +95,17 @@ impl Head {
     fn pages(&self) -> u64 {
         1 + self.piece_pages() + u64::from(self.batch_pages) + self.holders.pages()
     }
+}
+
+/// The log that wrote an index file, and the position of the last record of its segment, by its head.
+pub(crate) fn reach_in(head: &[u8]) -> Result<(LogId, Position), Malformed> {
+    let mut cursor = Cursor::new(head);
+    if cursor.array() != Ok(MAGIC) || cursor.u32()? != VERSION {
+        return Err(Malformed);
+    }
+    let log_id = LogId(cursor.array()?);
+    cursor.u64()?;
+    Ok((log_id, Position::new(cursor.u64()?)))
 }
 
 /// Writes the content of an index file.

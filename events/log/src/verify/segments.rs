@@ -9,9 +9,9 @@ use lastseen_store::{Corruption, ReadError};
 
 use super::{Check, FindingKind, VerifyError, failed, size};
 use crate::batches::Tally;
+use crate::beyond;
 use crate::damage::Malformed;
 use crate::dictionary::{self, Fault};
-use crate::disk::aside::NEW_SUFFIX;
 use crate::disk::{Access, Disk, read_all};
 use crate::filter::Filter;
 use crate::format::Version;
@@ -104,31 +104,29 @@ impl Check {
         Ok(())
     }
 
-    /// Whole segments that the manifest does not name and whose records nothing else has.
-    pub(super) fn lost(&mut self, disk: &dyn Disk) -> Result<(), VerifyError> {
-        let names = match disk.list(segment::DIR) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            names => names.map_err(failed(segment::DIR))?,
+    /// Looks for files that reach beyond the end of what was found, given the names in the folders of segments and of runs before
+    /// anything was read: a server may have made more since.
+    pub(super) fn lost(
+        &mut self,
+        disk: &dyn Disk,
+        (segments, runs): (&[String], &[String]),
+    ) -> Result<(), VerifyError> {
+        let manifest = match Manifest::read(disk) {
+            Ok(manifest) => manifest,
+            Err(BadManifest::Io(error)) => return Err(failed(PATH)(error)),
+            Err(BadManifest::Corrupt(_) | BadManifest::Version(_) | BadManifest::Feature(_)) => return Ok(()),
         };
-        let last = self.verified.last_position;
-        let is_lost = |first: &Position| *first > last;
-        let first = names
-            .iter()
-            .filter(|name| !name.ends_with(NEW_SUFFIX))
-            .filter_map(|name| segment::first_of(name))
-            .filter(is_lost)
-            .min();
-        // A server may have sealed it since.
-        let is_named = |first: Position| {
-            Manifest::read(disk).is_ok_and(|now| now.is_some_and(|now| now.last() >= first))
-        };
-        if let Some(first) = first.filter(|first| !is_named(*first)) {
-            let expected =
-                format!("records from position {} on in the manifest or in a WAL file", first.get());
-            let found = format!("none after position {}: what is missing was lost", last.get());
-            self.found(FindingKind::Lost, &segment::path(first), 0, (expected, found));
+        let Some(manifest) = manifest else { return Ok(()) };
+        let last = self.verified.last_position.max(manifest.last());
+        match beyond::find(disk, &manifest, (segments, runs), last) {
+            Ok(None) | Err(ReadError::Corrupt(_)) => Ok(()),
+            Ok(Some(Corruption { file, offset, expected, found })) => {
+                let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+                self.found(FindingKind::Lost, &file, offset, (expected, found));
+                Ok(())
+            }
+            Err(ReadError::Io { file, source }) => Err(VerifyError { file, source }),
         }
-        Ok(())
     }
 
     /// True if there are more segments than were checked.

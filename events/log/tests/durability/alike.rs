@@ -4,12 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lastseen_event::{Event, EventBatch, EventId, EventType, TenantId, UserId, UtcInstant};
+use lastseen_event::{
+    BatchName, Event, EventBatch, EventId, EventType, Position, TenantId, UserId, UtcInstant,
+};
 use lastseen_log::{Commit, FaultDisk, Log, LogOptions};
-use lastseen_store::{EventStore, OnRefused};
+use lastseen_store::{EventStore, OnRefused, RetractOutcome};
 use uuid::Uuid;
 
-use crate::support::{Chance, WatchedDisk, clock, options, wait};
+use crate::history::check_verified;
+use crate::support::{Chance, WatchedDisk, clock, open, options, wait};
 
 const EVENTS: u64 = 6_000;
 const BATCH: u64 = 500;
@@ -92,6 +95,47 @@ fn reads(ids: fn(u64) -> u128) -> [u64; 2] {
     };
     let first = import(usize::try_from(BATCH).expect("small"));
     [first, import(0)]
+}
+
+/// The id of a retraction is known before it is made: it is a hash of the batch's name. Whoever uses it first gains nothing.
+#[test]
+fn an_event_with_the_id_of_a_retraction_is_an_event() {
+    let name = BatchName::new("import 7").expect("valid");
+    let id = EventId::of_retraction(name);
+    for (is_first, seals) in [(true, false), (false, false), (true, true), (false, true)] {
+        let disk = FaultDisk::default();
+        let options = LogOptions { recent_ids: 2, ..options(900) };
+        let log = open(&disk, &options, clock(1)).expect("opens");
+        let append = |id: EventId, batch: Option<BatchName<'_>>| {
+            let mut events = EventBatch::default();
+            let names = (TenantId::new("acme").expect("valid"), UserId::new("user").expect("valid"));
+            let event = Event::new(id, EventType::Login, names, UtcInstant::from_micros(5));
+            events.push(&Event { batch, ..event }).expect("valid");
+            let appended = wait(log.append(events, OnRefused::RefuseBatch)).expect("appends");
+            if seals {
+                log.seal().expect("seals");
+            }
+            (appended.stored, appended.duplicates)
+        };
+        assert_eq!(append(EventId::new(Uuid::from_u128(1)).expect("not nil"), Some(name)), (1, 0));
+        if is_first {
+            assert_eq!(append(id, None), (1, 0));
+        }
+        let outcome = wait(log.retract(name, None)).expect("is recorded");
+        let position = Position::new(if is_first { 3 } else { 2 });
+        assert_eq!(outcome, RetractOutcome::Retracted(position));
+        if !is_first {
+            assert_eq!(append(id, None), (1, 0));
+        }
+        for other in 2..9 {
+            assert_eq!(append(EventId::new(Uuid::from_u128(other)).expect("not nil"), None), (1, 0));
+        }
+        assert_eq!(append(id, None), (0, 1), "it is known as what it is");
+        assert_eq!(wait(log.retract(name, None)).expect("is known"), outcome);
+        log.close();
+        check_verified(&disk, None).expect("sound");
+        open(&disk, &options, clock(1)).expect("opens again");
+    }
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! Files that reach beyond the end of the history that is found: they prove that it was longer, and that some of it was
+//! lost. A file is made of what is durable in a WAL file, so no crash leaves one.
+
+use std::io;
+
+use lastseen_event::Position;
+use lastseen_store::{Corruption, ReadError};
+
+use crate::damage::{Malformed, corruption};
+use crate::disk::{Access, Disk};
+use crate::ids::run;
+use crate::manifest::Manifest;
+use crate::pages::{PAGE_LEN, Pages};
+use crate::segment::{self, index};
+
+/// A file that reaches beyond the end.
+struct Beyond {
+    path: String,
+    /// A position that has been in the log.
+    position: Position,
+}
+
+/// Looks at the files that the manifest does not name, given the names in the folders of segments and of runs: for one that is of
+/// this log and reaches beyond `last`. Returns the one that reaches farthest, as damage.
+///
+/// # Errors
+/// [`ReadError::Io`].
+pub(crate) fn find(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    (segments, runs): (&[String], &[String]),
+    last: Position,
+) -> Result<Option<Corruption>, ReadError> {
+    let is_named =
+        |first: Position| manifest.segments.binary_search_by_key(&first, |entry| entry.first()).is_ok();
+    let mut beyond = Vec::new();
+    for first in segments.iter().filter_map(|name| segment::first_of(name)).filter(|first| !is_named(*first))
+    {
+        let path = segment::path(first);
+        beyond.push(Beyond { path, position: first });
+    }
+    let indexes = segments.iter().filter_map(|name| segment::indexed_by(name));
+    for path in indexes.filter(|first| !is_named(*first)).map(segment::index_path) {
+        if let Some((log_id, position)) = head(disk, &path, index::reach_in)?
+            && manifest.lineage.contains(log_id)
+        {
+            beyond.push(Beyond { path, position });
+        }
+    }
+    let is_beyond = |(_, reach): &(String, Position)| *reach > last;
+    for (path, position) in runs.iter().filter_map(|name| run::reach_of(name)).filter(is_beyond) {
+        if head(disk, &path, run::log_id_in)?.is_some_and(|log_id| manifest.lineage.contains(log_id)) {
+            beyond.push(Beyond { path, position });
+        }
+    }
+    let farthest = beyond.into_iter().filter(|file| file.position > last).max_by_key(|file| file.position);
+    Ok(farthest.map(|Beyond { path, position }| {
+        let expected = format!("records up to position {} in the manifest or in a WAL file", position.get());
+        let found = format!("none after position {}: what is missing was lost", last.get());
+        corruption(path, 0, expected, found)
+    }))
+}
+
+/// The decoded first page of a file; `None` where the file is gone or is something else.
+fn head<T>(
+    disk: &dyn Disk,
+    path: &str,
+    decode: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+) -> Result<Option<T>, ReadError> {
+    let failed = |error: io::Error| ReadError::Io { file: path.to_owned(), source: error.into() };
+    let file = match disk.open(path, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(failed)?,
+    };
+    let mut page = [0; PAGE_LEN];
+    match Pages::new(file, path.to_owned()).read(0, &mut page) {
+        Ok(content) => Ok(decode(content).ok()),
+        Err(ReadError::Corrupt(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
