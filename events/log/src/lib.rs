@@ -5,10 +5,10 @@
 //! 1. [`Log::append`](lastseen_store::EventStore::append) looks its id up (`ids`) and puts the request into a bounded queue;
 //! 2. the `writer` thread takes what waits as a group, sorts out duplicates, resolves `members` to ordinals,
 //! 3. writes one checksummed frame of `record`s into the preallocated `wal` file and syncs once (group commit),
-//! 4. hands the durable group to `on_commit`, which applies it and acknowledges it;
+//! 4. keeps it in a ring of the last groups (`history`) and hands it to `on_commit`, which applies it and acknowledges it;
 //! 5. the `sealer` thread makes Parquet `segment`s of WAL files that are full, reads them back, names them in the
 //!    `manifest`, and drops the files;
-//! 6. a `reader` walks segments and WAL files up to the durable tail.
+//! 6. a `reader` walks segments and WAL files up to the durable tail; who follows the tail reads the ring.
 //!
 //! `open` takes up what is on disk, `verify` checks it, `backup` copies it. All of them go through `disk`, and share the
 //! `history`. FORMAT.md describes every byte, and what recovery makes of bytes that are not as they should be.

@@ -1,4 +1,4 @@
-//! What is made of WAL files is read back before they go, and ids that a disk has lost are made anew from the segments.
+//! Segments are read back before their WAL files go, and ids that a disk has lost are made anew from the segments.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
