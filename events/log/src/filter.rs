@@ -69,31 +69,37 @@ pub(crate) fn has_all(block: &Block, mask: &Block) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
     shape: Shape,
-    blocks: Vec<Block>,
+    blocks: Vec<InOneLine>,
 }
+
+/// A block that lies in one cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(32))]
+struct InOneLine(Block);
 
 impl Filter {
     /// An empty filter for so many numbers.
     pub(crate) fn for_numbers(numbers: u64) -> Self {
         let shape = Shape::for_numbers(numbers);
-        Self { shape, blocks: vec![[0; 8]; shape.blocks as usize] }
+        Self { shape, blocks: vec![InOneLine::default(); shape.blocks as usize] }
     }
 
     pub(crate) fn insert(&mut self, number: u64) {
-        let block = &mut self.blocks[self.shape.block_of(number) as usize];
+        let InOneLine(block) = &mut self.blocks[self.shape.block_of(number) as usize];
         block.iter_mut().zip(mask(number)).for_each(|(word, bit)| *word |= bit);
     }
 
     pub(crate) fn may_have(&self, number: u64) -> bool {
         self.blocks
             .get(self.shape.block_of(number) as usize)
-            .is_some_and(|block| has_all(block, &mask(number)))
+            .is_some_and(|InOneLine(block)| has_all(block, &mask(number)))
     }
 
     /// Reads what asking for these numbers will read, so that the processor waits for many of them at once; the result only
     /// keeps it from being left out.
     pub(crate) fn touch(&self, numbers: impl Iterator<Item = u64>) {
-        let word = |number| self.blocks.get(self.shape.block_of(number) as usize).map_or(0, |block| block[0]);
+        let word =
+            |number| self.blocks.get(self.shape.block_of(number) as usize).map_or(0, |block| block.0[0]);
         black_box(numbers.map(word).fold(0, u32::wrapping_add));
     }
 
@@ -103,7 +109,7 @@ impl Filter {
 
     /// Its blocks as they stand in a file.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = [u8; BLOCK_LEN]> {
-        self.blocks.iter().map(to_bytes)
+        self.blocks.iter().map(|InOneLine(block)| to_bytes(block))
     }
 
     /// Reads a filter of this shape whose first page has number `first`.
@@ -114,7 +120,7 @@ impl Filter {
         let mut blocks = Vec::with_capacity(shape.blocks as usize);
         pages.read_all(first..first + shape.pages(), |content| {
             let left = shape.blocks as usize - blocks.len();
-            blocks.extend(content.as_chunks::<BLOCK_LEN>().0.iter().take(left).map(from_bytes));
+            blocks.extend(content.as_chunks().0.iter().take(left).map(|bytes| InOneLine(from_bytes(bytes))));
         })?;
         Ok(Self { shape, blocks })
     }

@@ -194,7 +194,8 @@ impl Manifest {
         Ok(text)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, BadManifest> {
+    /// Reads what stands in the file.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BadManifest> {
         let found = || format!("{} bytes that are none", bytes.len());
         let corrupt = |expected: &str| BadManifest::Corrupt(corruption(PATH, 0, expected, found()));
         let whole = || corrupt("a manifest with its checksum");

@@ -172,7 +172,7 @@ impl Run {
         /// Digests whose places in the filter are read at once.
         const AT_ONCE: usize = 64;
         let filter = self.filter()?;
-        let mut open = OpenPage { number: None, page: [0; PAGE_LEN] };
+        let mut open = OpenPage { fence: 0, number: None, page: [0; PAGE_LEN] };
         for digests in digests.chunks(AT_ONCE) {
             if let Some(filter) = filter {
                 filter.touch(digests.iter().map(|(digest, _)| digest.high));
@@ -229,7 +229,8 @@ impl Run {
     fn has(&self, digest: Digest, open: &mut OpenPage) -> Result<bool, ReadError> {
         let fences = self.fences()?;
         // The last page that begins below, and those after it that begin with the same upper half.
-        let first = fences.partition_point(|fence| *fence < digest.high).saturating_sub(1);
+        let first = from_hint(fences, open.fence, digest.high).saturating_sub(1);
+        open.fence = first;
         let pages = fences.iter().enumerate().skip(first).take_while(|(_, fence)| **fence <= digest.high);
         for (page, _) in pages {
             let number = page as u64;
@@ -277,8 +278,21 @@ impl Run {
     }
 }
 
+/// The number of fences below `high`. Those in front of the place `hint` have to be; finding it costs the logarithm of its
+/// distance from there.
+fn from_hint(fences: &[u64], hint: usize, high: u64) -> usize {
+    let mut step = 1;
+    while fences.get(hint + step).is_some_and(|fence| *fence < high) {
+        step *= 2;
+    }
+    let near = fences.get(hint..fences.len().min(hint + step)).unwrap_or_default();
+    hint + near.partition_point(|fence| *fence < high)
+}
+
 /// A page that is in memory.
 struct OpenPage {
+    /// The page that is looked into first for the next digest, which is not below the one before, or one in front of it.
+    fence: usize,
     number: Option<u64>,
     page: [u8; PAGE_LEN],
 }
@@ -465,5 +479,29 @@ impl<'a> RunWriter<'a> {
         let ends = (self.filter.finish()?, self.digests.finish()?, self.fences.finish()?);
         assert_eq!(ends, (self.layout.digests, self.layout.fences, self.layout.pages), "the layout of a run");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_search_from_a_hint_finds_what_a_search_finds(
+            mut fences in prop::collection::vec(0_u64..60, 0..90),
+            mut digests in prop::collection::vec(0_u64..64, 0..20),
+        ) {
+            fences.sort_unstable();
+            digests.sort_unstable();
+            let mut hint = 0;
+            for high in digests {
+                let found = from_hint(&fences, hint, high);
+                prop_assert_eq!(found, fences.partition_point(|fence| *fence < high));
+                hint = found.saturating_sub(1);
+            }
+        }
     }
 }

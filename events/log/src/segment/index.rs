@@ -155,7 +155,8 @@ fn encode_batch(BatchEntry(name, events, retracted): &BatchEntry) -> Vec<u8> {
     bytes
 }
 
-fn decode_batches(content: &[u8], batches: &mut Vec<BatchEntry>) -> Result<(), Malformed> {
+/// Reads the batches of a page.
+pub(crate) fn decode_batches(content: &[u8], batches: &mut Vec<BatchEntry>) -> Result<(), Malformed> {
     let mut cursor = Cursor::new(content);
     while cursor.rest().first() == Some(&BATCH) {
         cursor.u8()?;
