@@ -44,6 +44,8 @@ fn open(disk: &FaultDisk) -> (Arc<Log>, View, watch::Receiver<Position>, thread:
         wal_file_bytes: 1_024,
         recent_ids: 1_000,
         queue_requests: 1,
+        // Holds about one group: readers find some there, and some in files.
+        ring_bytes: 600,
         // The one who seals waits for a channel that this scheduler does not know.
         sealing: Sealing::OnDemand,
         ..LogOptions::default()
@@ -73,13 +75,20 @@ fn publish(log: &Log, view: &View, applied: &watch::Receiver<Position>, series: 
     }
 }
 
-/// Reads on until everything was read: in order, without a gap, never above the durable tail.
-fn tail(log: &Log, events: u64) {
+/// Reads on until everything was read: in order, without a gap, never above the durable tail. From the last groups in memory
+/// where they are there, if it is said so, and from files.
+fn tail(log: &Log, events: u64, from_memory: bool) {
     let mut reader = log.read(Position::START, Detail::Facts);
     let mut end = log.tail();
     let mut read: Vec<Fact> = Vec::new();
     while (read.len() as u64) < events {
         let before = end.position();
+        if let Some(batch) = from_memory.then(|| reader.next_recent()).flatten() {
+            let last = batch.facts.last().map(|fact| fact.position);
+            assert!(last.is_none_or(|last| last <= log.tail().position()), "shown before it was durable");
+            read.extend(&batch.facts);
+            continue;
+        }
         match reader.next_batch().expect("history is readable") {
             Some(RecordedBatch { facts, .. }) => read.extend(facts),
             None => {
@@ -104,8 +113,10 @@ fn hand_over() {
         let (log, view, applied) = (log.clone(), view.clone(), applied.clone());
         threads.push(thread::spawn(move || publish(&log, &view, &applied, series, twice)));
     }
-    let reading = log.clone();
-    threads.push(thread::spawn(move || tail(&reading, events)));
+    for from_memory in [false, true] {
+        let reading = log.clone();
+        threads.push(thread::spawn(move || tail(&reading, events, from_memory)));
+    }
     for thread in threads {
         thread.join().expect("no rule is broken");
     }
