@@ -1,13 +1,11 @@
 //! Files that reach beyond the end of the history that is found: they prove that it was longer, and that some of it was
 //! lost. A file is made of what is durable in a WAL file, so no crash leaves one.
 
-use std::io;
-
 use lastseen_event::Position;
 use lastseen_store::{Corruption, ReadError};
 
 use crate::damage::{Malformed, corruption};
-use crate::disk::{Access, Disk};
+use crate::disk::Disk;
 use crate::ids::run;
 use crate::manifest::Manifest;
 use crate::pages::{PAGE_LEN, Pages};
@@ -67,13 +65,12 @@ fn head<T>(
     path: &str,
     decode: impl FnOnce(&[u8]) -> Result<T, Malformed>,
 ) -> Result<Option<T>, ReadError> {
-    let failed = |error: io::Error| ReadError::Io { file: path.to_owned(), source: error.into() };
-    let file = match disk.open(path, Access::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(failed)?,
+    let pages = match Pages::open(disk, path.to_owned(), "a file in its folder") {
+        Err(ReadError::Corrupt(_)) => return Ok(None),
+        pages => pages?,
     };
     let mut page = [0; PAGE_LEN];
-    match Pages::new(file, path.to_owned()).read(0, &mut page) {
+    match pages.read(0, &mut page) {
         Ok(content) => Ok(decode(content).ok()),
         Err(ReadError::Corrupt(_)) => Ok(None),
         Err(error) => Err(error),

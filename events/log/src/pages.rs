@@ -11,7 +11,7 @@ use std::io;
 use lastseen_store::{Corruption, ReadError};
 
 use crate::damage::corruption;
-use crate::disk::{DiskFile, read_exact_at};
+use crate::disk::{Access, Disk, DiskFile, read_exact_at};
 
 /// Bytes of a page.
 pub(crate) const PAGE_LEN: usize = 1024;
@@ -45,9 +45,26 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// The file with this path relative to the log's directory.
-    pub(crate) fn new(file: Box<dyn DiskFile>, path: String) -> Self {
-        Self { file, path }
+    /// Opens the file with this path relative to the log's directory.
+    ///
+    /// # Errors
+    /// [`ReadError`]; that it is not there is damage, since the manifest names it as `named`.
+    pub(crate) fn open(disk: &dyn Disk, path: String, named: &str) -> Result<Self, ReadError> {
+        match disk.open(&path, Access::Read) {
+            Ok(file) => Ok(Self { file, path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(corruption(path, 0, named, "no file").into())
+            }
+            Err(error) => Err(ReadError::Io { file: path, source: error.into() }),
+        }
+    }
+
+    /// The length of the file in bytes.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`].
+    pub(crate) fn size(&self) -> Result<u64, ReadError> {
+        self.file.size().map_err(|error| self.io(error))
     }
 
     pub(crate) fn path(&self) -> &str {

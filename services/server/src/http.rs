@@ -17,6 +17,7 @@ mod handlers;
 mod hosts;
 mod params;
 pub(crate) mod problem;
+mod reflected;
 pub(crate) mod routes;
 mod schema;
 mod trace;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::budget::{Budget, Held};
 use crate::damage::{Malformed, corruption};
 use crate::disk::aside::Aside;
-use crate::disk::{Access, Disk, DiskFile, StepError, SyncSite};
+use crate::disk::{Disk, DiskFile, StepError, SyncSite};
 use crate::filter::{self, Block, Filter, Shape};
 use crate::identity::{Digest, DigestSum};
 use crate::log_id::LogId;
@@ -136,18 +136,13 @@ impl Run {
         is_of_log: impl Fn(LogId) -> bool,
         budget: Arc<Budget>,
     ) -> Result<Self, ReadError> {
-        let path = entry.path();
         let named = "the ids that the manifest names";
-        let file = disk.open(&path, Access::Read).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => corruption(&*path, 0, named, "no file").into(),
-            _ => ReadError::Io { file: path.clone(), source: error.into() },
-        })?;
-        let size = file.size().map_err(|error| ReadError::Io { file: path.clone(), source: error.into() })?;
+        let (pages, layout) = (Pages::open(disk, entry.path(), named)?, entry.layout());
+        let size = pages.size()?;
         if size != entry.bytes() {
-            let expected = format!("{} bytes", entry.bytes());
-            return Err(corruption(path, size.min(entry.bytes()), expected, size.to_string()).into());
+            let (offset, expected) = (size.min(entry.bytes()), format!("{} bytes", entry.bytes()));
+            return Err(corruption(pages.path(), offset, expected, size.to_string()).into());
         }
-        let (pages, layout) = (Pages::new(file, path), entry.layout());
         let run = Self { entry, pages, layout, fences: OnceLock::new(), filter: OnceLock::new(), budget };
         let mut page = [0; PAGE_LEN];
         let head = run.pages.read(0, &mut page)?;

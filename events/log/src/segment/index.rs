@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::entry::{Beside, Content, Entry, Piece};
 use crate::batches::BatchEntry;
 use crate::damage::{Malformed, corruption};
-use crate::disk::{Access, Disk, DiskFile};
+use crate::disk::{Disk, DiskFile};
 use crate::filter::{self, Filter, Shape};
 use crate::log_id::LogId;
 use crate::pages::{CONTENT_LEN, PAGE_LEN, PageWriter, Pages};
@@ -184,22 +184,13 @@ impl Index {
             let (pieces, batches) = (entry.pieces.clone(), entry.batches.clone());
             return Ok(Self { pieces, batches, holders: None });
         };
-        let path = super::index_path(entry.first());
-        let file = disk.open(&path, Access::Read).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                corruption(&*path, 0, "the index that the manifest names", "no file").into()
-            }
-            _ => ReadError::Io { file: path.clone(), source: error.into() },
-        })?;
-        let size = file.size().map_err(|error| ReadError::Io { file: path.clone(), source: error.into() })?;
-        let pages = Pages::new(file, path);
-        let mut page = [0; PAGE_LEN];
+        let named = "the index that the manifest names";
+        let pages = Pages::open(disk, super::index_path(entry.first()), named)?;
+        let (size, mut page) = (pages.size()?, [0; PAGE_LEN]);
         let head = Self::head(entry, &beside, pages.read(0, &mut page)?, &is_of_log)
             .ok()
             .filter(|head| size == beside.index.0 && head.pages() * PAGE_LEN as u64 == size)
-            .ok_or_else(|| {
-                corruption(pages.path(), 0, "the index that the manifest names", "that of other records")
-            })?;
+            .ok_or_else(|| corruption(pages.path(), 0, named, "that of other records"))?;
         let mut pieces = Vec::with_capacity(head.pieces as usize);
         let first_of_batches = 1 + head.piece_pages();
         pages.read_all(1..first_of_batches, |content| {

@@ -5,7 +5,6 @@ pub(super) mod counts;
 mod feed;
 pub(super) mod list;
 pub(super) mod person;
-mod reflected;
 mod stream;
 mod table;
 pub(super) mod user;
@@ -26,7 +25,6 @@ use serde::Serialize;
 
 pub(super) use self::compress::Encoding;
 pub(super) use self::feed::{Feed, Messages};
-pub(super) use self::reflected::{Reflected, ThisLog};
 pub(super) use self::stream::{Pieces, Stream};
 pub(super) use self::table::{Table, Writer};
 use super::description::{Content, Success};

@@ -18,10 +18,10 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::oneshot;
 
 use super::App;
-use super::answer::{Reflected, ThisLog};
 use super::auth::{Access, Asks, Caller, Changes, Granted, Look, Open, Standing};
 use super::params::{LogParams, ParamSpec, Params, Query};
 use super::problem::Problem;
+use super::reflected::{Reflected, ThisLog};
 use crate::audit::AuditAction;
 use crate::keys::Scope;
 use crate::keys::live::{LiveKey, Remembered};

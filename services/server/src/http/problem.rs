@@ -17,7 +17,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub(in crate::http) use self::code::{Code, Possible};
-use super::answer::ThisLog;
+use super::reflected::ThisLog;
 use super::{schema, trace};
 use crate::keys::Scope;
 use crate::keys::limits::LimitReached;

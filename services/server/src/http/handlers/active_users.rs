@@ -8,12 +8,13 @@ use lastseen_projections::SeriesRow;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Table, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Table, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::SeriesParams;
 use crate::http::params::value::{Length, Of};
 use crate::http::problem::Problem;
+use crate::http::reflected::Reflected;
 use crate::http::schema;
 use crate::questions::series::Series;
 use crate::questions::span::Span;

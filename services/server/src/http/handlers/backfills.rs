@@ -5,12 +5,13 @@ use lastseen_store::TypeCounts;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use crate::http::answer::{Accepted, Answer, Json, Reflected, Version};
+use crate::http::answer::{Accepted, Answer, Json, Version};
 use crate::http::ask::Ask;
 use crate::http::auth;
 use crate::http::params::params;
 use crate::http::params::value::PageLimit;
 use crate::http::problem::Problem;
+use crate::http::reflected::Reflected;
 use crate::http::schema;
 use crate::questions::backfills::{Backfill, BatchState};
 

@@ -4,11 +4,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::active_users::{Row as SeriesRow, SpanHead};
-use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::CorrectionsParams;
 use crate::http::problem::Problem;
+use crate::http::reflected::Reflected;
 use crate::http::schema;
 use crate::keys::seal::ShownPosition;
 use crate::questions::corrections::Corrected;

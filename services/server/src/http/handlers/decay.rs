@@ -4,13 +4,14 @@ use lastseen_event::UtcInstant;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Table, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Table, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
 use crate::http::params::value::{DayCount, TableFormat};
 use crate::http::problem::Problem;
+use crate::http::reflected::Reflected;
 use crate::http::schema;
 use crate::questions::decay::StillActive;
 

@@ -10,12 +10,13 @@ use lastseen_store::EventTypes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Table, Version, Writer};
+use crate::http::answer::{Answer, DEFINITION, Json, Table, Version, Writer};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::params::value::{Length, Previous, TableFormat};
 use crate::http::problem::Problem;
+use crate::http::reflected::Reflected;
 use crate::http::schema;
 use crate::questions::moment::KnownAt;
 use crate::questions::span::{Dates, Span};

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use tracing::Instrument;
 
-use crate::http::answer::{Answer, Json, Reflected};
+use crate::http::answer::{Answer, Json};
 use crate::http::ask::Ask;
 use crate::http::auth::Publish;
 use crate::http::body::cloud_event::{self, Attribute};
@@ -18,6 +18,7 @@ use crate::http::description::{Content, ENCODING, RequestBody};
 use crate::http::params::params;
 use crate::http::params::value::OnInvalid;
 use crate::http::problem::{FAULTS_LISTED_MAX, Problem};
+use crate::http::reflected::Reflected;
 use crate::http::schema;
 use crate::http::schema::events::{CloudEvent, PublishedEvent};
 use crate::publishing::Publishing;

@@ -3,11 +3,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, Json, Reflected};
+use crate::http::answer::{Answer, Json};
 use crate::http::ask::Ask;
 use crate::http::auth::Open;
 use crate::http::params::NoParams;
 use crate::http::problem::{PartFault, Problem};
+use crate::http::reflected::Reflected;
 
 /// The process lives.
 #[derive(JsonSchema, Serialize)]

@@ -6,13 +6,14 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::http::answer::user::UserRow;
-use crate::http::answer::{Answer, DEFINITION, Json, Reflected};
+use crate::http::answer::{Answer, DEFINITION, Json};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::body::{self, decompress};
 use crate::http::description::{Content, ENCODING, RequestBody};
 use crate::http::params::question::QuestionParams;
 use crate::http::problem::Problem;
+use crate::http::reflected::Reflected;
 use crate::http::schema;
 use crate::tasks;
 

@@ -6,13 +6,14 @@ use lastseen_event::{Position, UtcInstant};
 use lastseen_store::{EventStore, EventTypes, Filter};
 use schemars::{SchemaGenerator, json_schema};
 
-use crate::http::answer::{Pieces, Stream, ThisLog, UNTIL, of_position};
+use crate::http::answer::{Pieces, Stream, UNTIL, of_position};
 use crate::http::ask::Ask;
 use crate::http::auth;
 use crate::http::description::Content;
 use crate::http::params::params;
 use crate::http::params::value::{EventLimit, NewestFirst};
 use crate::http::problem::Problem;
+use crate::http::reflected::ThisLog;
 use crate::http::schema::events::RecordedEvent;
 use crate::keys::seal::Positions;
 use crate::questions::events::{Replay, ReplayQuestion};

@@ -9,12 +9,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::active_users::SpanHead;
-use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Table, Version, Writer};
+use crate::http::answer::{Answer, DEFINITION, Json, Table, Version, Writer};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::span::CohortsParams;
 use crate::http::params::value::Length;
 use crate::http::problem::Problem;
+use crate::http::reflected::Reflected;
 use crate::http::schema;
 use crate::questions::cohorts::Cohorts;
 use crate::questions::span::Span;

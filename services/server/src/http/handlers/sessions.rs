@@ -6,13 +6,14 @@ use lastseen_event::{Position, UtcInstant};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::cursor::{Cursor, Paged};
 use crate::http::params::params;
 use crate::http::params::value::PageLimit;
 use crate::http::problem::Problem;
+use crate::http::reflected::Reflected;
 use crate::http::schema;
 use crate::questions::sessions::Session;
 

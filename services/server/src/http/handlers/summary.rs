@@ -5,13 +5,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::http::answer::counts::Counts;
-use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::params::question::QuestionParams;
 use crate::http::params::value::Previous;
 use crate::http::problem::Problem;
+use crate::http::reflected::Reflected;
 use crate::http::schema;
 use crate::questions::summary::Counted;
 

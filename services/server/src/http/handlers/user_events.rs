@@ -5,12 +5,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Reflected, Version};
+use crate::http::answer::{Answer, DEFINITION, Json, Version};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::params;
 use crate::http::params::value::{EventCursor, PageLimit};
 use crate::http::problem::Problem;
+use crate::http::reflected::Reflected;
 use crate::http::schema::events::RecordedEvent;
 
 params! {

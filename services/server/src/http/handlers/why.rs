@@ -6,11 +6,12 @@ use lastseen_projections::{Condition, MemberState, Status};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::answer::{Answer, DEFINITION, Json, Reflected};
+use crate::http::answer::{Answer, DEFINITION, Json};
 use crate::http::ask::Ask;
 use crate::http::auth::Query;
 use crate::http::params::question::QuestionParams;
 use crate::http::problem::Problem;
+use crate::http::reflected::Reflected;
 use crate::http::schema;
 use crate::keys::seal::{Positions, ShownPosition};
 use crate::questions::why::{Deciding, Why};

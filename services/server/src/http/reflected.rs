@@ -10,22 +10,22 @@ use crate::keys::seal::{Positions, ShownPosition};
 
 /// The last position that an answer reflects, and the log that it is a position of.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
-pub(in crate::http) struct Reflected {
+pub(super) struct Reflected {
     /// The answer reflects all events up to this position.
-    pub(in crate::http) position: ShownPosition,
+    pub(super) position: ShownPosition,
     /// The log that the position is of. A position of another log may stand for another event.
     log_id: Uuid,
 }
 
 impl Reflected {
-    pub(in crate::http) fn new(position: ShownPosition, lineage: &Lineage) -> Self {
+    pub(super) fn new(position: ShownPosition, lineage: &Lineage) -> Self {
         Self { position, log_id: Uuid::from_bytes(lineage.log_id().to_bytes()) }
     }
 }
 
 /// The server's log, for a caller that has another one in mind.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
-pub(in crate::http) struct ThisLog {
+pub(super) struct ThisLog {
     #[serde(flatten)]
     reflected: Reflected,
     /// The logs that it continues, the oldest first.
@@ -34,7 +34,7 @@ pub(in crate::http) struct ThisLog {
 
 impl ThisLog {
     /// The log with its last position, as one caller sees positions.
-    pub(in crate::http) fn of(log: &Log, positions: &Positions) -> Self {
+    pub(super) fn of(log: &Log, positions: &Positions) -> Self {
         let (position, lineage) = (log.tail().position(), log.lineage());
         let ancestors = lineage.ancestors().iter();
         let shown = ancestors.map(|ancestor| ShownAncestor {
@@ -45,7 +45,7 @@ impl ThisLog {
     }
 
     /// True if it continues no other log.
-    pub(in crate::http) fn is_first(&self) -> bool {
+    pub(super) fn is_first(&self) -> bool {
         self.lineage.is_empty()
     }
 }
