@@ -10,6 +10,7 @@ use lastseen_event::Position;
 use parking_lot::{Mutex, RwLock};
 
 use crate::chunks::{self, BadChunks, Chunks};
+use crate::codec::Cursor;
 use crate::damage::Malformed;
 use crate::disk::aside::Aside;
 use crate::disk::{Access, Disk, DiskFile, StepError, SyncSite};
@@ -20,7 +21,6 @@ use crate::members::{Members, Seed};
 use crate::position::following;
 use crate::segment::entry::Content;
 use crate::thread::yield_now;
-use crate::wal::bytes::Cursor;
 
 /// The file's path.
 pub(crate) const PATH: &str = "segments/dictionary";
@@ -288,9 +288,9 @@ pub(crate) fn read(disk: &dyn Disk, manifest: &Manifest) -> Result<Option<(Membe
     let Head { end, seed, counts, history, .. } = head;
     let (mut restoring, mut part) = (Restoring::new(manifest.id_key, seed, counts), Vec::new());
     while reading.next(&mut part)? {
-        restoring.read(&part).ok_or_else(|| reading.damaged())?;
+        restoring.read(&part).map_err(|Malformed| reading.damaged())?;
     }
-    let members = restoring.finish().ok_or_else(|| reading.damaged())?;
+    let members = restoring.finish().map_err(|Malformed| reading.damaged())?;
     let is_old = matches!(history, OfHistory::Entries(_));
     let kept = if is_old { Kept::Old } else { Kept::Members(members.len()) };
     Ok(Some((members, end, kept)))

@@ -106,7 +106,7 @@ fn dictionary(mut bytes: &[u8]) {
     while let Some(([low, high], rest)) = bytes.split_first_chunk() {
         let len = usize::from(u16::from_le_bytes([*low, *high]));
         let Some((part, rest)) = rest.split_at_checked(len) else { return };
-        if restoring.read(part).is_none() {
+        if restoring.read(part).is_err() {
             return;
         }
         bytes = rest;

@@ -18,6 +18,7 @@ mod batches;
 mod beyond;
 pub mod chunks;
 mod clock_watch;
+mod codec;
 mod common;
 mod damage;
 mod dictionary;

@@ -1,8 +1,7 @@
-//! The write-ahead log on disk, layer by layer: `bytes` read and write integers, `frame` is the checksummed unit,
-//! `payload` its content, `frames` goes over those of a file, `settled` says where a file ends, `file` is the one being
-//! written, `index` finds positions in it, `cursor` makes of a frame what readers get. FORMAT.md describes the bytes.
+//! The write-ahead log on disk, layer by layer: `frame` is the checksummed unit, `payload` its content, `frames` goes over
+//! those of a file, `settled` says where a file ends, `file` is the one being written, `index` finds positions in it, `cursor`
+//! makes of a frame what readers get. FORMAT.md describes the bytes.
 
-pub(crate) mod bytes;
 pub(crate) mod cursor;
 pub(crate) mod file;
 pub(crate) mod frame;

@@ -10,6 +10,8 @@ use lastseen_event::{MemberOrdinal, PersonOrdinal, TenantOrdinal};
 use super::shards::{SHARDS, Seed, Shards};
 use super::text::TextRef;
 use super::{Blocks, MemberEntry, Members, Person};
+use crate::codec::Cursor;
+use crate::damage::Malformed;
 use crate::identity::IdKey;
 
 /// The sizes of the dictionary at a moment.
@@ -204,14 +206,17 @@ impl Restoring {
         Self { counts, members }
     }
 
-    /// Reads one part. `None`: it is not what is written.
-    pub(crate) fn read(&mut self, part: &[u8]) -> Option<()> {
-        let (section, bytes) = part.split_first()?;
-        match Section::ALL.get(usize::from(*section))? {
+    /// Reads one part.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub(crate) fn read(&mut self, part: &[u8]) -> Result<(), Malformed> {
+        let (section, bytes) = part.split_first().ok_or(Malformed)?;
+        match Section::ALL.get(usize::from(*section)).ok_or(Malformed)? {
             Section::Tenants => self.tenants(bytes),
             Section::Text => {
                 self.members.text.append(bytes);
-                Some(())
+                Ok(())
             }
             Section::Persons => self.persons(bytes),
             Section::Entries => self.entries(bytes),
@@ -220,34 +225,28 @@ impl Restoring {
         }
     }
 
-    fn tenants(&mut self, mut bytes: &[u8]) -> Option<()> {
-        while !bytes.is_empty() {
-            let mut number = || {
-                let (number, rest) = bytes.split_first_chunk()?;
-                bytes = rest;
-                Some(u32::from_le_bytes(*number))
-            };
-            let blocks = Blocks { free: number()?..number()?, numbers: number()? };
-            let (len, rest) = bytes.split_first()?;
-            let (name, rest) = rest.split_at_checked(usize::from(*len))?;
-            bytes = rest;
-            let tenant = self.members.add_tenant(str::from_utf8(name).ok()?);
+    fn tenants(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(bytes);
+        while !cursor.rest().is_empty() {
+            let blocks = Blocks { free: cursor.u32()?..cursor.u32()?, numbers: cursor.u32()? };
+            let tenant = self.members.add_tenant(cursor.text()?);
             self.members.tenants[tenant.index()].blocks = blocks;
         }
-        Some(())
+        Ok(())
     }
 
-    fn persons(&mut self, bytes: &[u8]) -> Option<()> {
+    fn persons(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         let (mut names, mut members) = (0, 0);
         self.members.persons.extend(pairs(bytes)?.map(|(name, first)| {
             (names, members) = (name.max(names), first.max(members));
             Person { name: TextRef::new(name), first: MemberOrdinal::new(first) }
         }));
-        (TextRef::new(names).start() < self.counts.things(Section::Text) && members < self.counts.ordinals)
-            .then_some(())
+        let are_inside =
+            TextRef::new(names).start() < self.counts.things(Section::Text) && members < self.counts.ordinals;
+        if are_inside { Ok(()) } else { Err(Malformed) }
     }
 
-    fn entries(&mut self, bytes: &[u8]) -> Option<()> {
+    fn entries(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         let (mut tenants, mut persons, mut count) = (0, 0, 0);
         self.members.entries.extend(pairs(bytes)?.map(|(tenant, person)| {
             (tenants, persons) = (tenant.max(tenants), person.max(persons));
@@ -256,34 +255,37 @@ impl Restoring {
             Some(MemberEntry::new(tenant, PersonOrdinal::new(person)))
         }));
         self.members.count += count;
-        (tenants <= self.counts.tenants && persons < self.counts.persons).then_some(())
+        if tenants <= self.counts.tenants && persons < self.counts.persons { Ok(()) } else { Err(Malformed) }
     }
 
-    /// All parts are read. `None`: some are missing.
-    pub(crate) fn finish(self) -> Option<Members> {
+    /// Ends reading: all parts are read.
+    ///
+    /// # Errors
+    /// [`Malformed`]: some are missing.
+    pub(crate) fn finish(self) -> Result<Members, Malformed> {
         let Self { counts, members } = self;
         let persons = members.persons.len();
         let whole = members.counts() == counts
             && members.tenant_numbers.len() == members.tenants.len()
             && members.person_numbers.len() == persons
             && members.further.len() + persons == members.count;
-        whole.then_some(members)
+        if whole { Ok(members) } else { Err(Malformed) }
     }
 }
 
 /// Reads a shard of a table of numbers below `end`.
-fn restore(table: &mut Shards, bytes: &[u8], end: u32) -> Option<()> {
-    let (shard, bytes) = bytes.split_first()?;
-    let shard = Some(usize::from(*shard)).filter(|shard| *shard < SHARDS)?;
+fn restore(table: &mut Shards, bytes: &[u8], end: u32) -> Result<(), Malformed> {
+    let (shard, bytes) = bytes.split_first().ok_or(Malformed)?;
+    let shard = Some(usize::from(*shard)).filter(|shard| *shard < SHARDS).ok_or(Malformed)?;
     let mut greatest = 0;
     table.restore(shard, pairs(bytes)?.inspect(|(_, number)| greatest = greatest.max(*number)));
-    (bytes.is_empty() || greatest < end).then_some(())
+    if bytes.is_empty() || greatest < end { Ok(()) } else { Err(Malformed) }
 }
 
-/// Reads the bytes as pairs of numbers. `None`: bytes are left over.
-fn pairs(bytes: &[u8]) -> Option<impl ExactSizeIterator<Item = (u32, u32)>> {
-    let (pairs, []) = bytes.as_chunks::<8>() else { return None };
-    Some(pairs.iter().map(|[a, b, c, d, e, f, g, h]| {
+/// Reads the bytes as pairs of numbers; none may be left over.
+fn pairs(bytes: &[u8]) -> Result<impl ExactSizeIterator<Item = (u32, u32)>, Malformed> {
+    let (pairs, []) = bytes.as_chunks::<8>() else { return Err(Malformed) };
+    Ok(pairs.iter().map(|[a, b, c, d, e, f, g, h]| {
         (u32::from_le_bytes([*a, *b, *c, *d]), u32::from_le_bytes([*e, *f, *g, *h]))
     }))
 }
@@ -308,7 +310,7 @@ mod tests {
         taking.copy(members, &mut part).then_some(part)
     }
 
-    fn restored(seed: Seed, counts: Counts, parts: &[Vec<u8>]) -> Option<Members> {
+    fn restored(seed: Seed, counts: Counts, parts: &[Vec<u8>]) -> Result<Members, Malformed> {
         let mut restoring = Restoring::new(IdKey::default(), seed, counts);
         parts.iter().try_for_each(|part| restoring.read(part))?;
         restoring.finish()
@@ -361,12 +363,12 @@ mod tests {
         let mut taking = Taking::new(members.mark());
         let counts = taking.mark().counts;
         let parts: Vec<_> = std::iter::from_fn(|| part(&mut taking, &members)).collect();
-        assert!(restored(members.seed, counts, &parts).is_some_and(|kept| kept.has_all_of(&members)));
+        assert!(restored(members.seed, counts, &parts).is_ok_and(|kept| kept.has_all_of(&members)));
         for missing in 0..parts.len() {
             let mut parts = parts.clone();
             // A shard without an entry is nothing that could be missing.
             if parts.remove(missing).len() > 2 {
-                assert!(restored(members.seed, counts, &parts).is_none(), "part {missing}");
+                assert!(restored(members.seed, counts, &parts).is_err(), "part {missing}");
             }
         }
     }

@@ -16,12 +16,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::entry::{Beside, Content, Entry, Piece};
 use crate::batches::BatchEntry;
+use crate::codec::{Cursor, put_text};
 use crate::damage::{Malformed, corruption};
 use crate::disk::{Disk, DiskFile};
 use crate::filter::{self, Filter, Shape};
 use crate::log_id::LogId;
 use crate::pages::{CONTENT_LEN, PAGE_LEN, PageWriter, Pages};
-use crate::wal::bytes::{Cursor, put_text};
 
 const MAGIC: [u8; 8] = *b"LSTNINDX";
 const VERSION: u32 = 2;

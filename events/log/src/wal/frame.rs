@@ -2,7 +2,7 @@
 
 use lastseen_event::{Position, UtcInstant};
 
-use super::bytes::Cursor;
+use crate::codec::Cursor;
 use crate::damage::Malformed;
 use crate::format::Version;
 use crate::log_id::LogId;

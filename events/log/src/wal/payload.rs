@@ -4,8 +4,8 @@
 use lastseen_event::limits::NAME_BYTES_MAX;
 use lastseen_event::{BatchName, EventId, EventType, MemberOrdinal, SessionId, TenantId, UserId, UtcInstant};
 
-use super::bytes::{Cursor, put_text};
 use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameKind};
+use crate::codec::{Cursor, put_text};
 use crate::damage::Malformed;
 use crate::format::Version;
 use crate::record::{Record, StoredEvent, StoredRetraction};

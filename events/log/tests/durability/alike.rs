@@ -15,7 +15,8 @@ use crate::history::check_verified;
 use crate::support::{Chance, WatchedDisk, clock, open, options, wait};
 
 const EVENTS: u64 = 6_000;
-const BATCH: u64 = 500;
+/// So many that they are looked for on two threads.
+const BATCH: u64 = 1_000;
 const SEGMENTS: u64 = 12;
 
 /// A way to make ids, by number.
