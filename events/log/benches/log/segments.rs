@@ -121,6 +121,10 @@ pub(super) fn segments(runtime: &Runtime, numbers: &[u64]) {
         println!("  {parts} segments, {total} events");
         println!("    sealing {} events/s", first.sealing);
         println!("    opening {opening:.2} s");
+        let mut some = EventBatch::with_capacity(1_000);
+        (0..1_000).for_each(|number| push_past(&mut some, number));
+        let reading = append(runtime, &log, some).0.as_secs_f64();
+        println!("    the first look-up, which reads all filters: {reading:.2} s");
         for (size, first) in [(1_000, first.by_1_000), (10_000, first.by_10_000)] {
             let rate = again(runtime, &log, total, size);
             println!(
