@@ -7,7 +7,7 @@ use lastseen_store::{Corruption, ReadError};
 use crate::damage::{Malformed, corruption};
 use crate::disk::Disk;
 use crate::ids::run;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, PATH};
 use crate::pages::{PAGE_LEN, Pages};
 use crate::segment::{self, index};
 
@@ -18,8 +18,8 @@ struct Beyond {
     position: Position,
 }
 
-/// Looks at the files that the manifest does not name, given the names in the folders of segments and of runs: for one that is of
-/// this log and reaches beyond `last`. Returns the one that reaches farthest, as damage.
+/// Looks at the files that the manifest does not name, given the names in the folders of segments and of runs, and at the position
+/// from which the log continues another: for one that is of its history and beyond `last`. Returns the farthest, as damage.
 ///
 /// # Errors
 /// [`ReadError::Io`].
@@ -31,7 +31,10 @@ pub(crate) fn find(
 ) -> Result<Option<Corruption>, ReadError> {
     let is_named =
         |first: Position| manifest.segments.binary_search_by_key(&first, |entry| entry.first()).is_ok();
-    let mut beyond = Vec::new();
+    // The log went on from there.
+    let parted = manifest.lineage.ancestors().last();
+    let parted = parted.map(|ancestor| Beyond { path: PATH.to_owned(), position: ancestor.until });
+    let mut beyond = Vec::from_iter(parted);
     for first in segments.iter().filter_map(|name| segment::first_of(name)).filter(|first| !is_named(*first))
     {
         let path = segment::path(first);
@@ -40,14 +43,15 @@ pub(crate) fn find(
     let indexes = segments.iter().filter_map(|name| segment::indexed_by(name));
     for path in indexes.filter(|first| !is_named(*first)).map(segment::index_path) {
         if let Some((log_id, position)) = head(disk, &path, index::reach_in)?
-            && manifest.lineage.contains(log_id)
+            && manifest.lineage.shares(log_id, position)
         {
             beyond.push(Beyond { path, position });
         }
     }
     let is_beyond = |(_, reach): &(String, Position)| *reach > last;
     for (path, position) in runs.iter().filter_map(|name| run::reach_of(name)).filter(is_beyond) {
-        if head(disk, &path, run::log_id_in)?.is_some_and(|log_id| manifest.lineage.contains(log_id)) {
+        if head(disk, &path, run::log_id_in)?.is_some_and(|log_id| manifest.lineage.shares(log_id, position))
+        {
             beyond.push(Beyond { path, position });
         }
     }

@@ -193,7 +193,7 @@ fn first_position(disk: &dyn Disk, number: u64) -> Result<Option<Position>, Open
 
 /// Refuses a history that is shorter than something says it was: its positions would be used again for other events.
 fn check_evidence(lineage: &Lineage, last: Position, evidence: &[Evidence]) -> Result<(), OpenError> {
-    let longer = |proof: &&Evidence| proof.log_id == lineage.log_id() && proof.position > last;
+    let longer = |proof: &&Evidence| proof.position > last && lineage.shares(proof.log_id, proof.position);
     match evidence.iter().find(longer) {
         None => Ok(()),
         Some(Evidence { file, position, .. }) => {

@@ -1,6 +1,7 @@
 //! A backup whose power is taken away at every operation, and one of a log whose last frame was not durable yet: what is
 //! left is no log, or all of the original, and the original keeps what the copy has. And what becomes of a copy.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lastseen_event::Position;
@@ -188,5 +189,38 @@ fn a_copy_that_is_written_to_is_a_log_of_its_own() {
         assert_eq!(ancestors, [(original, 30), (own.log_id(), 40)]);
         check_verified(&third_disk, None).expect("is sound");
         assert_eq!(log.lineage().log_id(), original, "the original stays who it is");
+    }
+}
+
+/// A log that continues another knows up to where: it cannot have been shorter.
+#[test]
+fn a_copy_that_lost_what_it_was_copied_with_is_refused() {
+    let options = options(900);
+    let append = |log: &Log, items: std::ops::Range<u64>| {
+        let items: Vec<Item> = items.map(Item::new).collect();
+        wait(log.append(batch(&items), OnRefused::RefuseBatch)).expect("appends");
+    };
+    for sealed in [false, true] {
+        let (disk, to) = (FaultDisk::default(), FaultDisk::default());
+        let log = open(&disk, &options, clock(NOW_US)).expect("opens");
+        append(&log, 0..30);
+        if sealed {
+            log.seal().expect("seals");
+            append(&log, 30..40);
+        }
+        log.close();
+        copy(&disk, &to).expect("copies");
+        let log = open(&to, &options, clock(NOW_US)).expect("opens");
+        append(&log, 40..50);
+        log.close();
+        let mut files = to.files();
+        files.retain(|path, _| !path.starts_with("wal/"));
+        let shorter = FaultDisk::holding(&files);
+        match open(&shorter, &options, clock(NOW_US)) {
+            Err(OpenError::Corrupt(found)) => assert_eq!(found.file, "segments/manifest.json"),
+            other => panic!("{:?}", other.map(|log| log.tail().position())),
+        }
+        check_verified(&shorter, Some(&BTreeSet::from(["segments/manifest.json"])))
+            .expect("the check sees it");
     }
 }
