@@ -108,7 +108,13 @@ pub fn backup(
     to: &Arc<dyn Disk>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<BackedUp, BackupError> {
-    let mut copy = Copy { from: from.as_ref(), to: to.as_ref(), segments: 0, copied: BackedUp::default() };
+    let mut copy = Copy {
+        from: from.as_ref(),
+        to: to.as_ref(),
+        segments: 0,
+        without_index: Vec::new(),
+        copied: BackedUp::default(),
+    };
     let mut prepared = false;
     loop {
         // What was acknowledged before this moment is in the segments and in these files.
@@ -159,6 +165,8 @@ struct Copy<'a> {
     to: &'a dyn Disk,
     /// Segments that it has.
     segments: usize,
+    /// The places of those that had no index file when they were copied.
+    without_index: Vec<usize>,
     copied: BackedUp,
 }
 
@@ -184,10 +192,19 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Copies the segments that the copy lacks.
+    /// Copies the segments that the copy lacks, and the index files that were made since.
     fn segments(&mut self, manifest: &Manifest, mut progress: impl FnMut(u64)) -> Result<(), BackupError> {
+        for at in std::mem::take(&mut self.without_index) {
+            match manifest.segments.get(at) {
+                Some(entry) if entry.beside.is_some() => self.index(entry)?,
+                _ => self.without_index.push(at),
+            }
+        }
         for (at, entry) in manifest.segments.iter().enumerate().skip(self.segments) {
             self.segment(manifest, entry)?;
+            if entry.beside.is_none() {
+                self.without_index.push(at);
+            }
             self.copied.bytes += entry.bytes_of_all();
             self.segments = at + 1;
             progress(self.segments as u64);
@@ -203,8 +220,13 @@ impl Copy<'_> {
         let index = Index::read(self.from, entry, |log_id| manifest.lineage.contains(log_id))?;
         self.piecewise(&segment::path(first), &index.pieces)?;
         self.piecewise(&segment::members_path(first), &[entry.members])?;
+        self.index(entry)
+    }
+
+    /// Copies the index file of a segment, if it has one.
+    fn index(&self, entry: &Entry) -> Result<(), BackupError> {
         match entry.beside {
-            Some(beside) => self.piecewise(&segment::index_path(first), &[beside.index]),
+            Some(beside) => self.piecewise(&segment::index_path(entry.first()), &[beside.index]),
             None => Ok(()),
         }
     }

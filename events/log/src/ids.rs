@@ -209,9 +209,8 @@ impl Ids {
         let found = sealed.runs.find(rows, (since, until), |row| known[row] = true);
         look_up.known = known;
         found.map_err(|(run, error)| {
-            if matches!(error, ReadError::Corrupt(_)) {
-                self.damaged.lock().push(run);
-            }
+            // The file is open, so whatever keeps from reading it is its own: it follows from the segments.
+            self.damaged.lock().push(run);
             LookUpError::Read(error)
         })
     }

@@ -326,19 +326,17 @@ fn look_in_memory(looking: Overtaken, history: &History) -> (Overtaken, Suspects
     // In this order: records below this position have members that are found next, and are in the runs that are looked
     // into last.
     let until = history.ids.recent_from();
-    let Overtaken { batch, members, mut look_up } = looking;
-    let members = if look_up.own.is_empty() {
-        let (members, masks) = find_members(&batch, history);
+    let Overtaken { batch, mut look_up, .. } = looking;
+    // Also once more where it was overtaken: a member may have come meanwhile, and with it what is looked for.
+    let (members, masks) = find_members(&batch, history);
+    if look_up.own.is_empty() {
         let key = &history.ids.key;
         let own = |(row, mask): (usize, &Option<TenantMask>)| {
             let mask = mask.unwrap_or_else(|| key.mask(batch.names(row).0.as_str()));
             key.own(mask, batch.identity(row).0)
         };
         look_up.own = masks.iter().enumerate().map(own).collect();
-        members
-    } else {
-        members
-    };
+    }
     let suspects = history.ids.suspects(&batch, &members, (&look_up, until));
     look_up.until = if suspects.is_empty() { until } else { look_up.until };
     (Overtaken { batch, members, look_up }, suspects)

@@ -4,6 +4,8 @@ use std::fmt;
 
 use lastseen_event::Position;
 
+use crate::position::following;
+
 /// The id of one log: drawn at random when the log is made, and when a copy of one goes on by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogId(pub(crate) [u8; 16]);
@@ -93,6 +95,13 @@ impl Lineage {
     pub(crate) fn of(&self, position: Position) -> LogId {
         let writer = self.ancestors.iter().find(|ancestor| position <= ancestor.until);
         writer.map_or(self.log_id, |ancestor| ancestor.log_id)
+    }
+
+    /// True if a WAL file that begins with this position may be of this log: of the one that wrote the position, or, where it has no
+    /// record, of the one whose next position it would have been.
+    pub(crate) fn may_begin(&self, log_id: LogId, position: Position) -> bool {
+        let parted = |ancestor: &Ancestor| ancestor.log_id == log_id && following(ancestor.until) == position;
+        self.of(position) == log_id || self.ancestors.iter().any(parted)
     }
 
     /// True if the log is this one, or one that it continues.

@@ -42,11 +42,11 @@ pub(crate) fn index_path(first: Position) -> String {
 /// The first position of the segment with this name; `None` for other files.
 pub(crate) fn first_of(name: &str) -> Option<Position> {
     let first = Position::new(name.strip_suffix(SUFFIX)?.parse().ok()?);
-    path(first).ends_with(name).then_some(first)
+    (path(first) == format!("{DIR}/{name}")).then_some(first)
 }
 
 /// The first position of the segment whose index file has this name; `None` for other files.
 pub(crate) fn indexed_by(name: &str) -> Option<Position> {
     let first = Position::new(name.strip_suffix(INDEX_SUFFIX)?.parse().ok()?);
-    index_path(first).ends_with(name).then_some(first)
+    (index_path(first) == format!("{DIR}/{name}")).then_some(first)
 }

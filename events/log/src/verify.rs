@@ -300,8 +300,9 @@ impl Check {
             let words = (format!("the header of file {number}"), format!("that of file {}", header.number));
             self.found(FindingKind::FileHeader, path, 0, words);
         }
-        let expected = self.lineage.get_or_insert(Lineage::new(header.log_id)).of(header.first_position);
-        if expected != header.log_id {
+        let lineage = self.lineage.get_or_insert(Lineage::new(header.log_id));
+        let expected = lineage.of(header.first_position);
+        if !lineage.may_begin(header.log_id, header.first_position) {
             let words = (format!("a file of log {expected}"), format!("one of log {}", header.log_id));
             self.found(FindingKind::FileHeader, path, 0, words);
         }

@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use lastseen_event::Position;
 use lastseen_store::{Corruption, ReadError};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Held};
@@ -120,8 +121,10 @@ pub(crate) struct Run {
     layout: Layout,
     /// The upper half of the first digest of each page.
     fences: OnceLock<Vec<u64>>,
-    /// The filter in memory; `None` where there was no room for it.
-    filter: OnceLock<Option<(Filter, Held)>>,
+    /// The filter in memory, once there was room for it.
+    filter: OnceLock<(Filter, Held)>,
+    /// Held by the one who reads the filter.
+    reading: Mutex<()>,
     budget: Arc<Budget>,
 }
 
@@ -143,7 +146,15 @@ impl Run {
             let (offset, expected) = (size.min(entry.bytes()), format!("{} bytes", entry.bytes()));
             return Err(corruption(pages.path(), offset, expected, size.to_string()).into());
         }
-        let run = Self { entry, pages, layout, fences: OnceLock::new(), filter: OnceLock::new(), budget };
+        let run = Self {
+            entry,
+            pages,
+            layout,
+            fences: OnceLock::new(),
+            filter: OnceLock::new(),
+            reading: Mutex::default(),
+            budget,
+        };
         let mut page = [0; PAGE_LEN];
         let head = run.pages.read(0, &mut page)?;
         let log_id = log_id_in(head).map_err(|Malformed| run.pages.damaged(0, "another head"))?;
@@ -187,21 +198,23 @@ impl Run {
 
     /// Bytes of its filter and its fences, as far as they are in memory.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        let filter = self.filter.get().and_then(Option::as_ref).map_or(0, |(_, held)| held.bytes());
+        let filter = self.filter.get().map_or(0, |(_, held)| held.bytes());
         filter + self.fences.get().map_or(0, |fences| fences.len() as u64 * 8)
     }
 
+    /// The filter in memory; `None` where there is no room for it. Whoever wants it meanwhile waits for the one who reads it.
     fn filter(&self) -> Result<Option<&Filter>, ReadError> {
-        if let Some(filter) = self.filter.get() {
-            return Ok(filter.as_ref().map(|(filter, _)| filter));
+        if let Some((filter, _)) = self.filter.get() {
+            return Ok(Some(filter));
+        }
+        let _reading = self.reading.lock();
+        if let Some((filter, _)) = self.filter.get() {
+            return Ok(Some(filter));
         }
         let shape = self.layout.filter;
-        let read = match self.budget.take(shape.bytes()) {
-            Some(held) => Some((Filter::read(shape, &self.pages, 1)?, held)),
-            None => None,
-        };
-        // Where two read it at once, the first to end is kept.
-        Ok(self.filter.get_or_init(|| read).as_ref().map(|(filter, _)| filter))
+        let Some(held) = self.budget.take(shape.bytes()) else { return Ok(None) };
+        let read = Filter::read(shape, &self.pages, 1)?;
+        Ok(Some(&self.filter.get_or_init(|| (read, held)).0))
     }
 
     fn fences(&self) -> Result<&[u64], ReadError> {
@@ -310,7 +323,7 @@ impl OpenPage {
 pub(crate) fn reach_of(name: &str) -> Option<(String, Position)> {
     let (first, last) = name.strip_suffix(SUFFIX)?.split_once('-')?;
     let path = path([first.parse().ok()?, last.parse().ok()?]);
-    path.ends_with(name).then(|| (path, Position::new(last.parse().unwrap_or(0))))
+    (path == format!("{DIR}/{name}")).then(|| (path, Position::new(last.parse().unwrap_or(0))))
 }
 
 fn path([first, last]: [u64; 2]) -> String {

@@ -28,9 +28,10 @@ impl Listing {
                 manifest = again;
                 continue;
             }
-            let sealed = manifest.as_ref().map_or(0, |manifest| wal_from(manifest.as_ref()));
+            // The later one: a file of the list may be of the log that a copy became meanwhile.
+            let sealed = again.as_ref().map_or(0, |manifest| wal_from(manifest.as_ref()));
             unsealed.retain(|number| *number >= sealed);
-            return Ok(Self { manifest, unsealed });
+            return Ok(Self { manifest: again, unsealed });
         }
     }
 }

@@ -125,6 +125,7 @@ impl Pass {
             expect_position((&path, offset as u64), following(self.last_position), header.first_position)?;
             self.check_recorded((&path, offset), header.recorded_at)?;
         }
+        self.check_records(&path, &header)?;
         let file_end = FileEnd { path: &path, bytes: &bytes, header: &header, end, why };
         let torn = if is_last {
             file_end.torn_tail()?
@@ -145,16 +146,25 @@ impl Pass {
             return Err(corruption(path, 0, format!("the header of file {number}"), found));
         }
         expect_position((path, 0), following(self.last_position), header.first_position)?;
-        let log_id = self.lineage.of(header.first_position);
-        if header.log_id != log_id {
-            return Err(corruption(
-                path,
-                0,
-                format!("a file of log {log_id}"),
-                format!("one of {}", header.log_id),
-            ));
+        if self.lineage.may_begin(header.log_id, header.first_position) {
+            Ok(())
+        } else {
+            Err(self.other_log(path, header))
+        }
+    }
+
+    /// A file that another log began has no record of this one.
+    fn check_records(&self, path: &str, header: &FileHeader) -> Result<(), Corruption> {
+        let has_records = self.last_position >= header.first_position;
+        if has_records && self.lineage.of(header.first_position) != header.log_id {
+            return Err(self.other_log(path, header));
         }
         Ok(())
+    }
+
+    fn other_log(&self, path: &str, header: &FileHeader) -> Corruption {
+        let expected = format!("a file of log {}", self.lineage.of(header.first_position));
+        corruption(path, 0, expected, format!("one of {}", header.log_id))
     }
 
     fn check_recorded(&self, (path, offset): (&str, usize), at: UtcInstant) -> Result<(), Corruption> {

@@ -40,6 +40,17 @@ impl From<ReadError> for SealError {
     }
 }
 
+impl SealError {
+    /// True if reading this file failed.
+    pub(super) fn is_about(&self, path: &str) -> bool {
+        match self {
+            Self::Io { action, file, .. } => *action == "read" && file == path,
+            Self::Corrupt(corruption) => corruption.file == path,
+            _ => false,
+        }
+    }
+}
+
 /// The error of a step, given the operating system's answer.
 pub(super) fn failed(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> SealError {
     let file = file.to_owned();

@@ -197,8 +197,19 @@ pub(super) fn merge_next(history: &History, unit: u64) -> Result<Option<Next>, S
         occurred: occurred.unwrap_or(first.entry.occurred),
         mark: draw_mark(),
     };
-    let merged = write_sorted(history, entry, Merge::new(inputs))?;
     let mut runs: Vec<Arc<Run>> = sealed.runs.iter().cloned().collect();
+    let merged = match write_sorted(history, entry, Merge::new(inputs)) {
+        Ok(merged) => merged,
+        Err(error) => {
+            let Some(damaged) = inputs.iter().find(|run| error.is_about(&run.entry.path())) else {
+                return Err(error);
+            };
+            let path = damaged.entry.path();
+            tracing::warn!(%error, path, "ids are of no use: making them again from their segments");
+            runs.retain(|run| run.entry != damaged.entry);
+            return Ok(Some(Next { runs, entry: None }));
+        }
+    };
     runs.splice(due, [merged.clone()]);
     let (ids, seconds) = (merged.entry.records(), started.elapsed().as_secs_f64());
     tracing::debug!(ids, runs = inputs.len(), seconds, "merged ids");

@@ -137,6 +137,12 @@ impl Against<'_> {
             return CaughtUp::Answered;
         }
         let Request { batch, members, look_up, .. } = &mut request;
+        let all = self.history.members.read();
+        for (row, member) in members.iter_mut().enumerate().filter(|(_, member)| member.is_none()) {
+            let (tenant_id, user_id) = batch.names(row);
+            *member = all.find(tenant_id.as_str(), user_id.as_str());
+        }
+        drop(all);
         let suspects = self.history.ids.suspects(batch, members, (look_up, until));
         match self.history.ids.find(suspects, look_up) {
             Ok(()) => {

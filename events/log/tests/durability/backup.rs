@@ -2,6 +2,7 @@
 //! left is no log, or all of the original, and the original keeps what the copy has. And what becomes of a copy.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use lastseen_event::Position;
@@ -109,6 +110,13 @@ fn cut_the_original(seed: u64) -> u64 {
                     is_prefix(&copied, &kept),
                     "seed {seed}, operation {operation}: only the copy has an event"
                 );
+                let log = open(&to, &options, clock(NOW_US)).expect("opens");
+                let appended = wait(log.append(batch(&[Item::new(9_999)]), OnRefused::RefuseBatch));
+                assert_eq!(appended.expect("appends").stored, 1);
+                log.close();
+                let place = format!("seed {seed}, operation {operation}: the copy went on");
+                check_verified(&to, None).unwrap_or_else(|error| panic!("{place}: {error}"));
+                assert_eq!(history(&to, &options).facts.len(), copied.facts.len() + 1, "{place}");
                 opened += 1;
             }
             Err(BackupError::NoLog) => {}
@@ -190,6 +198,43 @@ fn a_copy_that_is_written_to_is_a_log_of_its_own() {
         check_verified(&third_disk, None).expect("is sound");
         assert_eq!(log.lineage().log_id(), original, "the original stays who it is");
     }
+}
+
+/// The directory that a program of version 1 left.
+fn of_version_1() -> FaultDisk {
+    let data = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/v1/data"));
+    let disk = FaultDisk::default();
+    for folder in ["segments", "wal"] {
+        for entry in std::fs::read_dir(data.join(folder)).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().into_string().expect("text");
+            disk.put(&format!("{folder}/{name}"), &std::fs::read(entry.path()).expect("a file"));
+        }
+    }
+    disk
+}
+
+/// Meanwhile the server makes index files of segments that are copied already.
+#[test]
+fn a_backup_of_a_log_that_is_being_upgraded_opens() {
+    let (disk, to) = (of_version_1(), FaultDisk::default());
+    let options = LogOptions { segment_events: 50, ..options(24 << 10) };
+    let log = open(&disk, &options, clock(NOW_US)).expect("opens");
+    wait(log.append(batch(&[Item::new(1)]), OnRefused::RefuseBatch)).expect("appends");
+    let from: Arc<dyn Disk> = Arc::new(disk.clone());
+    let target: Arc<dyn Disk> = Arc::new(to.clone());
+    backup(&from, &target, |done, _| {
+        if done == 1 {
+            log.seal().expect("describes the old ones and seals");
+        }
+    })
+    .expect("copies");
+    log.close();
+    let indexes = |disk: &FaultDisk| disk.files().keys().filter(|path| path.ends_with(".index")).count();
+    assert!(indexes(&disk) >= 3 && indexes(&to) == indexes(&disk), "{} of {}", indexes(&to), indexes(&disk));
+    let (whole, copied) = (history(&disk, &options), history(&to, &options));
+    assert!(is_prefix(&copied, &whole) && copied.facts.len() == whole.facts.len());
+    check_verified(&to, None).expect("sound");
 }
 
 /// A log that continues another knows up to where: it cannot have been shorter.

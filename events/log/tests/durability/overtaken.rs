@@ -79,7 +79,9 @@ fn a_look_up_that_is_overtaken_stores_nothing_twice_and_does_not_starve() {
     let recent = live(next - WINDOW..next);
     // Known, and on disk since long.
     let old = live(0..2);
-    let again: Vec<Item> = old.iter().chain(&recent).copied().collect();
+    // Not there yet, of a member that is not there yet; somebody else stores it while the look-up waits.
+    let coming = live(next + WINDOW..next + WINDOW + 1);
+    let again: Vec<Item> = old.iter().chain(&recent).chain(&coming).copied().collect();
     gate.is_shut.store(true, Ordering::Release);
     let (rounds, appended) = std::thread::scope(|scope| {
         let publisher = scope.spawn(|| wait(log.append(batch(&again), OnRefused::RefuseBatch)));

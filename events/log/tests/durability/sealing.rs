@@ -94,3 +94,32 @@ fn damaged_ids_are_made_anew_from_the_segments() {
         assert_eq!(append(&log, &old).expect("known"), 0);
     }
 }
+
+/// Merging reads every id: damage that no look-up has met is found there, and mended there.
+#[test]
+fn ids_that_cannot_be_merged_are_made_anew() {
+    for at in 0..8 {
+        let disk = FaultDisk::default();
+        let options = LogOptions { recent_ids: 1, ..options(900) };
+        let log = open(&disk, &options, clock(1)).expect("opens");
+        for segment in 0..8 {
+            if segment == 7 && at < 7 {
+                let runs: Vec<_> = disk.files().into_keys().filter(|path| path.starts_with("ids/")).collect();
+                damage_digests(&disk, &runs[at]);
+            }
+            append(&log, &items(segment * 20..(segment + 1) * 20)).expect("appends");
+            log.seal().expect("seals and merges");
+        }
+        let runs: Vec<_> = disk.files().into_keys().filter(|path| path.starts_with("ids/")).collect();
+        assert_eq!(runs, ["ids/00000000000000000001-00000000000000000160.ids"], "damaged: {at}");
+        check_verified(&disk, None).expect("sound");
+        assert_eq!(append(&log, &items(0..160)).expect("known"), 0);
+    }
+}
+
+/// Changes the first digest of a run with one page of a filter.
+fn damage_digests(disk: &FaultDisk, path: &str) {
+    let mut content = disk.files().remove(path).expect("it is there");
+    content[2 * 1_024] ^= 4;
+    disk.overwrite(path, &content);
+}
