@@ -279,20 +279,20 @@ const QUEUE_WAIT: Duration = Duration::from_secs(5);
 impl Log {
     /// Looks up what is known of a batch: here if that is little work, else on a thread for such work. Async code is
     /// never kept for long.
-    async fn look_up(&self, looking: Overtaken) -> Result<Overtaken, AppendError> {
+    async fn look_up(&self, looking: Overtaken) -> Result<LookedUp, AppendError> {
         /// Rows that are looked up here: in about a tenth of a millisecond.
         const FEW_ROWS: usize = 256;
         let history = self.history.clone();
         let found = if looking.batch.len() <= FEW_ROWS {
-            let (looking, suspects) = look_in_memory(looking, &history);
+            let (looked_up, suspects) = look_in_memory(looking, &history);
             if suspects.is_empty() {
-                return Ok(looking);
+                return Ok(looked_up);
             }
-            tokio::task::spawn_blocking(move || look_on_disk(looking, suspects, &history)).await
+            tokio::task::spawn_blocking(move || look_on_disk(looked_up, suspects, &history)).await
         } else {
             let look_up = move || {
-                let (looking, suspects) = look_in_memory(looking, &history);
-                look_on_disk(looking, suspects, &history)
+                let (looked_up, suspects) = look_in_memory(looking, &history);
+                look_on_disk(looked_up, suspects, &history)
             };
             tokio::task::spawn_blocking(look_up).await
         };
@@ -321,12 +321,20 @@ impl Log {
     }
 }
 
+/// A batch, and what is known of its rows before the writer sees it.
+struct LookedUp {
+    batch: EventBatch,
+    /// Those that are known, one a row.
+    members: Vec<Option<MemberRef>>,
+    look_up: LookUp,
+}
+
 /// Looks up members and ids. Returns also the rows that may stand in sealed history.
-fn look_in_memory(looking: Overtaken, history: &History) -> (Overtaken, Suspects) {
+fn look_in_memory(looking: Overtaken, history: &History) -> (LookedUp, Suspects) {
     // In this order: records below this position have members that are found next, and are in the runs that are looked
     // into last.
     let until = history.ids.recent_from();
-    let Overtaken { batch, mut look_up, .. } = looking;
+    let Overtaken { batch, mut look_up } = looking;
     // Also once more where it was overtaken: a member may have come meanwhile, and with it what is looked for.
     let (members, masks) = find_members(&batch, history);
     if look_up.own.is_empty() {
@@ -339,21 +347,21 @@ fn look_in_memory(looking: Overtaken, history: &History) -> (Overtaken, Suspects
     }
     let suspects = history.ids.suspects(&batch, &members, (&look_up, until));
     look_up.until = if suspects.is_empty() { until } else { look_up.until };
-    (Overtaken { batch, members, look_up }, suspects)
+    (LookedUp { batch, members, look_up }, suspects)
 }
 
 /// Looks for the suspects on disk. Blocks.
 fn look_on_disk(
-    mut looking: Overtaken,
+    mut looked_up: LookedUp,
     suspects: Suspects,
     history: &History,
-) -> Result<Overtaken, AppendError> {
+) -> Result<LookedUp, AppendError> {
     if !suspects.is_empty() {
         let until = suspects.until();
-        history.ids.find(suspects, &mut looking.look_up)?;
-        looking.look_up.until = until;
+        history.ids.find(suspects, &mut looked_up.look_up)?;
+        looked_up.look_up.until = until;
     }
-    Ok(looking)
+    Ok(looked_up)
 }
 
 /// The members of a batch that are known already, and the masks of their tenants, one a row.
@@ -413,11 +421,11 @@ impl EventStore for Log {
             return Err(AppendError::Overloaded);
         };
         let mut bytes = Some(bytes.map_err(|_| AppendError::Closed)?);
-        let mut looking = Overtaken { batch, members: Vec::new(), look_up: LookUp::default() };
+        let mut looking = Overtaken { batch, look_up: LookUp::default() };
         loop {
             let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
             let (reply, answer) = oneshot::channel();
-            let Overtaken { batch, members, look_up } = self.look_up(looking).await?;
+            let LookedUp { batch, members, look_up } = self.look_up(looking).await?;
             let request = Request { batch, members, on_refused, look_up, reply, bytes: bytes.take() };
             queue(requests, Message::Append(request)).await?;
             match answer.await {

@@ -97,11 +97,11 @@ impl Lineage {
         writer.map_or(self.log_id, |ancestor| ancestor.log_id)
     }
 
-    /// True if a WAL file that begins with this position may be of this log: of the one that wrote the position, or, where it has no
-    /// record, of the one whose next position it would have been.
-    pub(crate) fn may_begin(&self, log_id: LogId, position: Position) -> bool {
-        let parted = |ancestor: &Ancestor| ancestor.log_id == log_id && following(ancestor.until) == position;
-        self.of(position) == log_id || self.ancestors.iter().any(parted)
+    /// True if this log may have written a WAL file whose records are those from `first` on and below `end`: it wrote the first of
+    /// them, or it went on from there without a record, and another log continued it.
+    pub(crate) fn may_hold(&self, log_id: LogId, first: Position, end: Position) -> bool {
+        let parted = |ancestor: &Ancestor| ancestor.log_id == log_id && following(ancestor.until) == first;
+        self.of(first) == log_id || (first == end && self.ancestors.iter().any(parted))
     }
 
     /// True if the log is this one, or one that it continues.

@@ -129,11 +129,8 @@ pub fn verify(
     recent_ids: usize,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Verified, VerifyError> {
-    let names = |dir: &str| match disk.list(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        names => names.map_err(failed(dir)),
-    };
-    let (segment_names, run_names) = (names(segment::DIR)?, names(crate::ids::run::DIR)?);
+    let segment_names = names(disk.as_ref(), segment::DIR)?;
+    let run_names = names(disk.as_ref(), crate::ids::run::DIR)?;
     let mut check = Check::new(recent_ids);
     let (mut done, mut total) = (0, 0);
     // A server may seal WAL files meanwhile: then what they held is in a segment more, and the manifest says so.
@@ -190,6 +187,14 @@ pub fn verify(
 fn failed(file: &str) -> impl FnOnce(io::Error) -> VerifyError {
     let file = file.to_owned();
     move |error| VerifyError { file, source: error.into() }
+}
+
+/// The names in a folder; none if it is not there.
+fn names(disk: &dyn Disk, dir: &str) -> Result<Vec<String>, VerifyError> {
+    match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        names => names.map_err(failed(dir)),
+    }
 }
 
 /// The length of a file; `None` if it is not there.
@@ -260,6 +265,26 @@ impl Check {
         self.verified.files += 1;
         self.verified.bytes += bytes.len() as u64;
         let Some(header) = self.header(path, number, bytes) else { return };
+        let is_of_log = self.check_log(path, &header, header.first_position);
+        self.frames(path, bytes, header, is_last);
+        if is_of_log {
+            self.check_log(path, &header, following(self.verified.last_position));
+        }
+    }
+
+    /// Checks that the log that wrote the header may have written records up to `end`, exclusive. Returns whether it may.
+    fn check_log(&mut self, path: &str, header: &FileHeader, end: Position) -> bool {
+        let lineage = self.lineage.get_or_insert(Lineage::new(header.log_id));
+        let is_so = lineage.may_hold(header.log_id, header.first_position, end);
+        if !is_so {
+            let expected = format!("a file of log {}", lineage.of(header.first_position));
+            let words = (expected, format!("one of log {}", header.log_id));
+            self.found(FindingKind::FileHeader, path, 0, words);
+        }
+        is_so
+    }
+
+    fn frames(&mut self, path: &str, bytes: &[u8], header: FileHeader, is_last: bool) {
         let file = Checked { path, bytes, header };
         let mut frames = Frames::new(bytes, &header);
         loop {
@@ -298,12 +323,6 @@ impl Check {
         };
         if header.number != number {
             let words = (format!("the header of file {number}"), format!("that of file {}", header.number));
-            self.found(FindingKind::FileHeader, path, 0, words);
-        }
-        let lineage = self.lineage.get_or_insert(Lineage::new(header.log_id));
-        let expected = lineage.of(header.first_position);
-        if !lineage.may_begin(header.log_id, header.first_position) {
-            let words = (format!("a file of log {expected}"), format!("one of log {}", header.log_id));
             self.found(FindingKind::FileHeader, path, 0, words);
         }
         self.expect_position(path, 0, header.first_position);

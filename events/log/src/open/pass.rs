@@ -125,7 +125,7 @@ impl Pass {
             expect_position((&path, offset as u64), following(self.last_position), header.first_position)?;
             self.check_recorded((&path, offset), header.recorded_at)?;
         }
-        self.check_records(&path, &header)?;
+        self.check_log(&path, &header, following(self.last_position))?;
         let file_end = FileEnd { path: &path, bytes: &bytes, header: &header, end, why };
         let torn = if is_last {
             file_end.torn_tail()?
@@ -146,25 +146,16 @@ impl Pass {
             return Err(corruption(path, 0, format!("the header of file {number}"), found));
         }
         expect_position((path, 0), following(self.last_position), header.first_position)?;
-        if self.lineage.may_begin(header.log_id, header.first_position) {
-            Ok(())
-        } else {
-            Err(self.other_log(path, header))
-        }
+        self.check_log(path, header, header.first_position)
     }
 
-    /// A file that another log began has no record of this one.
-    fn check_records(&self, path: &str, header: &FileHeader) -> Result<(), Corruption> {
-        let has_records = self.last_position >= header.first_position;
-        if has_records && self.lineage.of(header.first_position) != header.log_id {
-            return Err(self.other_log(path, header));
+    /// Checks that the log that wrote the header may have written records up to `end`, exclusive.
+    fn check_log(&self, path: &str, header: &FileHeader, end: Position) -> Result<(), Corruption> {
+        if self.lineage.may_hold(header.log_id, header.first_position, end) {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn other_log(&self, path: &str, header: &FileHeader) -> Corruption {
         let expected = format!("a file of log {}", self.lineage.of(header.first_position));
-        corruption(path, 0, expected, format!("one of {}", header.log_id))
+        Err(corruption(path, 0, expected, format!("one of {}", header.log_id)))
     }
 
     fn check_recorded(&self, (path, offset): (&str, usize), at: UtcInstant) -> Result<(), Corruption> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lastseen_event::{BatchName, Position, RecordedEvent};
 use lastseen_store::{Corruption, ReadError};
 
-use super::{Check, FindingKind, VerifyError, failed, size};
+use super::{Check, FindingKind, VerifyError, failed, names, size};
 use crate::batches::Tally;
 use crate::beyond;
 use crate::damage::Malformed;
@@ -52,10 +52,7 @@ impl Check {
                 return Ok(manifest.segments.get(self.sealed..).unwrap_or_default().to_vec());
             }
             Ok(None) => {
-                let names = match disk.list(segment::DIR) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-                    names => names.map_err(failed(segment::DIR))?,
-                };
+                let names = names(disk, segment::DIR)?;
                 if !names.iter().any(|name| crate::manifest::is_of_log(name)) && !is_newer(disk, first_wal)? {
                     return Ok(Vec::new());
                 }

@@ -131,9 +131,9 @@ impl Against<'_> {
             return CaughtUp::Yes(request);
         }
         if request.look_up.overtaken < OVERTAKEN_MAX {
-            let Request { batch, members, mut look_up, reply, .. } = request;
+            let Request { batch, mut look_up, reply, .. } = request;
             look_up.overtaken += 1;
-            let _ = reply.send(Answer::LookAgain(Box::new(Overtaken { batch, members, look_up })));
+            let _ = reply.send(Answer::LookAgain(Box::new(Overtaken { batch, look_up })));
             return CaughtUp::Answered;
         }
         let Request { batch, members, look_up, .. } = &mut request;

@@ -59,7 +59,6 @@ pub(crate) enum Answer {
 /// A request whose look-up was overtaken.
 pub(crate) struct Overtaken {
     pub(crate) batch: EventBatch,
-    pub(crate) members: Vec<Option<MemberRef>>,
     pub(crate) look_up: LookUp,
 }
 

@@ -269,3 +269,29 @@ fn a_copy_that_lost_what_it_was_copied_with_is_refused() {
             .expect("the check sees it");
     }
 }
+
+/// The original goes on as well. Its next file is none of the copy, though the copy continues the original.
+#[test]
+fn a_file_of_the_original_is_none_of_the_copy() {
+    let options = options(900);
+    let (disk, to) = (FaultDisk::default(), FaultDisk::default());
+    let go_on = |disk: &FaultDisk, items: std::ops::Range<u64>| {
+        let log = open(disk, &options, clock(NOW_US)).expect("opens");
+        let items: Vec<Item> = items.map(Item::new).collect();
+        wait(log.append(batch(&items), OnRefused::RefuseBatch)).expect("appends");
+        log.close();
+    };
+    let newest = |disk: &FaultDisk| disk.files().into_keys().rfind(|path| path.starts_with("wal/"));
+    go_on(&disk, 0..5);
+    copy(&disk, &to).expect("copies");
+    go_on(&disk, 5..8);
+    go_on(&to, 10..13);
+    let path = newest(&to).expect("a file");
+    assert_eq!(newest(&disk), Some(path.clone()));
+    to.put(&path, &disk.files()[&path]);
+    match open(&to, &options, clock(NOW_US)) {
+        Err(OpenError::Corrupt(found)) => assert_eq!((found.file, found.offset), (path.clone(), 0)),
+        other => panic!("{:?}", other.map(|log| log.tail().position())),
+    }
+    check_verified(&to, Some(&BTreeSet::from([path.as_str()]))).expect("the check sees it");
+}
