@@ -164,10 +164,13 @@ impl EventRows {
     /// The batch of the event at `row`.
     pub(crate) fn batch_name(&self, row: usize) -> Option<BatchName<'_>> {
         let Row { text_start, name_lens: [tenant, user, session, from_tenant, batch], .. } = self.rows[row];
+        // Most events have none, and to look at the text would be to wait for it.
+        if batch == 0 {
+            return None;
+        }
         let before: usize = [tenant, user, session, from_tenant].map(usize::from).iter().sum();
         let start = text_start as usize + before;
-        let name = &self.text[start..start + usize::from(batch)];
-        (!name.is_empty()).then(|| BatchName::checked_before(name))
+        Some(BatchName::checked_before(&self.text[start..start + usize::from(batch)]))
     }
 
     /// Keeps the events for which `keep(row)` holds, in order. The text stays as it is.
