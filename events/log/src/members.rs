@@ -7,7 +7,6 @@ mod text;
 
 use std::hint::black_box;
 
-use hashbrown::HashMap;
 use lastseen_event::{MemberOrdinal, MemberRef, PersonOrdinal, TenantId, TenantOrdinal, UserId};
 
 pub(crate) use self::shards::Seed;
@@ -29,7 +28,8 @@ pub struct Members {
     masks: Vec<TenantMask>,
     /// The secret of the log, which the masks are made with.
     key: IdKey,
-    tenant_numbers: HashMap<Box<str>, TenantOrdinal>,
+    /// Tenants by name.
+    tenant_numbers: Shards,
     text: TextArena,
     persons: Vec<Person>,
     /// Persons by name.
@@ -137,7 +137,8 @@ impl Members {
 
     /// The tenant of this name.
     pub fn tenant(&self, tenant_id: &str) -> Option<TenantOrdinal> {
-        self.tenant_numbers.get(tenant_id).copied()
+        let is = |tenant: u32| *self.tenants[tenant as usize].name == *tenant_id;
+        self.tenant_numbers.find(self.seed.of_name(tenant_id), is).map(TenantOrdinal::new)
     }
 
     /// The person with this `user_id`.
@@ -201,21 +202,32 @@ impl Members {
     /// The same as [`Members::find`] on each, in steps over all names: what one step reads lies all over memory
     /// and does not depend on what it reads for the other names, so the processor waits for many at once.
     pub(crate) fn find_all(&self, names: &[(TenantId<'_>, UserId<'_>)], found: &mut Vec<Option<MemberRef>>) {
-        let tenant = |(tenant_id, _): &(TenantId<'_>, _)| self.tenant(tenant_id.as_str());
-        let tenants: Vec<_> = names.iter().map(tenant).collect();
-        let hashes: Vec<_> = names.iter().map(|(_, user_id)| self.seed.of_name(user_id.as_str())).collect();
-        // Nearly always the right one; its name is compared below, when it is near.
-        let candidates: Vec<_> =
-            hashes.iter().map(|hash| self.person_numbers.find(*hash, |_| true)).collect();
+        let hashes = |name: for<'n> fn(&'n (TenantId<'_>, UserId<'_>)) -> &'n str| -> Vec<u64> {
+            names.iter().map(|both| self.seed.of_name(name(both))).collect()
+        };
+        // Nearly always the right ones; their names are compared below, when those are near.
+        let likely = |numbers: &Shards, hashes: &[u64]| -> Vec<Option<u32>> {
+            hashes.iter().map(|hash| numbers.find(*hash, |_| true)).collect()
+        };
+        let tenants = likely(&self.tenant_numbers, &hashes(|(tenant_id, _)| tenant_id.as_str()));
+        let persons = likely(&self.person_numbers, &hashes(|(_, user_id)| user_id.as_str()));
         let persons: Vec<_> =
-            candidates.iter().map(|person| person.map(|person| self.persons[person as usize])).collect();
+            persons.iter().map(|person| person.map(|person| self.persons[person as usize])).collect();
         let first = |person: &Option<Person>| person.and_then(|person| self.entries[person.first.index()]);
         let entries: Vec<_> = persons.iter().map(first).collect();
+        let name_of = |(person, (_, user_id)): (&Option<Person>, &(_, UserId<'_>))| {
+            person.map(|person| (person.name, user_id.as_str().len()))
+        };
+        self.text.touch(persons.iter().zip(names).filter_map(name_of));
+        let tenant_name = |tenant: &u32| self.tenants[*tenant as usize].name.as_bytes()[0];
+        black_box(tenants.iter().flatten().map(tenant_name).fold(0, u8::wrapping_add));
         found.clear();
         for (at, (tenant_id, user_id)) in names.iter().enumerate() {
             let fast = || {
-                let (person, tenant, entry) = (persons[at]?, tenants[at]?, entries[at]?);
-                let same = entry.tenant() == tenant && self.text.is(person.name, user_id.as_str());
+                let (person, tenant, entry) = (persons[at]?, TenantOrdinal::new(tenants[at]?), entries[at]?);
+                let same = entry.tenant() == tenant
+                    && self.text.is(person.name, user_id.as_str())
+                    && *self.tenants[tenant.index()].name == *tenant_id.as_str();
                 same.then_some(MemberRef { member: person.first, tenant, person: entry.person })
             };
             found.push(fast().or_else(|| self.find(tenant_id.as_str(), user_id.as_str())));
@@ -371,7 +383,7 @@ impl Members {
         let tenant = TenantOrdinal::new(u32::try_from(self.tenants.len()).expect("fewer than 2^32 tenants"));
         self.tenants.push(Tenant { name: name.into(), blocks: Blocks::default() });
         self.masks.push(self.key.mask(name));
-        self.tenant_numbers.insert(name.into(), tenant);
+        self.tenant_numbers.insert(self.seed.of_name(name), tenant.get());
         tenant
     }
 
