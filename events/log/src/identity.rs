@@ -40,7 +40,7 @@ impl IdKey {
     /// The id of an event within the tenant of a mask.
     pub(crate) fn own(&self, mask: TenantMask, id: EventId) -> OwnId {
         let masked = u128::from_le_bytes(*id.as_uuid().as_bytes()) ^ mask.0;
-        OwnId(self.hash(&masked.to_le_bytes()))
+        OwnId::from_hash(self.hash(&masked.to_le_bytes()))
     }
 
     /// The id of a retraction: of the empty tenant, which no event has.
@@ -69,22 +69,34 @@ impl IdKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TenantMask(u128);
 
-/// An event's id within its tenant, as a hash of 128 bits. Two different ones meet with probability 2^-128.
+/// An event's id within its tenant, as a hash of 128 bits. Two different ones meet with probability 2^-128. In halves, so that
+/// many of them beside other numbers have no gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OwnId(u128);
+pub(crate) struct OwnId {
+    low: u64,
+    high: u64,
+}
 
 impl OwnId {
+    #[expect(clippy::cast_possible_truncation, reason = "takes the hash apart")]
+    fn from_hash(hash: u128) -> Self {
+        Self { low: hash as u64, high: (hash >> 64) as u64 }
+    }
+
+    fn hash(self) -> u128 {
+        u128::from(self.high) << 64 | u128::from(self.low)
+    }
+
     /// Bits that are spread evenly, for a place in a table.
-    #[expect(clippy::cast_possible_truncation, reason = "takes a part of the hash")]
     pub(crate) fn bits(self) -> u64 {
-        self.0 as u64
+        self.low
     }
 
     /// The digest of an event with this id and a content.
     pub(crate) fn digest(self, fingerprint: u64) -> Digest {
         /// Odd, so that different fingerprints give different products.
         const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-        let mixed = self.0 ^ u128::from(fingerprint).wrapping_mul(SPREAD);
+        let mixed = self.hash() ^ u128::from(fingerprint).wrapping_mul(SPREAD);
         let [_, _, _, _, digest @ ..] = mixed.to_le_bytes();
         Digest::from_bytes(digest)
     }
@@ -178,7 +190,7 @@ mod tests {
         ];
         for (tenant_id, fingerprint, own, digest) in pinned {
             let found = key.own(key.mask(tenant_id), id);
-            assert_eq!(found.0, own, "{tenant_id}");
+            assert_eq!(found.hash(), own, "{tenant_id}");
             assert_eq!(found.digest(fingerprint).to_bytes(), digest, "{tenant_id}");
             assert_eq!(Digest::from_bytes(digest), found.digest(fingerprint));
         }

@@ -9,6 +9,7 @@
 //! Sealed records are looked up in runs, so an id may leave the window once it is in one.
 
 mod budget;
+mod piece_deque;
 pub(crate) mod recent;
 pub(crate) mod run;
 pub(crate) mod runs;

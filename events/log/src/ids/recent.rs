@@ -1,11 +1,11 @@
 //! The recent window: the ids of the latest kept events within their tenants by position, with a fingerprint of their content. First in,
 //! first out, so every node with the same N and the same log has the same window. Owned by the writer.
 
-use std::collections::VecDeque;
 use std::hint::black_box;
 
 use lastseen_event::Position;
 
+use super::piece_deque::PieceDeque;
 use crate::identity::OwnId;
 
 /// The result of comparing an event with the ids that are held.
@@ -19,33 +19,89 @@ pub(crate) enum Standing {
     Conflict,
 }
 
-/// Ids of consecutive positions, findable. About 45 bytes an id.
+/// Ids of consecutive positions, findable. About 50 bytes an id.
 ///
 /// Each id has a slot in a bucket of one cache line, so finding it, or finding that it is not there, waits for memory
 /// once. A slot holds a position; one below the window is free, so ids leave without being touched.
+///
+/// The table grows a group of buckets at a time while ids are added, so that no append waits for it (linear hashing, Litwin
+/// 1980): a group gives some of its ids to a new one at the end of the table.
 pub(crate) struct RecentIds {
     /// Among this many latest ids another content is a conflict.
     window: u64,
     /// The position of the first of `ids`; slots that point below it are free.
     first: u64,
     /// By position: all ids from `first` on, those that are staged last.
-    ids: VecDeque<(OwnId, u64)>,
+    ids: PieceDeque<(OwnId, u64), 32_768>,
     /// Number of `ids` that are staged: checked, and not durable yet.
     staged: usize,
-    /// A power of two of them.
-    buckets: Vec<Bucket>,
+    /// At least one.
+    groups: PieceDeque<Group, 256>,
+    /// Positions of ids that found no room in their group: nearly always none.
+    unplaced: Vec<u64>,
 }
+
+/// Buckets that ids of the same low bits are in: an id that finds no room in its bucket is in one of those that follow, as in a
+/// ring.
+type Group = [Bucket; GROUP_BUCKETS];
 
 /// `slots: [tag: 24 bits | position: 40 bits; 7] | overflowed: position`, the last being the greatest position whose id
 /// belongs here and found no room.
+///
+/// Slots are looked at all at once: which of them are taken cannot be guessed, so a branch on each would cost more than all
+/// of them.
 #[derive(Clone, Copy, Default)]
 #[repr(align(64))]
 struct Bucket([u64; SLOTS + 1]);
 
+const GROUP_BUCKETS: usize = 16;
 const SLOTS: usize = 7;
 const OVERFLOWED: usize = SLOTS;
 const POSITION_BITS: u32 = 40;
 const POSITION: u64 = (1 << POSITION_BITS) - 1;
+
+/// The bits of an id from this one on are its tag; its last four tell the bucket within the group. The lowest bits tell the
+/// group. Those of them that are in the tag as well tell which ids a group gives away, without a look at the ids.
+const TAG_SHIFT: u32 = 8;
+const BUCKET_SHIFT: u32 = u64::BITS - GROUP_BUCKETS.ilog2();
+
+/// Ids for each group from which on the table grows: four sevenths of its slots. Then one bucket in twenty overflows.
+const GROUP_IDS: usize = 64;
+
+/// A growing table gets a group for each so many ids that are added. So the last groups to give ids away hold an eighth more
+/// than the first.
+const GROW_EVERY: u64 = 8;
+
+impl Bucket {
+    /// The slots of live ids with this tag, a bit each.
+    fn tagged(&self, tag: u64, first: u64) -> Slots {
+        // Another tag leaves bits above those of a position.
+        self.slots(|slot| (slot ^ tag).wrapping_sub(first) <= POSITION - first)
+    }
+
+    /// The slots of ids that left.
+    fn free(&self, first: u64) -> Slots {
+        self.slots(|slot| slot & POSITION < first)
+    }
+
+    fn slots(&self, is_one: impl Fn(u64) -> bool) -> Slots {
+        let slots = self.0[..SLOTS].iter().enumerate();
+        Slots(slots.fold(0, |slots, (at, slot)| slots | u8::from(is_one(*slot)) << at))
+    }
+}
+
+/// Slots of a bucket, ascending.
+struct Slots(u8);
+
+impl Iterator for Slots {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let slot = self.0.trailing_zeros();
+        self.0 &= self.0.wrapping_sub(1);
+        (slot < u8::BITS).then_some(slot as usize)
+    }
+}
 
 /// Ids kept beyond the window, as a part of it, before the oldest of them leave.
 const STEPS: u64 = 8;
@@ -56,18 +112,16 @@ impl RecentIds {
 
     /// An empty window for `window` ids, which is at least 1, of a log whose next event has position `next`.
     pub(crate) fn new(window: usize, next: Position) -> Self {
-        let mut recent = Self {
+        let mut groups = PieceDeque::default();
+        groups.push(Group::default());
+        Self {
             window: window.max(1) as u64,
             first: next.get(),
-            ids: VecDeque::new(),
+            ids: PieceDeque::default(),
             staged: 0,
-            buckets: Vec::new(),
-        };
-        // Reserved at once: growing would stall the writer for as long as it takes to place all ids again.
-        let kept = window + 2 * window / index(STEPS);
-        recent.ids.reserve(kept);
-        recent.buckets = vec![Bucket::default(); buckets_for(kept)];
-        recent
+            groups,
+            unplaced: Vec::new(),
+        }
     }
 
     /// The position after the last id, staged ones included.
@@ -82,30 +136,41 @@ impl RecentIds {
 
     /// Returns the standing of an event with this id and content. Ids staged before it count as well.
     pub(crate) fn standing(&self, id: OwnId, fingerprint: u64) -> Standing {
-        let conflicts_from = (self.next() - self.staged as u64).saturating_sub(self.window);
-        let mut standing = Standing::New;
-        for position in self.positions(id) {
-            if self.ids[index(position - self.first)].1 == fingerprint {
-                return Standing::Duplicate;
-            }
-            if position >= conflicts_from {
+        let (conflicts_from, mut standing) = (self.conflicts_from(), Standing::New);
+        self.find(id, |position, content| {
+            if content == fingerprint {
+                standing = Standing::Duplicate;
+            } else if position >= conflicts_from && standing == Standing::New {
                 standing = Standing::Conflict;
             }
-        }
+        });
         standing
     }
 
     /// The fingerprint of the latest event with this id within the window.
     pub(crate) fn latest(&self, id: OwnId) -> Option<u64> {
-        let from = (self.next() - self.staged as u64).saturating_sub(self.window);
-        let latest = self.positions(id).filter(|position| *position >= from).max()?;
-        Some(self.ids[index(latest - self.first)].1)
+        let (from, mut latest) = (self.conflicts_from(), None);
+        self.find(id, |position, content| {
+            if position >= from {
+                latest = latest.max(Some((position, content)));
+            }
+        });
+        latest.map(|(_, content)| content)
+    }
+
+    /// The first position of the window: ids below it may be forgotten.
+    fn conflicts_from(&self) -> u64 {
+        (self.next() - self.staged as u64).saturating_sub(self.window)
     }
 
     /// Reads what finding these ids will read, so that the processor waits for many of them at once; the result only
     /// keeps it from being left out.
     pub(crate) fn touch(&self, ids: impl Iterator<Item = OwnId>) {
-        black_box(ids.map(|id| self.buckets[self.place(id).0].0[0]).fold(0, u64::wrapping_add));
+        let slot = |id| {
+            let (group, tag) = self.place(id);
+            self.groups[group][bucket_of(tag)].0[0]
+        };
+        black_box(ids.map(slot).fold(0, u64::wrapping_add));
     }
 
     /// Adds the id of the next event, for the time being.
@@ -115,12 +180,16 @@ impl RecentIds {
     pub(crate) fn stage(&mut self, id: OwnId, fingerprint: u64) {
         let position = self.next();
         assert!(position <= POSITION, "a position has at most 40 bits");
-        self.ids.push_back((id, fingerprint));
-        self.staged += 1;
-        if self.ids.len() > self.buckets.len() * SLOTS * 3 / 4 {
-            return self.place_again();
+        if position.is_multiple_of(GROW_EVERY) {
+            let groups = self.groups.len();
+            if self.ids.len() >= groups * GROUP_IDS || !groups.is_power_of_two() {
+                self.add_group();
+            }
         }
-        self.insert(id, position);
+        self.ids.push((id, fingerprint));
+        self.staged += 1;
+        let (group, tag) = self.place(id);
+        self.put(group, tag | position);
     }
 
     /// Adds ids that are durable, in order.
@@ -140,11 +209,12 @@ impl RecentIds {
     pub(crate) fn unstage(&mut self, count: usize) {
         for _ in 0..count {
             let position = self.next() - 1;
-            let (id, _) = self.ids.pop_back().expect("no more than were staged");
-            let (mut at, tag) = self.place(id);
-            let mask = self.buckets.len() - 1;
-            while !free(&mut self.buckets[at], tag | position) {
-                at = (at + 1) & mask;
+            let (id, _) = self.ids.pop().expect("no more than were staged");
+            let (group, tag) = self.place(id);
+            let mut slots = self.groups[group].iter_mut().flat_map(|bucket| &mut bucket.0[..SLOTS]);
+            match slots.find(|slot| **slot == tag | position) {
+                Some(slot) => *slot = 0,
+                None => self.unplaced.retain(|unplaced| *unplaced != position),
             }
         }
         self.staged -= count;
@@ -155,9 +225,10 @@ impl RecentIds {
     pub(crate) fn commit(&mut self, findable: Position) {
         self.staged = 0;
         let keep_from = self.beyond(2).min(findable.get());
-        while self.first < keep_from && self.ids.pop_front().is_some() {
+        while self.first < keep_from && self.ids.drop_first() {
             self.first += 1;
         }
+        self.unplaced.retain(|position| *position >= self.first);
     }
 
     /// From where on ids are to be found here, given that those up to `sealed` can be found elsewhere: a step after the
@@ -176,63 +247,81 @@ impl RecentIds {
         self.window / STEPS
     }
 
-    /// The bucket an id belongs in, and its tag in place.
+    /// The group an id belongs in, and its tag in place.
     fn place(&self, id: OwnId) -> (usize, u64) {
-        let bits = id.bits();
-        (index(bits) & (self.buckets.len() - 1), bits & !POSITION)
+        let (bits, groups) = (id.bits(), self.groups.len());
+        // Groups that were not added yet are those that ids are still given away to.
+        let span = groups.next_power_of_two();
+        let group = index(bits) & (span - 1);
+        let group = if group < groups { group } else { group - span / 2 };
+        (group, (bits >> TAG_SHIFT) << POSITION_BITS)
     }
 
-    /// The buckets that an id may be in.
-    fn chain(&self, id: OwnId) -> impl Iterator<Item = &[u64; SLOTS + 1]> {
-        let (start, _) = self.place(id);
-        let mut overflowed = true;
-        let buckets = (0..self.buckets.len()).map(move |step| (start + step) & (self.buckets.len() - 1));
-        buckets
-            .map(|at| &self.buckets[at].0)
-            .take_while(move |bucket| std::mem::replace(&mut overflowed, bucket[OVERFLOWED] >= self.first))
+    /// Calls `found` with the position and the fingerprint of each id equal to this one. Returns the number of places that were
+    /// looked at: buckets, and ids that are in none.
+    fn find(&self, id: OwnId, mut found: impl FnMut(u64, u64)) -> usize {
+        let mut look = |position: u64| {
+            let (held, fingerprint) = self.ids[index(position - self.first)];
+            if held == id {
+                found(position, fingerprint);
+            }
+        };
+        let (group, tag) = self.place(id);
+        let group = &self.groups[group];
+        for looked_at in 0..GROUP_BUCKETS {
+            let bucket = &group[(bucket_of(tag) + looked_at) % GROUP_BUCKETS];
+            bucket.tagged(tag, self.first).for_each(|slot| look(bucket.0[slot] & POSITION));
+            if bucket.0[OVERFLOWED] < self.first {
+                return looked_at + 1;
+            }
+        }
+        self.unplaced.iter().for_each(|position| look(*position));
+        GROUP_BUCKETS + self.unplaced.len()
     }
 
-    /// The positions of the ids equal to this one.
-    fn positions(&self, id: OwnId) -> impl Iterator<Item = u64> {
-        let (_, tag) = self.place(id);
-        self.chain(id).flat_map(|bucket| &bucket[..SLOTS]).filter_map(move |slot| {
-            let position = slot & POSITION;
-            let same = slot & !POSITION == tag && position >= self.first;
-            (same && self.ids[index(position - self.first)].0 == id).then_some(position)
-        })
-    }
-
-    fn insert(&mut self, id: OwnId, position: u64) {
-        let (mut at, tag) = self.place(id);
-        loop {
-            let bucket = &mut self.buckets[at].0;
-            if let Some(free) = bucket[..SLOTS].iter_mut().find(|slot| **slot & POSITION < self.first) {
-                *free = tag | position;
+    /// Puts a slot into the bucket it belongs in, or into the next one of the group with room.
+    fn put(&mut self, group: usize, slot: u64) {
+        let group = &mut self.groups[group];
+        for step in 0..GROUP_BUCKETS {
+            let bucket = &mut group[(bucket_of(slot) + step) % GROUP_BUCKETS];
+            if let Some(free) = bucket.free(self.first).next() {
+                bucket.0[free] = slot;
                 return;
             }
-            bucket[OVERFLOWED] = position;
-            at = (at + 1) & (self.buckets.len() - 1);
+            bucket.0[OVERFLOWED] = bucket.0[OVERFLOWED].max(slot & POSITION);
         }
+        self.unplaced.push(slot & POSITION);
     }
 
-    /// Doubles the buckets: more ids are held than was planned for, since sealing is behind.
-    fn place_again(&mut self) {
-        self.buckets = vec![Bucket::default(); self.buckets.len() * 2];
-        for at in 0..self.ids.len() {
-            self.insert(self.ids[at].0, self.first + at as u64);
+    /// Adds a group, which gets the ids that belong in it from the one that has them.
+    fn add_group(&mut self) {
+        let added = self.groups.len();
+        let bit = added.ilog2();
+        let giving = added - (1 << bit);
+        self.groups.push(Group::default());
+        let before = std::mem::take(&mut self.groups[giving]);
+        for bucket in before {
+            for slot in bucket.slots(|slot| slot & POSITION >= self.first).map(|slot| bucket.0[slot]) {
+                let bits = if bit < TAG_SHIFT {
+                    self.ids[index((slot & POSITION) - self.first)].0.bits()
+                } else {
+                    slot >> POSITION_BITS << TAG_SHIFT
+                };
+                let is_given = bits >> bit & 1 == 1;
+                self.put(if is_given { added } else { giving }, slot);
+            }
+        }
+        for position in std::mem::take(&mut self.unplaced) {
+            let (id, _) = self.ids[index(position - self.first)];
+            let (group, tag) = self.place(id);
+            self.put(group, tag | position);
         }
     }
 }
 
-/// Frees the slot of a bucket that holds this; whether there is one.
-fn free(bucket: &mut Bucket, held: u64) -> bool {
-    let slot = bucket.0[..SLOTS].iter_mut().find(|slot| **slot == held);
-    slot.map(|slot| *slot = 0).is_some()
-}
-
-/// Buckets that are half full with this many ids: then few of them overflow.
-fn buckets_for(ids: usize) -> usize {
-    (ids * 2).div_ceil(SLOTS).next_power_of_two()
+/// The bucket of a group that a tag belongs in, in its place in a slot.
+fn bucket_of(tag: u64) -> usize {
+    index(tag >> BUCKET_SHIFT)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "on the 64-bit machines this is for, nothing is lost")]
@@ -286,11 +375,11 @@ mod tests {
         let own: Vec<_> = ids.iter().map(|id| key.own(key.mask("acme"), *id)).collect();
         let mut looks = 0;
         for own in &own {
-            looks += recent.chain(*own).count();
+            looks += recent.find(*own, |_, _| ());
             recent.stage(*own, 0);
         }
         recent.commit(Position::new(1));
-        looks + own.iter().map(|own| recent.chain(*own).count()).sum::<usize>()
+        looks + own.iter().map(|own| recent.find(*own, |_, _| ())).sum::<usize>()
     }
 
     #[test]
@@ -315,6 +404,59 @@ mod tests {
             assert!(looks < 2 * IDS * 11 / 10, "{looks} buckets for two looks at each of {IDS}");
         }
         assert!(looked_into(published, &chosen) > 10 * IDS, "under the secret they were chosen against");
+    }
+
+    #[test]
+    fn every_id_is_found_while_the_table_grows() {
+        const IDS: u64 = 200_000;
+        let mut recent = RecentIds::new(1, Position::new(1));
+        let own: Vec<_> = (0..IDS).map(|number| id((number % 3, number))).collect();
+        let is_as_expected = |recent: &RecentIds, content: u64| {
+            let is_held = content + 1 >= recent.first && content + 1 < recent.next();
+            let expected = if is_held { Standing::Duplicate } else { Standing::New };
+            recent.standing(own[index(content)], content) == expected
+        };
+        for content in 0..IDS {
+            recent.stage(own[index(content)], content);
+            // So that some slots are of ids that left.
+            if content == IDS / 4 {
+                recent.commit(Position::new(IDS / 8));
+            }
+            let earlier = content * 7 % (content + 1);
+            assert!(is_as_expected(&recent, content) && is_as_expected(&recent, earlier), "{content}");
+        }
+        assert!(recent.groups.len() > 1 << (TAG_SHIFT + 2), "{} groups", recent.groups.len());
+        assert!((0..IDS).all(|content| is_as_expected(&recent, content)));
+        let looks: usize = own.iter().map(|own| recent.find(*own, |_, _| ())).sum();
+        assert!(looks < own.len() * 11 / 10, "{looks} buckets for {IDS} looks");
+        assert!(recent.unplaced.is_empty());
+    }
+
+    /// With a small window, an id may stand for many contents: more than a group has room for.
+    #[test]
+    fn one_id_may_be_held_more_often_than_a_group_has_slots() {
+        let mut recent = RecentIds::new(1, Position::new(1));
+        let (same, other) = (id((0, 0)), id((0, 1)));
+        for content in 0..1_000 {
+            for own in [same, other] {
+                assert_eq!(recent.standing(own, content), Standing::New);
+                recent.stage(own, content);
+                recent.commit(Position::new(1));
+            }
+        }
+        assert!(recent.unplaced.len() > 1_000);
+        assert!((0..1_000).all(|content| recent.standing(same, content) == Standing::Duplicate));
+        recent.stage(same, 1_000);
+        recent.stage(id((0, 2)), 0);
+        recent.unstage(2);
+        assert_eq!(recent.latest(other), Some(999));
+        recent.commit(Position::new(1_001));
+        for content in 0..1_000 {
+            let expected = if content < 500 { Standing::New } else { Standing::Duplicate };
+            assert_eq!(recent.standing(same, content), expected, "{content}");
+        }
+        recent.commit(Position::new(u64::MAX));
+        assert!(recent.unplaced.len() <= 1 && recent.standing(other, 999) == Standing::Duplicate);
     }
 
     proptest! {
