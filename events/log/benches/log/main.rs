@@ -1,7 +1,8 @@
 //! The speed of the log beside that of the bare disk: durable appends in batches and one by one, and
 //! recovery. Every figure is printed with its ratio from the same run; nothing is asserted.
 //!
-//! `cargo bench -p lastseen-log --bench log [-- --seconds N | --sealed EVENTS | --segments N | --followers]`, in the folder of `CARGO_TARGET_TMPDIR`.
+//! `cargo bench -p lastseen-log --bench log [-- --seconds N | --size EVENTS | --sealed EVENTS | --segments N |
+//! --followers]`, in the folder of `CARGO_TARGET_TMPDIR`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -23,6 +24,10 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
+/// As in the program that is run.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const MEMBERS: u64 = 1_000_000;
 
 fn main() {
@@ -40,6 +45,10 @@ fn main() {
     let runtime = Runtime::new().expect("a tokio runtime");
     if std::env::args().any(|arg| arg == "--followers") {
         return followers::followers(&runtime, Duration::from_secs(seconds));
+    }
+    if let Some(size) = number("--size") {
+        let size = usize::try_from(size).expect("small");
+        return batches(&runtime, size, Duration::from_secs(seconds));
     }
     for size in [1_000, 10_000] {
         batches(&runtime, size, Duration::from_secs(seconds));
