@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-/// As in the program that is run.
+/// The allocator of the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -157,18 +157,19 @@ fn publish(runtime: &Runtime, log: &Log, (size, events): (usize, usize), seed: &
     start.elapsed()
 }
 
-/// Batches of this size, beside the disk alone.
+/// Batches of this size, beside the disk alone. What was written is sealed between the rounds, outside the time: a log that runs
+/// for long has a recent window of about one size, and WAL files that come and go.
 fn batches(runtime: &Runtime, size: usize, length: Duration) {
-    const EVENTS_A_ROUND: usize = 400_000;
+    const EVENTS_A_ROUND: usize = 1_000_000;
     let dir = directory();
     let log = warm(runtime, dir.path(), unsealed());
-    let before = log_frames(dir.path()).len();
-    let (mut events, mut spent, mut seed) = (0, Duration::ZERO, PUBLISHERS);
+    let (mut events, mut spent, mut seed, mut frames) = (0, Duration::ZERO, PUBLISHERS, Vec::new());
     while spent < length {
+        log.seal().expect("sealed");
         spent += publish(runtime, &log, (size, EVENTS_A_ROUND), &mut seed);
         events += EVENTS_A_ROUND;
+        frames.append(&mut log_frames(dir.path()));
     }
-    let frames: Vec<usize> = log_frames(dir.path()).split_off(before);
     log.close();
     let raw = raw::write_and_sync(dir.path(), &frames);
     let batch_len = frames.iter().sum::<usize>() * size / events;
