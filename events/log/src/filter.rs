@@ -4,11 +4,10 @@
 //! one bit in each of its eight words, so that a look reads one place in memory, or one page of a file. Numbers are hashes
 //! already, under a secret of the log: nobody can choose numbers that fill one block.
 
-use std::hint::black_box;
-
 use lastseen_store::ReadError;
 
 use crate::pages::{CONTENT_LEN, PAGE_LEN, Pages};
+use crate::touch::touch;
 
 /// Bytes of a block.
 pub(crate) const BLOCK_LEN: usize = 32;
@@ -95,12 +94,11 @@ impl Filter {
             .is_some_and(|InOneLine(block)| has_all(block, &mask(number)))
     }
 
-    /// Reads what asking for these numbers will read, so that the processor waits for many of them at once; the result only
-    /// keeps it from being left out.
+    /// Reads what asking for these numbers will read.
     pub(crate) fn touch(&self, numbers: impl Iterator<Item = u64>) {
         let word =
             |number| self.blocks.get(self.shape.block_of(number) as usize).map_or(0, |block| block.0[0]);
-        black_box(numbers.map(word).fold(0, u32::wrapping_add));
+        touch(numbers.map(|number| word(number).into()));
     }
 
     pub(crate) fn shape(&self) -> Shape {

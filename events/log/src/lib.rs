@@ -45,6 +45,7 @@ mod reader;
 mod record;
 mod sealer;
 mod segment;
+mod touch;
 mod verify;
 
 /// Threads, or those of a scheduler that tries many orders of events (tests/shuttle).

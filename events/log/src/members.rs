@@ -5,8 +5,6 @@ pub(crate) mod image;
 mod shards;
 mod text;
 
-use std::hint::black_box;
-
 use lastseen_event::{MemberOrdinal, MemberRef, PersonOrdinal, TenantId, TenantOrdinal, UserId};
 
 pub(crate) use self::shards::Seed;
@@ -14,6 +12,7 @@ use self::shards::Shards;
 use self::text::{TextArena, TextRef};
 use crate::damage::Malformed;
 use crate::identity::{IdKey, TenantMask};
+use crate::touch::touch;
 
 /// Every tenant, person and member of a log.
 ///
@@ -219,8 +218,8 @@ impl Members {
             person.map(|person| (person.name, user_id.as_str().len()))
         };
         self.text.touch(persons.iter().zip(names).filter_map(name_of));
-        let tenant_name = |tenant: &u32| self.tenants[*tenant as usize].name.as_bytes()[0];
-        black_box(tenants.iter().flatten().map(tenant_name).fold(0, u8::wrapping_add));
+        let tenant_name = |tenant: &u32| self.tenants[*tenant as usize].name.as_bytes()[0].into();
+        touch(tenants.iter().flatten().map(tenant_name));
         found.clear();
         for (at, (tenant_id, user_id)) in names.iter().enumerate() {
             let fast = || {
@@ -320,11 +319,11 @@ impl Members {
                 new.iter().map(|(.., user_id)| self.seed.of_name(user_id.as_str())).collect();
             let tenants: Vec<_> =
                 new.iter().map(|(_, tenant_id, _)| self.resolve_tenant(*tenant_id)).collect();
-            black_box(
-                hashes.iter().filter(|hash| self.person_numbers.find(**hash, |_| true).is_some()).count(),
-            );
-            let taken = |member: MemberOrdinal| self.entries.get(member.index()).is_some_and(Option::is_some);
-            black_box(new.iter().filter(|(member, ..)| taken(*member)).count());
+            let is_known = |hash: &u64| self.person_numbers.find(*hash, |_| true).is_some();
+            touch(hashes.iter().map(|hash| is_known(hash).into()));
+            let is_taken =
+                |member: MemberOrdinal| self.entries.get(member.index()).is_some_and(Option::is_some);
+            touch(new.iter().map(|(member, ..)| is_taken(*member).into()));
             for (((member, tenant_id, user_id), hash), tenant) in new.iter().zip(hashes).zip(tenants) {
                 if !self.surely_has_room() && !self.has_room(tenant_id.as_str(), user_id.as_str()) {
                     return Err(Malformed);

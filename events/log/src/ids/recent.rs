@@ -1,12 +1,11 @@
 //! The recent window: the ids of the latest kept events within their tenants by position, with a fingerprint of their content. First in,
 //! first out, so every node with the same N and the same log has the same window. Owned by the writer.
 
-use std::hint::black_box;
-
 use lastseen_event::Position;
 
 use super::piece_deque::PieceDeque;
 use crate::identity::OwnId;
+use crate::touch::touch;
 
 /// The result of comparing an event with the ids that are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,14 +162,13 @@ impl RecentIds {
         (self.next() - self.staged as u64).saturating_sub(self.window)
     }
 
-    /// Reads what finding these ids will read, so that the processor waits for many of them at once; the result only
-    /// keeps it from being left out.
+    /// Reads what finding these ids will read.
     pub(crate) fn touch(&self, ids: impl Iterator<Item = OwnId>) {
         let slot = |id| {
             let (group, tag) = self.place(id);
             self.groups[group][bucket_of(tag)].0[0]
         };
-        black_box(ids.map(slot).fold(0, u64::wrapping_add));
+        touch(ids.map(slot));
     }
 
     /// Adds the id of the next event, for the time being.
