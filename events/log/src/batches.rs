@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lastseen_event::{BatchName, BatchOrdinal, EventType, Position};
+use lastseen_event::{BatchName, EventType, Position};
 use lastseen_store::{Batches, TypeCounts};
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +38,8 @@ impl Tally {
         }
     }
 
-    /// Counts an event of a batch, or its retraction, which is none of them. Returns the place of the batch in the tally.
-    pub(crate) fn count(&mut self, batch: BatchName<'_>, event_type: EventType, position: Position) -> usize {
+    /// Counts an event of a batch, or its retraction, which is none of them.
+    pub(crate) fn count(&mut self, batch: BatchName<'_>, event_type: EventType, position: Position) {
         let place = self.place(batch.as_str());
         let batch = &mut self.batches[place];
         if event_type == EventType::BackfillRetracted {
@@ -47,7 +47,6 @@ impl Tally {
         } else {
             batch.events.add(event_type, 1);
         }
-        place
     }
 
     fn place(&mut self, name: &str) -> usize {
@@ -83,42 +82,6 @@ impl Tally {
             BatchEntry(name.clone(), events.collect(), retracted.map(Position::get))
         };
         self.batches.iter().map(entry).collect()
-    }
-}
-
-/// The numbers of the batches that a group names, while it may still be refused: new ones follow those of the log.
-#[derive(Debug, Default)]
-pub(crate) struct Numbering {
-    pub(crate) tally: Tally,
-    /// By place in the tally.
-    numbers: Vec<BatchOrdinal>,
-    new: u32,
-}
-
-impl Numbering {
-    pub(crate) fn clear(&mut self) {
-        self.tally.clear();
-        self.numbers.clear();
-        self.new = 0;
-    }
-
-    /// Counts an event of a batch; the number of the batch.
-    pub(crate) fn count(
-        &mut self,
-        batches: &Batches,
-        (batch, event_type): (BatchName<'_>, EventType),
-        position: Position,
-    ) -> BatchOrdinal {
-        let place = self.tally.count(batch, event_type, position);
-        if place == self.numbers.len() {
-            let known = batches.find(batch.as_str());
-            self.numbers.push(known.unwrap_or_else(|| {
-                self.new += 1;
-                let before = u32::try_from(batches.len()).expect("batches have numbers of 32 bits");
-                BatchOrdinal::new(before + self.new - 1)
-            }));
-        }
-        self.numbers[place]
     }
 }
 

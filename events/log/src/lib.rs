@@ -5,7 +5,7 @@
 //! 1. [`Log::append`](lastseen_store::EventStore::append) looks its id up (`ids`) and puts the request into a bounded queue;
 //! 2. the `writer` thread takes what waits as a group, sorts out duplicates, resolves `members` to ordinals,
 //! 3. writes one checksummed frame of `record`s into the preallocated `wal` file and syncs once (group commit),
-//! 4. keeps it in a ring of the last groups (`history`) and hands it to `on_commit`, which applies it and acknowledges it;
+//! 4. keeps it in a ring of the last groups (`history`), moves the tail, and answers the requests;
 //! 5. the `sealer` thread makes Parquet `segment`s of WAL files that are full, reads them back, names them in the
 //!    `manifest`, and drops the files;
 //! 6. a `reader` walks segments and WAL files up to the durable tail; who follows the tail reads the ring.
@@ -77,4 +77,4 @@ pub use read_only::ReadOnlyLog;
 pub use reader::LogReader;
 pub use sealer::SealError;
 pub use verify::{Finding, FindingKind, Verified, VerifyError, verify};
-pub use writer::message::Commit;
+pub use writer::message::WrittenGroup;

@@ -28,7 +28,7 @@ use crate::reader::LogReader;
 use crate::sealer::{Requests, Sealer};
 use crate::thread::{Builder, JoinHandle, yield_now};
 use crate::writer::Writer;
-use crate::writer::message::{Answer, Commit, EndError, Message, Overtaken, Request, Retract};
+use crate::writer::message::{Answer, EndError, Message, Overtaken, Request, Retract, WrittenGroup};
 use crate::{LogOptions, OpenError, SealError, Sealing};
 
 /// The embedded event store over one directory. Positions are dense, from 1.
@@ -77,21 +77,15 @@ impl Log {
     ///
     /// # Errors
     /// [`OpenError`]; damage is refused with its place.
-    pub fn open(
-        disk: Arc<dyn Disk>,
-        options: LogOptions,
-        clock: Arc<dyn Clock>,
-        on_commit: impl FnMut(Commit) + Send + 'static,
-    ) -> Result<Self, OpenError> {
-        Self::open_locked(LockedDisk::lock(disk)?, options, (clock, &[]), on_commit)
+    pub fn open(disk: Arc<dyn Disk>, options: LogOptions, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        Self::open_locked(LockedDisk::lock(disk)?, options, (clock, &[]), |_| ())
     }
 
     /// Recovers what is on `disk` and starts the writer. The lock is held until the log is closed. A history that is shorter
     /// than the evidence says it was is refused.
     ///
-    /// `on_commit` is called on the writer's thread with each durable group in order; appends succeed once it
-    /// has been [acknowledged](Commit::acknowledge). A slow `on_commit` slows the writer, and so all
-    /// publishers.
+    /// `on_group` is called on the writer's thread once a group of events is durable, before its appends succeed: for counting.
+    /// Who wants the events subscribes.
     ///
     /// # Errors
     /// [`OpenError`]; damage is refused with its place. The lock is given back.
@@ -99,7 +93,7 @@ impl Log {
         LockedDisk { disk, lock }: LockedDisk,
         mut options: LogOptions,
         (clock, evidence): (Arc<dyn Clock>, &[Evidence]),
-        on_commit: impl FnMut(Commit) + Send + 'static,
+        on_group: impl FnMut(WrittenGroup) + Send + 'static,
     ) -> Result<Self, OpenError> {
         options.segment_events = options.segment_events.clamp(1, LogOptions::SEGMENT_EVENTS_MAX);
         let Recovered {
@@ -137,7 +131,7 @@ impl Log {
             }
         };
         let writer =
-            Writer::new(common.clone(), (recent, last_recorded_at), tail_sender, on_commit, on_file_end);
+            Writer::new(common.clone(), (recent, last_recorded_at), tail_sender, on_group, on_file_end);
         let sealing = (Arc::new(Mutex::new(sealing)), nudge);
         let (requests, threads) = Self::start(&common.options, writer, &sealing, nudges)?;
         let Common { history, standstills, options, .. } = common;
@@ -404,7 +398,7 @@ async fn queue(requests: mpsc::Sender<Message>, message: Message) -> Result<(), 
 }
 
 fn lost() -> AppendError {
-    let lost = std::io::Error::other("the group was dropped before it was acknowledged");
+    let lost = std::io::Error::other("the writer ended before it answered");
     AppendError::Indeterminate(lost.into())
 }
 

@@ -15,14 +15,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
-use lastseen_event::{BatchName, Fact, MemberRef, Position, UtcInstant};
+use lastseen_event::{BatchName, MemberRef, Position, UtcInstant};
 use lastseen_store::{AppendError, Limit, RetractOutcome, StoreFault};
 use tokio::sync::{mpsc, watch};
 
 use self::group::{Against, Group};
-use self::message::{Answer, Commit, EndError, Message, Request, Retract};
+use self::message::{Answer, EndError, Message, Request, Retract, WrittenGroup};
 use crate::LogOptions;
-use crate::batches::Numbering;
+use crate::batches::Tally;
 use crate::clock_watch::ClockWatch;
 use crate::common::Common;
 use crate::disk::{StepError, is_no_space};
@@ -50,7 +50,8 @@ pub(crate) struct Writer {
     recent: RecentIds,
     tail: watch::Sender<Position>,
     last_recorded_at: UtcInstant,
-    on_commit: Box<dyn FnMut(Commit) + Send>,
+    /// Told of each group of events that became durable.
+    on_group: Box<dyn FnMut(WrittenGroup) + Send>,
     /// Told when a file was ended and the next one begins.
     on_file_end: Box<dyn FnMut() + Send>,
     /// Made by the first append after opening, so that opening writes nothing. With its place.
@@ -59,7 +60,7 @@ pub(crate) struct Writer {
     undefined: Vec<MemberRef>,
     payload: PayloadBuffer,
     /// The batches of the group that is being written.
-    numbering: Numbering,
+    tally: Tally,
     /// Set by a failed write or sync: what is on disk is not known any more.
     failed: bool,
     /// The time that the last sync of a frame took.
@@ -130,7 +131,7 @@ impl Writer {
         common: Common,
         (recent, last_recorded_at): (RecentIds, UtcInstant),
         tail: watch::Sender<Position>,
-        on_commit: impl FnMut(Commit) + Send + 'static,
+        on_group: impl FnMut(WrittenGroup) + Send + 'static,
         on_file_end: impl FnMut() + Send + 'static,
     ) -> Self {
         let Common { history, standstills, watch, options } = common;
@@ -142,12 +143,12 @@ impl Writer {
             recent,
             tail,
             last_recorded_at,
-            on_commit: Box::new(on_commit),
+            on_group: Box::new(on_group),
             on_file_end: Box::new(on_file_end),
             file: None,
             undefined: Vec::new(),
             payload: PayloadBuffer::default(),
-            numbering: Numbering::default(),
+            tally: Tally::default(),
             failed: false,
             synced: Duration::ZERO,
         }
@@ -223,7 +224,7 @@ impl Writer {
         *self.tail.borrow()
     }
 
-    /// Writes one group and hands it on.
+    /// Writes one group and answers its requests.
     fn serve(&mut self, requests: Vec<Request>) {
         let recorded_at = self.record_at();
         // Before more members are made: those that wait and those of the group fit into one frame.
@@ -249,17 +250,16 @@ impl Writer {
             Group::check(requests, &mut against)
         };
         self.undefined.append(&mut group.new_members);
-        let facts = self.encode(&group, recorded_at);
-        if let Some(last) = facts.last() {
+        let events = group.new_events();
+        if events > 0 {
+            let last = self.encode(&group);
             if let Err(error) = self.write(FrameKind::Events, recorded_at) {
                 return self.refuse(group, error);
             }
-            self.committed(last.position);
+            self.committed(last);
+            (self.on_group)(WrittenGroup { events, synced: self.synced });
         }
-        let position = self.last_position();
-        let answers = group.answers(position);
-        let synced = if facts.is_empty() { Duration::ZERO } else { self.synced };
-        (self.on_commit)(Commit { facts, retracted: false, position, synced, answers });
+        group.succeed(self.last_position());
     }
 
     /// The instant to record a group at. It never decreases.
@@ -270,7 +270,7 @@ impl Writer {
     /// Shows readers everything up to a position: it is durable.
     fn committed(&mut self, last: Position) {
         self.commit_recent();
-        self.numbering.tally.add_to(&mut self.history.batches.write());
+        self.tally.add_to(&mut self.history.batches.write());
         self.tail.send_replace(last);
         self.history.dictionary.mark(&self.history.members.read(), following(last));
     }
@@ -303,8 +303,8 @@ impl Writer {
         let retraction = StoredRetraction { occurred_at: recorded_at, batch: name };
         self.payload.clear();
         self.payload.push_retraction(&retraction);
-        self.numbering.clear();
-        self.numbering.tally.count_record(&Record::Retraction(retraction), position);
+        self.tally.clear();
+        self.tally.count_record(&Record::Retraction(retraction), position);
         let own = self.history.ids.key.of_retraction(&retraction);
         self.recent.stage(own, retraction.fingerprint());
         if let Err(error) = self.write(FrameKind::Retraction, recorded_at) {
@@ -312,8 +312,6 @@ impl Writer {
             return Err(self.refusal(error));
         }
         self.committed(position);
-        let (synced, answers) = (self.synced, Vec::new());
-        (self.on_commit)(Commit { facts: Vec::new(), retracted: true, position, synced, answers });
         Ok(RetractOutcome::Retracted(position))
     }
 
@@ -328,14 +326,11 @@ impl Writer {
         }
     }
 
-    /// Puts the group's new events into the payload.
-    fn encode(&mut self, group: &Group, recorded_at: UtcInstant) -> Vec<Fact> {
-        let mut facts = Vec::with_capacity(group.new_events());
+    /// Puts the group's new events into the payload; the position of the last of them.
+    fn encode(&mut self, group: &Group) -> Position {
         self.payload.clear();
-        self.numbering.clear();
+        self.tally.clear();
         let mut position = self.last_position();
-        let history = self.history.clone();
-        let batches = history.batches.read();
         for (number, (batch, row, member)) in group.new_rows().enumerate() {
             if number > 0 && number.is_multiple_of(STEP_EVENTS) {
                 yield_now();
@@ -343,21 +338,11 @@ impl Writer {
             let event = batch.get(row);
             self.payload.push(&StoredEvent::of(&event, batch.identity(row).1, member.member));
             position = following(position);
-            let batch =
-                event.batch.map(|name| self.numbering.count(&batches, (name, event.event_type), position));
-            facts.push(Fact {
-                position,
-                id: event.id,
-                occurred_at: event.occurred_at,
-                recorded_at,
-                member,
-                event_type: event.event_type,
-                created_confirmed: event.confirmed == Some(true),
-                counts: event.counts,
-                batch,
-            });
+            if let Some(name) = event.batch {
+                self.tally.count(name, event.event_type, position);
+            }
         }
-        facts
+        position
     }
 
     /// Writes a frame without events that defines the members of refused groups. So what waits stays bounded however long

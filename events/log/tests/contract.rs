@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lastseen_log::{Commit, Fault, FaultDisk, Log, LogOptions, Operation, OsDisk};
+use lastseen_log::{Fault, FaultDisk, Log, LogOptions, Operation, OsDisk};
 use lastseen_store::SystemClock;
 use tempfile::TempDir;
 
@@ -10,8 +10,7 @@ fn fresh(segment_events: u64) -> (Log, TempDir) {
     let dir = TempDir::new().expect("a temporary directory");
     let disk = Arc::new(OsDisk::new(dir.path()).expect("a directory"));
     let options = LogOptions { segment_events, recent_ids: 10_000, ..LogOptions::default() };
-    let log =
-        Log::open(disk, options, Arc::new(SystemClock), Commit::acknowledge).expect("an empty log opens");
+    let log = Log::open(disk, options, Arc::new(SystemClock)).expect("an empty log opens");
     (log, dir)
 }
 
@@ -29,7 +28,7 @@ async fn refusals_pass() {
     let disk = FaultDisk::default();
     // A file holds one frame, so each append makes one.
     let options = LogOptions { wal_file_bytes: 1, ..LogOptions::default() };
-    let log = Log::open(Arc::new(disk.clone()), options, Arc::new(SystemClock), Commit::acknowledge);
+    let log = Log::open(Arc::new(disk.clone()), options, Arc::new(SystemClock));
     let hinder = |hindered: bool| {
         if hindered {
             disk.fail(Operation::Create, 0, u64::MAX, (Fault::NoDescriptors, 0));

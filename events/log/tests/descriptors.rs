@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use lastseen_event::Position;
-use lastseen_log::{Commit, Log, LogOptions, OsDisk, SealError, Sealing};
+use lastseen_log::{Log, LogOptions, OsDisk, SealError, Sealing};
 use lastseen_store::contract::Source;
 use lastseen_store::{AppendError, Detail, EventReader, EventStore, OnRefused, SystemClock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -37,7 +37,7 @@ async fn a_log_without_descriptors_refuses_and_goes_on_when_there_are_some() {
     let disk = OsDisk::new(dir.path()).expect("a directory");
     // A file holds one frame, so each append makes one.
     let options = LogOptions { wal_file_bytes: 1, sealing: Sealing::OnDemand, ..LogOptions::default() };
-    let log = Log::open(Arc::new(disk), options, Arc::new(SystemClock), Commit::acknowledge).expect("opens");
+    let log = Log::open(Arc::new(disk), options, Arc::new(SystemClock)).expect("opens");
     let append = |start: u64| log.append(SOURCE.batch(start..start + 5), OnRefused::RefuseBatch);
     append(0).await.expect("appends");
     // Blocks, which a task may not.

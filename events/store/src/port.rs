@@ -18,8 +18,7 @@ use crate::{AppendError, Batches, ReadError, Scan};
 ///
 /// # What every store promises
 ///
-/// - **Durable.** [`append`](Self::append) succeeds only once the events survive a power cut (and, where the
-///   store was opened with someone who follows commits, once they have been applied there).
+/// - **Durable.** [`append`](Self::append) succeeds only once the events survive a power cut.
 /// - **Atomic.** An error other than [`AppendError::Indeterminate`] means that nothing of the batch was or
 ///   will be written. [`Overloaded`](AppendError::Overloaded), [`NoSpace`](AppendError::NoSpace) and
 ///   [`Unavailable`](AppendError::Unavailable) pass: the same batch succeeds once their cause is gone,

@@ -6,7 +6,7 @@
 //! 2. `questions` answers typed questions behind one admission, and `publishing` appends and retracts;
 //! 3. `read_model` owns the log, the live views, and the threads that keep them together.
 //!
-//! An append goes `http` -> `publishing` -> log -> fold thread -> acknowledgement: after a 2xx the next question sees
+//! An append goes `http` -> `publishing` -> log -> fold thread -> answer: after a 2xx the next question sees
 //! the event.
 
 mod asker;

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use lastseen_event::{EventType, Fact};
+use lastseen_log::WrittenGroup;
 use lastseen_store::{Clock, SystemClock};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -305,10 +306,14 @@ impl Metrics {
     }
 
     /// Counts a group that became durable.
-    pub(crate) fn group(&self, facts: &[Fact], synced: Duration) {
-        if facts.is_empty() {
-            return;
-        }
+    pub(crate) fn group(&self, group: WrittenGroup) {
+        #[expect(clippy::cast_precision_loss, reason = "a group has far fewer than 2^53 events")]
+        self.group_events.observe(group.events as f64);
+        self.sync_seconds.observe(group.synced.as_secs_f64());
+    }
+
+    /// Counts events that were stored.
+    pub(crate) fn events(&self, facts: &[Fact]) {
         let mut counts = [0_u64; 256];
         for fact in facts {
             counts[usize::from(fact.event_type.code())] += 1;
@@ -319,9 +324,6 @@ impl Metrics {
                 self.stored.get_or_create(&Type { r#type: event_type.as_str() }).inc_by(count);
             }
         }
-        #[expect(clippy::cast_precision_loss, reason = "a group has far fewer than 2^53 events")]
-        self.group_events.observe(facts.len() as f64);
-        self.sync_seconds.observe(synced.as_secs_f64());
     }
 
     /// The text of all metrics.

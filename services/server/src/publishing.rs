@@ -2,11 +2,15 @@
 //! whose access allows that.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lastseen_event::{BatchName, EventBatch, Position, UtcInstant};
 use lastseen_store::{AppendError, Appended, EventStore, OnRefused, RetractOutcome};
 
 use crate::read_model::ReadModel;
+
+/// Time that a success may wait for the fold; then its outcome counts as unknown.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The way into the store.
 pub(crate) struct Publishing(Arc<ReadModel>);
@@ -49,7 +53,12 @@ impl Publishing {
         batch: EventBatch,
         on_refused: OnRefused,
     ) -> Result<Appended, AppendError> {
-        self.0.log().append(batch, on_refused).await
+        let appended = self.0.log().append(batch, on_refused).await?;
+        if self.0.reach(appended.position, VISIBLE_WITHIN).await {
+            return Ok(appended);
+        }
+        let late = std::io::Error::other("the events are stored; the views do not have them yet");
+        Err(AppendError::Indeterminate(late.into()))
     }
 
     /// Records that a batch with exactly `events` events counts no more; its events go on counting until the views

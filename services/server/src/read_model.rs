@@ -1,7 +1,7 @@
 //! The store and the views folded from it: opened once, read by every question, closed in order.
 //!
 //! 1. [`restore`] makes the views of all of the log, from the snapshot and the events after it;
-//! 2. the fold thread ([`fold`]) applies each durable group to the live views ([`live`]) and acknowledges it;
+//! 2. the fold thread ([`fold`]) follows the log and applies what is durable to the live views ([`live`]);
 //! 3. [`ReadModel::reading`] gives a question the views, and the position and the instant that they hold for;
 //! 4. [`rebuild`] makes new views without a retracted batch, [`snapshotting`] writes snapshots, both on threads
 //!    of their own; [`health`] names each thread that stands still.
@@ -26,16 +26,16 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_log::{Commit, Disk, LockedDisk, Log, LogOptions, OpenError, Part};
+use lastseen_log::{Disk, LockedDisk, Log, LogOptions, OpenError, Part};
 use lastseen_projections::Persons;
 use lastseen_store::{Clock, EventStore, ReadError, StoreFault};
 use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::definitions::{Asked, DefinitionLimits};
 use self::fold::{Fold, Work};
@@ -61,7 +61,7 @@ pub(crate) struct ReadModel {
     snapshot_at: Arc<Mutex<Instant>>,
     threads: Mutex<Option<Threads>>,
     /// The way to the fold thread; `None` once the model is closed.
-    fold: Mutex<Option<SyncSender<Work>>>,
+    fold: Mutex<Option<mpsc::Sender<Work>>>,
     asked: Asked,
     definition_limits: DefinitionLimits,
     remembered: Remembered,
@@ -138,22 +138,15 @@ impl ReadModel {
         progress: impl Fn(u64),
     ) -> Result<(Self, Ended), StartError> {
         let started = Instant::now();
-        let (sender, work) = sync_channel(fold::QUEUE_GROUPS);
+        let (replacing, work) = mpsc::channel(fold::QUEUE);
+        let following = replacing.clone();
         let (nudge, nudges) = sync_channel(1);
         // The views of the snapshot may hold a batch that was retracted just before the last stop.
         let _ = nudge.try_send(());
-        let (replacing, following) = (sender.clone(), sender.clone());
-        // Only the writer holds these senders: the fold and rebuild threads end when the writer does.
-        let on_commit = move |commit: Commit| {
-            if commit.retracted {
-                // A full channel holds a nudge already.
-                let _ = nudge.try_send(());
-            }
-            // Fails only when the fold thread is gone; the append then ends as "outcome unknown".
-            let _ = sender.send(Work::Commit(commit));
-        };
+        let metrics = options.metrics.clone();
+        let on_group = move |group| metrics.group(group);
         let evidence: Vec<_> = snapshot::evidence(data).into_iter().collect();
-        let open = || Log::open_locked(disk, options.log, (clock.clone(), &evidence), on_commit);
+        let open = || Log::open_locked(disk, options.log, (clock.clone(), &evidence), on_group);
         let (snapshot, log) = tasks::join(|| Snapshot::read(data), open);
         let log = log.map_err(StartError::Open)?;
         if let Some(torn) = log.torn_tail() {
@@ -172,10 +165,15 @@ impl ReadModel {
             folded: folded_sender,
             folded_events: folded_events.clone(),
             metrics: options.metrics,
+            health: health.clone(),
+            // With the fold thread ends the rebuild thread.
+            retracted: nudge,
         };
         let snapshot_at = Arc::new(Mutex::new(Instant::now()));
         let thread_error = |error: std::io::Error| StartError::Thread(error.into());
-        let (fold, fold_ended) = health.thread("fold", move || fold.run(&work)).map_err(thread_error)?;
+        let runtime = tasks::runtime_of_one_thread().map_err(thread_error)?;
+        let (fold, fold_ended) =
+            health.thread(fold::PART, move || fold.run(&runtime, work)).map_err(thread_error)?;
         let snapshotting = Snapshotting {
             data: data.to_owned(),
             log: log.clone(),
@@ -278,8 +276,7 @@ impl ReadModel {
         let Some(Threads { fold, rebuild, snapshot: (stop, snapshot) }) = self.threads.lock().take() else {
             return;
         };
-        // The rebuild thread holds a sender to the fold thread, which ends with the last of them.
-        for (name, thread) in [("rebuild", rebuild), ("fold", fold)] {
+        for (name, thread) in [("fold", fold), ("rebuild", rebuild)] {
             if thread.join().is_err() {
                 tracing::error!("the {name} thread panicked");
             }

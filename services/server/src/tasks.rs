@@ -23,6 +23,14 @@ pub(crate) fn thread(
     Ok((handle, ended))
 }
 
+/// A runtime whose tasks run on the thread that waits for them.
+///
+/// # Errors
+/// The operating system's answer.
+pub(crate) fn runtime_of_one_thread() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(1).build()
+}
+
 /// Runs `aside` on a thread of its own and `here` on this one. Returns both results.
 pub(crate) fn join<A: Send, B>(aside: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
     std::thread::scope(|scope| {

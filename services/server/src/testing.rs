@@ -3,14 +3,15 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use lastseen_event::UtcInstant;
 use lastseen_event::wire::{Accept, FaultsKept, decode_ndjson};
+use lastseen_event::{EventBatch, UtcInstant};
 use lastseen_log::{FaultDisk, LogOptions};
 use lastseen_projections::Persons;
-use lastseen_store::{AppendError, Appended, EventStore, ManualClock, OnRefused};
+use lastseen_store::{AppendError, Appended, ManualClock, OnRefused};
 use tempfile::TempDir;
 
 use crate::metrics::Metrics;
+use crate::publishing::Publishing;
 use crate::read_model::definitions::DefinitionLimits;
 use crate::read_model::{ReadModel, ReadModelOptions};
 
@@ -31,9 +32,14 @@ pub(crate) fn instant(text: &str) -> UtcInstant {
 impl Model {
     /// A model of no event.
     pub(crate) fn new() -> Self {
+        Self::with(LogOptions::default())
+    }
+
+    /// The same over a log with other settings.
+    pub(crate) fn with(log: LogOptions) -> Self {
         let (disk, data) = (FaultDisk::default(), TempDir::new().unwrap());
         let options = ReadModelOptions {
-            log: LogOptions::default(),
+            log,
             snapshot_events: 1_000_000,
             persons: Persons::UserId,
             metrics: Arc::new(Metrics::new()),
@@ -45,25 +51,29 @@ impl Model {
         Self { inner: Arc::new(model), disk, _data: data }
     }
 
-    /// Appends events that are written as `type tenant user instant`.
+    /// Appends events that are written as `type tenant user instant`, and waits until the views have them.
     pub(crate) async fn append(&self, events: &[&str]) -> Result<Appended, AppendError> {
-        let mut body = String::new();
-        for event in events {
-            let [event_type, tenant, user, at] = event.split(' ').collect::<Vec<_>>()[..] else {
-                panic!("four words: {event}");
-            };
-            let id = uuid::Uuid::new_v4();
-            let _ = writeln!(
-                body,
-                "{{\"id\":\"{id}\",\"type\":\"{event_type}\",\"tenant_id\":\"{tenant}\",\"user_id\":\"{user}\",\
-                 \"occurred_at\":\"{at}\"}}"
-            );
-        }
-        let decoded =
-            decode_ndjson(body.as_bytes(), Accept::all(instant(NOW), FaultsKept::All), || ()).unwrap();
-        assert_eq!(decoded.faults, []);
-        self.inner.log().append(decoded.batch, OnRefused::RefuseBatch).await
+        Publishing::new(self.inner.clone()).append(batch(events), OnRefused::RefuseBatch).await
     }
+}
+
+/// Events that are written as `type tenant user instant`, each with an id of its own.
+fn batch(events: &[&str]) -> EventBatch {
+    let mut body = String::new();
+    for event in events {
+        let [event_type, tenant, user, at] = event.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("four words: {event}");
+        };
+        let id = uuid::Uuid::new_v4();
+        let _ = writeln!(
+            body,
+            "{{\"id\":\"{id}\",\"type\":\"{event_type}\",\"tenant_id\":\"{tenant}\",\"user_id\":\"{user}\",\
+             \"occurred_at\":\"{at}\"}}"
+        );
+    }
+    let decoded = decode_ndjson(body.as_bytes(), Accept::all(instant(NOW), FaultsKept::All), || ()).unwrap();
+    assert_eq!(decoded.faults, []);
+    decoded.batch
 }
 
 impl Drop for Model {

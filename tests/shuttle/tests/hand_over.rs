@@ -1,18 +1,16 @@
-//! The hand-over between writer, follower and acknowledgement, and readers beside them: the log's own code over
+//! The hand-over between publishers, writer and readers: the log's own code over
 //! the fault disk, under a scheduler that chooses at every lock, send and wait who goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lastseen_event::{EventId, Fact, Position, UtcInstant};
-use lastseen_log::{Commit, FaultDisk, Log, LogOptions, Sealing};
+use lastseen_log::{FaultDisk, Log, LogOptions, Sealing};
 use lastseen_store::contract::Source;
-use lastseen_store::{Detail, EventReader, EventStore, ManualClock, OnRefused, RecordedBatch};
-use parking_lot::RwLock;
+use lastseen_store::{Detail, EventReader, EventStore, ManualClock, OnRefused, RecordedBatch, Scan};
 use shuttle::future::block_on;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner, thread};
-use tokio::sync::{mpsc, watch};
 
 const PUBLISHERS: u32 = 3;
 const BATCHES: u64 = 2;
@@ -21,24 +19,8 @@ const SCHEDULES: usize = 2_000;
 /// Preemptions of a thread that could go on, in schedules that look for the orders that need few of them.
 const PREEMPTIONS: usize = 3;
 
-/// The facts that a follower has applied, like a server's live views.
-type View = Arc<RwLock<Vec<Fact>>>;
-
-/// Opens a log on `disk` whose commits a thread of their own applies and then acknowledges, as a server does.
-fn open(disk: &FaultDisk) -> (Arc<Log>, View, watch::Receiver<Position>, thread::JoinHandle<()>) {
-    let view = View::default();
-    let (applied_sender, applied) = watch::channel(Position::START);
-    let (commits, mut queue) = mpsc::channel::<Commit>(1);
-    let live = view.clone();
-    let follower = thread::spawn(move || {
-        while let Some(commit) = queue.blocking_recv() {
-            if let Some(last) = commit.facts.last() {
-                live.write().extend_from_slice(&commit.facts);
-                applied_sender.send_replace(last.position);
-            }
-            commit.acknowledge();
-        }
-    });
+/// Opens a log on `disk`.
+fn open(disk: &FaultDisk) -> Arc<Log> {
     let clock = Arc::new(ManualClock::new(UtcInstant::from_micros(1_790_000_000_000_000)));
     let options = LogOptions {
         wal_file_bytes: 1_024,
@@ -50,14 +32,11 @@ fn open(disk: &FaultDisk) -> (Arc<Log>, View, watch::Receiver<Position>, thread:
         sealing: Sealing::OnDemand,
         ..LogOptions::default()
     };
-    let log = Log::open(Arc::new(disk.clone()), options, clock, move |commit| {
-        let _ = commits.blocking_send(commit);
-    });
-    (Arc::new(log.expect("the log opens")), view, applied, follower)
+    Arc::new(Log::open(Arc::new(disk.clone()), options, clock).expect("the log opens"))
 }
 
 /// Publishes, and checks at each success that what was promised holds at that moment.
-fn publish(log: &Log, view: &View, applied: &watch::Receiver<Position>, series: u32, twice: bool) {
+fn publish(log: &Log, series: u32, twice: bool) {
     for batch in 0..BATCHES {
         let start = batch * BATCH_EVENTS;
         let events = || Source { series }.batch(start..start + BATCH_EVENTS);
@@ -65,14 +44,24 @@ fn publish(log: &Log, view: &View, applied: &watch::Receiver<Position>, series: 
         assert_eq!(appended.stored + appended.duplicates, events().len());
         assert!(twice || appended.duplicates == 0);
         assert!(log.tail().position() >= appended.position, "acknowledged before it was durable");
-        assert!(*applied.borrow() >= appended.position, "acknowledged before it was applied");
-        let seen = view.read();
+        let seen = read(log, appended.position);
         let has = |id: EventId| seen.iter().filter(|fact| fact.id == id).count();
         assert!(
             events().iter().all(|event| has(event.id) == 1),
             "acknowledged and not there, or there twice"
         );
     }
+}
+
+/// All facts up to a position.
+fn read(log: &Log, until: Position) -> Vec<Fact> {
+    let scan = Scan { until: Some(until), ..Scan::after(Position::START, Detail::Facts) };
+    let mut reader = log.scan(scan);
+    let mut facts = Vec::new();
+    while let Some(batch) = reader.next_batch().expect("history is readable") {
+        facts.extend(batch.facts);
+    }
+    facts
 }
 
 /// Reads on until everything was read: in order, without a gap, never above the durable tail. From the last groups in memory
@@ -104,14 +93,14 @@ fn tail(log: &Log, events: u64, from_memory: bool) {
 
 fn hand_over() {
     let disk = FaultDisk::default();
-    let (log, view, applied, follower) = open(&disk);
+    let log = open(&disk);
     let events = u64::from(PUBLISHERS - 1) * BATCHES * BATCH_EVENTS;
     let mut threads = Vec::new();
     for publisher in 0..PUBLISHERS {
         // The last one sends what the first one sends.
         let (series, twice) = (publisher % (PUBLISHERS - 1), publisher % (PUBLISHERS - 1) == 0);
-        let (log, view, applied) = (log.clone(), view.clone(), applied.clone());
-        threads.push(thread::spawn(move || publish(&log, &view, &applied, series, twice)));
+        let log = log.clone();
+        threads.push(thread::spawn(move || publish(&log, series, twice)));
     }
     for from_memory in [false, true] {
         let reading = log.clone();
@@ -121,15 +110,13 @@ fn hand_over() {
         thread.join().expect("no rule is broken");
     }
     log.close();
-    drop(log);
-    follower.join().expect("the follower ends with the log");
-    assert_eq!(view.read().len() as u64, events);
+    assert_eq!(log.tail().position().get(), events);
 }
 
 /// Publishers that meet a log that is being closed: each append succeeds and is there after reopening, or is refused.
 fn close_while_publishing() {
     let disk = FaultDisk::default();
-    let (log, _view, _applied, follower) = open(&disk);
+    let log = open(&disk);
     let stored = Arc::new(AtomicU64::new(0));
     let publishers: Vec<_> = (0..2)
         .map(|series| {
@@ -147,8 +134,7 @@ fn close_while_publishing() {
         publisher.join().expect("no rule is broken");
     }
     drop(log);
-    follower.join().expect("the follower ends with the log");
-    let (log, ..) = open(&disk.after_power_cut(1));
+    let log = open(&disk.after_power_cut(1));
     assert_eq!(
         log.tail().position().get(),
         stored.load(Ordering::SeqCst),

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lastseen_event::{Event, EventBatch, EventId, EventType, SessionId, TenantId, UserId, UtcInstant};
-use lastseen_log::{Commit, Log, LogOptions, OsDisk, Sealing};
+use lastseen_log::{Log, LogOptions, OsDisk, Sealing};
 use lastseen_store::{EventStore, OnRefused, SystemClock};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -67,7 +67,7 @@ fn directory() -> TempDir {
 
 fn open(path: &Path, options: LogOptions) -> Log {
     let disk = Arc::new(OsDisk::new(path).expect("a directory"));
-    Log::open(disk, options, Arc::new(SystemClock), Commit::acknowledge).expect("the log opens")
+    Log::open(disk, options, Arc::new(SystemClock)).expect("the log opens")
 }
 
 /// Makes events of random members, ids and times; the same seed makes the same events.

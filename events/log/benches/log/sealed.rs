@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lastseen_event::{
     Event, EventBatch, EventId, EventType, Position, SessionId, TenantId, UserId, UtcInstant,
 };
-use lastseen_log::{Commit, Log, LogOptions, OsDisk};
+use lastseen_log::{Log, LogOptions, OsDisk};
 use lastseen_store::{Detail, EventReader, EventStore, OnRefused, SystemClock};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -59,7 +59,7 @@ pub(super) fn mixed(number: u64) -> u64 {
 
 fn open(path: &Path, options: LogOptions) -> Log {
     let disk = Arc::new(OsDisk::new(path).expect("a directory"));
-    Log::open(disk, options, Arc::new(SystemClock), Commit::acknowledge).expect("the log opens")
+    Log::open(disk, options, Arc::new(SystemClock)).expect("the log opens")
 }
 
 /// A history of so many events.

@@ -63,7 +63,7 @@ mod tests {
     use crate::disk::FaultDisk;
     use crate::manifest::Manifest;
     use crate::segment::index::Index;
-    use crate::{Commit, Log, LogOptions, Sealing};
+    use crate::{Log, LogOptions, Sealing};
 
     #[tokio::test]
     async fn every_record_is_compared_with_what_it_has_to_be() {
@@ -71,7 +71,7 @@ mod tests {
         let disk = Arc::new(FaultDisk::default());
         let options = LogOptions { sealing: Sealing::OnDemand, ..LogOptions::default() };
         let clock = Arc::new(ManualClock::new(lastseen_event::UtcInstant::from_micros(1)));
-        let log = Log::open(disk.clone(), options, clock, Commit::acknowledge).unwrap();
+        let log = Log::open(disk.clone(), options, clock).unwrap();
         log.append(Source { series: 0 }.batch(0..EVENTS), OnRefused::RefuseBatch).await.unwrap();
         std::thread::scope(|scope| scope.spawn(|| log.seal().unwrap()).join().unwrap());
         let manifest = Manifest::read(disk.as_ref()).unwrap().unwrap();

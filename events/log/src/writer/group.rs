@@ -99,13 +99,13 @@ impl Group {
         })
     }
 
-    /// The success of every request; `position` is that of the log's last record.
-    pub(super) fn answers(&mut self, position: Position) -> Vec<(Reply, Appended)> {
-        let answer = |request: Checked| {
-            let Checked { new, duplicates, refused, reply, .. } = request;
-            (reply, Appended { stored: new.len(), duplicates, refused, position })
-        };
-        self.requests.drain(..).map(answer).collect()
+    /// Tells every request that it succeeded; `position` is that of the log's last record.
+    pub(super) fn succeed(self, position: Position) {
+        for Checked { new, duplicates, refused, reply, .. } in self.requests {
+            let appended = Appended { stored: new.len(), duplicates, refused, position };
+            // A caller that went away needs no answer.
+            let _ = reply.send(Answer::Done(Ok(appended)));
+        }
     }
 
     /// Tells every request the same error.

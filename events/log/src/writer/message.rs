@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lastseen_event::{EventBatch, Fact, MemberRef, Position};
+use lastseen_event::{EventBatch, MemberRef};
 use lastseen_store::{AppendError, Appended, OnRefused, RetractOutcome, StoreFault};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -62,26 +62,11 @@ pub(crate) struct Overtaken {
     pub(crate) look_up: LookUp,
 }
 
-/// A durable group, handed to whoever follows the log. Its appends wait until [`Commit::acknowledge`]; dropped
-/// without it, they learn that their outcome is unknown.
-pub struct Commit {
-    /// The new events of the group in order; empty where all were duplicates.
-    pub facts: Vec<Fact>,
-    /// True if the group is the retraction of a batch, and nothing else.
-    pub retracted: bool,
-    /// The last position that is durable.
-    pub position: Position,
-    /// The time that its sync took; zero where nothing was new.
+/// A group of events that became durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenGroup {
+    /// Events that are new, at least one.
+    pub events: usize,
+    /// The time that its sync took.
     pub synced: Duration,
-    pub(crate) answers: Vec<(Reply, Appended)>,
-}
-
-impl Commit {
-    /// Tells the waiting appends that they succeeded.
-    pub fn acknowledge(self) {
-        for (reply, appended) in self.answers {
-            // A caller that went away needs no answer.
-            let _ = reply.send(Answer::Done(Ok(appended)));
-        }
-    }
 }

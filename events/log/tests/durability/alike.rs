@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lastseen_event::{
     BatchName, Event, EventBatch, EventId, EventType, Position, TenantId, UserId, UtcInstant,
 };
-use lastseen_log::{Commit, FaultDisk, Log, LogOptions};
+use lastseen_log::{FaultDisk, Log, LogOptions};
 use lastseen_store::{EventStore, OnRefused, RetractOutcome};
 use uuid::Uuid;
 
@@ -81,7 +81,7 @@ fn reads(ids: fn(u64) -> u128) -> [u64; 2] {
         filter_bytes: 0,
         ..options(1 << 20)
     };
-    let log = Log::open(disk, options, clock(1), Commit::acknowledge).expect("opens");
+    let log = Log::open(disk, options, clock(1)).expect("opens");
     let import = |expected: usize| {
         let before = reads.load(Ordering::Relaxed);
         let mut in_merges = 0;

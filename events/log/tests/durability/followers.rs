@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use lastseen_event::Position;
-use lastseen_log::{Commit, FaultDisk, Log, LogOptions};
+use lastseen_log::{FaultDisk, Log, LogOptions};
 use lastseen_store::{Detail, EventReader, EventStore, OnRefused, Scan, Subscription};
 use parking_lot::Mutex;
 
@@ -46,7 +46,7 @@ fn a_thousand_followers_share_each_decoding_and_read_no_file() {
         );
     };
     let disk = Arc::new(WatchedDisk::new(FaultDisk::default(), on_read));
-    let log = Log::open(disk, roomy(), clock(1), Commit::acknowledge).expect("opens");
+    let log = Log::open(disk, roomy(), clock(1)).expect("opens");
     for detail in [Detail::Facts, Detail::Events] {
         let from = log.tail().position();
         let mut followers: Vec<_> = (0..FOLLOWERS).map(|_| Subscription::new(&log, from, detail)).collect();
@@ -81,13 +81,8 @@ fn followers_of_any_pace_see_everything_once_whatever_the_ring_holds() {
     println!("seed {seed}");
     let mut chance = Chance::new(seed);
     for ring_bytes in [0, 100, 3_000, 40_000, 4 << 20] {
-        let log = Log::open(
-            Arc::new(FaultDisk::default()),
-            LogOptions { ring_bytes, ..roomy() },
-            clock(1),
-            Commit::acknowledge,
-        )
-        .expect("opens");
+        let log = Log::open(Arc::new(FaultDisk::default()), LogOptions { ring_bytes, ..roomy() }, clock(1))
+            .expect("opens");
         let mut followers: Vec<_> = (0..8)
             .map(|follower| {
                 let detail = if follower % 2 == 0 { Detail::Facts } else { Detail::Events };
@@ -133,8 +128,7 @@ fn followers_of_any_pace_see_everything_once_whatever_the_ring_holds() {
 
 #[test]
 fn a_reader_that_begins_or_ends_within_a_group_gets_its_part_of_it() {
-    let log =
-        Log::open(Arc::new(FaultDisk::default()), roomy(), clock(1), Commit::acknowledge).expect("opens");
+    let log = Log::open(Arc::new(FaultDisk::default()), roomy(), clock(1)).expect("opens");
     append(&log, 0..2_500);
     append(&log, 2_500..2_503);
     let ids = all_ids(&log);
@@ -177,8 +171,7 @@ fn reading_files_keeps_nobody_waiting_and_a_call_that_is_dropped_loses_nothing()
         }
     };
     let disk = Arc::new(WatchedDisk::new(FaultDisk::default(), on_read));
-    let log = Log::open(disk, LogOptions { ring_bytes: 0, ..roomy() }, clock(1), Commit::acknowledge)
-        .expect("opens");
+    let log = Log::open(disk, LogOptions { ring_bytes: 0, ..roomy() }, clock(1)).expect("opens");
     append(&log, 0..10);
     let mut subscription = Subscription::new(&log, Position::START, Detail::Facts);
     let ((sender, began), (go_on, released)) = (channel(), channel());

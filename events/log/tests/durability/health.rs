@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lastseen_event::UtcInstant;
 use lastseen_log::{
-    Commit, Fault, FaultDisk, Health, Log, LogOptions, Operation, Part, SealError, Sealing, Standstill,
+    Fault, FaultDisk, Health, LockedDisk, Log, LogOptions, Operation, Part, SealError, Sealing, Standstill,
 };
 use lastseen_store::{AppendError, Clock, EventStore, OnRefused};
 
@@ -61,7 +61,9 @@ fn all_is_well_until_the_log_is_closed() {
 #[test]
 fn a_writer_whose_thread_panicked_is_told() {
     let disk = Arc::new(FaultDisk::default());
-    let log = Log::open(disk, options(900), clock(NOW_US), |_| panic!("as it was told to")).expect("opens");
+    let locked = LockedDisk::lock(disk).expect("is free");
+    let log = Log::open_locked(locked, options(900), (clock(NOW_US), &[]), |_| panic!("as it was told to"));
+    let log = log.expect("opens");
     let lost = wait(log.append(batch(&[Item::new(1)]), OnRefused::RefuseBatch));
     assert!(matches!(lost, Err(AppendError::Indeterminate(_))), "{lost:?}");
     let health = eventually(&log, Health::needs_restart);
@@ -97,7 +99,7 @@ fn sealing_in_the_background() -> LogOptions {
 fn a_sealer_whose_thread_panicked_is_told_and_appends_go_on() {
     let clock = Arc::new(PanickingClock(AtomicBool::new(true)));
     let disk = Arc::new(FaultDisk::default());
-    let log = Log::open(disk, sealing_in_the_background(), clock, Commit::acknowledge).expect("opens");
+    let log = Log::open(disk, sealing_in_the_background(), clock).expect("opens");
     append(&log, 1);
     let health = eventually(&log, Health::needs_restart);
     assert!(final_of(&health, Part::Sealer).is_some_and(|sealer| sealer.cause.contains("panicked")));

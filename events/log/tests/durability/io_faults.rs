@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use lastseen_event::{Event, EventBatch, EventType, Position, TenantId, UserId, UtcInstant};
-use lastseen_log::{
-    Commit, Fault, FaultDisk, Log, LogOptions, OpenError, Operation, OsDisk, SealError, SyncSite,
-};
+use lastseen_log::{Fault, FaultDisk, Log, LogOptions, OpenError, Operation, OsDisk, SealError, SyncSite};
 use lastseen_store::contract::event_id;
 use lastseen_store::{
     AppendError, Detail, EventReader, EventStore, OnRefused, ReadError, SystemClock, error_chain,
@@ -433,7 +431,7 @@ fn what_may_not_be_done_is_named() {
 
 fn open_directory(dir: &TempDir) -> Result<Log, OpenError> {
     let disk = OsDisk::new(dir.path()).expect("a directory");
-    Log::open(Arc::new(disk), options(900), Arc::new(SystemClock), Commit::acknowledge)
+    Log::open(Arc::new(disk), options(900), Arc::new(SystemClock))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lastseen_event::{
     BatchName, Event, EventBatch, EventId, EventType, Position, TenantId, UserId, UtcInstant,
 };
-use lastseen_log::{Commit, FaultDisk, Log, LogOptions, MemberLimits, Sealing};
+use lastseen_log::{FaultDisk, Log, LogOptions, MemberLimits, Sealing};
 use lastseen_store::{AppendError, Appended, Batches, EventStore, Limit, OnRefused};
 use uuid::Uuid;
 
@@ -108,7 +108,7 @@ fn appends_wait_for_sealing_and_are_refused_while_it_stands_still() {
         sealing: Sealing::Background,
         ..options(2_000)
     };
-    let log = Log::open(Arc::new(disk.clone()), options, clock(1), Commit::acknowledge).expect("opens");
+    let log = Log::open(Arc::new(disk.clone()), options, clock(1)).expect("opens");
     let items = |numbers: std::ops::Range<u64>| numbers.map(Item::new).collect::<Vec<_>>();
     for first in (0..400).step_by(8) {
         // Slower than without a bound, and never refused while segments are made.

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use lastseen_event::{EventBatch, Position, UtcInstant};
 use lastseen_log::{
-    Commit, Disk, Evidence, Fault, FaultDisk, LockedDisk, Log, LogOptions, OpenError, Operation, OsDisk,
-    SealError,
+    Disk, Evidence, Fault, FaultDisk, LockedDisk, Log, LogOptions, OpenError, Operation, OsDisk, SealError,
 };
 use lastseen_store::contract::Source;
 use lastseen_store::{AppendError, Appended, EventStore, ManualClock, OnRefused, RefusedRows, Subscription};
@@ -187,7 +186,7 @@ impl Pair {
 
     fn on(place: Place, options: LogOptions) -> Self {
         let clock = clock(1);
-        let log = Log::open(place.disk(), options.clone(), clock.clone(), Commit::acknowledge);
+        let log = Log::open(place.disk(), options.clone(), clock.clone());
         Self {
             place,
             options,
@@ -201,7 +200,7 @@ impl Pair {
 
     fn open(&self, disk: Arc<dyn Disk>, evidence: &[Evidence]) -> Result<Log, OpenError> {
         let (options, clock) = (self.options.clone(), self.clock.clone());
-        Log::open_locked(LockedDisk::lock(disk)?, options, (clock, evidence), Commit::acknowledge)
+        Log::open_locked(LockedDisk::lock(disk)?, options, (clock, evidence), |_| ())
     }
 
     /// The proof that a snapshot of all of the history is.

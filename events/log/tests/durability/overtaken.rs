@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use lastseen_log::{Commit, FaultDisk, Log, LogOptions};
+use lastseen_log::{FaultDisk, Log, LogOptions};
 use lastseen_store::{EventStore, OnRefused};
 use parking_lot::Mutex;
 
@@ -72,7 +72,7 @@ fn a_look_up_that_is_overtaken_stores_nothing_twice_and_does_not_starve() {
         }
     }));
     let options = LogOptions { recent_ids: 8, filter_bytes: 0, ..options(4_000) };
-    let log = Log::open(slow, options, clock(1), Commit::acknowledge).expect("opens");
+    let log = Log::open(slow, options, clock(1)).expect("opens");
     let mut next = 0;
     move_the_window(&log, &mut next);
     // Known, and in the window still: the look-up need not look for them.

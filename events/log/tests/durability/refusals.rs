@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lastseen_event::Position;
-use lastseen_log::{Commit, Fault, Health, Log, OpenError, Operation, OsDisk, Part, SealError};
+use lastseen_log::{Fault, Health, Log, OpenError, Operation, OsDisk, Part, SealError};
 use lastseen_store::{AppendError, EventStore, OnRefused, SystemClock, error_chain};
 use tempfile::TempDir;
 
@@ -176,7 +176,7 @@ impl Life {
 
 fn open_directory(dir: &Path) -> Log {
     let disk = OsDisk::new(dir).expect("a directory");
-    Log::open(Arc::new(disk), options(700), Arc::new(SystemClock), Commit::acknowledge).expect("opens")
+    Log::open(Arc::new(disk), options(700), Arc::new(SystemClock)).expect("opens")
 }
 
 /// All files are found from the directory that was opened, whatever its name is by now.
@@ -196,7 +196,7 @@ fn a_directory_that_was_moved_away_stays_one_log() {
     assert_ne!(other.lineage().log_id(), log.lineage().log_id());
     append(&other, items(0..3)).expect("appends");
     let locked = OsDisk::new(&away).expect("a directory");
-    let locked = Log::open(Arc::new(locked), options(700), Arc::new(SystemClock), Commit::acknowledge);
+    let locked = Log::open(Arc::new(locked), options(700), Arc::new(SystemClock));
     assert!(matches!(locked, Err(OpenError::Locked)));
     append(&log, items(15..30)).expect("goes on");
     log.close();
@@ -216,7 +216,7 @@ fn a_lock_cannot_be_taken_away() {
     for name in ["lock", "wal/0000000001.wal"] {
         let _ = std::fs::remove_file(directory.path().join(name));
         let disk = OsDisk::new(directory.path()).expect("a directory");
-        let second = Log::open(Arc::new(disk), options(700), Arc::new(SystemClock), Commit::acknowledge);
+        let second = Log::open(Arc::new(disk), options(700), Arc::new(SystemClock));
         assert!(matches!(second, Err(OpenError::Locked)), "without {name}");
     }
     log.close();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lastseen_event::Position;
-use lastseen_log::{Commit, FaultDisk, Log, LogOptions, Part, SealError};
+use lastseen_log::{FaultDisk, Log, LogOptions, Part, SealError};
 use lastseen_store::{AppendError, EventStore, OnRefused, ReadError};
 
 use crate::history::{Item, batch, check_verified, read_above};
@@ -36,7 +36,7 @@ fn a_segment_that_is_not_what_was_written_leaves_its_wal_files() {
             damage(&inner, path, 200);
         }
     });
-    let log = Log::open(Arc::new(watched), options(900), clock(1), Commit::acknowledge).expect("opens");
+    let log = Log::open(Arc::new(watched), options(900), clock(1)).expect("opens");
     let all = items(0..40);
     assert_eq!(append(&log, &all).expect("appends"), 40);
     let before: Vec<_> = disk.files().into_keys().filter(|path| path.starts_with("wal/")).collect();

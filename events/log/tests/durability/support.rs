@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lastseen_event::UtcInstant;
 use lastseen_log::{
-    Access, Commit, Disk, DiskFile, DiskState, FaultDisk, Folder, Log, LogOptions, OpenError, Sealing,
-    SyncSite,
+    Access, Disk, DiskFile, DiskState, FaultDisk, Folder, Log, LogOptions, OpenError, Sealing, SyncSite,
 };
 use lastseen_store::{Clock, ManualClock};
 
@@ -53,7 +52,7 @@ pub(crate) fn clock(micros: i64) -> Arc<ManualClock> {
 }
 
 pub(crate) fn open(disk: &FaultDisk, options: &LogOptions, clock: Arc<dyn Clock>) -> Result<Log, OpenError> {
-    Log::open(Arc::new(disk.clone()), options.clone(), clock, Commit::acknowledge)
+    Log::open(Arc::new(disk.clone()), options.clone(), clock)
 }
 
 /// Small files and a small window, so that a short test rolls and forgets; the dictionary is written as often as it can be.

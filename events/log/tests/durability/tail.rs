@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lastseen_event::{Fact, Position, UtcInstant};
-use lastseen_log::{Commit, FaultDisk, Log, LogOptions, Sealing};
+use lastseen_log::{FaultDisk, Log, LogOptions, Sealing};
 use lastseen_store::{Detail, EventStore, ManualClock, OnRefused, Subscription};
 
 use crate::history::{Item, batch};
@@ -67,8 +67,7 @@ fn what_is_old_is_sealed_however_little_it_is() {
     let clock = Arc::new(ManualClock::new(UtcInstant::from_micros(NOW_US)));
     let options =
         LogOptions { segment_age: Duration::from_millis(40), sealing: Sealing::Background, ..options(3_000) };
-    let log = Log::open(Arc::new(FaultDisk::default()), options, clock.clone(), Commit::acknowledge)
-        .expect("opens");
+    let log = Log::open(Arc::new(FaultDisk::default()), options, clock.clone()).expect("opens");
     wait(log.append(batch(&[Item::new(1), Item::new(2)]), OnRefused::RefuseBatch)).expect("appends");
     assert_eq!(log.parts(), [Position::START], "nothing is old yet");
     clock.set(UtcInstant::from_micros(NOW_US + 50_000));

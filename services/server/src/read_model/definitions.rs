@@ -220,7 +220,7 @@ impl ReadModel {
     fn hand_over(&self, days: NewDays, reached: Position) -> Result<bool, ReadError> {
         let Some(fold) = self.fold.lock().clone() else { return Ok(true) };
         let (done, handed_over) = channel();
-        if fold.send(Work::Follow(Follow { days, reached, done })).is_err() {
+        if fold.blocking_send(Work::Follow(Follow { days, reached, done })).is_err() {
             return Ok(true);
         }
         drop(fold);
@@ -242,7 +242,7 @@ impl ReadModel {
             tracing::info!(?oldest, bytes, "days are followed no longer");
             let Some(fold) = self.fold.lock().clone() else { return };
             let (done, freed) = channel();
-            if fold.send(Work::Unfollow(oldest, done)).is_err() {
+            if fold.blocking_send(Work::Unfollow(oldest, done)).is_err() {
                 return;
             }
             drop(freed.recv());

@@ -1,27 +1,35 @@
-//! The fold thread: applies each durable group to the live views, then acknowledges it. Only this thread changes the
-//! views, and puts rebuilt ones in their place.
+//! The fold thread: follows the log and applies what is durable to the live views. Only this thread changes the views, and
+//! puts rebuilt ones in their place.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Sender, SyncSender};
+use std::time::Duration;
 
 use lastseen_event::Position;
-use lastseen_log::{Commit, Log};
+use lastseen_log::{Log, LogReader};
 use lastseen_projections::{Subject, Unfollowed, Views};
-use lastseen_store::{EventReader, EventStore, ReadError};
+use lastseen_store::{Detail, EventReader, EventStore, ReadError, RecordedBatch, Subscription, error_chain};
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
 
 use super::definitions::{NewDays, facts_between, few_facts};
+use super::health::Health;
 use super::live::{self, Live};
 use crate::metrics::Metrics;
 
-/// Groups that may wait for the fold thread; then the writer waits.
-pub(super) const QUEUE_GROUPS: usize = 4;
+/// Requests that may wait for the fold thread.
+pub(super) const QUEUE: usize = 4;
+
+/// Pause after the log could not be read.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The name of this part in health.
+pub(super) const PART: &str = "fold";
 
 /// A request to the fold thread.
 pub(super) enum Work {
-    Commit(Commit),
     /// Lets the live views follow new days from now on.
     Follow(Follow),
     /// Lets the live views follow some days no longer, which are sent back to be freed.
@@ -55,42 +63,78 @@ pub(super) struct Fold {
     pub(super) folded: watch::Sender<Position>,
     pub(super) folded_events: Arc<AtomicU64>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) health: Health,
+    /// Told that a batch was retracted.
+    pub(super) retracted: SyncSender<()>,
 }
 
 impl Fold {
-    /// Does what arrives until every sender is gone.
-    pub(super) fn run(self, work: &Receiver<Work>) {
-        while let Ok(work) = work.recv() {
-            match work {
-                Work::Commit(commit) => self.commit(commit),
-                Work::Follow(Follow { mut days, reached, done }) => {
-                    let follows = self.follow(&mut days, reached);
-                    // Whoever asked may be gone.
-                    let _ = done.send((days, follows));
-                }
-                Work::Unfollow(subject, done) => {
-                    let unfollowed = self.live.get().write().unfollow(subject);
-                    let _ = done.send(unfollowed);
-                }
-                Work::Replace(Rebuilt { views, reached, replaced }) => {
-                    // A rebuild that was given up has dropped its receiver.
-                    let _ = replaced.send(self.replace(*views, reached));
+    /// Follows the log, and does what arrives between two steps, until the log is closed and all of it is folded.
+    pub(super) fn run(self, runtime: &Runtime, mut work: mpsc::Receiver<Work>) {
+        let after = *self.folded.borrow();
+        runtime.block_on(async {
+            let mut events = Subscription::new(self.log.as_ref(), after, Detail::Facts);
+            loop {
+                tokio::select! {
+                    Some(work) = work.recv() => self.work(work),
+                    is_open = self.follow_on(&mut events) => if !is_open {
+                        return;
+                    },
                 }
             }
-        }
+        });
     }
 
-    fn commit(&self, commit: Commit) {
-        self.metrics.group(&commit.facts, commit.synced);
-        if commit.retracted {
-            // A retraction has no fact to fold; the views hold its batch until they are rebuilt.
-            self.live.get().write().reach(commit.position);
-        } else if !commit.facts.is_empty() {
-            live::fold(&self.live.get(), &commit.facts);
-            self.folded_events.fetch_add(commit.facts.len() as u64, Ordering::Release);
+    /// Folds the next events; waits for them. False once there will be no more. May be dropped while it waits.
+    async fn follow_on(&self, events: &mut Subscription<LogReader>) -> bool {
+        match events.next().await {
+            Ok(Some(batch)) => {
+                self.health.clear(PART);
+                self.fold(&batch);
+            }
+            Ok(None) => return false,
+            Err(error) => {
+                let cause = format!("the log cannot be read: {}", error_chain(&error));
+                tracing::error!(cause, "events are stored and not in the numbers");
+                self.health.failed(PART, cause);
+                if self.health.is_closing() {
+                    return false;
+                }
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
         }
-        self.reached(commit.position);
-        commit.acknowledge();
+        true
+    }
+
+    fn fold(&self, batch: &RecordedBatch) {
+        self.metrics.events(&batch.facts);
+        live::fold(&self.live.get(), &batch.facts);
+        self.folded_events.fetch_add(batch.facts.len() as u64, Ordering::Release);
+        if !batch.retractions.is_empty() {
+            // A retraction has no fact to fold; the views hold its batch until they are rebuilt.
+            self.live.get().write().reach(batch.reached);
+            // A full channel holds a nudge already.
+            let _ = self.retracted.try_send(());
+        }
+        self.reached(batch.reached);
+    }
+
+    fn work(&self, work: Work) {
+        match work {
+            Work::Follow(Follow { mut days, reached, done }) => {
+                let follows = self.follow(&mut days, reached);
+                // Whoever asked may be gone.
+                let _ = done.send((days, follows));
+            }
+            Work::Unfollow(subject, done) => {
+                let unfollowed = self.live.get().write().unfollow(subject);
+                let _ = done.send(unfollowed);
+            }
+            Work::Replace(Rebuilt { views, reached, replaced }) => {
+                // A rebuild that was given up has dropped its receiver.
+                let _ = replaced.send(self.replace(*views, reached));
+            }
+        }
     }
 
     /// Folds the few events that were committed since days were handed over into them.
@@ -113,7 +157,7 @@ impl Fold {
         Ok(())
     }
 
-    /// Publishes the position of the views. Rebuilt views may be ahead of the next commit, so it never goes back.
+    /// Publishes the position of the views. Rebuilt views may be ahead of the next events, so it never goes back.
     fn reached(&self, position: Position) {
         self.folded.send_if_modified(|folded| {
             let is_ahead = position > *folded;

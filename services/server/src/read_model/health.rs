@@ -90,6 +90,11 @@ impl Health {
         self.0.closing.store(true, Ordering::Release);
     }
 
+    /// True once threads are told to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.0.closing.load(Ordering::Acquire)
+    }
+
     pub(crate) fn standstills(&self) -> Vec<Standstill> {
         self.0.standstills.lock().values().cloned().collect()
     }
@@ -97,7 +102,7 @@ impl Health {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.health.0.closing.load(Ordering::Acquire) {
+        if !self.health.is_closing() {
             let ended = if std::thread::panicking() { "its thread panicked" } else { "its thread ended" };
             tracing::error!(part = self.part, "{ended}");
             self.health.note(self.part, ended.to_owned(), true);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
@@ -13,6 +13,7 @@ use lastseen_projections::{
     Definition, Following, Retracted, Selection, Subject, Traffic, Views, ViewsBuilder,
 };
 use lastseen_store::{Detail, EventReader, EventStore, ReadError, RecordedBatch, Scan};
+use tokio::sync::mpsc;
 
 use super::fold::{Rebuilt, Work};
 use super::health::Health;
@@ -20,7 +21,7 @@ use super::live::{Live, SharedViews};
 use super::restore::retracted_in;
 use crate::tasks;
 
-/// Most events that the fold thread folds before it puts rebuilt views in place; appends wait for it.
+/// Most events that the fold thread folds before it puts rebuilt views in place; requests wait for it.
 const LEFT_MAX: u64 = 4_096;
 
 /// Most catch-up reads while more events come; then the fold thread folds the rest, however much it is.
@@ -36,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(super) struct Rebuilds {
     pub(super) log: Arc<Log>,
     pub(super) live: Arc<Live>,
-    pub(super) fold: SyncSender<Work>,
+    pub(super) fold: mpsc::Sender<Work>,
     pub(super) health: Health,
 }
 
@@ -92,7 +93,7 @@ impl Rebuilds {
             let (views, reached) = self.build(wanted, &before, nudges)?;
             let (replaced, answer) = channel();
             let work = Work::Replace(Rebuilt { views, reached, replaced });
-            self.fold.send(work).map_err(|_| Unfinished::Stopped)?;
+            self.fold.blocking_send(work).map_err(|_| Unfinished::Stopped)?;
             answer.recv().map_err(|_| Unfinished::Stopped)?.map_err(Unfinished::Read)?;
             // Questions go on with the views before. This thread frees them: freeing takes long, and no question may wait.
             while Arc::strong_count(&before) > 1 {
@@ -195,7 +196,7 @@ impl Rebuilds {
 /// Drains one wake-up, since [`Rebuilds::rebuild`] checks again when it ends.
 ///
 /// # Errors
-/// [`Unfinished::Stopped`] if the writer is gone.
+/// [`Unfinished::Stopped`] if the fold thread is gone.
 fn check_wanted(nudges: &Receiver<()>) -> Result<(), Unfinished> {
     match nudges.try_recv() {
         Err(TryRecvError::Disconnected) => Err(Unfinished::Stopped),

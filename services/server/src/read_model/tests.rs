@@ -1,6 +1,8 @@
 //! The model as a whole: acknowledged means visible; a writer that is closed is seen.
 
-use lastseen_log::{Fault, Operation};
+use std::time::Duration;
+
+use lastseen_log::{Fault, LogOptions, Operation};
 use lastseen_store::AppendError;
 
 use crate::testing::{Model, NOW, instant};
@@ -46,5 +48,30 @@ async fn a_refusal_before_anything_was_written_passes() {
     assert!(!standstills.is_empty(), "it is shown until an append succeeds");
     assert!(model.inner.closed().is_none());
     model.append(&["login acme ada 2026-01-09T00:00:00Z"]).await.unwrap();
+    assert_eq!(model.inner.standstills(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fold_that_cannot_read_the_log_is_told_and_goes_on_once_it_can() {
+    // Nothing is kept in memory for those who follow.
+    let model = Model::with(LogOptions { ring_bytes: 0, ..LogOptions::default() });
+    model.append(&["login acme ada 2026-01-09T00:00:00Z"]).await.unwrap();
+    let before = model.inner.position();
+    model.disk.fail(Operation::Read, 0, u64::MAX, (Fault::Io, 0));
+    let told = async {
+        let standstill = loop {
+            if let Some(standstill) = model.inner.standstills().into_iter().find(|it| it.part == "fold") {
+                break standstill;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert!(!standstill.is_final && standstill.cause.contains("cannot be read"), "{standstill:?}");
+        assert_eq!(model.inner.position(), before, "nothing is skipped");
+        model.disk.heal();
+    };
+    let (appended, ()) = tokio::join!(model.append(&["login acme bob 2026-01-09T00:00:00Z"]), told);
+    let appended = appended.unwrap();
+    assert!(model.inner.reading().position >= appended.position);
+    assert!(model.inner.reach(appended.position, Duration::from_secs(1)).await);
     assert_eq!(model.inner.standstills(), []);
 }
