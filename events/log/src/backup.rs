@@ -8,13 +8,12 @@ use std::io;
 use std::sync::Arc;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_store::{Corruption, ReadError, StoreFault};
+use lastseen_store::{Corruption, Lineage, ReadError, StoreFault};
 
 use crate::damage::corruption;
 use crate::disk::aside::{Aside, write_in_steps};
 use crate::disk::{Access, Disk, ROOT, StepError, SyncSite, read_all};
 use crate::format::Version;
-use crate::log_id::Lineage;
 use crate::manifest::listing::Listing;
 use crate::manifest::{BadManifest, Manifest, PATH};
 use crate::position::following;

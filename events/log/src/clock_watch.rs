@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lastseen_event::UtcInstant;
-use lastseen_store::Clock;
+use lastseen_store::{Clock, Part, Standstills};
 use parking_lot::Mutex;
-
-use crate::health::{Part, Standstills};
 
 /// A difference that is told.
 const JUMP: Duration = Duration::from_mins(1);

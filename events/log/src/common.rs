@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::LogOptions;
 use crate::clock_watch::ClockWatch;
-use crate::health::Standstills;
 use crate::history::History;
+use lastseen_store::Standstills;
 
 /// Handed to each thread when it is started.
 #[derive(Clone)]

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lastseen_event::Position;
+use lastseen_store::{LogId, MemberDictionary};
 use parking_lot::{Mutex, RwLock};
 
 use crate::chunks::{self, BadChunks, Chunks};
@@ -14,7 +15,6 @@ use crate::codec::Cursor;
 use crate::damage::Malformed;
 use crate::disk::aside::Aside;
 use crate::disk::{Access, Disk, DiskFile, StepError, SyncSite};
-use crate::log_id::LogId;
 use crate::manifest::Manifest;
 use crate::members::image::{Counts, Mark, Restoring, Taking};
 use crate::members::{Members, Seed};
@@ -157,7 +157,7 @@ impl Head {
         let mut head = Vec::with_capacity(HEAD_LEN);
         head.extend(MAGIC);
         head.extend(VERSION.to_le_bytes());
-        head.extend(self.log_id.0);
+        head.extend(self.log_id.to_bytes());
         head.extend(self.end.get().to_le_bytes());
         head.extend(content.0.to_le_bytes());
         head.extend(self.seed.0.to_le_bytes());
@@ -171,7 +171,7 @@ impl Head {
 
     /// Reads a head of this version from its fields after the magic and the version.
     fn fields(version: u32, cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
-        let (log_id, end) = (LogId(cursor.array()?), Position::new(cursor.u64()?));
+        let (log_id, end) = (LogId::from_bytes(cursor.array()?), Position::new(cursor.u64()?));
         let history = if version == VERSION_V1 {
             OfHistory::Entries(cursor.u32()?)
         } else {

@@ -7,7 +7,6 @@ use crate::damage::Malformed;
 use crate::format::Version;
 use crate::identity::IdKey;
 use crate::ids::run;
-use crate::log_id::LogId;
 use crate::manifest::Manifest;
 use crate::members::image::{Counts, Restoring};
 use crate::members::{Members, Seed};
@@ -16,6 +15,7 @@ use crate::segment::members::define;
 use crate::wal::frame::{FileHeader, FrameHeader, FrameKind};
 use crate::wal::payload::{Layout, Payload};
 use crate::wal::settled::{Extent, next_header, used_len};
+use lastseen_store::{LogId, MemberDictionary};
 
 /// Reads `bytes` as a file header and as frames of a log.
 ///
@@ -26,7 +26,7 @@ pub fn frame(bytes: &[u8]) {
         version: Version::NEWEST,
         number: 1,
         first_position: lastseen_event::Position::new(1),
-        log_id: LogId([0; 16]),
+        log_id: LogId::from_bytes([0; 16]),
         capacity: 0,
     });
     let log_id = header.log_id;

@@ -6,7 +6,7 @@ pub(crate) mod ring;
 use std::sync::Arc;
 
 use lastseen_event::Position;
-use lastseen_store::{Batches, ReadError};
+use lastseen_store::{Batches, Lineage, ReadError};
 use parking_lot::{Mutex, RwLock};
 
 use self::places::Places;
@@ -14,7 +14,6 @@ use self::ring::Ring;
 use crate::dictionary::Due;
 use crate::disk::{Disk, Folder, StepError};
 use crate::ids::Ids;
-use crate::log_id::Lineage;
 use crate::manifest::{BadManifest, Manifest};
 use crate::members::Members;
 use crate::wal::cursor::Names;

@@ -28,12 +28,10 @@ mod filter;
 mod format;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
-mod health;
 mod history;
 mod identity;
 mod ids;
 mod log;
-mod log_id;
 mod manifest;
 mod members;
 mod open;
@@ -67,10 +65,8 @@ pub use disk::{Access, Disk, DiskFile, DiskState, Folder, OsDisk, ROOT, SyncSite
 #[cfg(feature = "fault")]
 pub use disk::{Fault, FaultDisk, Operation};
 pub use error::OpenError;
-pub use health::{Health, Part, Standstill};
 pub use log::{LockedDisk, Log};
-pub use log_id::{Ancestor, Lineage, LogId};
-pub use members::{MemberLimits, Members};
+pub use members::MemberLimits;
 pub use open::{Evidence, TornTail};
 pub use options::{LogOptions, Sealing};
 pub use read_only::ReadOnlyLog;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{BatchName, EventBatch, MemberRef, Position};
 use lastseen_store::{
-    AppendError, Appended, Batches, Clock, EventStore, OnRefused, RetractOutcome, Scan, Tail,
+    AppendError, Appended, Batches, Clock, EventReader, EventStore, Gauges, Guard, Health, Lineage,
+    MemberDictionary, OnRefused, Pending, RetractOutcome, Scan, Standstills, Tail,
 };
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -15,13 +16,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::clock_watch::ClockWatch;
 use crate::common::Common;
 use crate::disk::Disk;
-use crate::health::{Health, Standstills};
 use crate::history::History;
 use crate::history::ring::Ring;
 use crate::identity::TenantMask;
 use crate::ids::{LookUp, Suspects};
-use crate::log_id::Lineage;
-use crate::members::Members;
 use crate::open::{Evidence, Recovered, TornTail, recover};
 use crate::position::preceding;
 use crate::reader::LogReader;
@@ -85,7 +83,7 @@ impl Log {
     /// than the evidence says it was is refused.
     ///
     /// `on_group` is called on the writer's thread once a group of events is durable, before its appends succeed: for counting.
-    /// Who wants the events subscribes.
+    /// Events are read by a subscription.
     ///
     /// # Errors
     /// [`OpenError`]; damage is refused with its place. The lock is given back.
@@ -198,64 +196,9 @@ impl Log {
         Ok(())
     }
 
-    /// The member dictionary. Hold the guard briefly: the writer waits for it.
-    pub fn members(&self) -> RwLockReadGuard<'_, Members> {
-        self.history.members.read()
-    }
-
-    /// The parts that history is kept in, ascending: each begins above its position and ends where the next begins, the last
-    /// at the tail. Who looks for the latest of something reads them from the last on.
-    pub fn parts(&self) -> Vec<Position> {
-        let places = self.history.places.read();
-        let sealed = places.manifest.segments.iter().map(|entry| preceding(entry.first()));
-        sealed.chain([places.sealed_until()]).collect()
-    }
-
-    /// The id of the log, and those that it continues. A copy made by a backup has that of its original until it is first
-    /// written to.
-    pub fn lineage(&self) -> Arc<Lineage> {
-        self.history.lineage()
-    }
-
-    /// The parts that stand still at present, since when and why, and how much is not sealed. Does no I/O and
-    /// never waits for any, so async code may call it.
-    pub fn health(&self) -> Health {
-        // In this order: what is sealed was durable before.
-        let sealed = self.history.places.read().sealed_until();
-        let tail = *self.tail.borrow();
-        let unsealed_events = tail.get().saturating_sub(sealed.get());
-        Health { standstills: self.standstills.all(), unsealed_events }
-    }
-
-    /// Bytes of memory that looking up the ids of sealed events takes: [`filter_bytes`](crate::LogOptions::filter_bytes) bounds
-    /// the filters, and each of their pages of 85 ids takes 8 bytes more.
-    pub fn id_memory_bytes(&self) -> u64 {
-        self.history.ids.memory_bytes()
-    }
-
-    /// Number of appends that wait for the writer. 0 once the log is closed.
-    pub fn waiting_appends(&self) -> usize {
-        self.requests.read().as_ref().map_or(0, |requests| requests.max_capacity() - requests.capacity())
-    }
-
     /// The tail that opening cut off the last file, if a power cut had torn it.
     pub fn torn_tail(&self) -> Option<&TornTail> {
         self.torn.as_ref()
-    }
-
-    /// Stops taking appends, writes those that wait, ends the file, lets other processes in. Blocks until done.
-    /// Later appends are refused with [`AppendError::Closed`]; reading goes on.
-    ///
-    /// # Panics
-    /// If one of the log's threads did.
-    pub fn close(&self) {
-        drop(self.requests.write().take());
-        drop(self.nudge.lock().take());
-        for thread in self.threads.lock().drain(..) {
-            thread.join().expect("the log's threads do not panic");
-        }
-        self.sealer.lock().stop();
-        drop(self.lock.lock().take());
     }
 }
 
@@ -271,6 +214,42 @@ fn units_of(bytes: usize) -> u32 {
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
 impl Log {
+    async fn append_batch(&self, batch: EventBatch, on_refused: OnRefused) -> Result<Appended, AppendError> {
+        assert!(batch.len() <= REQUEST_EVENTS_MAX, "the port's bound on a batch, which bounds a frame");
+        self.wait_for_sealing().await?;
+        // A request that is larger than what may wait goes when nothing else does.
+        let units = units_of(batch.bytes()).min(self.queue_bytes_max);
+        let room = self.queue_bytes.clone().acquire_many_owned(units);
+        let Ok(bytes) = tokio::time::timeout(QUEUE_WAIT, room).await else {
+            return Err(AppendError::Overloaded);
+        };
+        let mut bytes = Some(bytes.map_err(|_| AppendError::Closed)?);
+        let mut looking = Overtaken { batch, look_up: LookUp::default() };
+        loop {
+            let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
+            let (reply, answer) = oneshot::channel();
+            let LookedUp { batch, members, look_up } = self.look_up(looking).await?;
+            let request = Request { batch, members, on_refused, look_up, reply, bytes: bytes.take() };
+            queue(requests, Message::Append(request)).await?;
+            match answer.await {
+                Ok(Answer::Done(result)) => return result,
+                Ok(Answer::LookAgain(overtaken)) => looking = *overtaken,
+                Err(_) => return Err(lost()),
+            }
+        }
+    }
+
+    async fn retract_batch(
+        &self,
+        batch: BatchName<'_>,
+        events: Option<u64>,
+    ) -> Result<RetractOutcome, AppendError> {
+        let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        queue(requests, Message::Retract(Retract { batch: batch.as_str().into(), events, reply })).await?;
+        answer.await.map_err(|_| lost())?
+    }
+
     /// Looks up what is known of a batch: here if that is little work, else on a thread for such work. Async code is
     /// never kept for long.
     async fn look_up(&self, looking: Overtaken) -> Result<LookedUp, AppendError> {
@@ -403,53 +382,67 @@ fn lost() -> AppendError {
 }
 
 impl EventStore for Log {
-    type Reader = LogReader;
-
-    async fn append(&self, batch: EventBatch, on_refused: OnRefused) -> Result<Appended, AppendError> {
-        assert!(batch.len() <= REQUEST_EVENTS_MAX, "the port's bound on a batch, which bounds a frame");
-        self.wait_for_sealing().await?;
-        // A request that is larger than what may wait goes when nothing else does.
-        let units = units_of(batch.bytes()).min(self.queue_bytes_max);
-        let room = self.queue_bytes.clone().acquire_many_owned(units);
-        let Ok(bytes) = tokio::time::timeout(QUEUE_WAIT, room).await else {
-            return Err(AppendError::Overloaded);
-        };
-        let mut bytes = Some(bytes.map_err(|_| AppendError::Closed)?);
-        let mut looking = Overtaken { batch, look_up: LookUp::default() };
-        loop {
-            let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
-            let (reply, answer) = oneshot::channel();
-            let LookedUp { batch, members, look_up } = self.look_up(looking).await?;
-            let request = Request { batch, members, on_refused, look_up, reply, bytes: bytes.take() };
-            queue(requests, Message::Append(request)).await?;
-            match answer.await {
-                Ok(Answer::Done(result)) => return result,
-                Ok(Answer::LookAgain(overtaken)) => looking = *overtaken,
-                Err(_) => return Err(lost()),
-            }
-        }
+    fn append(&self, batch: EventBatch, on_refused: OnRefused) -> Pending<'_, Appended> {
+        Box::pin(self.append_batch(batch, on_refused))
     }
 
-    async fn retract(
-        &self,
-        batch: BatchName<'_>,
-        events: Option<u64>,
-    ) -> Result<RetractOutcome, AppendError> {
-        let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
-        let (reply, answer) = oneshot::channel();
-        queue(requests, Message::Retract(Retract { batch: batch.as_str().into(), events, reply })).await?;
-        answer.await.map_err(|_| lost())?
+    fn retract<'a>(&'a self, batch: BatchName<'a>, events: Option<u64>) -> Pending<'a, RetractOutcome> {
+        Box::pin(self.retract_batch(batch, events))
     }
 
-    fn with_batches<T>(&self, look: impl FnOnce(&Batches) -> T) -> T {
-        look(&self.history.batches.read())
+    fn batches(&self) -> Guard<'_, Batches> {
+        RwLockReadGuard::map(self.history.batches.read(), |batches| batches)
     }
 
-    fn scan(&self, scan: Scan) -> LogReader {
-        LogReader::new(self.history.clone(), self.tail.clone(), scan)
+    fn members(&self) -> Guard<'_, dyn MemberDictionary> {
+        RwLockReadGuard::map(self.history.members.read(), |members| members as &dyn MemberDictionary)
+    }
+
+    fn scan(&self, scan: Scan) -> Box<dyn EventReader> {
+        Box::new(LogReader::new(self.history.clone(), self.tail.clone(), scan))
+    }
+
+    fn parts(&self) -> Vec<Position> {
+        let places = self.history.places.read();
+        let sealed = places.manifest.segments.iter().map(|entry| preceding(entry.first()));
+        sealed.chain([places.sealed_until()]).collect()
     }
 
     fn tail(&self) -> Tail {
         Tail::new(self.tail.clone())
+    }
+
+    fn lineage(&self) -> Arc<Lineage> {
+        self.history.lineage()
+    }
+
+    fn health(&self) -> Health {
+        // In this order: what is sealed was durable before.
+        let sealed = self.history.places.read().sealed_until();
+        let tail = *self.tail.borrow();
+        let unsealed_events = tail.get().saturating_sub(sealed.get());
+        Health { standstills: self.standstills.all(), unsealed_events }
+    }
+
+    fn gauges(&self) -> Gauges {
+        let waiting = |requests: &mpsc::Sender<Message>| requests.max_capacity() - requests.capacity();
+        Gauges {
+            waiting_appends: self.requests.read().as_ref().map_or(0, waiting),
+            id_memory_bytes: self.history.ids.memory_bytes(),
+        }
+    }
+
+    /// Ends the file and lets other processes in.
+    ///
+    /// # Panics
+    /// If one of the log's threads did.
+    fn close(&self) {
+        drop(self.requests.write().take());
+        drop(self.nudge.lock().take());
+        for thread in self.threads.lock().drain(..) {
+            thread.join().expect("the log's threads do not panic");
+        }
+        self.sealer.lock().stop();
+        drop(self.lock.lock().take());
     }
 }

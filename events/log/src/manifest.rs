@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_store::{Corruption, ReadError};
+use lastseen_store::{Ancestor, Corruption, Lineage, LogId, ReadError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -17,7 +17,6 @@ use crate::disk::{Access, Disk, Folder, StepError, SyncSite, is_no_space, read_a
 use crate::format::Version;
 use crate::identity::IdKey;
 use crate::ids::run::RunEntry;
-use crate::log_id::{Ancestor, Lineage, LogId};
 use crate::position::following;
 use crate::segment;
 use crate::segment::entry::{Content, Entry};
@@ -168,12 +167,12 @@ impl Manifest {
 
     fn encode(&self) -> io::Result<String> {
         let uuid = uuid::Uuid::from_bytes;
-        let (version, log_id) = (self.version.in_manifest(), uuid(self.lineage.log_id().0));
+        let (version, log_id) = (self.version.in_manifest(), uuid(self.lineage.log_id().to_bytes()));
         let (wal_from, segments) = (self.wal_from, self.segments.clone());
         let manifest = match self.version {
             Version::V1 => serde_json::to_string(&ManifestV1 { version, log_id, wal_from, segments })?,
             Version::V2 => {
-                let ancestor = |ancestor: &Ancestor| (uuid(ancestor.log_id.0), ancestor.until.get());
+                let ancestor = |ancestor: &Ancestor| (uuid(ancestor.log_id.to_bytes()), ancestor.until.get());
                 serde_json::to_string(&ManifestV2 {
                     version,
                     log_id,
@@ -219,7 +218,7 @@ impl Manifest {
     }
 
     fn fields(version: Version, text: &str) -> Result<Self, Malformed> {
-        let log_id = |uuid: uuid::Uuid| LogId(uuid.into_bytes());
+        let log_id = |uuid: uuid::Uuid| LogId::from_bytes(uuid.into_bytes());
         match version {
             Version::V1 => {
                 let of_v1: ManifestV1 = serde_json::from_str(text).map_err(|_| Malformed)?;
@@ -341,7 +340,7 @@ mod tests {
                 }
             })
         };
-        let empty = Manifest::empty(Lineage::new(LogId([7; 16])));
+        let empty = Manifest::empty(Lineage::new(LogId::from_bytes([7; 16])));
         let segments = vec![entry([1, 5], vec![[0, 1], [3, 3]]), entry([6, 6], vec![[0, 0]])];
         let run = RunEntry { positions: [1, 6], occurred: segments[0].occurred, mark: u64::MAX };
         match version {

@@ -6,6 +6,7 @@ mod shards;
 mod text;
 
 use lastseen_event::{MemberOrdinal, MemberRef, PersonOrdinal, TenantId, TenantOrdinal, UserId};
+use lastseen_store::MemberDictionary;
 
 pub(crate) use self::shards::Seed;
 use self::shards::Shards;
@@ -20,7 +21,7 @@ use crate::touch::touch;
 /// order in which members first appear: a tenant is a few ranges, few numbers are left free, and the same order gives the
 /// same numbers.
 #[derive(Default)]
-pub struct Members {
+pub(crate) struct Members {
     seed: Seed,
     tenants: Vec<Tenant>,
     /// By tenant.
@@ -124,41 +125,6 @@ impl Members {
         self.masks[tenant.index()]
     }
 
-    /// Number of members.
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// True if there are no members.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// The tenant of this name.
-    pub fn tenant(&self, tenant_id: &str) -> Option<TenantOrdinal> {
-        let is = |tenant: u32| *self.tenants[tenant as usize].name == *tenant_id;
-        self.tenant_numbers.find(self.seed.of_name(tenant_id), is).map(TenantOrdinal::new)
-    }
-
-    /// The person with this `user_id`.
-    pub fn find_person(&self, user_id: &str) -> Option<PersonOrdinal> {
-        self.person(self.seed.of_name(user_id), user_id)
-    }
-
-    /// The member with these names.
-    pub fn find(&self, tenant_id: &str, user_id: &str) -> Option<MemberRef> {
-        let tenant = self.tenant(tenant_id)?;
-        let person = self.person(self.seed.of_name(user_id), user_id)?;
-        let member = self.member_of(person, tenant)?;
-        Some(MemberRef { member, tenant, person })
-    }
-
-    /// The tenant and the person of a member.
-    pub fn member_ref(&self, member: MemberOrdinal) -> Option<MemberRef> {
-        let entry = self.entries.get(member.index()).copied()??;
-        Some(MemberRef { member, tenant: entry.tenant(), person: entry.person })
-    }
-
     /// The end of the numbers that were given out: there may be gaps below.
     pub(crate) fn slots(&self) -> usize {
         self.entries.len()
@@ -180,25 +146,9 @@ impl Members {
             })
     }
 
-    /// The name of a tenant.
-    ///
-    /// # Panics
-    /// If the ordinal is not from this dictionary.
-    pub fn tenant_id(&self, tenant: TenantOrdinal) -> TenantId<'_> {
-        TenantId::stored(&self.tenants[tenant.index()].name).expect("only names are added")
-    }
-
-    /// The `user_id` of a person.
-    ///
-    /// # Panics
-    /// If the ordinal is not from this dictionary.
-    pub fn user_id(&self, person: PersonOrdinal) -> UserId<'_> {
-        UserId::stored(self.text.get(self.persons[person.index()].name)).expect("only names are added")
-    }
-
     /// Puts the member of each name into `found`, `None` where it is new; `found.len() == names.len()` then.
     ///
-    /// The same as [`Members::find`] on each, in steps over all names: what one step reads lies all over memory
+    /// The same as [`find`](MemberDictionary::find) on each, in steps over all names: what one step reads lies all over memory
     /// and does not depend on what it reads for the other names, so the processor waits for many at once.
     pub(crate) fn find_all(&self, names: &[(TenantId<'_>, UserId<'_>)], found: &mut Vec<Option<MemberRef>>) {
         let hashes = |name: for<'n> fn(&'n (TenantId<'_>, UserId<'_>)) -> &'n str| -> Vec<u64> {
@@ -405,6 +355,41 @@ impl Members {
         let ordinal = blocks.free.start;
         blocks.free.start += 1;
         MemberOrdinal::new(ordinal)
+    }
+}
+
+impl MemberDictionary for Members {
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn tenant(&self, tenant_id: &str) -> Option<TenantOrdinal> {
+        let is = |tenant: u32| *self.tenants[tenant as usize].name == *tenant_id;
+        self.tenant_numbers.find(self.seed.of_name(tenant_id), is).map(TenantOrdinal::new)
+    }
+
+    fn find_person(&self, user_id: &str) -> Option<PersonOrdinal> {
+        self.person(self.seed.of_name(user_id), user_id)
+    }
+
+    fn find(&self, tenant_id: &str, user_id: &str) -> Option<MemberRef> {
+        let tenant = self.tenant(tenant_id)?;
+        let person = self.person(self.seed.of_name(user_id), user_id)?;
+        let member = self.member_of(person, tenant)?;
+        Some(MemberRef { member, tenant, person })
+    }
+
+    fn member_ref(&self, member: MemberOrdinal) -> Option<MemberRef> {
+        let entry = self.entries.get(member.index()).copied()??;
+        Some(MemberRef { member, tenant: entry.tenant(), person: entry.person })
+    }
+
+    fn tenant_id(&self, tenant: TenantOrdinal) -> TenantId<'_> {
+        TenantId::stored(&self.tenants[tenant.index()].name).expect("only names are added")
+    }
+
+    fn user_id(&self, person: PersonOrdinal) -> UserId<'_> {
+        UserId::stored(self.text.get(self.persons[person.index()].name)).expect("only names are added")
     }
 }
 

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_store::Batches;
+use lastseen_store::{Batches, Lineage, LogId};
 
 use self::pass::{Access, Pass};
 pub use self::torn::TornTail;
@@ -25,7 +25,6 @@ use crate::history::places::{FilePlace, Places};
 use crate::ids::recent::RecentIds;
 use crate::ids::runs::Runs;
 use crate::ids::{Budget, Ids, SealedIds};
-use crate::log_id::{Lineage, LogId};
 use crate::manifest::listing::Listing;
 use crate::manifest::{BadManifest, Manifest, PATH};
 use crate::members::Members;

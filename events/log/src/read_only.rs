@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lastseen_event::Position;
-use lastseen_store::{Batches, Scan};
+use lastseen_store::{Batches, Guard, Lineage, MemberDictionary, Scan};
 use parking_lot::RwLockReadGuard;
 use tokio::sync::watch;
 
@@ -13,8 +13,6 @@ use crate::disk::Disk;
 use crate::history::History;
 use crate::history::ring::Ring;
 use crate::ids::{Budget, Ids, SealedIds};
-use crate::log_id::Lineage;
-use crate::members::Members;
 use crate::open::{Looked, look};
 use crate::reader::LogReader;
 
@@ -49,8 +47,8 @@ impl ReadOnlyLog {
     }
 
     /// The member dictionary.
-    pub fn members(&self) -> RwLockReadGuard<'_, Members> {
-        self.history.members.read()
+    pub fn members(&self) -> Guard<'_, dyn MemberDictionary> {
+        RwLockReadGuard::map(self.history.members.read(), |members| members as &dyn MemberDictionary)
     }
 
     /// The backfill batches.

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use lastseen_event::Position;
-use lastseen_store::{Clock, error_chain};
+use lastseen_store::{Clock, Part, Standstills, error_chain};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -26,7 +26,6 @@ use crate::common::Common;
 use crate::dictionary;
 use crate::disk::aside::{Aside, write_in_steps};
 use crate::disk::{Access, Disk, DiskState, StepError, SyncSite};
-use crate::health::{Part, Standstills};
 use crate::history::History;
 use crate::history::places::FilePlace;
 use crate::ids::run::{Run, RunEntry};

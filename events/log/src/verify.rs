@@ -8,14 +8,13 @@ use std::io;
 use std::sync::Arc;
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_store::{Corruption, StoreFault};
+use lastseen_store::{Corruption, Lineage, MemberDictionary, StoreFault};
 
 use self::ids::IdCheck;
 use crate::damage::{Malformed, corruption};
 use crate::disk::{Access, Disk, read_all};
 use crate::format::Version;
 use crate::identity::{DigestSum, IdKey};
-use crate::log_id::Lineage;
 use crate::manifest::listing::Listing;
 use crate::members::Members;
 use crate::position::{following, preceding};

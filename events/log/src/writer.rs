@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{BatchName, MemberRef, Position, UtcInstant};
-use lastseen_store::{AppendError, Limit, RetractOutcome, StoreFault};
+use lastseen_store::{AppendError, Limit, MemberDictionary, Part, RetractOutcome, Standstills, StoreFault};
 use tokio::sync::{mpsc, watch};
 
 use self::group::{Against, Group};
@@ -27,7 +27,6 @@ use crate::clock_watch::ClockWatch;
 use crate::common::Common;
 use crate::disk::{StepError, is_no_space};
 use crate::format::Version;
-use crate::health::{Part, Standstills};
 use crate::history::History;
 use crate::history::places::FilePlace;
 use crate::ids::recent::RecentIds;

@@ -11,6 +11,9 @@
 mod batches;
 mod clock;
 mod error;
+mod health;
+mod lineage;
+mod members;
 mod memory;
 mod port;
 mod scan;
@@ -22,9 +25,13 @@ pub mod contract;
 pub use batches::{Batch, Batches, TypeCounts};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{AppendError, Corruption, Limit, ReadError, StoreFault, error_chain};
+pub use health::{Health, Part, Standstill, Standstills, Watch};
+pub use lineage::{Ancestor, Lineage, LogId};
+pub use members::MemberDictionary;
 pub use memory::MemoryStore;
 pub use port::{
-    Appended, Detail, EventReader, EventStore, OnRefused, RecordedBatch, RefusedRows, RetractOutcome, Tail,
+    Appended, Detail, EventReader, EventStore, Gauges, Guard, OnRefused, Pending, RecordedBatch, RefusedRows,
+    RetractOutcome, Tail,
 };
 pub use scan::{EventTypes, Filter, Scan};
 pub use subscription::Subscription;

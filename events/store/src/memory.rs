@@ -2,38 +2,52 @@
 //! compare other stores with it; it is not built for speed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use lastseen_event::{
     BatchName, EventBatch, EventId, Fact, MemberOrdinal, MemberRef, PersonOrdinal, Position, Retraction,
-    Sighting, TenantOrdinal, UtcInstant,
+    Sighting, TenantId, TenantOrdinal, UserId, UtcInstant,
 };
+use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
 use crate::{
-    AppendError, Appended, Batches, Clock, Detail, EventReader, EventStore, OnRefused, ReadError,
-    RecordedBatch, RefusedRows, RetractOutcome, Scan, Tail,
+    AppendError, Appended, Batches, Clock, Detail, EventReader, EventStore, Gauges, Guard, Health, Lineage,
+    LogId, MemberDictionary, OnRefused, Part, Pending, ReadError, RecordedBatch, RefusedRows, RetractOutcome,
+    Scan, Standstills, Tail,
 };
 
 /// Keeps everything in memory; idempotent for ever.
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
-    state: Arc<Mutex<State>>,
-    tail: watch::Sender<Position>,
+    state: Arc<RwLock<State>>,
+    tail: watch::Receiver<Position>,
+    lineage: Arc<Lineage>,
+    standstills: Standstills,
 }
 
-#[derive(Default)]
 struct State {
+    /// `None` once the store is closed.
+    tail: Option<watch::Sender<Position>>,
     facts: Vec<Fact>,
     events: EventBatch,
     batches: Batches,
     retractions: Vec<Retraction>,
     /// By tenant and id.
     fingerprints: HashMap<(String, EventId), u64>,
-    tenants: HashMap<String, TenantOrdinal>,
-    persons: HashMap<String, PersonOrdinal>,
-    members: HashMap<(TenantOrdinal, PersonOrdinal), MemberOrdinal>,
+    names: Names,
 }
+
+/// The dictionary: each thing at the place of its number, and back.
+#[derive(Default)]
+struct Names {
+    tenants: Numbered<String>,
+    persons: Numbered<String>,
+    members: Numbered<(TenantOrdinal, PersonOrdinal)>,
+}
+
+/// Things with numbers, from 0, in the order in which they came.
+struct Numbered<T>(Vec<T>, HashMap<T, u32>);
 
 /// The result of looking up an event's id before the event is appended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,11 +61,30 @@ enum Standing {
 impl MemoryStore {
     /// An empty store that records by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Arc::default(), tail: watch::channel(Position::START).0 }
+        let (sender, tail) = watch::channel(Position::START);
+        let state = State {
+            tail: Some(sender),
+            facts: Vec::new(),
+            events: EventBatch::default(),
+            batches: Batches::default(),
+            retractions: Vec::new(),
+            fingerprints: HashMap::new(),
+            names: Names::default(),
+        };
+        Self {
+            standstills: Standstills::new(clock.clone()),
+            clock,
+            state: Arc::new(RwLock::new(state)),
+            tail,
+            lineage: Arc::new(Lineage::new(LogId::draw())),
+        }
     }
 
     fn append_now(&self, batch: &EventBatch, on_refused: OnRefused) -> Result<Appended, AppendError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.write();
+        if state.tail.is_none() {
+            return Err(AppendError::Closed);
+        }
         let standings = state.standings(batch);
         let rows = |wanted: Standing| {
             standings.iter().enumerate().filter(move |(_, found)| **found == wanted).map(|(row, _)| row)
@@ -67,30 +100,32 @@ impl MemoryStore {
         for row in rows(Standing::New) {
             state.add(batch, row, recorded_at);
         }
-        let position = state.last_position();
-        self.tail.send_replace(position);
+        let position = state.tell_tail();
         let (stored, duplicates) = (rows(Standing::New).count(), rows(Standing::Duplicate).count());
         Ok(Appended { stored, duplicates, refused, position })
     }
 
-    fn retract_now(&self, name: BatchName<'_>, events: Option<u64>) -> RetractOutcome {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(batch) = state.batches.find(name.as_str()) else { return RetractOutcome::Unknown };
+    fn retract_now(&self, name: BatchName<'_>, events: Option<u64>) -> Result<RetractOutcome, AppendError> {
+        let mut state = self.state.write();
+        if state.tail.is_none() {
+            return Err(AppendError::Closed);
+        }
+        let Some(batch) = state.batches.find(name.as_str()) else { return Ok(RetractOutcome::Unknown) };
         let found = state.batches.get(batch);
         let count = found.map_or(0, |batch| batch.events.total());
         if events.is_some_and(|events| events != count) {
-            return RetractOutcome::CountChanged { events: count };
+            return Ok(RetractOutcome::CountChanged { events: count });
         }
         if let Some(retracted) = found.and_then(|batch| batch.retracted) {
-            return RetractOutcome::Retracted(retracted);
+            return Ok(RetractOutcome::Retracted(retracted));
         }
         let (now, position) = (self.clock.now(), state.next_position());
         let recorded_at = state.record_at(now);
         let id = EventId::of_retraction(name);
         state.retractions.push(Retraction { position, id, occurred_at: now, recorded_at, batch });
         state.batches.retract(batch, position);
-        self.tail.send_replace(position);
-        RetractOutcome::Retracted(position)
+        state.tell_tail();
+        Ok(RetractOutcome::Retracted(position))
     }
 }
 
@@ -121,6 +156,15 @@ impl State {
         Position::new((self.facts.len() + self.retractions.len()) as u64)
     }
 
+    /// Lets those who follow know of all that is here.
+    fn tell_tail(&self) -> Position {
+        let position = self.last_position();
+        if let Some(tail) = &self.tail {
+            tail.send_replace(position);
+        }
+        position
+    }
+
     fn next_position(&self) -> Position {
         Position::new(self.last_position().get() + 1)
     }
@@ -134,9 +178,9 @@ impl State {
     fn add(&mut self, batch: &EventBatch, row: usize, recorded_at: UtcInstant) {
         let event = batch.get(row);
         let (id, fingerprint) = batch.identity(row);
-        let tenant = number(&mut self.tenants, event.tenant_id.as_str().to_owned(), TenantOrdinal::new);
-        let person = number(&mut self.persons, event.user_id.as_str().to_owned(), PersonOrdinal::new);
-        let member = number(&mut self.members, (tenant, person), MemberOrdinal::new);
+        let tenant = TenantOrdinal::new(self.names.tenants.number(event.tenant_id.as_str().to_owned()));
+        let person = PersonOrdinal::new(self.names.persons.number(event.user_id.as_str().to_owned()));
+        let member = MemberOrdinal::new(self.names.members.number((tenant, person)));
         let batch = event.batch.map(|name| self.batches.resolve(name));
         if let Some(batch) = batch {
             self.batches.add(batch, event.event_type, 1);
@@ -157,43 +201,106 @@ impl State {
     }
 }
 
-/// The number of `key`, the next free one if it is new.
-fn number<K: Eq + std::hash::Hash, N: Copy>(map: &mut HashMap<K, N>, key: K, new: impl Fn(u32) -> N) -> N {
-    let next = new(u32::try_from(map.len()).expect("fewer than 2^32 names"));
-    *map.entry(key).or_insert(next)
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self(Vec::new(), HashMap::new())
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Numbered<T> {
+    /// The number of a thing, the next free one if it is new.
+    fn number(&mut self, thing: T) -> u32 {
+        let Self(things, numbers) = self;
+        *numbers.entry(thing).or_insert_with_key(|thing| {
+            things.push(thing.clone());
+            u32::try_from(things.len() - 1).expect("fewer than 2^32 names")
+        })
+    }
+}
+
+impl MemberDictionary for Names {
+    fn len(&self) -> usize {
+        self.members.0.len()
+    }
+
+    fn tenant(&self, tenant_id: &str) -> Option<TenantOrdinal> {
+        self.tenants.1.get(tenant_id).copied().map(TenantOrdinal::new)
+    }
+
+    fn find_person(&self, user_id: &str) -> Option<PersonOrdinal> {
+        self.persons.1.get(user_id).copied().map(PersonOrdinal::new)
+    }
+
+    fn find(&self, tenant_id: &str, user_id: &str) -> Option<MemberRef> {
+        let (tenant, person) = (self.tenant(tenant_id)?, self.find_person(user_id)?);
+        let member = MemberOrdinal::new(*self.members.1.get(&(tenant, person))?);
+        Some(MemberRef { member, tenant, person })
+    }
+
+    fn member_ref(&self, member: MemberOrdinal) -> Option<MemberRef> {
+        let (tenant, person) = *self.members.0.get(member.index())?;
+        Some(MemberRef { member, tenant, person })
+    }
+
+    fn tenant_id(&self, tenant: TenantOrdinal) -> TenantId<'_> {
+        TenantId::stored(&self.tenants.0[tenant.index()]).expect("only names are added")
+    }
+
+    fn user_id(&self, person: PersonOrdinal) -> UserId<'_> {
+        UserId::stored(&self.persons.0[person.index()]).expect("only names are added")
+    }
 }
 
 impl EventStore for MemoryStore {
-    type Reader = MemoryReader;
-
-    async fn append(&self, batch: EventBatch, on_refused: OnRefused) -> Result<Appended, AppendError> {
-        self.append_now(&batch, on_refused)
+    fn append(&self, batch: EventBatch, on_refused: OnRefused) -> Pending<'_, Appended> {
+        Box::pin(async move { self.append_now(&batch, on_refused) })
     }
 
-    async fn retract(
-        &self,
-        batch: BatchName<'_>,
-        events: Option<u64>,
-    ) -> Result<RetractOutcome, AppendError> {
-        Ok(self.retract_now(batch, events))
+    fn retract<'a>(&'a self, batch: BatchName<'a>, events: Option<u64>) -> Pending<'a, RetractOutcome> {
+        Box::pin(async move { self.retract_now(batch, events) })
     }
 
-    fn with_batches<T>(&self, look: impl FnOnce(&Batches) -> T) -> T {
-        look(&self.state.lock().unwrap_or_else(PoisonError::into_inner).batches)
+    fn batches(&self) -> Guard<'_, Batches> {
+        RwLockReadGuard::map(self.state.read(), |state| &state.batches)
     }
 
-    fn scan(&self, scan: Scan) -> MemoryReader {
-        MemoryReader { state: self.state.clone(), scan }
+    fn members(&self) -> Guard<'_, dyn MemberDictionary> {
+        RwLockReadGuard::map(self.state.read(), |state| &state.names as &dyn MemberDictionary)
+    }
+
+    fn scan(&self, scan: Scan) -> Box<dyn EventReader> {
+        Box::new(MemoryReader { state: self.state.clone(), scan })
+    }
+
+    fn parts(&self) -> Vec<Position> {
+        vec![Position::START]
     }
 
     fn tail(&self) -> Tail {
-        Tail::new(self.tail.subscribe())
+        Tail::new(self.tail.clone())
+    }
+
+    fn lineage(&self) -> Arc<Lineage> {
+        self.lineage.clone()
+    }
+
+    fn health(&self) -> Health {
+        Health { standstills: self.standstills.all(), unsealed_events: 0 }
+    }
+
+    fn gauges(&self) -> Gauges {
+        Gauges::default()
+    }
+
+    fn close(&self) {
+        self.state.write().tail = None;
+        self.standstills.stopped(Part::Writer, "the store is closed".to_owned());
     }
 }
 
 /// A cursor over a [`MemoryStore`].
-pub struct MemoryReader {
-    state: Arc<Mutex<State>>,
+struct MemoryReader {
+    state: Arc<RwLock<State>>,
     /// `after` moves on.
     scan: Scan,
 }
@@ -201,7 +308,7 @@ pub struct MemoryReader {
 impl EventReader for MemoryReader {
     fn next_batch(&mut self) -> Result<Option<RecordedBatch>, ReadError> {
         const EVENTS_MAX: u64 = 1_000;
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.read();
         let Scan { after, until, detail, filter } = self.scan;
         let tail = state.last_position();
         let end = until.map_or(tail, |until| until.min(tail));

@@ -1,12 +1,14 @@
 //! The port: the trait that every event store implements. Its doc is the contract, `contract` checks it.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use lastseen_event::{BatchName, EventBatch, EventRows, Fact, Position, Retraction, Sighting};
+use parking_lot::MappedRwLockReadGuard;
 use tokio::sync::watch;
 
-use crate::{AppendError, Batches, ReadError, Scan};
+use crate::{AppendError, Batches, Health, Lineage, MemberDictionary, ReadError, Scan};
 
 /// An append-only store of events in one total order.
 ///
@@ -34,46 +36,75 @@ use crate::{AppendError, Batches, ReadError, Scan};
 ///   as the store exists.
 /// - **Retracted for good.** Once [`retract`](Self::retract) has succeeded, an event that names the batch is refused
 ///   before its id is looked at.
+/// - **Readable to the end.** Once it is [closed](Self::close), appends are refused with [`AppendError::Closed`], and
+///   everything that is durable is read as before.
+///
+/// A trait object serves as a store: a server takes whichever it is given.
 pub trait EventStore: Send + Sync {
-    /// The type that [`read`](Self::read) returns.
-    type Reader: EventReader;
-
     /// Appends the events of `batch` in order. An empty batch succeeds and adds nothing. Dropping the future
     /// does not take the append back. A batch has at most
     /// [`REQUEST_EVENTS_MAX`](lastseen_event::limits::REQUEST_EVENTS_MAX) events; a larger one may panic.
     ///
     /// # Errors
     /// Each variant of [`AppendError`] says whether something was written and what to do next.
-    fn append(
-        &self,
-        batch: EventBatch,
-        on_refused: OnRefused,
-    ) -> impl Future<Output = Result<Appended, AppendError>> + Send;
+    fn append(&self, batch: EventBatch, on_refused: OnRefused) -> Pending<'_, Appended>;
 
     /// Retracts a backfill batch: records that from now on its name is dead. Its events stay in the history, and a fold
     /// leaves them out. With `events`, only if the batch has exactly so many when it is recorded.
     ///
     /// # Errors
     /// [`AppendError`], but not that events are refused.
-    fn retract(
-        &self,
-        batch: BatchName<'_>,
-        events: Option<u64>,
-    ) -> impl Future<Output = Result<RetractOutcome, AppendError>> + Send;
+    fn retract<'a>(&'a self, batch: BatchName<'a>, events: Option<u64>) -> Pending<'a, RetractOutcome>;
 
-    /// Looks at the batches of all durable events. Briefly: appends wait for it.
-    fn with_batches<T>(&self, look: impl FnOnce(&Batches) -> T) -> T;
+    /// The batches of all durable events. Hold the guard briefly: appends wait for it.
+    fn batches(&self) -> Guard<'_, Batches>;
+
+    /// The members of all durable events. Hold the guard briefly: appends wait for it.
+    fn members(&self) -> Guard<'_, dyn MemberDictionary>;
 
     /// A cursor over what `scan` chooses. It may be made before there is anything to read.
-    fn scan(&self, scan: Scan) -> Self::Reader;
+    fn scan(&self, scan: Scan) -> Box<dyn EventReader>;
 
     /// A cursor over all events at positions above `after` ([`Position::START`]: all of them).
-    fn read(&self, after: Position, detail: Detail) -> Self::Reader {
+    fn read(&self, after: Position, detail: Detail) -> Box<dyn EventReader> {
         self.scan(Scan::after(after, detail))
     }
 
+    /// The parts that history is kept in, ascending: each begins above its position and ends where the next begins, the last
+    /// at the tail. There is one at least. Who looks for the latest of something reads them from the last on.
+    fn parts(&self) -> Vec<Position>;
+
     /// Returns the end of the durable history, and a way to wait for more.
     fn tail(&self) -> Tail;
+
+    /// The id of the history, and those that it continues. Positions are positions of this id.
+    fn lineage(&self) -> Arc<Lineage>;
+
+    /// The parts that stand still at present, since when and why. Does no I/O and never waits for any, so async code may
+    /// call it.
+    fn health(&self) -> Health;
+
+    /// The figures that its operator watches. As cheap as [`health`](Self::health).
+    fn gauges(&self) -> Gauges;
+
+    /// Stops taking appends, makes durable those that wait, ends the history: the [tail](Self::tail) tells that no more comes.
+    /// Blocks until done. Later appends are refused; reading goes on. Once more does nothing.
+    fn close(&self);
+}
+
+/// An append or a retraction under way, with its outcome.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, AppendError>> + Send + 'a>>;
+
+/// A part of a store, held while it is looked at. It cannot be held across an `await`.
+pub type Guard<'a, T> = MappedRwLockReadGuard<'a, T>;
+
+/// Figures of a store at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Appends that wait to be written. 0 once the store is closed.
+    pub waiting_appends: usize,
+    /// Bytes of memory that looking up the ids of old events takes.
+    pub id_memory_bytes: u64,
 }
 
 /// The outcome of a [retraction](EventStore::retract).
@@ -103,6 +134,16 @@ pub trait EventReader: Send + 'static {
     /// The same where the next events are in memory: async code may call it. `None`: they are not, or the cursor is at the
     /// present tail, or at the end of the scan. Cursors that want the same may share one batch.
     fn next_recent(&mut self) -> Option<Arc<RecordedBatch>>;
+}
+
+impl EventReader for Box<dyn EventReader> {
+    fn next_batch(&mut self) -> Result<Option<RecordedBatch>, ReadError> {
+        self.as_mut().next_batch()
+    }
+
+    fn next_recent(&mut self) -> Option<Arc<RecordedBatch>> {
+        self.as_mut().next_recent()
+    }
 }
 
 /// The way to treat a batch of which some events are refused.

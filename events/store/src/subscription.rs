@@ -14,19 +14,18 @@ type Read = Result<Option<RecordedBatch>, ReadError>;
 
 /// Reads on from a position for as long as the store is open. Waiting for events costs nothing; those that have just been
 /// appended are read where it runs, without I/O; older ones on a thread of the runtime for work that blocks.
-#[derive(Debug)]
-pub struct Subscription<R> {
+pub struct Subscription {
     /// `None` while it is away.
-    reader: Option<R>,
+    reader: Option<Box<dyn EventReader>>,
     /// The cursor on another thread. Whoever gives up waiting leaves it there, and the next call takes it back.
-    away: Option<JoinHandle<(R, Read)>>,
+    away: Option<JoinHandle<(Box<dyn EventReader>, Read)>>,
     tail: Tail,
     reached: Position,
 }
 
-impl<R: EventReader> Subscription<R> {
+impl Subscription {
     /// Events of `store` above `after`.
-    pub fn new<S: EventStore<Reader = R>>(store: &S, after: Position, detail: Detail) -> Self {
+    pub fn new(store: &dyn EventStore, after: Position, detail: Detail) -> Self {
         Self { reader: Some(store.read(after, detail)), away: None, tail: store.tail(), reached: after }
     }
 

@@ -27,8 +27,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use lastseen_log::LogId;
 use lastseen_projections::Persons;
+use lastseen_store::LogId;
 use tokio::sync::Semaphore;
 
 use self::dashboard::Kept;

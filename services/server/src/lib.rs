@@ -4,7 +4,7 @@
 //!
 //! 1. `http` parses requests, authorises, renders answers; `http::routes` is the one table of routes;
 //! 2. `questions` answers typed questions behind one admission, and `publishing` appends and retracts;
-//! 3. `read_model` owns the log, the live views, and the threads that keep them together.
+//! 3. `read_model` owns the log, the live views, and the threads that keep them together; `store` opens the log.
 //!
 //! An append goes `http` -> `publishing` -> log -> fold thread -> answer: after a 2xx the next question sees
 //! the event.
@@ -22,6 +22,7 @@ mod publishing;
 mod questions;
 mod read_model;
 mod serve;
+mod store;
 mod tasks;
 #[cfg(test)]
 mod testing;
@@ -36,4 +37,5 @@ pub use origin::{InvalidListenAddress, InvalidOrigin, ListenAddress, Origin};
 pub use read_model::StartError;
 pub use read_model::snapshot::{Snapshot, SnapshotError};
 pub use serve::{ServeError, serve, serve_router};
+pub use store::StoreError;
 pub use tls::{TlsError, TlsFiles};

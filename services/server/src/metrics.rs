@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use lastseen_event::{EventType, Fact};
-use lastseen_log::WrittenGroup;
 use lastseen_store::{Clock, SystemClock};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -306,10 +305,10 @@ impl Metrics {
     }
 
     /// Counts a group that became durable.
-    pub(crate) fn group(&self, group: WrittenGroup) {
+    pub(crate) fn group(&self, events: usize, synced: Duration) {
         #[expect(clippy::cast_precision_loss, reason = "a group has far fewer than 2^53 events")]
-        self.group_events.observe(group.events as f64);
-        self.sync_seconds.observe(group.synced.as_secs_f64());
+        self.group_events.observe(events as f64);
+        self.sync_seconds.observe(synced.as_secs_f64());
     }
 
     /// Counts events that were stored.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lastseen_event::{BatchName, EventBatch, Position, UtcInstant};
-use lastseen_store::{AppendError, Appended, EventStore, OnRefused, RetractOutcome};
+use lastseen_store::{AppendError, Appended, OnRefused, RetractOutcome};
 
 use crate::read_model::ReadModel;
 

@@ -31,9 +31,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lastseen_event::{Position, UtcInstant};
-use lastseen_log::{Disk, LockedDisk, Log, LogOptions, OpenError, Part};
 use lastseen_projections::Persons;
-use lastseen_store::{Clock, EventStore, ReadError, StoreFault};
+use lastseen_store::{Clock, EventStore, Part, ReadError, StoreFault};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -45,13 +44,15 @@ pub(crate) use self::reading::Reading;
 use self::rebuild::Rebuilds;
 use self::remembered::Remembered;
 use self::snapshot::Snapshot;
+pub(crate) use self::snapshot::evidence;
 use self::snapshotting::Snapshotting;
 use crate::metrics::Metrics;
+use crate::store::StoreError;
 use crate::tasks;
 
 /// A running store with its views.
 pub(crate) struct ReadModel {
-    log: Arc<Log>,
+    log: Arc<dyn EventStore>,
     live: Arc<Live>,
     /// The last position that the views reflect.
     folded: watch::Receiver<Position>,
@@ -77,7 +78,6 @@ struct Threads {
 /// Settings of a read model.
 #[derive(Clone)]
 pub(crate) struct ReadModelOptions {
-    pub(crate) log: LogOptions,
     /// Events that make a snapshot due.
     pub(crate) snapshot_events: u64,
     /// The meaning of a `user_id` across tenants.
@@ -103,12 +103,9 @@ impl Ended {
 /// The store could not be brought up.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data directory cannot be made or entered.
-    #[error("cannot use the data directory")]
-    Directory(#[source] StoreFault),
-    /// The log refuses.
-    #[error("cannot open the log")]
-    Open(#[source] OpenError),
+    /// There is no store to read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// History cannot be read.
     #[error("cannot read the log")]
     Read(#[source] ReadError),
@@ -118,21 +115,13 @@ pub enum StartError {
 }
 
 impl ReadModel {
-    /// Keeps other processes out of the log on `disk`. Reads nothing.
-    ///
-    /// # Errors
-    /// [`StartError::Open`] if another process is in.
-    pub(crate) fn lock(disk: Arc<dyn Disk>) -> Result<LockedDisk, StartError> {
-        LockedDisk::lock(disk).map_err(StartError::Open)
-    }
-
-    /// Opens the log on `disk` and folds its history; the snapshot of the views is in `data`, the same directory.
-    /// `progress` is told how many events were folded. Blocks.
+    /// Opens the log and folds its history; the snapshot of the views is in the directory `data`. `progress` is told how many
+    /// events were folded. Blocks.
     ///
     /// # Errors
     /// [`StartError`]; nothing was changed but what recovery mends.
     pub(crate) fn open(
-        (disk, data): (LockedDisk, &Path),
+        (data, open): (&Path, impl FnOnce() -> Result<Arc<dyn EventStore>, StoreError>),
         options: ReadModelOptions,
         clock: Arc<dyn Clock>,
         progress: impl Fn(u64),
@@ -143,19 +132,12 @@ impl ReadModel {
         let (nudge, nudges) = sync_channel(1);
         // The views of the snapshot may hold a batch that was retracted just before the last stop.
         let _ = nudge.try_send(());
-        let metrics = options.metrics.clone();
-        let on_group = move |group| metrics.group(group);
-        let evidence: Vec<_> = snapshot::evidence(data).into_iter().collect();
-        let open = || Log::open_locked(disk, options.log, (clock.clone(), &evidence), on_group);
         let (snapshot, log) = tasks::join(|| Snapshot::read(data), open);
-        let log = log.map_err(StartError::Open)?;
-        if let Some(torn) = log.torn_tail() {
-            tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
-        }
+        let log = log?;
         let (views, events) =
-            restore::views(snapshot, &log, options.persons, progress).map_err(StartError::Read)?;
+            restore::views(snapshot, log.as_ref(), options.persons, progress).map_err(StartError::Read)?;
         let (folded_sender, folded) = watch::channel(log.tail().position());
-        let (log, live) = (Arc::new(log), Arc::new(Live::new(views)));
+        let live = Arc::new(Live::new(views));
         let health = Health::new(clock.clone());
         // Events folded after the last snapshot make the next one due as well.
         let folded_events = Arc::new(AtomicU64::new(events));
@@ -212,8 +194,13 @@ impl ReadModel {
     }
 
     /// The event store.
-    pub(crate) fn log(&self) -> &Arc<Log> {
-        &self.log
+    pub(crate) fn log(&self) -> &dyn EventStore {
+        self.log.as_ref()
+    }
+
+    /// The same, to keep.
+    pub(crate) fn shared_log(&self) -> Arc<dyn EventStore> {
+        self.log.clone()
     }
 
     /// The present instant.

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::Router;
-use lastseen_log::{LockedDisk, LogOptions, OsDisk};
+use lastseen_log::LogOptions;
 use lastseen_store::{StoreFault, SystemClock};
 use tokio::sync::oneshot;
 
@@ -20,7 +20,8 @@ use crate::keys::KeysFileError;
 use crate::keys::live::LiveKeys;
 use crate::origin::ListenAddress;
 use crate::read_model::definitions::DefinitionLimits;
-use crate::read_model::{ReadModel, ReadModelOptions, StartError};
+use crate::read_model::{self, ReadModel, ReadModelOptions, StartError};
+use crate::store::LockedStore;
 use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::{ConnectionLimits, ServeConfig, tasks};
 
@@ -281,17 +282,15 @@ async fn closed(model: &ReadModel) -> String {
 }
 
 /// Makes the data directory if it is not there, and keeps other processes out.
-fn lock(data: PathBuf) -> Result<LockedDisk, ServeError> {
-    let locked = OsDisk::new(&data).map_err(|error| StartError::Directory(error.into()));
-    let locked = locked.and_then(|disk| ReadModel::lock(Arc::new(disk)));
-    locked.map_err(|source| ServeError::Start { data, source })
+fn lock(data: PathBuf) -> Result<LockedStore, ServeError> {
+    LockedStore::lock(&data).map_err(|error| ServeError::Start { data, source: error.into() })
 }
 
 /// Opens the store, then watches it. Resolves only when something is wrong.
 async fn run_model(
     app: Arc<App>,
     opened: Arc<OnceLock<Arc<ReadModel>>>,
-    (config, disk): (ServeConfig, LockedDisk),
+    (config, locked): (ServeConfig, LockedStore),
 ) -> ServeError {
     let opening = app.clone();
     let ServeConfig { data, snapshot_events, persons, limits, .. } = config;
@@ -306,9 +305,12 @@ async fn run_model(
     };
     let model = tasks::blocking(move || {
         let metrics = opening.metrics();
-        let options = ReadModelOptions { log, snapshot_events, persons, metrics, definitions };
+        let clock = Arc::new(SystemClock);
+        let evidence: Vec<_> = read_model::evidence(&path).into_iter().collect();
+        let open = || locked.open(log, (clock.clone(), &evidence), metrics.clone());
+        let options = ReadModelOptions { snapshot_events, persons, metrics: metrics.clone(), definitions };
         let progress = |events| opening.folded(events);
-        ReadModel::open((disk, &path), options, Arc::new(SystemClock), progress)
+        ReadModel::open((&path, open), options, clock.clone(), progress)
     });
     match model.await {
         Ok((model, ended)) => {

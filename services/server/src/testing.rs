@@ -7,13 +7,14 @@ use lastseen_event::wire::{Accept, FaultsKept, decode_ndjson};
 use lastseen_event::{EventBatch, UtcInstant};
 use lastseen_log::{FaultDisk, LogOptions};
 use lastseen_projections::Persons;
-use lastseen_store::{AppendError, Appended, ManualClock, OnRefused};
+use lastseen_store::{AppendError, Appended, Clock, EventStore, ManualClock, OnRefused};
 use tempfile::TempDir;
 
 use crate::metrics::Metrics;
 use crate::publishing::Publishing;
 use crate::read_model::definitions::DefinitionLimits;
 use crate::read_model::{ReadModel, ReadModelOptions};
+use crate::store::{LockedStore, StoreError};
 
 /// "Now" of the tests.
 pub(crate) const NOW: &str = "2026-01-10T12:00:00Z";
@@ -37,17 +38,26 @@ impl Model {
 
     /// The same over a log with other settings.
     pub(crate) fn with(log: LogOptions) -> Self {
+        Self::over(|disk, clock| {
+            let locked = LockedStore::on(Arc::new(disk.clone()))?;
+            locked.open(log, (clock, &[]), Arc::new(Metrics::new()))
+        })
+    }
+
+    /// The same over the store that `open` opens, on this disk if it needs one.
+    pub(crate) fn over(
+        open: impl FnOnce(&FaultDisk, Arc<dyn Clock>) -> Result<Arc<dyn EventStore>, StoreError>,
+    ) -> Self {
         let (disk, data) = (FaultDisk::default(), TempDir::new().unwrap());
+        let clock = Arc::new(ManualClock::new(instant(NOW)));
+        let open = || open(&disk, clock.clone());
         let options = ReadModelOptions {
-            log,
             snapshot_events: 1_000_000,
             persons: Persons::UserId,
             metrics: Arc::new(Metrics::new()),
             definitions: DefinitionLimits { number: 16, bytes: None },
         };
-        let locked = ReadModel::lock(Arc::new(disk.clone())).unwrap();
-        let clock = Arc::new(ManualClock::new(instant(NOW)));
-        let (model, _) = ReadModel::open((locked, data.path()), options, clock, |_| {}).unwrap();
+        let (model, _) = ReadModel::open((data.path(), open), options, clock.clone(), |_| {}).unwrap();
         Self { inner: Arc::new(model), disk, _data: data }
     }
 

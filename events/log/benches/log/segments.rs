@@ -132,7 +132,7 @@ pub(super) fn segments(runtime: &Runtime, numbers: &[u64]) {
                 rate as f64 / first as f64
             );
         }
-        let bytes = log.id_memory_bytes();
+        let bytes = log.gauges().id_memory_bytes;
         println!(
             "    memory for ids: {:.0} KiB a segment, {:.2} bytes an event",
             bytes as f64 / 1024.0 / parts as f64,

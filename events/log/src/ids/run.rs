@@ -14,7 +14,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use lastseen_event::Position;
-use lastseen_store::{Corruption, ReadError};
+use lastseen_store::{Corruption, LogId, ReadError};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,6 @@ use crate::disk::aside::Aside;
 use crate::disk::{Disk, DiskFile, StepError, SyncSite};
 use crate::filter::{self, Block, Filter, Shape};
 use crate::identity::{Digest, DigestSum};
-use crate::log_id::LogId;
 use crate::pages::{CONTENT_LEN, PAGE_LEN, PageWriter, Pages};
 use crate::segment::entry::Span;
 
@@ -85,7 +84,7 @@ impl RunEntry {
         let mut head = Vec::with_capacity(64);
         head.extend(MAGIC);
         head.extend(VERSION.to_le_bytes());
-        head.extend(log_id.0);
+        head.extend(log_id.to_bytes());
         head.extend(self.positions[0].to_le_bytes());
         head.extend(self.positions[1].to_le_bytes());
         head.extend(self.mark.to_le_bytes());
@@ -334,7 +333,7 @@ fn path([first, last]: [u64; 2]) -> String {
 pub(crate) fn log_id_in(head: &[u8]) -> Result<LogId, Malformed> {
     let mut cursor = Cursor::new(head);
     if cursor.array() == Ok(MAGIC) && cursor.u32()? == VERSION {
-        Ok(LogId(cursor.array()?))
+        Ok(LogId::from_bytes(cursor.array()?))
     } else {
         Err(Malformed)
     }

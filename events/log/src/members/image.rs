@@ -295,6 +295,8 @@ mod tests {
     use lastseen_event::{TenantId, UserId};
     use proptest::prelude::*;
 
+    use lastseen_store::MemberDictionary;
+
     use super::*;
 
     fn resolve(members: &mut Members, (tenant, user): (u8, u16)) -> (MemberOrdinal, bool) {

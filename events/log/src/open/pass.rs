@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use lastseen_event::{EventId, MemberOrdinal, Position, UtcInstant};
-use lastseen_store::{Batches, Corruption};
+use lastseen_store::{Batches, Corruption, Lineage, MemberDictionary};
 
 use super::torn::{FileEnd, TornTail, expect_position, keep_aside};
 use crate::OpenError;
@@ -16,7 +16,6 @@ use crate::format::Version;
 use crate::history::places::FilePlace;
 use crate::identity::{IdKey, OwnId, TenantMask};
 use crate::ids::recent::RecentIds;
-use crate::log_id::Lineage;
 use crate::manifest::Manifest;
 use crate::members::Members;
 use crate::position::following;

@@ -1,7 +1,7 @@
 //! From the WAL files that are due to the bytes of a segment, in memory, and what reading it back has to give.
 
 use lastseen_event::{MemberRef, Position, UtcInstant};
-use lastseen_store::Corruption;
+use lastseen_store::{Corruption, MemberDictionary};
 use parquet::errors::ParquetError;
 
 use super::Due;

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use lastseen_store::{Corruption, ReadError};
+use lastseen_store::{Corruption, Lineage, ReadError};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
     RowSelection,
@@ -21,7 +21,6 @@ use super::index::Index;
 use super::schema::{Column, projection};
 use crate::damage::corruption;
 use crate::disk::{Access, Disk, DiskFile, read_exact_at};
-use crate::log_id::Lineage;
 
 /// A segment that is open for reading.
 pub(crate) struct SegmentFile {

@@ -11,7 +11,7 @@
 use std::io;
 
 use lastseen_event::{MemberOrdinal, Position};
-use lastseen_store::ReadError;
+use lastseen_store::{LogId, ReadError};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::entry::{Beside, Content, Entry, Piece};
@@ -20,7 +20,6 @@ use crate::codec::{Cursor, put_text};
 use crate::damage::{Malformed, corruption};
 use crate::disk::{Disk, DiskFile};
 use crate::filter::{self, Filter, Shape};
-use crate::log_id::LogId;
 use crate::pages::{CONTENT_LEN, PAGE_LEN, PageWriter, Pages};
 
 const MAGIC: [u8; 8] = *b"LSTNINDX";
@@ -76,7 +75,7 @@ impl Head {
         let mut bytes = Vec::with_capacity(96);
         bytes.extend(MAGIC);
         bytes.extend(VERSION.to_le_bytes());
-        bytes.extend(log_id.0);
+        bytes.extend(log_id.to_bytes());
         bytes.extend(positions[0].to_le_bytes());
         bytes.extend(positions[1].to_le_bytes());
         bytes.extend(content.0.to_le_bytes());
@@ -103,7 +102,7 @@ pub(crate) fn reach_in(head: &[u8]) -> Result<(LogId, Position), Malformed> {
     if cursor.array() != Ok(MAGIC) || cursor.u32()? != VERSION {
         return Err(Malformed);
     }
-    let log_id = LogId(cursor.array()?);
+    let log_id = LogId::from_bytes(cursor.array()?);
     cursor.u64()?;
     Ok((log_id, Position::new(cursor.u64()?)))
 }
@@ -220,7 +219,7 @@ impl Index {
     ) -> Result<Head, Malformed> {
         let mut cursor = Cursor::new(content);
         cursor.slice(MAGIC.len() + 4)?;
-        let log_id = LogId(cursor.array()?);
+        let log_id = LogId::from_bytes(cursor.array()?);
         let identity = Head::identity(log_id, entry.positions, beside.content);
         let mut rest = Cursor::new(content.strip_prefix(identity.as_slice()).ok_or(Malformed)?);
         if is_of_log(log_id) { Head::decode(&mut rest) } else { Err(Malformed) }

@@ -4,12 +4,12 @@ use lastseen_event::{MemberOrdinal, Position, TenantId, UserId, UtcInstant};
 
 use crate::damage::Malformed;
 use crate::format::Version;
-use crate::log_id::LogId;
 use crate::members::Members;
 use crate::wal::file::end_frame;
 use crate::wal::frame::{FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
 use crate::wal::frames::{End, Frames};
 use crate::wal::payload::{NewMember, PayloadBuffer};
+use lastseen_store::LogId;
 
 /// The members that a segment's events were the first of, in the format of a WAL file without events.
 pub(crate) struct MembersFile {

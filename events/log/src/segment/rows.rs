@@ -10,7 +10,7 @@ use lastseen_event::{
     BatchName, BatchOrdinal, EventId, EventType, Fact, MemberOrdinal, Position, RecordedEvent, Retraction,
     SessionId, Sighting, TenantId, UtcInstant,
 };
-use lastseen_store::{Batches, EventTypes, Filter};
+use lastseen_store::{Batches, EventTypes, Filter, MemberDictionary};
 
 use super::schema::{Column, NO_MEMBER};
 use crate::damage::Malformed;

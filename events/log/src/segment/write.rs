@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 use lastseen_event::{
     EventId, EventType, MemberOrdinal, MemberRef, PersonOrdinal, Position, TenantOrdinal, UtcInstant,
 };
+use lastseen_store::MemberDictionary;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;

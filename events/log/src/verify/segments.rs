@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use lastseen_event::{BatchName, Position, RecordedEvent};
-use lastseen_store::{Corruption, ReadError};
+use lastseen_store::{Corruption, MemberDictionary, ReadError};
 
 use super::{Check, FindingKind, VerifyError, failed, names, size};
 use crate::batches::Tally;

@@ -1,7 +1,7 @@
 //! A cursor over the records of one frame in memory: a batch of them at a time, as readers get them.
 
 use lastseen_event::{Event, Fact, Position, Retraction, Sighting};
-use lastseen_store::{Batches, Detail, RecordedBatch, Scan};
+use lastseen_store::{Batches, Detail, MemberDictionary, RecordedBatch, Scan};
 use parking_lot::RwLock;
 
 use super::frame::{FRAME_HEADER_LEN, FrameHeader};

@@ -8,7 +8,7 @@ use super::frame::{FILE_HEADER_LEN, FRAME_ALIGN, FRAME_HEADER_LEN, FileHeader, F
 use super::{DIR, path};
 use crate::disk::aside::Aside;
 use crate::disk::{Disk, DiskFile, StepError, SyncSite};
-use crate::log_id::LogId;
+use lastseen_store::LogId;
 
 /// The file that takes the frames.
 pub(crate) struct WalFile {

@@ -5,7 +5,7 @@ use lastseen_event::{Position, UtcInstant};
 use crate::codec::Cursor;
 use crate::damage::Malformed;
 use crate::format::Version;
-use crate::log_id::LogId;
+use lastseen_store::LogId;
 
 /// File header, 64 bytes, little-endian. FORMAT.md "File header":
 /// `magic [8] | version u32 | crc32c u32 | number u64 | first_position u64 | log_id [16] | capacity u64 | zero [8]`.
@@ -29,6 +29,11 @@ const _: () =
 
 /// Longest payload a reader accepts before it allocates. The writer proves that its largest group fits.
 pub(crate) const PAYLOAD_LEN_MAX: usize = 24 * 1024 * 1024;
+
+/// The part of a log's id that stands in every frame, so that a frame of another log is not taken for one of this.
+fn tag_of(log_id: LogId) -> u32 {
+    crc32c::crc32c(&log_id.to_bytes())
+}
 
 /// The header of a WAL file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +62,7 @@ impl FileHeader {
         let mut checked = Vec::with_capacity(FILE_HEADER_LEN - FILE_CHECKED_FROM);
         checked.extend(self.number.to_le_bytes());
         checked.extend(self.first_position.get().to_le_bytes());
-        checked.extend(self.log_id.0);
+        checked.extend(self.log_id.to_bytes());
         checked.extend(self.capacity.to_le_bytes());
         checked.resize(FILE_HEADER_LEN - FILE_CHECKED_FROM, 0);
         let mut header = [0; FILE_HEADER_LEN];
@@ -84,7 +89,7 @@ impl FileHeader {
                 version,
                 number: cursor.u64()?,
                 first_position: Position::new(cursor.u64()?),
-                log_id: LogId(cursor.array()?),
+                log_id: LogId::from_bytes(cursor.array()?),
                 capacity: cursor.u64()?,
             })
         };
@@ -146,7 +151,7 @@ impl FrameHeader {
         header[12..16].copy_from_slice(&[self.kind as u8, 0, 0, 0]);
         header[16..24].copy_from_slice(&self.first_position.get().to_le_bytes());
         header[24..28].copy_from_slice(&self.records.to_le_bytes());
-        header[28..32].copy_from_slice(&log_id.tag().to_le_bytes());
+        header[28..32].copy_from_slice(&tag_of(log_id).to_le_bytes());
         header[32..40].copy_from_slice(&self.recorded_at.as_micros().to_le_bytes());
         let crc = crc32c::crc32c_append(crc32c::crc32c(&header[FRAME_CHECKED_FROM..]), payload);
         header[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -171,7 +176,7 @@ impl FrameHeader {
         let (first, records, tag) = (cursor.u64()?, cursor.u32()?, cursor.u32()?);
         let recorded_at = UtcInstant::from_micros(cursor.i64()?);
         let plausible = magic == FRAME_MAGIC
-            && tag == log_id.tag()
+            && tag == tag_of(log_id)
             && payload_len <= PAYLOAD_LEN_MAX
             && payload_len.is_multiple_of(FRAME_ALIGN);
         let header = Self { kind, payload_len, first_position: Position::new(first), records, recorded_at };
@@ -190,7 +195,7 @@ impl FrameHeader {
 mod tests {
     use super::*;
 
-    const LOG: LogId = LogId([7; 16]);
+    const LOG: LogId = LogId::from_bytes([7; 16]);
 
     fn frame() -> Vec<u8> {
         let mut frame = vec![0; FRAME_HEADER_LEN];
@@ -222,7 +227,7 @@ mod tests {
         for len in 0..good.len() {
             assert_eq!(FrameHeader::decode_frame(&good[..len], LOG), None);
         }
-        assert_eq!(FrameHeader::decode_frame(&good, LogId([8; 16])), None);
+        assert_eq!(FrameHeader::decode_frame(&good, LogId::from_bytes([8; 16])), None);
     }
 
     #[test]

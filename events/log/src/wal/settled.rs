@@ -7,7 +7,7 @@ use lastseen_event::{Position, UtcInstant};
 use super::frame::{FILE_HEADER_LEN, FRAME_ALIGN, FileHeader, FrameHeader};
 use super::frames::{End, Frames};
 use crate::disk::{DiskFile, read_all};
-use crate::log_id::LogId;
+use lastseen_store::LogId;
 
 /// The sum of the valid frames from the start of a file on, as far as their positions go on without a gap.
 #[derive(Clone, Copy, Debug)]

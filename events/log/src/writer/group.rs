@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use lastseen_event::{EventBatch, MemberRef, Position};
-use lastseen_store::{AppendError, Appended, Batches, Limit, RefusedRows};
+use lastseen_store::{AppendError, Appended, Batches, Limit, MemberDictionary, RefusedRows};
 
 use super::message::{Answer, Overtaken, Reply, Request};
 use crate::history::History;

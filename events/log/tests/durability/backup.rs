@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lastseen_event::Position;
-use lastseen_log::{Ancestor, BackedUp, BackupError, Disk, FaultDisk, Log, LogOptions, OpenError, backup};
-use lastseen_store::{AppendError, EventStore, OnRefused, RecordedBatch, error_chain};
+use lastseen_log::{BackedUp, BackupError, Disk, FaultDisk, Log, LogOptions, OpenError, backup};
+use lastseen_store::{Ancestor, AppendError, EventStore, OnRefused, RecordedBatch, error_chain};
 
 use crate::history::{Item, batch, check_verified, read_above};
 use crate::support::{Chance, clock, multiplier, on_all_cores, open, options, wait};

@@ -6,10 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lastseen_event::UtcInstant;
-use lastseen_log::{
-    Fault, FaultDisk, Health, LockedDisk, Log, LogOptions, Operation, Part, SealError, Sealing, Standstill,
-};
-use lastseen_store::{AppendError, Clock, EventStore, OnRefused};
+use lastseen_log::{Fault, FaultDisk, LockedDisk, Log, LogOptions, Operation, SealError, Sealing};
+use lastseen_store::{AppendError, Clock, EventStore, Health, OnRefused, Part, Standstill};
 
 use crate::history::{Item, batch};
 use crate::support::{clock, open, options, wait};

@@ -184,7 +184,7 @@ type BatchList = Vec<(String, TypeCounts, Option<Position>)>;
 
 fn batches(log: &Log) -> BatchList {
     let as_listed = |batch: &Batch| (batch.name().to_owned(), batch.events, batch.retracted);
-    log.with_batches(|batches| batches.iter().map(|(_, batch)| as_listed(batch)).collect())
+    log.batches().iter().map(|(_, batch)| as_listed(batch)).collect()
 }
 
 /// The same of these items; `events` are those of them that are no retractions.

@@ -8,7 +8,7 @@ use lastseen_event::{
     BatchName, Event, EventBatch, EventId, EventType, Position, TenantId, UserId, UtcInstant,
 };
 use lastseen_log::{FaultDisk, Log, LogOptions, MemberLimits, Sealing};
-use lastseen_store::{AppendError, Appended, Batches, EventStore, Limit, OnRefused};
+use lastseen_store::{AppendError, Appended, EventStore, Limit, OnRefused};
 use uuid::Uuid;
 
 use crate::history::{Item, batch, check_verified, read_above};
@@ -95,7 +95,7 @@ fn a_log_takes_so_many_names_of_batches_and_those_for_ever() {
         log.close();
         log = open(&disk, &options, clock(1)).expect("opens");
     }
-    assert_eq!(log.with_batches(Batches::len), 3);
+    assert_eq!(log.batches().len(), 3);
 }
 
 #[test]

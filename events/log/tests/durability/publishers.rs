@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lastseen_event::{EventId, Fact, Position};
-use lastseen_log::{FaultDisk, Log, LogReader};
+use lastseen_log::{FaultDisk, Log};
 use lastseen_store::contract::{Source, event_id};
 use lastseen_store::{Detail, EventStore, OnRefused, Subscription};
 
@@ -19,7 +19,7 @@ const BATCHES: u64 = 25;
 const READERS: u64 = 2;
 
 /// Follows the log until it is closed; all facts.
-fn follow(mut subscription: Subscription<LogReader>, seed: u64) -> Vec<Fact> {
+fn follow(mut subscription: Subscription, seed: u64) -> Vec<Fact> {
     let chance = &mut Chance::new(seed);
     let mut facts = Vec::new();
     while let Some(batch) = wait(subscription.next()).expect("readable") {

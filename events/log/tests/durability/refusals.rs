@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lastseen_event::Position;
-use lastseen_log::{Fault, Health, Log, OpenError, Operation, OsDisk, Part, SealError};
-use lastseen_store::{AppendError, EventStore, OnRefused, SystemClock, error_chain};
+use lastseen_log::{Fault, Log, OpenError, Operation, OsDisk, SealError};
+use lastseen_store::{AppendError, EventStore, Health, OnRefused, Part, SystemClock, error_chain};
 use tempfile::TempDir;
 
 use crate::history::{Item, batch, read_above};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lastseen_event::Position;
-use lastseen_log::{FaultDisk, Log, LogOptions, Part, SealError};
-use lastseen_store::{AppendError, EventStore, OnRefused, ReadError};
+use lastseen_log::{FaultDisk, Log, LogOptions, SealError};
+use lastseen_store::{AppendError, EventStore, OnRefused, Part, ReadError};
 
 use crate::history::{Item, batch, check_verified, read_above};
 use crate::support::{WatchedDisk, clock, open, options, wait};

@@ -1,21 +1,21 @@
 //! The rules. Each panics with what was broken.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use lastseen_event::{
-    BatchName, Event, EventBatch, EventId, EventType, Fact, MemberRef, Position, Sighting, TenantId, UserId,
-    UtcInstant,
+    BatchName, Event, EventBatch, EventId, EventType, Fact, MemberOrdinal, MemberRef, Position, Sighting,
+    TenantId, UserId, UtcInstant,
 };
 
 use super::{Source, event_id};
 use crate::{
-    AppendError, Appended, Detail, EventReader, EventStore, EventTypes, Filter, OnRefused, RecordedBatch,
-    RefusedRows, RetractOutcome, Scan, Subscription, TypeCounts,
+    AppendError, Appended, Detail, EventReader, EventStore, EventTypes, Filter, OnRefused, Part,
+    RecordedBatch, RefusedRows, RetractOutcome, Scan, Subscription, TypeCounts,
 };
 
 const SOURCE: Source = Source { series: 0 };
 
-async fn append<S: EventStore>(store: &S, batch: EventBatch) -> Appended {
+async fn append(store: &dyn EventStore, batch: EventBatch) -> Appended {
     store.append(batch, OnRefused::RefuseBatch).await.expect("the append succeeds")
 }
 
@@ -24,11 +24,11 @@ fn conflicts<const N: usize>(rows: [usize; N]) -> RefusedRows {
 }
 
 /// Everything above `after`.
-fn read_from<S: EventStore>(store: &S, after: Position, detail: Detail) -> RecordedBatch {
-    drain(&mut store.read(after, detail))
+fn read_from(store: &dyn EventStore, after: Position, detail: Detail) -> RecordedBatch {
+    drain(store.read(after, detail).as_mut())
 }
 
-fn drain(reader: &mut impl EventReader) -> RecordedBatch {
+fn drain(reader: &mut dyn EventReader) -> RecordedBatch {
     let mut all = RecordedBatch::default();
     while let Some(batch) = reader.next_batch().expect("history is readable") {
         for event in batch.events.iter() {
@@ -41,7 +41,7 @@ fn drain(reader: &mut impl EventReader) -> RecordedBatch {
 }
 
 /// The history is exactly `expected`, in order, with increasing positions, and facts and events agree.
-fn assert_history<S: EventStore>(store: &S, expected: &EventBatch) {
+fn assert_history(store: &dyn EventStore, expected: &EventBatch) {
     let found = read_from(store, Position::START, Detail::Events);
     assert_eq!(found.facts.len(), expected.len());
     assert_eq!(found.events.len(), expected.len());
@@ -53,9 +53,8 @@ fn assert_history<S: EventStore>(store: &S, expected: &EventBatch) {
         );
         assert_eq!(fact.created_confirmed, event.confirmed == Some(true));
         assert_eq!(fact.counts, event.counts);
-        let name =
-            fact.batch.map(|batch| store.with_batches(|all| all.get(batch).map(|of| of.name().to_owned())));
-        assert_eq!(name.flatten().as_deref(), event.batch.map(BatchName::as_str));
+        let name = fact.batch.and_then(|batch| store.batches().get(batch).map(|of| of.name().to_owned()));
+        assert_eq!(name.as_deref(), event.batch.map(BatchName::as_str));
     }
     assert!(found.facts.windows(2).all(|pair| pair[0].position < pair[1].position));
     assert!(found.facts.first().is_none_or(|first| first.position > Position::START));
@@ -63,7 +62,7 @@ fn assert_history<S: EventStore>(store: &S, expected: &EventBatch) {
 }
 
 /// Reads return every type and field as it was appended, in order.
-pub async fn events_come_back_as_they_were_appended<S: EventStore>(store: &S) {
+pub async fn events_come_back_as_they_were_appended(store: &dyn EventStore) {
     assert_history(store, &EventBatch::default());
     let first = append(store, SOURCE.batch(0..500)).await;
     assert_eq!((first.stored, first.duplicates), (500, 0));
@@ -74,7 +73,7 @@ pub async fn events_come_back_as_they_were_appended<S: EventStore>(store: &S) {
 }
 
 /// Nothing in, nothing stored, still a success.
-pub async fn an_empty_batch_adds_nothing<S: EventStore>(store: &S) {
+pub async fn an_empty_batch_adds_nothing(store: &dyn EventStore) {
     let before = append(store, SOURCE.batch(0..3)).await;
     let empty = append(store, EventBatch::default()).await;
     assert_eq!((empty.stored, empty.duplicates, empty.position), (0, 0, before.position));
@@ -82,7 +81,7 @@ pub async fn an_empty_batch_adds_nothing<S: EventStore>(store: &S) {
 }
 
 /// Repeats are a success that adds nothing, also when they come mixed with new events.
-pub async fn the_same_event_again_is_a_duplicate<S: EventStore>(store: &S) {
+pub async fn the_same_event_again_is_a_duplicate(store: &dyn EventStore) {
     let first = append(store, SOURCE.batch(0..20)).await;
     let again = append(store, SOURCE.batch(0..20)).await;
     assert_eq!((again.stored, again.duplicates), (0, 20));
@@ -93,7 +92,7 @@ pub async fn the_same_event_again_is_a_duplicate<S: EventStore>(store: &S) {
 }
 
 /// The first of two equal events of a batch is stored.
-pub async fn an_event_twice_in_a_batch_is_stored_once<S: EventStore>(store: &S) {
+pub async fn an_event_twice_in_a_batch_is_stored_once(store: &dyn EventStore) {
     let mut batch = SOURCE.batch(0..3);
     SOURCE.push(&mut batch, 1, 0);
     let appended = append(store, batch).await;
@@ -102,7 +101,7 @@ pub async fn an_event_twice_in_a_batch_is_stored_once<S: EventStore>(store: &S) 
 }
 
 /// A conflict refuses all of the batch, and every conflicting row is named.
-pub async fn the_same_id_for_something_else_refuses_the_batch<S: EventStore>(store: &S) {
+pub async fn the_same_id_for_something_else_refuses_the_batch(store: &dyn EventStore) {
     append(store, SOURCE.batch(0..5)).await;
     let mut batch = SOURCE.batch(5..8);
     SOURCE.push(&mut batch, 2, 1);
@@ -119,7 +118,7 @@ pub async fn the_same_id_for_something_else_refuses_the_batch<S: EventStore>(sto
 }
 
 /// Under `Skip` a conflict costs only its own row.
-pub async fn skipping_conflicts_stores_the_others<S: EventStore>(store: &S) {
+pub async fn skipping_conflicts_stores_the_others(store: &dyn EventStore) {
     append(store, SOURCE.batch(0..2)).await;
     let mut batch = SOURCE.batch(1..2);
     SOURCE.push(&mut batch, 0, 1);
@@ -130,7 +129,7 @@ pub async fn skipping_conflicts_stores_the_others<S: EventStore>(store: &S) {
 }
 
 /// A report writes nothing, conflicts or not.
-pub async fn a_report_appends_nothing<S: EventStore>(store: &S) {
+pub async fn a_report_appends_nothing(store: &dyn EventStore) {
     append(store, SOURCE.batch(0..2)).await;
     let mut batch = SOURCE.batch(2..4);
     for expected in [conflicts([]), conflicts([2])] {
@@ -144,7 +143,7 @@ pub async fn a_report_appends_nothing<S: EventStore>(store: &S) {
 }
 
 /// Within a batch, the second use of an id for something else is the conflict.
-pub async fn other_content_twice_in_a_batch_is_a_conflict<S: EventStore>(store: &S) {
+pub async fn other_content_twice_in_a_batch_is_a_conflict(store: &dyn EventStore) {
     let mut batch = SOURCE.batch(0..2);
     SOURCE.push(&mut batch, 0, 1);
     match store.append(batch, OnRefused::RefuseBatch).await {
@@ -155,7 +154,7 @@ pub async fn other_content_twice_in_a_batch_is_a_conflict<S: EventStore>(store: 
 }
 
 /// An id belongs to its tenant: another one can have it as well, and neither sees that.
-pub async fn an_id_is_another_one_in_each_tenant<S: EventStore>(store: &S) {
+pub async fn an_id_is_another_one_in_each_tenant(store: &dyn EventStore) {
     let event = |tenant: &str, number: u64, shift_us: i64| {
         let mut batch = EventBatch::default();
         SOURCE.push_of(&mut batch, tenant, (number, shift_us));
@@ -192,7 +191,7 @@ pub async fn an_id_is_another_one_in_each_tenant<S: EventStore>(store: &S) {
 /// Stores a batch that was refused while `hinder(true)` held appends up, once `hinder(false)` lets them pass:
 /// with the same ids, by the same store. Until then nothing of it is there. `hinder(true)` must make appends
 /// fail before anything is written.
-pub async fn refusals_pass<S: EventStore>(store: &S, hinder: impl Fn(bool)) {
+pub async fn refusals_pass(store: &dyn EventStore, hinder: impl Fn(bool)) {
     append(store, SOURCE.batch(0..10)).await;
     for round in 1..4 {
         let batch = SOURCE.batch(round * 10..round * 10 + 10);
@@ -212,7 +211,7 @@ pub async fn refusals_pass<S: EventStore>(store: &S, hinder: impl Fn(bool)) {
 }
 
 /// `after` is exclusive, wherever in a batch it points.
-pub async fn reading_starts_above_a_position<S: EventStore>(store: &S) {
+pub async fn reading_starts_above_a_position(store: &dyn EventStore) {
     for start in [0, 10, 20] {
         append(store, SOURCE.batch(start..start + 10)).await;
     }
@@ -227,7 +226,7 @@ pub async fn reading_starts_above_a_position<S: EventStore>(store: &S) {
 
 /// A store may read a large batch in parts: these join without gap or repeat, wherever a scan begins and ends, and
 /// wherever a later tail takes it up.
-pub async fn a_large_batch_is_read_from_any_event_to_any_other<S: EventStore>(store: &S) {
+pub async fn a_large_batch_is_read_from_any_event_to_any_other(store: &dyn EventStore) {
     const EVENTS: u64 = 5_000;
     append(store, SOURCE.batch(0..EVENTS)).await;
     append(store, SOURCE.batch(EVENTS..EVENTS + 10)).await;
@@ -241,19 +240,22 @@ pub async fn a_large_batch_is_read_from_any_event_to_any_other<S: EventStore>(st
         let position = |edge: usize| edge.checked_sub(1).map_or(Position::START, |at| all.facts[at].position);
         let (after, until) = (position(begin), Some(position(end)));
         let scan = Scan { until, ..Scan::after(after, Detail::Events) };
-        let found = drain(&mut store.scan(scan));
+        let found = drain(store.scan(scan).as_mut());
         assert_eq!(found.facts, all.facts[begin..end], "{begin}..{end}");
         assert!(found.events.iter().eq(events[begin..end].iter().copied()), "{begin}..{end}");
     }
     let mut reader = store.read(Position::START, Detail::Facts);
-    drain(&mut reader);
+    drain(reader.as_mut());
     append(store, SOURCE.batch(10_000..10_000 + EVENTS)).await;
-    assert_eq!(drain(&mut reader).facts, read_from(store, all.facts[5_009].position, Detail::Facts).facts);
+    assert_eq!(
+        drain(reader.as_mut()).facts,
+        read_from(store, all.facts[5_009].position, Detail::Facts).facts
+    );
 }
 
 /// Whatever a scan chooses, and wherever it is cut and taken up again: what it reads is what choosing from all of history
 /// gives.
-pub async fn a_filtered_scan_is_the_history_without_the_rest<S: EventStore>(store: &S) {
+pub async fn a_filtered_scan_is_the_history_without_the_rest(store: &dyn EventStore) {
     for start in (0..600).step_by(60) {
         append(store, SOURCE.batch(start..start + 60)).await;
     }
@@ -316,7 +318,7 @@ pub async fn a_filtered_scan_is_the_history_without_the_rest<S: EventStore>(stor
 }
 
 /// Everything that a scan reads, which is taken up again after every batch.
-fn read_on<S: EventStore>(store: &S, scan: Scan) -> RecordedBatch {
+fn read_on(store: &dyn EventStore, scan: Scan) -> RecordedBatch {
     let Scan { after, until, .. } = scan;
     let (mut found, mut reached) = (RecordedBatch::default(), after);
     while let Some(batch) =
@@ -333,12 +335,12 @@ fn read_on<S: EventStore>(store: &S, scan: Scan) -> RecordedBatch {
 }
 
 /// The end is not for ever: the same cursor reads on.
-pub async fn a_reader_goes_on_when_the_tail_moves<S: EventStore>(store: &S) {
+pub async fn a_reader_goes_on_when_the_tail_moves(store: &dyn EventStore) {
     let mut reader = store.read(Position::START, Detail::Facts);
-    assert!(drain(&mut reader).facts.is_empty());
+    assert!(drain(reader.as_mut()).facts.is_empty());
     for round in 0..5 {
         append(store, SOURCE.batch(round * 7..round * 7 + 7)).await;
-        let found = drain(&mut reader).facts;
+        let found = drain(reader.as_mut()).facts;
         let expected: Vec<EventId> =
             SOURCE.batch(round * 7..round * 7 + 7).iter().map(|event| event.id).collect();
         assert_eq!(found.iter().map(|fact| fact.id).collect::<Vec<_>>(), expected);
@@ -346,7 +348,7 @@ pub async fn a_reader_goes_on_when_the_tail_moves<S: EventStore>(store: &S) {
 }
 
 /// The store's clock only moves forward in the record.
-pub async fn recorded_at_never_decreases<S: EventStore>(store: &S) {
+pub async fn recorded_at_never_decreases(store: &dyn EventStore) {
     for number in 0..20 {
         append(store, SOURCE.batch(number..number + 1)).await;
     }
@@ -355,7 +357,7 @@ pub async fn recorded_at_never_decreases<S: EventStore>(store: &S) {
 }
 
 /// Equal names, equal ordinals; different names, different ones; a person is a `user_id` in any tenant.
-pub async fn names_keep_their_numbers<S: EventStore>(store: &S) {
+pub async fn names_keep_their_numbers(store: &dyn EventStore) {
     append(store, SOURCE.batch(0..400)).await;
     append(store, SOURCE.batch(400..800)).await;
     let all = read_from(store, Position::START, Detail::Events);
@@ -374,8 +376,73 @@ pub async fn names_keep_their_numbers<S: EventStore>(store: &S) {
     }
 }
 
+/// The dictionary has the name of every number and the number of every name, and no others.
+pub async fn the_dictionary_has_every_member_both_ways(store: &dyn EventStore) {
+    assert!(store.members().is_empty() && store.members().find("acme", "ada").is_none());
+    append(store, SOURCE.batch(0..400)).await;
+    let all = read_from(store, Position::START, Detail::Events);
+    let members = store.members();
+    let mut seen = HashSet::new();
+    for (fact, event) in all.facts.iter().zip(all.events.iter()) {
+        let (tenant_id, user_id) = (event.tenant_id.as_str(), event.user_id.as_str());
+        assert_eq!(members.find(tenant_id, user_id), Some(fact.member));
+        assert_eq!(members.tenant(tenant_id), Some(fact.member.tenant));
+        assert_eq!(members.find_person(user_id), Some(fact.member.person));
+        assert_eq!(members.member_ref(fact.member.member), Some(fact.member));
+        assert_eq!(members.tenant_id(fact.member.tenant), event.tenant_id);
+        assert_eq!(members.user_id(fact.member.person), event.user_id);
+        seen.insert(fact.member.member);
+    }
+    assert_eq!(members.len(), seen.len());
+    assert!(members.tenant("nowhere").is_none() && members.find_person("nobody").is_none());
+    assert!(members.member_ref(MemberOrdinal::new(u32::MAX)).is_none());
+}
+
+/// Read one after the other, the parts are the history.
+pub async fn the_parts_make_up_the_history(store: &dyn EventStore) {
+    append(store, SOURCE.batch(0..100)).await;
+    append(store, SOURCE.batch(100..200)).await;
+    let all = read_from(store, Position::START, Detail::Facts).facts;
+    let parts = store.parts();
+    assert!(parts.is_sorted() && parts.first() == Some(&Position::START), "{parts:?}");
+    let ends = parts.iter().skip(1).map(|begin| Some(*begin)).chain([None]);
+    let read = |(after, until): (&Position, Option<Position>)| {
+        drain(store.scan(Scan { until, ..Scan::after(*after, Detail::Facts) }).as_mut()).facts
+    };
+    assert_eq!(parts.iter().zip(ends).flat_map(read).collect::<Vec<_>>(), all);
+}
+
+/// A closed store takes nothing more, ends what follows it, and is read as before.
+pub async fn a_closed_store_is_read_to_its_end(store: &dyn EventStore) {
+    append(store, SOURCE.batch(0..20)).await;
+    assert!(!store.health().needs_restart(), "{:?}", store.health());
+    let lineage = store.lineage();
+    let mut subscription = Subscription::new(store, Position::START, Detail::Facts);
+    close(store);
+    let closed = store.append(SOURCE.batch(20..21), OnRefused::RefuseBatch).await;
+    assert!(matches!(closed, Err(AppendError::Closed)), "{closed:?}");
+    let closed = store.retract(BatchName::new("run").expect("valid"), None).await;
+    assert!(matches!(closed, Err(AppendError::Closed)), "{closed:?}");
+    let mut followed = Vec::new();
+    while let Some(batch) = subscription.next().await.expect("history is readable") {
+        followed.extend(batch.facts.iter().copied());
+    }
+    assert_eq!(followed, read_from(store, Position::START, Detail::Facts).facts);
+    assert_history(store, &SOURCE.batch(0..20));
+    let health = store.health();
+    let writer = health.standstills.iter().find(|it| it.part == Part::Writer);
+    assert!(writer.is_some_and(|writer| writer.is_final), "{health:?}");
+    assert_eq!((store.gauges().waiting_appends, store.lineage()), (0, lineage));
+    close(store);
+}
+
+/// On a thread that may block.
+fn close(store: &dyn EventStore) {
+    std::thread::scope(|scope| scope.spawn(|| store.close()).join()).expect("closing does not panic");
+}
+
 /// `Detail::Facts` gives the same facts and no events.
-pub async fn facts_are_events_without_names<S: EventStore>(store: &S) {
+pub async fn facts_are_events_without_names(store: &dyn EventStore) {
     append(store, SOURCE.batch(0..100)).await;
     let facts = read_from(store, Position::START, Detail::Facts);
     assert!(facts.events.is_empty());
@@ -388,14 +455,14 @@ const BATCH_EVENTS: u64 = 4;
 
 /// Many publishers at once, one of them with every other's ids again: each event once, batches whole and in
 /// their publisher's order.
-pub async fn concurrent_appends_are_each_there_once_and_in_order<S: EventStore>(store: &S) {
+pub async fn concurrent_appends_are_each_there_once_and_in_order(store: &dyn EventStore) {
     publish_concurrently(store).await;
     let facts = read_from(store, Position::START, Detail::Facts).facts;
     assert_each_once_and_in_order(&facts);
 }
 
 /// A subscription opened at any moment sees what a reader sees at the end.
-pub async fn a_subscription_sees_everything_once_from_history_to_live<S: EventStore>(store: &S) {
+pub async fn a_subscription_sees_everything_once_from_history_to_live(store: &dyn EventStore) {
     append(store, Source { series: 99 }.batch(0..10)).await;
     let after = store.tail().position();
     let mut subscription = Subscription::new(store, after, Detail::Facts);
@@ -413,7 +480,7 @@ pub async fn a_subscription_sees_everything_once_from_history_to_live<S: EventSt
     assert_eq!(facts, read_from(store, after, Detail::Facts).facts);
 }
 
-async fn publish_concurrently<S: EventStore>(store: &S) {
+async fn publish_concurrently(store: &dyn EventStore) {
     let publish = |series: u32| async move {
         for number in 0..BATCHES {
             let start = number * BATCH_EVENTS;
@@ -468,7 +535,7 @@ fn events_of(batch: &str, ids: std::ops::Range<u64>) -> EventBatch {
 }
 
 /// The store counts what names a batch, by type, once each.
-pub async fn the_events_of_a_batch_are_counted<S: EventStore>(store: &S) {
+pub async fn the_events_of_a_batch_are_counted(store: &dyn EventStore) {
     append(store, SOURCE.batch(0..200)).await;
     append(store, SOURCE.batch(150..250)).await;
     append(store, events_of("run", 0..3)).await;
@@ -480,14 +547,13 @@ pub async fn the_events_of_a_batch_are_counted<S: EventStore>(store: &S) {
         }
     }
     assert_eq!(expected["run"].total(), 5);
-    let found: HashMap<_, _> = store.with_batches(|batches| {
-        batches.iter().map(|(_, batch)| (batch.name().to_owned(), batch.events)).collect()
-    });
+    let found: HashMap<_, _> =
+        store.batches().iter().map(|(_, batch)| (batch.name().to_owned(), batch.events)).collect();
     assert_eq!(found, expected);
 }
 
 /// From its retraction on, no event of a batch gets in, whether its id is known or not; all that were in stay.
-pub async fn a_retracted_name_is_dead<S: EventStore>(store: &S) {
+pub async fn a_retracted_name_is_dead(store: &dyn EventStore) {
     let name = |name| BatchName::new(name).expect("valid");
     let retract = async |batch, events| store.retract(name(batch), events).await.expect("it is answered");
     assert_eq!(retract("never", None).await, RetractOutcome::Unknown);
@@ -523,17 +589,18 @@ pub async fn a_retracted_name_is_dead<S: EventStore>(store: &S) {
     assert_eq!(all.facts.len(), 6);
     let [retraction] = all.retractions[..] else { panic!("expected one, got {:?}", all.retractions) };
     assert_eq!((retraction.position, retraction.id), (position, EventId::of_retraction(name("dead"))));
-    let dead = store.with_batches(|batches| {
+    let dead = {
+        let batches = store.batches();
         let [dead] = batches.retracted().collect::<Vec<_>>()[..] else { panic!("expected one") };
         let batch = batches.get(dead).expect("it is there");
         assert_eq!((batch.name(), batch.events.total(), batch.retracted), ("dead", 2, Some(position)));
         dead
-    });
+    };
     assert_eq!(retraction.batch, dead);
     assert_eq!(all.facts.iter().filter(|fact| fact.batch == Some(dead)).count(), 2);
     // A scan finds it by its type, and not among the events of anybody.
     let scan = |filter| {
-        drain(&mut store.scan(Scan { filter, ..Scan::after(Position::START, Detail::Facts) })).retractions
+        drain(store.scan(Scan { filter, ..Scan::after(Position::START, Detail::Facts) }).as_mut()).retractions
     };
     let types = |event_type| Some(EventTypes::from_iter([event_type]));
     assert_eq!(

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use indicatif::HumanCount;
 use lastseen_event::Position;
-use lastseen_log::{Disk, Members, ReadOnlyLog};
+use lastseen_log::{Disk, ReadOnlyLog};
 use lastseen_projections::{
     Difference, Persons, Retracted, SNAPSHOT_VERSION, Selection, Views, ViewsBuilder,
 };
 use lastseen_server::{Snapshot, SnapshotError};
-use lastseen_store::{Detail, EventReader, ReadError, Scan};
+use lastseen_store::{Detail, EventReader, MemberDictionary, ReadError, Scan};
 use serde::Serialize;
 
 use crate::progress::Progress;
@@ -40,7 +40,7 @@ struct NamedDifference {
 }
 
 impl NamedDifference {
-    fn new(Difference { member, kind }: &Difference, members: &Members) -> Self {
+    fn new(Difference { member, kind }: &Difference, members: &dyn MemberDictionary) -> Self {
         let (tenant_id, user_id) = match members.member_ref(*member) {
             Some(of) => (members.tenant_id(of.tenant).as_str(), members.user_id(of.person).as_str()),
             None => ("", ""),
@@ -114,7 +114,7 @@ pub(super) fn compare(data: &Path, disk: Arc<dyn Disk>) -> anyhow::Result<Compar
     let builder = ViewsBuilder::new(Selection::default(), restored.retracted().clone(), Persons::default());
     let rebuilt = fold(&log, builder, Position::START)?;
     restored.differences(&rebuilt, |difference| {
-        compared.differences.push(NamedDifference::new(&difference, &members));
+        compared.differences.push(NamedDifference::new(&difference, &*members));
     });
     Ok(compared)
 }

@@ -19,7 +19,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use lastseen_event::Position;
-use lastseen_log::LogId;
+use lastseen_store::LogId;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 

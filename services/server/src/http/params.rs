@@ -7,13 +7,12 @@ pub(super) mod cursor;
 pub(super) mod question;
 pub(super) mod span;
 pub(super) mod value;
-
-use lastseen_log::LogId;
 use schemars::Schema;
 
 pub(super) use self::value::Value;
 use super::problem::Problem;
 use crate::keys::seal::Positions;
+use lastseen_store::LogId;
 
 /// A parameter of a route.
 #[derive(Clone, Copy, Debug)]

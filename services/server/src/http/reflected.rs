@@ -1,10 +1,11 @@
 //! The part of history that an answer reflects, and the log that it is of.
 
-use lastseen_log::{Lineage, Log};
 use lastseen_store::EventStore;
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
+
+use lastseen_store::Lineage;
 
 use crate::keys::seal::{Positions, ShownPosition};
 
@@ -34,7 +35,7 @@ pub(super) struct ThisLog {
 
 impl ThisLog {
     /// The log with its last position, as one caller sees positions.
-    pub(super) fn of(log: &Log, positions: &Positions) -> Self {
+    pub(super) fn of(log: &dyn EventStore, positions: &Positions) -> Self {
         let (position, lineage) = (log.tail().position(), log.lineage());
         let ancestors = lineage.ancestors().iter();
         let shown = ancestors.map(|ancestor| ShownAncestor {

@@ -4,7 +4,6 @@
 use std::ops::RangeInclusive;
 
 use lastseen_event::{EventType, Position, UtcInstant};
-use lastseen_log::Log;
 use lastseen_projections::{AsOf, Behind, Scope, Summary};
 use lastseen_store::{Detail, EventReader, EventStore, Filter, RecordedBatch, Scan};
 
@@ -40,7 +39,7 @@ pub(super) struct Counted {
 /// # Errors
 /// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
 pub(super) fn active(
-    log: &Log,
+    log: &dyn EventStore,
     reading: &Reading,
     asked: &Asked,
     deadline: Deadline,
@@ -55,7 +54,7 @@ pub(super) fn active(
 /// # Errors
 /// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
 pub(super) fn count(
-    log: &Log,
+    log: &dyn EventStore,
     reading: &Reading,
     asked: (&[Asked], Option<(Scope, UtcInstant)>),
     deadline: Deadline,
@@ -98,7 +97,7 @@ fn occurred_in(types: impl IntoIterator<Item = EventType>, instants: RangeInclus
 
 /// Reads the facts between two positions that `filter` chooses.
 fn each(
-    log: &Log,
+    log: &dyn EventStore,
     (after, until): (Position, Position),
     filter: Filter,
     deadline: Deadline,
@@ -115,7 +114,7 @@ fn each(
 
 /// Looks at all members for each count, until all are of one position; also at the numbers of now at that position.
 fn look(
-    log: &Log,
+    log: &dyn EventStore,
     reading: &Reading,
     (asked, now): (&[Asked], Option<(Scope, UtcInstant)>),
     deadline: Deadline,

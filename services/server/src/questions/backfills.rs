@@ -2,7 +2,7 @@
 
 use lastseen_event::BatchOrdinal;
 use lastseen_projections::Retracted;
-use lastseen_store::{Batch, Batches, EventStore, TypeCounts};
+use lastseen_store::{Batch, TypeCounts};
 
 use super::Questions;
 use super::error::QuestionError;
@@ -45,11 +45,10 @@ impl Questions {
     /// # Errors
     /// [`QuestionError::UnknownBatch`].
     pub(crate) fn backfill(&self, reading: &Reading, name: &str) -> Result<Backfill, QuestionError> {
-        let find = |batches: &Batches| {
-            let number = batches.find(name)?;
-            Some(Backfill::new((number, batches.get(number)?), &reading.retracted))
-        };
-        self.model.log().with_batches(find).ok_or(QuestionError::UnknownBatch)
+        let batches = self.model.log().batches();
+        let number = batches.find(name).ok_or(QuestionError::UnknownBatch)?;
+        let batch = batches.get(number).ok_or(QuestionError::UnknownBatch)?;
+        Ok(Backfill::new((number, batch), &reading.retracted))
     }
 
     /// The batches before `before`, the one that came last first, at most `limit`; the last one shown where more follow;
@@ -60,15 +59,13 @@ impl Questions {
         before: Option<BatchOrdinal>,
         limit: usize,
     ) -> (Vec<Backfill>, Option<BatchOrdinal>, usize) {
-        self.model.log().with_batches(|batches| {
-            let rest =
-                batches.iter().rev().filter(|(number, _)| before.is_none_or(|before| *number < before));
-            let mut shown: Vec<_> = rest.take(limit + 1).collect();
-            let more = shown.len() > limit;
-            shown.truncate(limit);
-            let next = shown.last().filter(|_| more).map(|(number, _)| *number);
-            let shown = shown.into_iter().map(|batch| Backfill::new(batch, &reading.retracted));
-            (shown.collect(), next, batches.iter().count())
-        })
+        let batches = self.model.log().batches();
+        let rest = batches.iter().rev().filter(|(number, _)| before.is_none_or(|before| *number < before));
+        let mut shown: Vec<_> = rest.take(limit + 1).collect();
+        let more = shown.len() > limit;
+        shown.truncate(limit);
+        let next = shown.last().filter(|_| more).map(|(number, _)| *number);
+        let shown = shown.into_iter().map(|batch| Backfill::new(batch, &reading.retracted));
+        (shown.collect(), next, batches.iter().count())
     }
 }

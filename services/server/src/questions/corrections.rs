@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lastseen_event::{BatchOrdinal, MemberOrdinal, Position, UtcInstant};
 use lastseen_projections::{Day, Periods, Retracted, Scope, Selection, SeriesRow};
-use lastseen_store::{Batch, Detail, EventReader, EventStore, Filter, Scan};
+use lastseen_store::{Batch, Detail, EventReader, Filter, Scan};
 
 use super::Questions;
 use super::admission::{Cost, Deadline, Kind};
@@ -130,11 +130,11 @@ impl Questions {
     fn causes(&self, wanted: &Wanted<'_>, deadline: Deadline) -> Result<Causes, QuestionError> {
         let Wanted { scope, span: (since, until), is_other, until: last } = *wanted;
         let log = self.model.log();
-        let retracted: Vec<(BatchOrdinal, Position)> = log.with_batches(|batches| {
+        let retracted: Vec<(BatchOrdinal, Position)> = {
             let between = |at: &Position| since < *at && *at <= until;
             let at = |batch: &Batch| batch.retracted.filter(between);
-            batches.iter().filter_map(|(number, batch)| Some((number, at(batch)?))).collect()
-        });
+            log.batches().iter().filter_map(|(number, batch)| Some((number, at(batch)?))).collect()
+        };
         let of_batches: Retracted = retracted.iter().map(|(number, _)| *number).collect();
         // What a batch said before is gone with it.
         let after = if retracted.is_empty() { since } else { Position::START };

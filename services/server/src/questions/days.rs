@@ -6,7 +6,7 @@ use lastseen_event::{Position, UtcInstant};
 use lastseen_projections::{
     Calendar, Cut, Day, DaySets, DaysAsked, Definition, Periods, Scope, Selection, Subject,
 };
-use lastseen_store::{Detail, EventReader, EventStore, Filter, Scan};
+use lastseen_store::{Detail, EventReader, Filter, Scan};
 
 use super::Questions;
 use super::admission::{Cost, Deadline, Kind};

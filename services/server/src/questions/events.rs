@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use lastseen_event::wire::encode_retraction;
 use lastseen_event::{BatchName, Event, Fact, Position, Retraction};
-use lastseen_log::{Log, LogReader};
 use lastseen_projections::Retracted;
 use lastseen_store::{Detail, EventReader, EventStore, Filter, ReadError, RecordedBatch, Scan};
 
@@ -34,8 +33,8 @@ pub(crate) struct ReplayQuestion {
 
 /// A replay on its way.
 pub(crate) struct Replay {
-    log: Arc<Log>,
-    reader: LogReader,
+    log: Arc<dyn EventStore>,
+    reader: Box<dyn EventReader>,
     /// The last position that it reaches, inclusive.
     pub(crate) until: Position,
     /// Events that may still be sent.
@@ -89,11 +88,11 @@ impl Questions {
     pub(crate) fn replay(&self, reading: &Reading, asked: ReplayQuestion) -> Result<Replay, QuestionError> {
         let filter = self.filter(&asked)?;
         let ReplayQuestion { after, until, limit, positions, .. } = asked;
-        let log = self.model.log();
+        let log = self.model.shared_log();
         let until = until.map_or(reading.position, |until| until.min(reading.position));
         let reader = log.scan(Scan { after, until: Some(until), detail: Detail::Events, filter });
         let (left, unsent) = (limit.unwrap_or(u64::MAX), Unsent::default());
-        Ok(Replay { log: log.clone(), reader, until, left, unsent, positions })
+        Ok(Replay { log, reader, until, left, unsent, positions })
     }
 
     /// The last lines of a replay, at most `limit`, the newest first; and the last position that they reflect.
@@ -110,11 +109,11 @@ impl Questions {
         let until = asked.until.map_or(reading.position, |until| until.min(reading.position));
         let permit =
             self.admission.enter_for(reading.asker(), Cost { kind: Kind::List, bytes: PAGE_BYTES }).await?;
-        let log = self.model.log().clone();
+        let log = self.model.shared_log();
         let lines = tasks::blocking(move || {
             let ReplayQuestion { after, positions, .. } = asked;
             let span = (after, until);
-            latest(&log, (filter, span), (None, &positions), (limit, permit.deadline()))
+            latest(log.as_ref(), (filter, span), (None, &positions), (limit, permit.deadline()))
         });
         let mut text = Vec::new();
         for (_, line) in lines.await?.into_iter().take(limit) {
@@ -165,14 +164,14 @@ impl Questions {
             before.map_or(position, |before| Position::new(before.get().saturating_sub(1)).min(position));
         let permit =
             self.admission.enter_for(reading.asker(), Cost { kind: Kind::List, bytes: PAGE_BYTES }).await?;
-        let (log, retracted) = (self.model.log().clone(), reading.retracted.clone());
+        let (log, retracted) = (self.model.shared_log(), reading.retracted.clone());
         let found = tasks::blocking(move || {
             let filter = Filter { member: Some(member), ..Filter::default() };
             let span = (Position::START, until);
             let marks = (Some(&retracted), &positions);
-            let lines = latest(&log, (filter, span), marks, (limit, permit.deadline()))?;
+            let lines = latest(log.as_ref(), (filter, span), marks, (limit, permit.deadline()))?;
             // The views know how many count, and nothing of the others.
-            let uncounted = count_of(&log, (filter, position), &retracted, permit.deadline())?;
+            let uncounted = count_of(log.as_ref(), (filter, position), &retracted, permit.deadline())?;
             drop(permit);
             Ok::<_, QuestionError>((lines, uncounted))
         });
@@ -190,7 +189,7 @@ impl Questions {
 /// more. Reads the parts of the log from the last on, and stops when it has them. Those of batches that were taken back
 /// are marked, where these are given.
 fn latest(
-    log: &Log,
+    log: &dyn EventStore,
     (filter, (after, until)): (Filter, (Position, Position)),
     (retracted, positions): (Option<&Retracted>, &Positions),
     (limit, deadline): (usize, Deadline),
@@ -244,7 +243,7 @@ fn latest(
 
 /// The number of events up to a position that meet a filter and came with one of these batches.
 fn count_of(
-    log: &Log,
+    log: &dyn EventStore,
     (filter, until): (Filter, Position),
     batches: &Retracted,
     deadline: Deadline,
@@ -299,7 +298,7 @@ impl Replay {
                     self.left -= 1;
                 }
                 Some(Record::Retraction(retraction)) => {
-                    encode(&self.log, &retraction, &mut text);
+                    encode(self.log.as_ref(), &retraction, &mut text);
                     self.left -= 1;
                 }
                 None if reached >= self.until => break,
@@ -313,11 +312,10 @@ impl Replay {
     }
 }
 
-fn encode(log: &Log, retraction: &Retraction, text: &mut Vec<u8>) {
-    log.with_batches(|batches| {
-        let batch = batches.get(retraction.batch);
-        if let Some(Ok(name)) = batch.map(|batch| BatchName::new(batch.name())) {
-            encode_retraction(retraction, name, text);
-        }
-    });
+fn encode(log: &dyn EventStore, retraction: &Retraction, text: &mut Vec<u8>) {
+    let batches = log.batches();
+    let batch = batches.get(retraction.batch);
+    if let Some(Ok(name)) = batch.map(|batch| BatchName::new(batch.name())) {
+        encode_retraction(retraction, name, text);
+    }
 }

@@ -2,7 +2,6 @@
 //! All of it blocks, and is broken off at its deadline.
 
 use lastseen_event::{MemberOrdinal, PersonOrdinal, Position, TenantOrdinal, UtcInstant};
-use lastseen_log::Log;
 use lastseen_projections::{DaysBuilder, MemberState, Persons, Retracted, Scope, Selection, ViewsBuilder};
 use lastseen_store::{Detail, EventReader, EventStore, Filter, Scan};
 
@@ -17,7 +16,7 @@ use crate::read_model::halves::each_half;
 /// # Errors
 /// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
 pub(super) fn recorded_by(
-    log: &Log,
+    log: &dyn EventStore,
     (at, until): (UtcInstant, Position),
     deadline: Deadline,
 ) -> Result<Position, QuestionError> {
@@ -42,12 +41,11 @@ pub(super) fn recorded_by(
 
 /// Returns the batches that were taken back by a position, and count no more from then on; without one those that the
 /// views leave out.
-pub(super) fn retracted_by(log: &Log, until: Option<Position>, live: &Retracted) -> Retracted {
+pub(super) fn retracted_by(log: &dyn EventStore, until: Option<Position>, live: &Retracted) -> Retracted {
     let Some(until) = until else { return live.clone() };
-    log.with_batches(|batches| {
-        let taken_back = batches.iter().filter(|(_, batch)| batch.retracted.is_some_and(|at| at <= until));
-        taken_back.map(|(number, _)| number).collect()
-    })
+    let batches = log.batches();
+    let taken_back = batches.iter().filter(|(_, batch)| batch.retracted.is_some_and(|at| at <= until));
+    taken_back.map(|(number, _)| number).collect()
 }
 
 /// Folds the events that `selection` chooses, without the batches in `retracted`. For one tenant only its events are
@@ -56,7 +54,7 @@ pub(super) fn retracted_by(log: &Log, until: Option<Position>, live: &Retracted)
 /// # Errors
 /// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
 pub(super) fn fold(
-    log: &Log,
+    log: &dyn EventStore,
     (scope, selection): (Scope, Selection),
     (retracted, persons): (Retracted, Persons),
     deadline: Deadline,
@@ -71,7 +69,7 @@ pub(super) fn fold(
 /// # Errors
 /// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
 pub(super) fn fold_person(
-    log: &Log,
+    log: &dyn EventStore,
     (person, selection): (PersonOrdinal, Selection),
     (retracted, persons): (Retracted, Persons),
     deadline: Deadline,
@@ -86,7 +84,7 @@ pub(super) fn fold_person(
 /// # Errors
 /// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
 pub(super) fn fold_member(
-    log: &Log,
+    log: &dyn EventStore,
     (member, selection): (MemberOrdinal, Selection),
     retracted: Retracted,
     deadline: Deadline,
@@ -98,7 +96,7 @@ pub(super) fn fold_member(
 }
 
 fn fold_some(
-    log: &Log,
+    log: &dyn EventStore,
     (selection, filter): (Selection, Filter),
     mut builder: ViewsBuilder,
     deadline: Deadline,
@@ -110,7 +108,7 @@ fn fold_some(
 }
 
 /// The last position to read.
-fn until(log: &Log, selection: &Selection) -> Position {
+fn until(log: &dyn EventStore, selection: &Selection) -> Position {
     let tail = log.tail().position();
     selection.position_until.map_or(tail, |until| until.min(tail))
 }
@@ -120,7 +118,7 @@ fn until(log: &Log, selection: &Selection) -> Position {
 /// # Errors
 /// [`QuestionError::Unreadable`], [`QuestionError::DeadlinePassed`].
 pub(super) fn days(
-    log: &Log,
+    log: &dyn EventStore,
     (scope, span): (Scope, &Span),
     retracted: Retracted,
     deadline: Deadline,

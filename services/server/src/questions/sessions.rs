@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lastseen_event::{EventType, Position, UtcInstant};
-use lastseen_store::{Detail, EventReader, EventStore, Filter, Scan, TypeCounts};
+use lastseen_store::{Detail, EventReader, Filter, Scan, TypeCounts};
 
 use super::Questions;
 use super::admission::{Cost, Kind};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 use lastseen_event::{Position, TenantOrdinal, UtcInstant};
-use lastseen_log::Members;
 use lastseen_projections::{Calendar, Day, Period, Periods, Scope, Summary};
+use lastseen_store::MemberDictionary;
 
 use super::Questions;
 use super::admission::{Cost, Deadline, Kind};
@@ -178,7 +178,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn place<'a>(&self, members: &'a Members) -> (Option<i64>, &'a str) {
+    fn place<'a>(&self, members: &'a dyn MemberDictionary) -> (Option<i64>, &'a str) {
         (self.key, members.tenant_id(self.tenant).as_str())
     }
 }
@@ -362,7 +362,7 @@ impl Questions {
             let members = log.members();
             for candidate in turn {
                 let order = place.as_ref().map_or(Ordering::Greater, |place| {
-                    sort.compare(candidate.place(&members), (place.key, &place.name))
+                    sort.compare(candidate.place(&*members), (place.key, &place.name))
                 });
                 let is_shown = only.map_or(order.is_gt(), |only| candidate.tenant == only);
                 before += u64::from(!is_shown && order.is_le());
@@ -372,18 +372,18 @@ impl Questions {
             }
             if best.len() > wanted * 2 {
                 best.select_nth_unstable_by(*limit, |a, b| {
-                    sort.compare(a.place(&members), b.place(&members))
+                    sort.compare(a.place(&*members), b.place(&*members))
                 });
                 best.truncate(wanted);
             }
         }
         let views = source.hold();
         let members = log.members();
-        best.sort_unstable_by(|a, b| sort.compare(a.place(&members), b.place(&members)));
+        best.sort_unstable_by(|a, b| sort.compare(a.place(&*members), b.place(&*members)));
         let more = best.len() > *limit;
         best.truncate(*limit);
         let next = best.last().filter(|_| more).map(|last| {
-            let (key, name) = last.place(&members);
+            let (key, name) = last.place(&*members);
             Place { key, name: name.to_owned(), of: String::new() }
         });
         let named = |(rank, it): (u64, &Candidate)| {

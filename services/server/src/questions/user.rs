@@ -5,8 +5,6 @@ use std::sync::Arc;
 use lastseen_event::{MemberOrdinal, Position};
 use lastseen_projections::{MemberState, Persons, Scope, Selection};
 
-use lastseen_store::EventStore;
-
 use super::Questions;
 use super::admission::{Cost, Kind};
 use super::error::QuestionError;
@@ -74,9 +72,10 @@ impl Questions {
             let others = person.memberships.iter().filter(|of| !is_this(of)).cloned().collect();
             (state.ok_or(QuestionError::UnknownUser)?, Some(others), person.position)
         };
-        let last_seen_batch = state.last_seen.and_then(|seen| seen.batch).and_then(|batch| {
-            self.model.log().with_batches(|batches| batches.get(batch).map(|batch| batch.name().into()))
-        });
+        let last_seen_batch = state
+            .last_seen
+            .and_then(|seen| seen.batch)
+            .and_then(|batch| self.model.log().batches().get(batch).map(|batch| batch.name().into()));
         let others = others.filter(|others| others.len() <= OTHERS_MAX);
         Ok(User { state, last_seen_batch, others, position })
     }

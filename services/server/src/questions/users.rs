@@ -10,8 +10,8 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use lastseen_event::{MemberOrdinal, Position, UtcInstant};
-use lastseen_log::Members;
 use lastseen_projections::{Condition, MemberState, Scope, Views};
+use lastseen_store::MemberDictionary;
 
 pub(crate) use self::export::UsersExport;
 use super::Questions;
@@ -232,7 +232,7 @@ struct Listed {
 }
 
 /// The user id and the tenant id of a member.
-fn names(members: &Members, member: MemberOrdinal) -> (&str, &str) {
+fn names(members: &dyn MemberDictionary, member: MemberOrdinal) -> (&str, &str) {
     let member = members.member_ref(member).expect("views know only members of the log");
     (members.user_id(member.person).as_str(), members.tenant_id(member.tenant).as_str())
 }
@@ -270,16 +270,16 @@ impl Pass<'_> {
         })?;
         let views = source.hold();
         let members = self.questions.model.log().members();
-        best.sort_unstable_by(|a, b| self.compare(&members, a, b));
+        best.sort_unstable_by(|a, b| self.compare(&*members, a, b));
         let more = best.len() > *limit;
         best.truncate(*limit);
-        let next = best.last().filter(|_| more).map(|last| self.place(&members, last));
-        let named = |listed: &Listed| named(&views, &members, self.asked.whom, *listed);
+        let next = best.last().filter(|_| more).map(|last| self.place(&*members, last));
+        let named = |listed: &Listed| named(&views, &*members, self.asked.whom, *listed);
         let (users, stands_still) = (best.iter().map(named).collect(), matches!(source, Source::Folded(_)));
         Ok(UsersPage { users, next, total, position, now, stands_still })
     }
 
-    fn place(&self, members: &Members, listed: &Listed) -> Place {
+    fn place(&self, members: &dyn MemberDictionary, listed: &Listed) -> Place {
         let (user_id, tenant_id) = names(members, listed.member);
         let key = self.asked.sort.key(&listed.state).map(UtcInstant::as_micros);
         Place { key, name: user_id.to_owned(), of: tenant_id.to_owned() }
@@ -291,7 +291,7 @@ impl Pass<'_> {
         &self,
         source: &Source,
         deadline: Option<Deadline>,
-        mut take: impl FnMut(&Members, Listed),
+        mut take: impl FnMut(&dyn MemberDictionary, Listed),
     ) -> Result<(), QuestionError> {
         let log = self.questions.model.log();
         let UsersQuestion { whom, filter, .. } = self.asked;
@@ -320,9 +320,9 @@ impl Pass<'_> {
                     };
                     let admitted = state.filter(|state| filter.admits(state, self.since));
                     let is_named =
-                        || filter.prefix.is_empty() || names(&members, member).0.starts_with(&filter.prefix);
+                        || filter.prefix.is_empty() || names(&*members, member).0.starts_with(&filter.prefix);
                     if let Some(state) = admitted.filter(|_| is_named()) {
-                        take(&members, Listed { member, state });
+                        take(&*members, Listed { member, state });
                     }
                 }
             }
@@ -331,13 +331,13 @@ impl Pass<'_> {
     }
 
     /// Compares two users as the list sorts them; reads names for ties only.
-    fn compare(&self, members: &Members, a: &Listed, b: &Listed) -> Ordering {
+    fn compare(&self, members: &dyn MemberDictionary, a: &Listed, b: &Listed) -> Ordering {
         let sort = self.asked.sort;
         let order = sort.by_key(sort.key(&a.state), sort.key(&b.state));
         order.then_with(|| names(members, a.member).cmp(&names(members, b.member)))
     }
 
-    fn is_after(&self, members: &Members, listed: &Listed, after: &Place) -> bool {
+    fn is_after(&self, members: &dyn MemberDictionary, listed: &Listed, after: &Place) -> bool {
         let sort = self.asked.sort;
         let order = sort.by_key(sort.key(&listed.state), after.key.map(UtcInstant::from_micros));
         // A person has one row, in whichever tenants it is.
@@ -349,7 +349,12 @@ impl Pass<'_> {
     }
 }
 
-fn named(views: &Views, members: &Members, whom: Whom, Listed { member, state }: Listed) -> NamedUser {
+fn named(
+    views: &Views,
+    members: &dyn MemberDictionary,
+    whom: Whom,
+    Listed { member, state }: Listed,
+) -> NamedUser {
     let (user_id, tenant_id) = names(members, member);
     let memberships = match whom {
         Whom::Members(_) => 1,

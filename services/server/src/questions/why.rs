@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lastseen_event::{EventType, Fact, Position, Provenance, UtcInstant};
 use lastseen_projections::{MemberState, Selection};
-use lastseen_store::{Detail, EventReader, EventStore, Filter, Scan};
+use lastseen_store::{Detail, EventReader, Filter, Scan};
 
 use super::Questions;
 use super::admission::{Cost, Kind};

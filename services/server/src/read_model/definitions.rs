@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use chrono_tz::Tz;
 use lastseen_event::{Fact, Position};
 use lastseen_projections::{ActivityScan, Calendar, Definition, Following, Subject, Traffic, Views};
-use lastseen_store::{Detail, EventReader, EventStore, Filter, ReadError, Scan};
+use lastseen_store::{Detail, EventReader, Filter, ReadError, Scan};
 use parking_lot::Mutex;
 
 use super::ReadModel;
@@ -161,7 +161,7 @@ impl ReadModel {
             (Following::new(definition, calendar.clone(), &views), views.position())
         };
         let scans = [following.scan(), following.scan()];
-        for scan in sightings_by_half(&self.log, reached, scans, check, ActivityScan::see_all)? {
+        for scan in sightings_by_half(self.log.as_ref(), reached, scans, check, ActivityScan::see_all)? {
             following.join(scan);
         }
         while following.look_at_some(&views.read()) {
@@ -184,7 +184,7 @@ impl ReadModel {
             (views.retracted().clone(), views.position())
         };
         let mut traffic = Box::new(Traffic::new(calendar.clone(), retracted));
-        each_half(&self.log, (reached, Filter::default()), check, |batch| {
+        each_half(self.log.as_ref(), (reached, Filter::default()), check, |batch| {
             for fact in &batch.facts {
                 traffic.count(fact);
             }

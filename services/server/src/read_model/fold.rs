@@ -7,7 +7,6 @@ use std::sync::mpsc::{Sender, SyncSender};
 use std::time::Duration;
 
 use lastseen_event::Position;
-use lastseen_log::{Log, LogReader};
 use lastseen_projections::{Subject, Unfollowed, Views};
 use lastseen_store::{Detail, EventReader, EventStore, ReadError, RecordedBatch, Subscription, error_chain};
 use parking_lot::RwLock;
@@ -58,7 +57,7 @@ pub(super) struct Rebuilt {
 
 /// State of the thread.
 pub(super) struct Fold {
-    pub(super) log: Arc<Log>,
+    pub(super) log: Arc<dyn EventStore>,
     pub(super) live: Arc<Live>,
     pub(super) folded: watch::Sender<Position>,
     pub(super) folded_events: Arc<AtomicU64>,
@@ -86,7 +85,7 @@ impl Fold {
     }
 
     /// Folds the next events; waits for them. False once there will be no more. May be dropped while it waits.
-    async fn follow_on(&self, events: &mut Subscription<LogReader>) -> bool {
+    async fn follow_on(&self, events: &mut Subscription) -> bool {
         match events.next().await {
             Ok(Some(batch)) => {
                 self.health.clear(PART);

@@ -1,7 +1,6 @@
 //! Reading history in two halves, side by side.
 
 use lastseen_event::{Position, Sighting};
-use lastseen_log::Log;
 use lastseen_store::{Detail, EventReader, EventStore, Filter, ReadError, RecordedBatch, Scan};
 
 use crate::tasks;
@@ -12,7 +11,7 @@ use crate::tasks;
 /// # Errors
 /// Those of reading, and of `check`.
 pub(crate) fn each_half<E: From<ReadError> + Send>(
-    log: &Log,
+    log: &dyn EventStore,
     (until, filter): (Position, Filter),
     check: impl Fn() -> Result<(), E> + Sync,
     take: impl FnMut(RecordedBatch),
@@ -34,7 +33,7 @@ pub(crate) fn each_half<E: From<ReadError> + Send>(
 /// # Errors
 /// Those of reading, and of `check`.
 pub(crate) fn sightings_by_half<T: Send, E: From<ReadError> + Send>(
-    log: &Log,
+    log: &dyn EventStore,
     until: Position,
     folds: [T; 2],
     check: impl Fn() -> Result<(), E> + Sync,
@@ -57,7 +56,7 @@ pub(crate) fn sightings_by_half<T: Send, E: From<ReadError> + Send>(
 }
 
 /// The two halves of the positions up to `until`: above the first of a pair, up to the second. A segment is in one half.
-fn halves(log: &Log, until: Position) -> [(Position, Position); 2] {
+fn halves(log: &dyn EventStore, until: Position) -> [(Position, Position); 2] {
     let parts = log.parts();
     let half = parts.partition_point(|part| part.get() < until.get() / 2);
     let half = parts.get(half).map_or(until, |part| (*part).min(until));

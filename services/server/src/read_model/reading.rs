@@ -1,8 +1,8 @@
 //! One reading of the views: everything that one answer is made of.
 
 use lastseen_event::{Position, TenantOrdinal, UtcInstant};
-use lastseen_log::{Log, LogId};
 use lastseen_projections::{Retracted, Views};
+use lastseen_store::{EventStore, LogId};
 use parking_lot::RwLockReadGuard;
 
 use super::live::{self, SharedViews};
@@ -50,7 +50,7 @@ impl Reading {
     }
 
     /// The tenant of this name. `None`: no event that the views reflect names it.
-    pub(crate) fn tenant(&self, log: &Log, tenant_id: &str) -> Option<TenantOrdinal> {
+    pub(crate) fn tenant(&self, log: &dyn EventStore, tenant_id: &str) -> Option<TenantOrdinal> {
         let tenant = log.members().tenant(tenant_id)?;
         self.views().knows_tenant(tenant).then_some(tenant)
     }

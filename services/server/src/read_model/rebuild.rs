@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use lastseen_event::{Position, Sighting};
-use lastseen_log::Log;
 use lastseen_projections::{
     Definition, Following, Retracted, Selection, Subject, Traffic, Views, ViewsBuilder,
 };
@@ -35,7 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Rebuilds the views whenever they hold a retracted batch.
 pub(super) struct Rebuilds {
-    pub(super) log: Arc<Log>,
+    pub(super) log: Arc<dyn EventStore>,
     pub(super) live: Arc<Live>,
     pub(super) fold: mpsc::Sender<Work>,
     pub(super) health: Health,

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use lastseen_event::Position;
-use lastseen_log::Log;
 use lastseen_projections::{Persons, Retracted, Selection, Views, ViewsBuilder};
 use lastseen_store::{Detail, EventReader, EventStore, ReadError, RecordedBatch};
 
@@ -14,14 +13,14 @@ use crate::tasks;
 const SAY_EVERY: Duration = Duration::from_secs(2);
 
 /// Returns the batches of a store that were retracted.
-pub(super) fn retracted_in(store: &impl EventStore) -> Retracted {
-    store.with_batches(|batches| batches.retracted().collect())
+pub(super) fn retracted_in(store: &dyn EventStore) -> Retracted {
+    store.batches().retracted().collect()
 }
 
 /// Returns the views, and how many events had to be folded.
 pub(super) fn views(
     snapshot: Result<Option<Snapshot>, SnapshotError>,
-    log: &Log,
+    log: &dyn EventStore,
     persons: Persons,
     progress: impl Fn(u64),
 ) -> Result<(Views, u64), ReadError> {

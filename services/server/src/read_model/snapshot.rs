@@ -14,10 +14,12 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use lastseen_event::{MemberOrdinal, MemberRef, Position};
+use lastseen_log::Evidence;
 use lastseen_log::chunks::{self, BadChunks, Chunks};
-use lastseen_log::{Evidence, Lineage, LogId};
 use lastseen_projections::{BadPart, Persons, Restoring, SNAPSHOT_VERSION, Taking, Views, ViewsBuilder};
-use lastseen_store::{Detail, EventReader, Filter, ReadError, RecordedBatch, Scan, StoreFault};
+use lastseen_store::{
+    Detail, EventReader, Filter, Lineage, LogId, ReadError, RecordedBatch, Scan, StoreFault,
+};
 use parking_lot::RwLock;
 
 const MAGIC: [u8; 8] = *b"LSNVIEWS";
@@ -193,7 +195,7 @@ impl Head {
 }
 
 /// The position that the snapshot in a data directory proves its log to have had; `None` if there is none that can be read.
-pub(super) fn evidence(data: &Path) -> Option<Evidence> {
+pub(crate) fn evidence(data: &Path) -> Option<Evidence> {
     let mut head = [0; HEAD_BYTES];
     File::open(path_in(data)).and_then(|mut file| file.read_exact(&mut head)).ok()?;
     let Head { log_id, checkpoint, .. } = Head::decode(&head).ok()?;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use lastseen_log::Log;
 use lastseen_projections::Views;
 use lastseen_store::EventStore;
 use parking_lot::{Mutex, RwLock};
@@ -24,7 +23,7 @@ const PAUSE: u32 = 9;
 /// Takes snapshots of the views.
 pub(super) struct Snapshotting {
     pub(super) data: PathBuf,
-    pub(super) log: Arc<Log>,
+    pub(super) log: Arc<dyn EventStore>,
     pub(super) live: Arc<Live>,
     /// Events folded since the start.
     pub(super) folded: Arc<AtomicU64>,

@@ -1,9 +1,11 @@
 //! The model as a whole: acknowledged means visible; a writer that is closed is seen.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lastseen_log::{Fault, LogOptions, Operation};
-use lastseen_store::AppendError;
+use lastseen_projections::Scope;
+use lastseen_store::{AppendError, EventStore, ManualClock, MemoryStore};
 
 use crate::testing::{Model, NOW, instant};
 
@@ -49,6 +51,24 @@ async fn a_refusal_before_anything_was_written_passes() {
     assert!(model.inner.closed().is_none());
     model.append(&["login acme ada 2026-01-09T00:00:00Z"]).await.unwrap();
     assert_eq!(model.inner.standstills(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_stands_on_any_store() {
+    let clock = Arc::new(ManualClock::new(instant(NOW)));
+    let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(clock));
+    let model = Model::over(|_, _| Ok(store.clone()));
+    model
+        .append(&["login acme ada 2026-01-09T00:00:00Z", "login acme bob 2026-01-09T00:00:00Z"])
+        .await
+        .unwrap();
+    let reading = model.inner.reading();
+    assert_eq!(reading.log_id, store.lineage().log_id());
+    assert!(reading.tenant(model.inner.log(), "acme").is_some());
+    assert_eq!(reading.views().summary(Scope::All, instant(NOW)).total_users, 2);
+    assert_eq!(model.inner.closed(), None);
+    store.close();
+    assert!(model.inner.closed().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

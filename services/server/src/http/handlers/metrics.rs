@@ -4,7 +4,6 @@ use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use lastseen_projections::{Scope, Window};
-use lastseen_store::EventStore;
 use schemars::SchemaGenerator;
 
 use crate::http::Service;
@@ -50,6 +49,7 @@ pub(in crate::http) async fn metrics<A: Access>(ask: Ask<A, NoParams>) -> Result
         let standstills = model.standstills();
         let reading = model.reading();
         let log = model.log();
+        let gauges = log.gauges();
         let summary = {
             let views = reading.views();
             views.summary(Scope::All, reading.at.saturating_sub(Window::default().span))
@@ -58,11 +58,11 @@ pub(in crate::http) async fn metrics<A: Access>(ask: Ask<A, NoParams>) -> Result
         now = State {
             is_ready: standstills.iter().all(|it| !it.is_final),
             standing_still: standstills.iter().map(|it| it.part).collect(),
-            waiting_appends: log.waiting_appends(),
+            waiting_appends: gauges.waiting_appends,
             position,
             unsealed: log.health().unsealed_events,
             segments: log.parts().len() - 1,
-            id_memory_bytes: log.id_memory_bytes(),
+            id_memory_bytes: gauges.id_memory_bytes,
             lag: position.saturating_sub(model.position().get()),
             snapshot_age: model.snapshot_age(),
             questions: questions.places(),

@@ -3,7 +3,7 @@
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use lastseen_event::{Position, UtcInstant};
-use lastseen_store::{EventStore, EventTypes, Filter};
+use lastseen_store::{EventTypes, Filter};
 use schemars::{SchemaGenerator, json_schema};
 
 use crate::http::answer::{Pieces, Stream, UNTIL, of_position};

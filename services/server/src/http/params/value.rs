@@ -3,9 +3,8 @@
 use chrono_tz::Tz;
 use lastseen_event::limits::NAME_BYTES_MAX;
 use lastseen_event::{EventType, Position, Provenance, UtcInstant};
-use lastseen_log::LogId;
 use lastseen_projections::{Condition, Day, Period, Status, TypeSet, WeekStart, Window};
-use lastseen_store::EventTypes;
+use lastseen_store::{EventTypes, LogId};
 use schemars::{Schema, json_schema};
 
 use crate::http::schema::{integer_from, list_of, one_of, position_from};

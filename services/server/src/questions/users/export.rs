@@ -96,7 +96,7 @@ impl Questions {
             deadline.check()?;
             let members = self.model.log().members();
             named.extend(turn.iter().map(|(_, member)| {
-                let (user_id, tenant_id) = names(&members, *member);
+                let (user_id, tenant_id) = names(&*members, *member);
                 (user_id.into(), tenant_id.into(), *member)
             }));
         }
@@ -121,7 +121,7 @@ impl UsersExport {
                 Whom::Members(_) => views.member(*member),
                 Whom::Persons => views.person(*member),
             };
-            Some(named(&views, &members, self.whom, Listed { member: *member, state: state? }))
+            Some(named(&views, &*members, self.whom, Listed { member: *member, state: state? }))
         };
         turn.iter().filter_map(user).collect()
     }

@@ -1,11 +1,11 @@
-//! The parts of the log that stand still, since when and why. The writer and the one who seals tell it here,
-//! anybody may ask: no I/O, no lock that is held for long.
+//! The parts of a store that stand still, since when and why. Those who do the work tell it here, anybody may ask: no I/O, no lock that is held for long.
 
 use std::sync::Arc;
 
 use lastseen_event::UtcInstant;
-use lastseen_store::Clock;
 use parking_lot::Mutex;
+
+use crate::Clock;
 
 /// The state of the log's parts at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,24 +78,25 @@ impl Part {
 }
 
 /// The standstills of one log, kept by those who stand still.
-pub(crate) struct Standstills {
+pub struct Standstills {
     clock: Arc<dyn Clock>,
     /// In the order of [`Part`].
     found: Mutex<Vec<Standstill>>,
 }
 
 impl Standstills {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    /// None so far; `clock` says since when.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, found: Mutex::new(Vec::new()) }
     }
 
     /// Notes that an attempt failed and another will be made. One that is final stays.
-    pub(crate) fn failed(&self, part: Part, cause: String) {
+    pub fn failed(&self, part: Part, cause: String) {
         self.note(part, cause, false);
     }
 
     /// Notes that a part does nothing more until the log is opened again. The first such cause stays.
-    pub(crate) fn stopped(&self, part: Part, cause: String) {
+    pub fn stopped(&self, part: Part, cause: String) {
         self.note(part, cause, true);
     }
 
@@ -111,22 +112,23 @@ impl Standstills {
     }
 
     /// Notes that a part did its work.
-    pub(crate) fn works(&self, part: Part) {
+    pub fn works(&self, part: Part) {
         self.found.lock().retain(|standstill| standstill.part != part || standstill.is_final);
     }
 
-    pub(crate) fn all(&self) -> Vec<Standstill> {
+    /// Returns all of them, in the order of [`Part`].
+    pub fn all(&self) -> Vec<Standstill> {
         self.found.lock().clone()
     }
 
     /// Keeps watch over the thread that does the work of a part: however it ends, the part stands still.
-    pub(crate) fn watch(self: &Arc<Self>, part: Part) -> Watch {
+    pub fn watch(self: &Arc<Self>, part: Part) -> Watch {
         Watch { standstills: self.clone(), part }
     }
 }
 
 /// Held by a thread as long as it runs.
-pub(crate) struct Watch {
+pub struct Watch {
     standstills: Arc<Standstills>,
     part: Part,
 }
@@ -144,9 +146,8 @@ impl Drop for Watch {
 
 #[cfg(test)]
 mod tests {
-    use lastseen_store::ManualClock;
-
     use super::*;
+    use crate::ManualClock;
 
     fn at(micros: i64) -> UtcInstant {
         UtcInstant::from_micros(micros)

@@ -4,20 +4,18 @@ use std::fmt;
 
 use lastseen_event::Position;
 
-use crate::position::following;
-
 /// The id of one log: drawn at random when the log is made, and when a copy of one goes on by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LogId(pub(crate) [u8; 16]);
+pub struct LogId([u8; 16]);
 
 impl LogId {
     /// Draws the id of a log that is being made.
-    pub(crate) fn draw() -> Self {
+    pub fn draw() -> Self {
         Self(uuid::Uuid::new_v4().into_bytes())
     }
 
     /// The id with these bytes.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
@@ -31,11 +29,6 @@ impl LogId {
         const HYPHENATED_LEN: usize = 36;
         let uuid = uuid::Uuid::try_parse(text).ok().filter(|_| text.len() == HYPHENATED_LEN)?;
         Some(Self(uuid.into_bytes()))
-    }
-
-    /// The part that stands in every frame, so that a frame of another log is not taken for one of this.
-    pub(crate) fn tag(self) -> u32 {
-        crc32c::crc32c(&self.0)
     }
 }
 
@@ -65,17 +58,18 @@ pub struct Lineage {
 
 impl Lineage {
     /// A log that continues no other.
-    pub(crate) fn new(log_id: LogId) -> Self {
+    pub fn new(log_id: LogId) -> Self {
         Self { log_id, ancestors: Vec::new() }
     }
 
-    /// `None`: positions at which logs part never decrease from one to the next.
-    pub(crate) fn with(log_id: LogId, ancestors: Vec<Ancestor>) -> Option<Self> {
+    /// A log that continues these. `None`: positions at which logs part never decrease from one to the next.
+    pub fn with(log_id: LogId, ancestors: Vec<Ancestor>) -> Option<Self> {
         ancestors.is_sorted_by_key(|ancestor| ancestor.until).then_some(Self { log_id, ancestors })
     }
 
     /// The log that continues this one above `until`, under a new id.
-    pub(crate) fn parted(&self, until: Position) -> Self {
+    #[must_use]
+    pub fn parted(&self, until: Position) -> Self {
         let mut ancestors = self.ancestors.clone();
         ancestors.push(Ancestor { log_id: self.log_id, until });
         Self { log_id: LogId::draw(), ancestors }
@@ -92,20 +86,21 @@ impl Lineage {
     }
 
     /// The log that wrote a position.
-    pub(crate) fn of(&self, position: Position) -> LogId {
+    pub fn of(&self, position: Position) -> LogId {
         let writer = self.ancestors.iter().find(|ancestor| position <= ancestor.until);
         writer.map_or(self.log_id, |ancestor| ancestor.log_id)
     }
 
-    /// True if this log may have written a WAL file whose records are those from `first` on and below `end`: it wrote the first of
-    /// them, or it went on from there without a record, and another log continued it.
-    pub(crate) fn may_hold(&self, log_id: LogId, first: Position, end: Position) -> bool {
-        let parted = |ancestor: &Ancestor| ancestor.log_id == log_id && following(ancestor.until) == first;
+    /// True if the log `log_id` may have written a file whose records are those from `first` on and below `end`: it wrote the first
+    /// of them, or it went on from there without a record, and another log continued it.
+    pub fn may_hold(&self, log_id: LogId, first: Position, end: Position) -> bool {
+        let parted =
+            |ancestor: &Ancestor| ancestor.log_id == log_id && ancestor.until.get() + 1 == first.get();
         self.of(first) == log_id || (first == end && self.ancestors.iter().any(parted))
     }
 
     /// True if the log is this one, or one that it continues.
-    pub(crate) fn contains(&self, log_id: LogId) -> bool {
+    pub fn contains(&self, log_id: LogId) -> bool {
         log_id == self.log_id || self.ancestors.iter().any(|ancestor| ancestor.log_id == log_id)
     }
 
