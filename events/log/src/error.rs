@@ -1,6 +1,6 @@
 //! Why a log cannot be opened.
 
-use lastseen_store::{Corruption, ReadError, StoreFault};
+use lastseen_store::{Corruption, LogId, ReadError, StoreFault};
 
 /// Why a log cannot be opened. Nothing was changed on disk, except by [`OpenError::Io`] while a torn tail was cut.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,14 @@ pub enum OpenError {
         /// The thing it needs.
         feature: String,
     },
+    /// The log follows another log than it should, or none, or should follow none. Use another directory.
+    #[error("{}", follows(*expected, *found))]
+    Follows {
+        /// The log that it should follow. `None`: it should be one of its own.
+        expected: Option<LogId>,
+        /// The log that it follows. `None`: it is one of its own.
+        found: Option<LogId>,
+    },
     /// The operating system refused.
     #[error("cannot {action} {file}")]
     Io {
@@ -43,6 +51,20 @@ pub enum OpenError {
     /// The writer thread could not be started.
     #[error("cannot start the writer thread")]
     Thread(#[source] StoreFault),
+}
+
+fn follows(expected: Option<LogId>, found: Option<LogId>) -> String {
+    match (expected, found) {
+        (Some(expected), Some(found)) => {
+            format!("the directory has a copy of log {found}, and should have one of log {expected}")
+        }
+        (Some(expected), None) => {
+            format!("the directory has a log of its own, and should have a copy of log {expected}")
+        }
+        (None, _) => {
+            "the directory has a copy of a cluster's log: it can only be used with that cluster".to_owned()
+        }
+    }
 }
 
 impl OpenError {

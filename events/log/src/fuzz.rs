@@ -48,7 +48,9 @@ pub fn frame(bytes: &[u8]) {
 pub fn payload(bytes: &[u8]) {
     for version in [Version::V1, Version::V2] {
         for kind in [FrameKind::Events, FrameKind::Retraction] {
-            payload_of(Layout { version, kind }, bytes);
+            for stamps in [0, 1, 7, u32::MAX] {
+                payload_of(Layout { version, kind, stamps }, bytes);
+            }
         }
     }
 }
@@ -61,6 +63,8 @@ fn payload_of(layout: Layout, bytes: &[u8]) {
         Ok(())
     });
     assert!(whole == Err(Malformed) || members * 8 <= bytes.len(), "a member takes at least eight bytes");
+    let stamps = (0..layout.stamps as usize).map_while(|place| payload.stamp(place)).count();
+    assert!(stamps == layout.stamps as usize && stamps * 16 <= bytes.len(), "a stamp takes sixteen bytes");
     let records = payload.records().flatten().count();
     assert!(records * 10 <= bytes.len(), "a record takes at least ten bytes");
 }

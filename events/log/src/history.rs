@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lastseen_event::Position;
 use lastseen_store::{Batches, Lineage, ReadError};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
 use self::places::Places;
 use self::ring::Ring;
@@ -38,6 +39,10 @@ pub(crate) struct History {
     pub(crate) ids: Ids,
     /// True if another process may seal the files that are read here.
     pub(crate) is_foreign: bool,
+    /// True if the log follows another one: positions are those of that one, and places are dense.
+    pub(crate) is_replica: bool,
+    /// The position that the last durable record shows.
+    pub(crate) shown: watch::Receiver<Position>,
 }
 
 impl History {
@@ -47,10 +52,12 @@ impl History {
         (members, batches): (Members, Batches),
         (places, ids): (Places, Ids),
         (dictionary, ring, is_foreign): (Due, Ring, bool),
+        shown: watch::Receiver<Position>,
     ) -> Self {
         Self {
             disk,
             lineage: RwLock::new(Arc::new(places.manifest.lineage.clone())),
+            is_replica: places.manifest.is_replica,
             members: RwLock::new(members),
             batches: RwLock::new(batches),
             places: RwLock::new(places),
@@ -59,7 +66,17 @@ impl History {
             dictionary,
             ids,
             is_foreign,
+            shown,
         }
+    }
+
+    /// A place in front of the first record above a position, and not far from it; `last` is that of the last durable record.
+    pub(crate) fn place_before(&self, position: Position, last: Position) -> Position {
+        if !self.is_replica {
+            return position;
+        }
+        // Looked at after `last`, so that no record up to there shows more than this.
+        if position >= *self.shown.borrow() { last } else { self.places.read().before_shown(position) }
     }
 
     /// Puts a manifest made of the present one in its place, on disk and here. `before` is called once it is durable, before

@@ -12,7 +12,11 @@ use crate::record::{Record, StoredRetraction};
 
 /// The secret of a log: drawn when the log is made, kept in its manifest, the same for copies of it.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct IdKey(pub(crate) [u8; 16]);
+pub(crate) struct IdKey {
+    secret: [u8; 16],
+    /// True if an id stands for one event of its tenant for ever, whatever its content: in a log that follows another one.
+    by_id_alone: bool,
+}
 
 impl std::fmt::Debug for IdKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -23,7 +27,30 @@ impl std::fmt::Debug for IdKey {
 impl IdKey {
     /// Draws the secret of a log that is being made.
     pub(crate) fn draw() -> Self {
-        Self(uuid::Uuid::new_v4().into_bytes())
+        Self::from_bytes(uuid::Uuid::new_v4().into_bytes())
+    }
+
+    pub(crate) const fn from_bytes(secret: [u8; 16]) -> Self {
+        Self { secret, by_id_alone: false }
+    }
+
+    /// The same, by which an id stands for one event of its tenant, whatever its content.
+    pub(crate) const fn by_id_alone(self) -> Self {
+        Self { by_id_alone: true, ..self }
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        self.secret
+    }
+
+    /// True if the content of an event has no part in its digest.
+    pub(crate) fn is_by_id_alone(&self) -> bool {
+        self.by_id_alone
+    }
+
+    /// The digest of an event, by which it is found again.
+    pub(crate) fn digest(&self, own: OwnId, fingerprint: u64) -> Digest {
+        own.digest(if self.by_id_alone { 0 } else { fingerprint })
     }
 
     /// The mask of a tenant, to be kept: it costs more than the rest.
@@ -61,7 +88,7 @@ impl IdKey {
     }
 
     fn hash(&self, bytes: &[u8]) -> u128 {
-        SipHasher13::new_with_key(&self.0).hash(bytes).into()
+        SipHasher13::new_with_key(&self.secret).hash(bytes).into()
     }
 }
 
@@ -153,7 +180,7 @@ mod tests {
     /// Of a Python program by the rules in FORMAT.md: these stand in every log.
     #[test]
     fn identities_stay_as_they_are() {
-        let key = IdKey(*b"0123456789abcdef");
+        let key = IdKey::from_bytes(*b"0123456789abcdef");
         let id = EventId::parse("0199a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b").unwrap();
         let long = "x".repeat(255);
         let pinned: [(&str, u64, u128, [u8; Digest::LEN]); 5] = [

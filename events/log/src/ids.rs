@@ -179,11 +179,14 @@ impl Ids {
         let (sealed, since) = (self.sealed(), look_up.until);
         let mut rows = Vec::new();
         if let Some(greatest) = sealed.greatest_below(until) {
+            let of_any_content = self.key.is_by_id_alone();
             for (row, (occurred_at, member)) in batch.instants().zip(members).enumerate() {
                 let is_known = look_up.known.get(row) == Some(&true);
                 // An event of a member that nobody knew below `until` is new.
-                if occurred_at <= greatest && member.is_some() && !is_known {
-                    let digest = look_up.own[row].digest(batch.identity(row).1);
+                let may_be_kept = of_any_content || (occurred_at <= greatest && member.is_some());
+                if may_be_kept && !is_known {
+                    let digest = self.key.digest(look_up.own[row], batch.identity(row).1);
+                    let occurred_at = (!of_any_content).then_some(occurred_at);
                     rows.push(Suspect { row, occurred_at, digest });
                 }
             }
@@ -200,7 +203,7 @@ impl Ids {
         let may_hold = |entry: &&Arc<Entry>| {
             entry.first() < until
                 && entry.last() >= since
-                && rows.iter().any(|suspect| entry.may_hold(suspect.occurred_at))
+                && rows.iter().any(|suspect| suspect.occurred_at.is_none_or(|at| entry.may_hold(at)))
         };
         if sealed.unindexed.iter().any(|entry| may_hold(&entry)) {
             return Err(LookUpError::Unindexed { segments: sealed.unindexed.len() });

@@ -10,6 +10,9 @@
 //!    `manifest`, and drops the files;
 //! 6. a `reader` walks segments and WAL files up to the durable tail; who follows the tail reads the ring.
 //!
+//! A log may follow another one instead of taking appends ([`Log::follow`], `origin`): readers are shown the positions and instants
+//! of that one, and inside everything goes by dense places, as in every log.
+//!
 //! `open` takes up what is on disk, `verify` checks it, `backup` copies it. All of them go through `disk`, and share the
 //! `history`. FORMAT.md describes every byte, and what recovery makes of bytes that are not as they should be.
 
@@ -36,6 +39,7 @@ mod manifest;
 mod members;
 mod open;
 mod options;
+mod origin;
 mod pages;
 mod position;
 mod read_only;
@@ -69,6 +73,7 @@ pub use log::{LockedDisk, Log};
 pub use members::MemberLimits;
 pub use open::{Evidence, TornTail};
 pub use options::{LogOptions, Sealing};
+pub use origin::{Followed, Kept, Stamp};
 pub use read_only::ReadOnlyLog;
 pub use reader::LogReader;
 pub use sealer::SealError;

@@ -5,9 +5,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
-use lastseen_event::{BatchName, EventBatch, MemberRef, Position};
+use lastseen_event::{BatchName, EventBatch, MemberRef, Position, UtcInstant};
 use lastseen_store::{
-    AppendError, Appended, Batches, Clock, EventReader, EventStore, Gauges, Guard, Health, Lineage,
+    AppendError, Appended, Batches, Clock, EventReader, EventStore, Gauges, Guard, Health, Lineage, LogId,
     MemberDictionary, OnRefused, Pending, RetractOutcome, Scan, Standstills, Tail,
 };
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -21,7 +21,7 @@ use crate::history::ring::Ring;
 use crate::identity::TenantMask;
 use crate::ids::{LookUp, Suspects};
 use crate::open::{Evidence, Recovered, TornTail, recover};
-use crate::position::preceding;
+use crate::origin::{Followed, Kept, Stamp};
 use crate::reader::LogReader;
 use crate::sealer::{Requests, Sealer};
 use crate::thread::{Builder, JoinHandle, yield_now};
@@ -40,6 +40,8 @@ pub struct Log {
     queue_bytes_max: u32,
     unsealed_events_max: u64,
     tail: watch::Receiver<Position>,
+    /// Held while records of the log that is followed are taken in: they are in its order.
+    following: tokio::sync::Mutex<()>,
     sealed: watch::Receiver<Position>,
     torn: Option<TornTail>,
     sealer: Arc<Mutex<Sealer>>,
@@ -88,37 +90,59 @@ impl Log {
     /// # Errors
     /// [`OpenError`]; damage is refused with its place. The lock is given back.
     pub fn open_locked(
+        disk: LockedDisk,
+        options: LogOptions,
+        clock: (Arc<dyn Clock>, &[Evidence]),
+        on_group: impl FnMut(WrittenGroup) + Send + 'static,
+    ) -> Result<Self, OpenError> {
+        Self::open_any(disk, options, None, clock, on_group)
+    }
+
+    /// The same for a log that follows the one with this id: it takes in that one's records by [`follow`](Self::follow), shows
+    /// their positions and instants, and has its id. It takes no appends. A directory that is empty becomes one.
+    ///
+    /// # Errors
+    /// [`OpenError`]; [`OpenError::Follows`] if the directory has a log that follows another one, or none.
+    pub fn open_following(
+        disk: LockedDisk,
+        options: LogOptions,
+        origin: LogId,
+        clock: (Arc<dyn Clock>, &[Evidence]),
+        on_group: impl FnMut(WrittenGroup) + Send + 'static,
+    ) -> Result<Self, OpenError> {
+        Self::open_any(disk, options, Some(origin), clock, on_group)
+    }
+
+    fn open_any(
         LockedDisk { disk, lock }: LockedDisk,
         mut options: LogOptions,
+        origin: Option<LogId>,
         (clock, evidence): (Arc<dyn Clock>, &[Evidence]),
         on_group: impl FnMut(WrittenGroup) + Send + 'static,
     ) -> Result<Self, OpenError> {
         options.segment_events = options.segment_events.clamp(1, LogOptions::SEGMENT_EVENTS_MAX);
-        let Recovered {
-            places,
-            last_position,
-            last_recorded_at,
-            mut members,
-            batches,
-            dictionary,
-            recent,
-            ids,
-            torn,
-        } = recover(&disk, &options, evidence)?;
+        let Recovered { places, last, mut members, batches, dictionary, recent, ids, torn } =
+            recover(&disk, &options, (origin, evidence))?;
         members.limit(options.members);
         let sealed = places.sealed_until();
         let standstills = Arc::new(Standstills::new(clock.clone()));
-        let watch = Arc::new(ClockWatch::new(clock.clone(), last_recorded_at));
+        // Another log's clock is not this one's to watch.
+        let watched = if origin.is_some() { UtcInstant::EARLIEST } else { last.recorded_at };
+        let watch = Arc::new(ClockWatch::new(clock.clone(), watched));
         watch.look(&standstills);
+        let ((tail_sender, tail), (sealed_sender, sealed_until)) =
+            (watch::channel(last.position), watch::channel(sealed));
+        let followed = origin.map(|_| watch::channel(last.shown));
+        let (shown_sender, shown) =
+            followed.map_or((None, tail.clone()), |(sender, shown)| (Some(sender), shown));
         let history = Arc::new(History::new(
             disk,
             (members, batches),
             (places, ids),
             (dictionary, Ring::new(options.ring_bytes), false),
+            shown,
         ));
         let common = Common { history, standstills, watch, options };
-        let ((tail_sender, tail), (sealed_sender, sealed_until)) =
-            (watch::channel(last_position), watch::channel(sealed));
         let sealing = Sealer::new(common.clone(), clock, tail.clone(), sealed_sender);
         let (nudge, nudges) = sync_channel(1);
         let on_file_end = {
@@ -128,8 +152,13 @@ impl Log {
                 let _ = nudge.try_send(());
             }
         };
-        let writer =
-            Writer::new(common.clone(), (recent, last_recorded_at), tail_sender, on_group, on_file_end);
+        let writer = Writer::new(
+            common.clone(),
+            (recent, last.recorded_at),
+            (tail_sender, shown_sender),
+            on_group,
+            on_file_end,
+        );
         let sealing = (Arc::new(Mutex::new(sealing)), nudge);
         let (requests, threads) = Self::start(&common.options, writer, &sealing, nudges)?;
         let Common { history, standstills, options, .. } = common;
@@ -142,6 +171,7 @@ impl Log {
             queue_bytes_max,
             unsealed_events_max: options.unsealed_events_max.max(options.segment_events * 2),
             tail,
+            following: tokio::sync::Mutex::new(()),
             sealed: sealed_until,
             torn,
             sealer: sealing.0,
@@ -214,7 +244,58 @@ fn units_of(bytes: usize) -> u32 {
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
 impl Log {
-    async fn append_batch(&self, batch: EventBatch, on_refused: OnRefused) -> Result<Appended, AppendError> {
+    /// Refuses appends to a log that follows another one.
+    fn check_own(&self) -> Result<(), AppendError> {
+        if !self.history.is_replica {
+            return Ok(());
+        }
+        let cause = "the log follows another one: append to that";
+        Err(AppendError::Unavailable(std::io::Error::other(cause).into()))
+    }
+
+    /// Takes in records of the log that is followed, in its order. Those that were taken in before are left out, and so is an
+    /// event whose id was kept before in its tenant, whatever its content. What is kept follows from the records alone: every
+    /// log that follows the same one keeps the same. Calls go one after the other. After an error, or a call that was dropped,
+    /// go on from the tail: whatever is in front of the tail counts as taken in.
+    ///
+    /// # Errors
+    /// [`AppendError`]; the same records can be taken in again.
+    ///
+    /// # Panics
+    /// If the log follows no other, or stamps are not as many as events, or do not increase.
+    pub async fn follow(&self, records: Followed) -> Result<Kept, AppendError> {
+        assert!(self.history.is_replica, "only a log that was opened for it follows another one");
+        let _turn = self.following.lock().await;
+        match records {
+            Followed::Events(batch, stamps) => {
+                let increase = |pair: &[Stamp]| pair[0].position < pair[1].position;
+                assert!(stamps.len() == batch.len() && stamps.windows(2).all(increase), "one stamp an event");
+                let appended = self.append_batch((batch, stamps), OnRefused::Skip).await?;
+                let Appended { stored, duplicates, refused, .. } = appended;
+                let (conflicts, dead) = (refused.conflicts.len(), refused.retracted.len());
+                Ok(Kept { kept: stored, repeats: duplicates + conflicts, conflicts, dead })
+            }
+            Followed::Retraction { batch, occurred_at, stamp } => {
+                let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
+                let (reply, answer) = oneshot::channel();
+                let retract = Retract { batch, events: None, stamp: Some((occurred_at, stamp)), reply };
+                queue(requests, Message::Retract(retract)).await?;
+                Ok(match answer.await.map_err(|_| lost())?? {
+                    RetractOutcome::Retracted(position) if position == stamp.position => {
+                        Kept { kept: 1, ..Kept::default() }
+                    }
+                    RetractOutcome::Retracted(_) => Kept { repeats: 1, ..Kept::default() },
+                    _ => Kept { dead: 1, ..Kept::default() },
+                })
+            }
+        }
+    }
+
+    async fn append_batch(
+        &self,
+        (batch, stamps): (EventBatch, Vec<Stamp>),
+        on_refused: OnRefused,
+    ) -> Result<Appended, AppendError> {
         assert!(batch.len() <= REQUEST_EVENTS_MAX, "the port's bound on a batch, which bounds a frame");
         self.wait_for_sealing().await?;
         // A request that is larger than what may wait goes when nothing else does.
@@ -224,12 +305,12 @@ impl Log {
             return Err(AppendError::Overloaded);
         };
         let mut bytes = Some(bytes.map_err(|_| AppendError::Closed)?);
-        let mut looking = Overtaken { batch, look_up: LookUp::default() };
+        let mut looking = Overtaken { batch, stamps, look_up: LookUp::default() };
         loop {
             let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
             let (reply, answer) = oneshot::channel();
-            let LookedUp { batch, members, look_up } = self.look_up(looking).await?;
-            let request = Request { batch, members, on_refused, look_up, reply, bytes: bytes.take() };
+            let LookedUp { batch, stamps, members, look_up } = self.look_up(looking).await?;
+            let request = Request { batch, members, on_refused, stamps, look_up, reply, bytes: bytes.take() };
             queue(requests, Message::Append(request)).await?;
             match answer.await {
                 Ok(Answer::Done(result)) => return result,
@@ -246,7 +327,8 @@ impl Log {
     ) -> Result<RetractOutcome, AppendError> {
         let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
         let (reply, answer) = oneshot::channel();
-        queue(requests, Message::Retract(Retract { batch: batch.as_str().into(), events, reply })).await?;
+        let retract = Retract { batch: batch.as_str().into(), events, stamp: None, reply };
+        queue(requests, Message::Retract(retract)).await?;
         answer.await.map_err(|_| lost())?
     }
 
@@ -297,6 +379,7 @@ impl Log {
 /// A batch, and what is known of its rows before the writer sees it.
 struct LookedUp {
     batch: EventBatch,
+    stamps: Vec<Stamp>,
     /// Those that are known, one a row.
     members: Vec<Option<MemberRef>>,
     look_up: LookUp,
@@ -307,7 +390,7 @@ fn look_in_memory(looking: Overtaken, history: &History) -> (LookedUp, Suspects)
     // In this order: records below this position have members that are found next, and are in the runs that are looked
     // into last.
     let until = history.ids.recent_from();
-    let Overtaken { batch, mut look_up } = looking;
+    let Overtaken { batch, stamps, mut look_up } = looking;
     // Also once more where it was overtaken: a member may have come meanwhile, and with it what is looked for.
     let (members, masks) = find_members(&batch, history);
     if look_up.own.is_empty() {
@@ -320,7 +403,7 @@ fn look_in_memory(looking: Overtaken, history: &History) -> (LookedUp, Suspects)
     }
     let suspects = history.ids.suspects(&batch, &members, (&look_up, until));
     look_up.until = if suspects.is_empty() { until } else { look_up.until };
-    (LookedUp { batch, members, look_up }, suspects)
+    (LookedUp { batch, stamps, members, look_up }, suspects)
 }
 
 /// Looks for the suspects on disk. Blocks.
@@ -383,11 +466,17 @@ fn lost() -> AppendError {
 
 impl EventStore for Log {
     fn append(&self, batch: EventBatch, on_refused: OnRefused) -> Pending<'_, Appended> {
-        Box::pin(self.append_batch(batch, on_refused))
+        Box::pin(async move {
+            self.check_own()?;
+            self.append_batch((batch, Vec::new()), on_refused).await
+        })
     }
 
     fn retract<'a>(&'a self, batch: BatchName<'a>, events: Option<u64>) -> Pending<'a, RetractOutcome> {
-        Box::pin(self.retract_batch(batch, events))
+        Box::pin(async move {
+            self.check_own()?;
+            self.retract_batch(batch, events).await
+        })
     }
 
     fn batches(&self) -> Guard<'_, Batches> {
@@ -404,12 +493,12 @@ impl EventStore for Log {
 
     fn parts(&self) -> Vec<Position> {
         let places = self.history.places.read();
-        let sealed = places.manifest.segments.iter().map(|entry| preceding(entry.first()));
-        sealed.chain([places.sealed_until()]).collect()
+        let ends = places.manifest.segments.iter().map(|entry| entry.last_shown());
+        [Position::START].into_iter().chain(ends).collect()
     }
 
     fn tail(&self) -> Tail {
-        Tail::new(self.tail.clone())
+        Tail::new(self.history.shown.clone())
     }
 
     fn lineage(&self) -> Arc<Lineage> {

@@ -32,6 +32,8 @@ pub(crate) struct Manifest {
     pub(crate) lineage: Lineage,
     /// True for a copy made by a backup that was not written to yet: with its first write it becomes a log of its own.
     pub(crate) is_copy: bool,
+    /// True if the log follows another one, whose id it has: its records have stamps, and an id stands for one record for ever.
+    pub(crate) is_replica: bool,
     pub(crate) id_key: IdKey,
     /// WAL files with a lower number are sealed: they are not needed any more.
     pub(crate) wal_from: u64,
@@ -60,13 +62,16 @@ struct ManifestV2 {
     /// `[id, last position that both have]`, the oldest first.
     ancestors: Vec<(uuid::Uuid, u64)>,
     is_copy: bool,
-    /// Whatever a reader has to know to read the log besides its version: none so far.
+    /// Whatever a reader has to know to read the log besides its version: [`STAMPS`], or nothing.
     features: Vec<String>,
     id_key: uuid::Uuid,
     wal_from: u64,
     segments: Vec<Arc<Entry>>,
     runs: Vec<RunEntry>,
 }
+
+/// The feature of a log that follows another one.
+const STAMPS: &str = "stamps";
 
 /// The file: a checksum, then the manifest it covers.
 #[derive(Serialize, Deserialize)]
@@ -115,6 +120,7 @@ impl Manifest {
             version: Version::NEWEST,
             lineage,
             is_copy: false,
+            is_replica: false,
             id_key: IdKey::draw(),
             wal_from: 0,
             segments: Vec::new(),
@@ -122,9 +128,20 @@ impl Manifest {
         }
     }
 
+    /// Of a log that follows this one, and has nothing of it yet.
+    pub(crate) fn following(origin: LogId) -> Self {
+        let empty = Self::empty(Lineage::new(origin));
+        Self { is_replica: true, id_key: empty.id_key.by_id_alone(), ..empty }
+    }
+
     /// The position of the last sealed record.
     pub(crate) fn last(&self) -> Position {
         self.segments.last().map_or(Position::START, |entry| entry.last())
+    }
+
+    /// The position that the last sealed record shows.
+    pub(crate) fn last_shown(&self) -> Position {
+        self.segments.last().map_or(Position::START, |entry| entry.last_shown())
     }
 
     /// `recorded_at` of the last sealed record.
@@ -178,8 +195,8 @@ impl Manifest {
                     log_id,
                     ancestors: self.lineage.ancestors().iter().map(ancestor).collect(),
                     is_copy: self.is_copy,
-                    features: Vec::new(),
-                    id_key: uuid(self.id_key.0),
+                    features: self.is_replica.then(|| STAMPS.to_owned()).into_iter().collect(),
+                    id_key: uuid(self.id_key.to_bytes()),
                     wal_from,
                     segments,
                     runs: self.runs.clone(),
@@ -205,7 +222,7 @@ impl Manifest {
         }
         let AnyVersion { version, features } = serde_json::from_str(text).map_err(|_| whole())?;
         let version = Version::of_manifest(version).ok_or(BadManifest::Version(version))?;
-        if let Some(feature) = features.into_iter().next() {
+        if let Some(feature) = features.into_iter().find(|feature| feature != STAMPS) {
             return Err(BadManifest::Feature(feature));
         }
         let manifest = Self::fields(version, text).map_err(|Malformed| whole())?;
@@ -228,15 +245,26 @@ impl Manifest {
             }
             Version::V2 => {
                 let of_v2: ManifestV2 = serde_json::from_str(text).map_err(|_| Malformed)?;
-                let ManifestV2 { log_id: id, ancestors, is_copy, id_key, wal_from, segments, runs, .. } =
-                    of_v2;
+                let ManifestV2 {
+                    log_id: id,
+                    ancestors,
+                    is_copy,
+                    features,
+                    id_key,
+                    wal_from,
+                    segments,
+                    runs,
+                    ..
+                } = of_v2;
                 let ancestor = |(id, until)| Ancestor { log_id: log_id(id), until: Position::new(until) };
                 let lineage = Lineage::with(log_id(id), ancestors.into_iter().map(ancestor).collect());
+                let (is_replica, id_key) = (!features.is_empty(), IdKey::from_bytes(id_key.into_bytes()));
                 Ok(Self {
                     version,
                     lineage: lineage.ok_or(Malformed)?,
                     is_copy,
-                    id_key: IdKey(id_key.into_bytes()),
+                    is_replica,
+                    id_key: if is_replica { id_key.by_id_alone() } else { id_key },
                     wal_from,
                     segments,
                     runs,
@@ -247,12 +275,20 @@ impl Manifest {
 
     /// Checks that segments follow each other, and that runs begin and end where segments do.
     fn check(&self) -> Result<(), Malformed> {
-        let mut next = 1;
+        let (mut next, mut shown) = (1, 0);
         for entry in &self.segments {
             let [first, last] = entry.positions;
-            if first != next || last < first {
+            // As many positions as records at least, above those of the segment in front.
+            let is_shown = match entry.shown {
+                Some([first, last]) => {
+                    self.is_replica && first > shown && last - first.min(last) >= entry.rows() - 1
+                }
+                None => !self.is_replica,
+            };
+            if first != next || last < first || !is_shown {
                 return Err(Malformed);
             }
+            shown = entry.last_shown().get();
             next = last.checked_add(1).ok_or(Malformed)?;
         }
         let mut after = 0;
@@ -324,6 +360,7 @@ mod tests {
             let span = Span::at(UtcInstant::from_micros(5));
             let of_v1 = Entry {
                 positions,
+                shown: None,
                 occurred: span,
                 recorded: span,
                 days,
@@ -357,10 +394,20 @@ mod tests {
         }
     }
 
+    /// The manifest of a log that follows another one.
+    fn replica() -> Manifest {
+        let Manifest { segments, runs, wal_from, .. } = manifest(Version::V2);
+        let shown = [[900, 950], [1_000, 1_000]];
+        let with = |(entry, shown): (&Arc<Entry>, _)| {
+            Arc::new(Entry { shown: Some(shown), ..entry.as_ref().clone() })
+        };
+        let segments = segments.iter().zip(shown).map(with).collect();
+        Manifest { wal_from, segments, runs, ..Manifest::following(LogId::from_bytes([7; 16])) }
+    }
+
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
-        for version in [Version::V1, Version::V2] {
-            let manifest = manifest(version);
+        for manifest in [manifest(Version::V1), manifest(Version::V2), replica()] {
             let good = manifest.encode().unwrap().into_bytes();
             let found = Manifest::decode(&good).unwrap();
             // The secret of version 1 is drawn when it is read.
@@ -377,6 +424,25 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn stamps_are_of_a_log_that_follows_another_one_and_increase() {
+        let replica = replica();
+        let decode = |text: String| Manifest::decode(text.as_bytes());
+        assert_eq!(decode(replica.encode().unwrap()).unwrap(), replica);
+        for (from, to) in [
+            // Fewer than the records, below the segment in front, none, no feature, another one.
+            ("[900,950]", "[900,903]"),
+            ("[1000,1000]", "[950,1000]"),
+            (",\"shown\":[900,950]", ""),
+            ("\"stamps\"", ""),
+        ] {
+            let text = changed(&replica, from, to);
+            assert!(matches!(decode(text), Err(BadManifest::Corrupt(_))), "{from} {to}");
+        }
+        let text = changed(&replica, "[\"stamps\"]", "[\"stamps\",\"more\"]");
+        assert!(matches!(decode(text), Err(BadManifest::Feature(feature)) if feature == "more"));
     }
 
     /// The same manifest with another piece of text in it, and its checksum.

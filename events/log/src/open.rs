@@ -43,11 +43,20 @@ pub struct Evidence {
     pub position: Position,
 }
 
+/// The last record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Last {
+    /// Its place, [`Position::START`] if there is none.
+    pub(crate) position: Position,
+    /// The position that it shows: its place, or that of its stamp.
+    pub(crate) shown: Position,
+    pub(crate) recorded_at: UtcInstant,
+}
+
 /// Everything the writer goes on from.
 pub(crate) struct Recovered {
     pub(crate) places: Places,
-    pub(crate) last_position: Position,
-    pub(crate) last_recorded_at: UtcInstant,
+    pub(crate) last: Last,
     pub(crate) members: Members,
     pub(crate) batches: Batches,
     pub(crate) dictionary: Due,
@@ -64,7 +73,7 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
     options: &LogOptions,
-    evidence: &[Evidence],
+    (origin, evidence): (Option<LogId>, &[Evidence]),
 ) -> Result<Recovered, OpenError> {
     for dir in [wal::DIR, segment::DIR, ids::run::DIR] {
         disk.create_dir(dir).map_err(OpenError::io("create", dir))?;
@@ -75,7 +84,7 @@ pub(crate) fn recover(
     let run_names = disk.list(ids::run::DIR).map_err(OpenError::io("list", ids::run::DIR))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| wal::number(name)).collect();
     numbers.sort_unstable();
-    let Found { manifest, is_written } = found(disk.as_ref(), &numbers, &segment_names)?;
+    let Found { manifest, is_written } = found(disk.as_ref(), &numbers, &segment_names)?.follows(origin)?;
     let unsealed = numbers.split_off(numbers.partition_point(|number| *number < manifest.wal_from));
 
     let (members, kept) = sealed::members(disk.as_ref(), &manifest)?;
@@ -97,7 +106,7 @@ pub(crate) fn recover(
         let file = pass.file(disk.as_ref(), number, (Access::ReadWrite, is_last))?;
         last = Some(file).filter(|_| is_last);
     }
-    check_evidence(&manifest.lineage, pass.last_position, evidence)?;
+    check_evidence(&manifest.lineage, pass.last_shown, evidence)?;
     let sealed_names = (&*segment_names, &*run_names);
     if let Some(corruption) = beyond::find(disk.as_ref(), &manifest, sealed_names, pass.last_position)? {
         return Err(corruption.into());
@@ -128,13 +137,14 @@ fn recovered(
     dictionary: Due,
     torn: Option<TornTail>,
 ) -> Recovered {
-    let Pass { files, members, batches, recent, last_position, last_recorded_at, .. } = pass;
+    let Pass { files, members, batches, recent, last_position, last_shown, last_recorded_at, .. } = pass;
     let recent = recent.expect("it was given one");
     let sealed = SealedIds::new(&manifest.segments, Runs::new(runs.open));
     let ids = Ids::new(manifest.id_key, runs.budget, recent.first(), sealed);
     let mut places = Places { manifest: Arc::new(manifest), files };
     places.end_last(following(last_position));
-    Recovered { places, last_position, last_recorded_at, members, batches, dictionary, recent, ids, torn }
+    let last = Last { position: last_position, shown: last_shown, recorded_at: last_recorded_at };
+    Recovered { places, last, members, batches, dictionary, recent, ids, torn }
 }
 
 /// The manifest of a log, or what stands for one where there is none.
@@ -142,6 +152,20 @@ struct Found {
     manifest: Manifest,
     /// True if it is on disk as it is here.
     is_written: bool,
+}
+
+impl Found {
+    /// The same where the log follows this one, or none. Where there is no log yet, it will.
+    fn follows(self, origin: Option<LogId>) -> Result<Self, OpenError> {
+        let found = self.manifest.is_replica.then(|| self.manifest.lineage.log_id());
+        match (origin, self.is_written) {
+            (Some(origin), false) if self.manifest.version == Version::NEWEST => {
+                Ok(Self { manifest: Manifest::following(origin), ..self })
+            }
+            (origin, _) if origin == found => Ok(self),
+            (origin, _) => Err(OpenError::Follows { expected: origin, found }),
+        }
+    }
 }
 
 fn found(disk: &dyn Disk, wal_files: &[u64], segments: &[String]) -> Result<Found, OpenError> {
@@ -278,9 +302,9 @@ pub(crate) fn look(disk: &Arc<dyn Disk>) -> Result<Looked, OpenError> {
             }
             scanned => {
                 scanned?;
-                let Pass { files, members, batches, last_position, .. } = pass;
+                let Pass { files, members, batches, last_position, last_shown, .. } = pass;
                 let places = Places { manifest: Arc::new(manifest), files };
-                return Ok(Looked { places, last_position, members, batches });
+                return Ok(Looked { places, last: (last_position, last_shown), members, batches });
             }
         }
     }
@@ -289,7 +313,8 @@ pub(crate) fn look(disk: &Arc<dyn Disk>) -> Result<Looked, OpenError> {
 /// The result of [`look`].
 pub(crate) struct Looked {
     pub(crate) places: Places,
-    pub(crate) last_position: Position,
+    /// The place of the last record, and the position that it shows.
+    pub(crate) last: (Position, Position),
     pub(crate) members: Members,
     pub(crate) batches: Batches,
 }

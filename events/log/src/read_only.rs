@@ -28,11 +28,12 @@ impl ReadOnlyLog {
     /// # Errors
     /// [`OpenError`]; damage is refused with its place.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
-        let Looked { places, last_position, members, batches } = look(&disk)?;
+        let Looked { places, last: (last_position, last_shown), members, batches } = look(&disk)?;
         // Nothing is appended, so nothing is looked up.
         let ids = Ids::new(places.manifest.id_key, Budget::new(0), Position::START, SealedIds::default());
         let due = (Due::new(usize::MAX, Kept::Members(0)), Ring::new(0), true);
-        let history = Arc::new(History::new(disk, (members, batches), (places, ids), due));
+        let shown = watch::channel(last_shown).1;
+        let history = Arc::new(History::new(disk, (members, batches), (places, ids), due, shown));
         Ok(Self { history, tail: watch::channel(last_position).1 })
     }
 
@@ -43,7 +44,7 @@ impl ReadOnlyLog {
 
     /// The position of the last event, [`Position::START`] if there is none.
     pub fn last_position(&self) -> Position {
-        *self.tail.borrow()
+        *self.history.shown.borrow()
     }
 
     /// The member dictionary.

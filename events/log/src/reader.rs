@@ -18,14 +18,20 @@ use self::wal::OpenFile;
 use crate::history::History;
 use crate::history::places::Place;
 use crate::position::following;
+use crate::wal::cursor::Decoded;
 
 /// Reads what a [`Scan`] chooses; see [`EventReader`]. Holds one row group of a segment or one frame of the WAL in memory.
+///
+/// In a log that follows another one, the positions of a scan are those of that one. The cursor goes by places, which are dense
+/// in every log; it begins not far in front of the first record that is wanted, and leaves out what is not.
 pub struct LogReader {
     history: Arc<History>,
     tail: watch::Receiver<Position>,
     scan: Scan,
-    /// The last position that was returned, or that was not wanted.
+    /// The place of the last record that was returned, or that was not wanted.
     reached: Position,
+    /// The position that was told last, or that the scan begins above.
+    told: Position,
     open: Option<Open>,
     /// The frame of the ring that the cursor is in.
     recent: Option<OpenFrame>,
@@ -38,13 +44,27 @@ enum Open {
 
 impl LogReader {
     pub(crate) fn new(history: Arc<History>, tail: watch::Receiver<Position>, scan: Scan) -> Self {
-        Self { history, tail, scan, reached: scan.after, open: None, recent: None }
+        let last = *tail.borrow();
+        let reached = history.place_before(scan.after, last);
+        Self { history, tail, scan, reached, told: scan.after, open: None, recent: None }
     }
 
-    /// The last position to read now.
+    /// The place of the last record to read now.
     fn end(&self) -> Position {
         let tail = *self.tail.borrow();
-        self.scan.until.map_or(tail, |until| until.min(tail))
+        match self.scan.until {
+            Some(until) if self.told >= until => self.reached,
+            Some(until) if !self.history.is_replica => until.min(tail),
+            _ => tail,
+        }
+    }
+
+    /// Notes what was read. False: nothing of it is above the position that the scan begins at.
+    fn leave(&mut self, place: Position, reached: Position) -> bool {
+        self.reached = place;
+        let is_new = reached > self.told;
+        self.told = self.told.max(reached);
+        is_new
     }
 
     /// Moves to the frame of the ring that holds the event above `reached`. False: it is in none.
@@ -57,26 +77,24 @@ impl LogReader {
 
     /// The next events, where they are among the last groups.
     fn next_of_ring(&mut self, end: Position) -> Option<RecordedBatch> {
-        if !self.find_recent() {
-            return None;
+        while self.reached < end && self.find_recent() {
+            let frame = self.recent.as_mut()?;
+            let Decoded { batch, place } = frame.next(&self.history, &self.scan, (self.reached, end))?;
+            // The file that was read before is behind it.
+            self.open = None;
+            if self.leave(place, batch.reached) {
+                return Some(batch);
+            }
         }
-        let frame = self.recent.as_mut()?;
-        let batch = frame.next(&self.history, &self.scan, (self.reached, end))?;
-        self.leave_file(batch.reached);
-        Some(batch)
-    }
-
-    /// Notes that everything up to a position was read from the ring: the file that was read before is behind it.
-    fn leave_file(&mut self, reached: Position) {
-        self.reached = reached;
-        self.open = None;
+        None
     }
 
     /// Opens what holds the event above `reached`, which is durable. `None`: nothing of it is wanted, and `reached` is
     /// behind it.
     fn open(&mut self) -> Result<Option<Open>, ReadError> {
         loop {
-            match self.history.places.read().of(following(self.reached)) {
+            let place = self.history.places.read().of(following(self.reached));
+            match place {
                 Place::Segment(entry) => {
                     let filter = self.scan.filter;
                     if filter.may_occur(entry.occurred.bounds())
@@ -86,7 +104,7 @@ impl LogReader {
                     {
                         return Ok(Some(Open::Segment(Box::new(open))));
                     }
-                    self.reached = entry.last();
+                    self.leave(entry.last(), entry.last_shown());
                     return Ok(None);
                 }
                 Place::File(place) => match OpenFile::new(&self.history, &place, following(self.reached)) {
@@ -109,10 +127,12 @@ impl EventReader for LogReader {
             return None;
         }
         let frame = self.recent.as_ref()?;
-        let Some(batch) = frame.shared(&self.history, &self.scan, self.reached) else {
-            return self.next_of_ring(end).map(Arc::new);
-        };
-        self.leave_file(batch.reached);
+        // What is shared begins with the record above `reached`: all of it is wanted once that is exact.
+        let is_exact = !self.history.is_replica || self.told > self.scan.after;
+        let shared = is_exact.then(|| frame.shared(&self.history, &self.scan, self.reached)).flatten();
+        let Some((batch, place)) = shared else { return self.next_of_ring(end).map(Arc::new) };
+        self.open = None;
+        self.leave(place, batch.reached);
         Some(batch)
     }
 
@@ -143,8 +163,9 @@ impl EventReader for LogReader {
                     read
                 }
             };
-            if let Some(batch) = read {
-                self.reached = batch.reached;
+            if let Some(Decoded { batch, place }) = read
+                && self.leave(place, batch.reached)
+            {
                 return Ok(Some(batch));
             }
         }

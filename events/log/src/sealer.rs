@@ -28,6 +28,7 @@ use crate::disk::aside::{Aside, write_in_steps};
 use crate::disk::{Access, Disk, DiskState, StepError, SyncSite};
 use crate::history::History;
 use crate::history::places::FilePlace;
+use crate::identity::Digest;
 use crate::ids::run::{Run, RunEntry};
 use crate::manifest::{Manifest, PATH};
 use crate::position::following;
@@ -264,7 +265,7 @@ impl Sealer {
         let first = following(manifest.last());
         // Held before a name changes in it: a folder that cannot be opened is no sync that failed.
         let folder = disk.folder(segment::DIR).map_err(failed("open", segment::DIR))?;
-        let encode::Segment { encoded, members, expected } = encode::encode(&history, first, due)?;
+        let encode::Segment { encoded, members, expected, digests } = encode::encode(&history, first, due)?;
         let (path, positions) = (segment::path(first), [first.get(), first.get() + encoded.rows - 1]);
         write_aside(disk, &path, &encoded.bytes, SyncSite::Segment)?;
         write_aside(disk, &segment::members_path(first), &members, SyncSite::SegmentMembers)?;
@@ -287,6 +288,7 @@ impl Sealer {
         };
         let entry = Entry {
             positions,
+            shown: manifest.is_replica.then_some(encoded.shown),
             occurred: encoded.occurred,
             recorded: encoded.recorded,
             days: encoded.days,
@@ -299,7 +301,7 @@ impl Sealer {
         drop(encoded.bytes);
         let run = RunEntry { positions, occurred: entry.occurred, mark: index::draw_mark() };
         let entry = Arc::new(entry);
-        let (run, read_back) = check(&history, (&entry, &pieces), run, &expected)?;
+        let (run, read_back) = check(&history, (&entry, &pieces), (run, &digests), &expected)?;
         let wal_from = due.files.last().map_or(manifest.wal_from, |last| last.number + 1);
         let mut runs: Vec<_> = history.ids.sealed().runs.iter().cloned().collect();
         runs.push(run);
@@ -369,17 +371,14 @@ impl Sealer {
 fn check(
     history: &History,
     (entry, pieces): (&Arc<Entry>, &[Piece]),
-    run: RunEntry,
+    (run, digests): (RunEntry, &[Digest]),
     expected: &[Expected],
 ) -> Result<(Arc<Run>, Duration), SealError> {
     let started = Instant::now();
     std::thread::scope(|scope| {
         let making = std::thread::Builder::new()
             .name("log-ids".to_owned())
-            .spawn_scoped(scope, move || {
-                let digests: Vec<_> = expected.iter().map(|record| record.digest()).collect();
-                index::write_run(history, run, &digests)
-            })
+            .spawn_scoped(scope, move || index::write_run(history, run, digests))
             .map_err(failed("start", "a thread for ids"))?;
         let compared = read_back::compare(history.disk.as_ref(), (entry, pieces), &history.ids.key, expected);
         let read_back = started.elapsed();

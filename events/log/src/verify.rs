@@ -18,6 +18,7 @@ use crate::identity::{DigestSum, IdKey};
 use crate::manifest::listing::Listing;
 use crate::members::Members;
 use crate::position::{following, preceding};
+use crate::wal::cursor::stamp_of;
 use crate::wal::frame::{BadFileHeader, FileHeader, FrameHeader};
 use crate::wal::frames::{End, Frame, Frames};
 use crate::wal::settled::{may_follow_end, next_frame, next_header, read_settled, used_len};
@@ -215,6 +216,8 @@ struct Check {
     /// The first and the last position of each segment that was read without a finding, and the sum of its digests.
     digests: Vec<([u64; 2], DigestSum)>,
     recorded_at: UtcInstant,
+    /// The greatest position of a stamp.
+    shown: Position,
     /// Segments checked.
     sealed: usize,
     /// The WAL file to check next, at least.
@@ -241,6 +244,7 @@ impl Check {
             key: IdKey::draw(),
             digests: Vec::new(),
             recorded_at: UtcInstant::EARLIEST,
+            shown: Position::START,
             sealed: 0,
             next_number: 0,
             lost: false,
@@ -362,7 +366,7 @@ impl Check {
 
     /// Takes in the content of a frame. Returns the number of its records.
     fn records(&mut self, path: &str, frame: &Frame<'_>) -> Result<u32, Malformed> {
-        let Self { members, ids, key, lost, .. } = self;
+        let Self { members, ids, key, lost, shown, .. } = self;
         let payload = frame.payload()?;
         payload.for_each_member(|new| match members.resolve(new.tenant_id, new.user_id) {
             Ok((found, is_new)) if *lost || is_new && found.member == new.member => Ok(()),
@@ -371,6 +375,13 @@ impl Check {
         let (mut position, mut count) = (frame.header.first_position, 0);
         for record in payload.records() {
             let record = record?;
+            if frame.header.stamped {
+                let stamp = stamp_of(&frame.header, &payload, position)?;
+                if stamp.position <= *shown || stamp.recorded_at > frame.header.recorded_at {
+                    return Err(Malformed);
+                }
+                *shown = stamp.position;
+            }
             let mask_of = |member| Some(members.mask(members.member_ref(member)?.tenant));
             match key.of_record(&record, mask_of) {
                 Some(own) => ids.see(own, (record.identity().0, position), (path, frame.offset)),

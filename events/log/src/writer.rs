@@ -31,6 +31,7 @@ use crate::history::History;
 use crate::history::places::FilePlace;
 use crate::ids::recent::RecentIds;
 use crate::manifest::Manifest;
+use crate::origin::Stamp;
 use crate::position::following;
 use crate::record::{Record, StoredEvent, StoredRetraction};
 use crate::segment;
@@ -38,7 +39,7 @@ use crate::thread::yield_now;
 use crate::wal::file::WalFile;
 use crate::wal::frame::{FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind, PAYLOAD_LEN_MAX};
 use crate::wal::index::{FrameIndex, Mark};
-use crate::wal::payload::{EVENT_LEN_MAX, NEW_MEMBER_LEN_MAX, NewMember, PayloadBuffer};
+use crate::wal::payload::{EVENT_LEN_MAX, NEW_MEMBER_LEN_MAX, NewMember, PayloadBuffer, STAMP_LEN};
 
 /// Everything the writer thread owns.
 pub(crate) struct Writer {
@@ -48,6 +49,8 @@ pub(crate) struct Writer {
     watch: Arc<ClockWatch>,
     recent: RecentIds,
     tail: watch::Sender<Position>,
+    /// The position that the last record shows; `None` where that is its place.
+    shown: Option<watch::Sender<Position>>,
     last_recorded_at: UtcInstant,
     /// Told of each group of events that became durable.
     on_group: Box<dyn FnMut(WrittenGroup) + Send>,
@@ -64,6 +67,14 @@ pub(crate) struct Writer {
     failed: bool,
     /// The time that the last sync of a frame took.
     synced: Duration,
+}
+
+/// The last record of a group.
+#[derive(Clone, Copy)]
+struct LastRecord {
+    place: Position,
+    /// The position that it shows.
+    shown: Position,
 }
 
 /// Why a group was not written.
@@ -118,7 +129,7 @@ const UNDEFINED_MAX: usize = 10_000;
 
 /// The largest group fits into one frame, with all the members that wait.
 const _: () = assert!(
-    (GROUP_EVENTS_MAX + REQUEST_EVENTS_MAX) * (EVENT_LEN_MAX + NEW_MEMBER_LEN_MAX)
+    (GROUP_EVENTS_MAX + REQUEST_EVENTS_MAX) * (EVENT_LEN_MAX + STAMP_LEN + NEW_MEMBER_LEN_MAX)
         + UNDEFINED_MAX * NEW_MEMBER_LEN_MAX
         <= PAYLOAD_LEN_MAX
 );
@@ -129,7 +140,7 @@ impl Writer {
     pub(crate) fn new(
         common: Common,
         (recent, last_recorded_at): (RecentIds, UtcInstant),
-        tail: watch::Sender<Position>,
+        (tail, shown): (watch::Sender<Position>, Option<watch::Sender<Position>>),
         on_group: impl FnMut(WrittenGroup) + Send + 'static,
         on_file_end: impl FnMut() + Send + 'static,
     ) -> Self {
@@ -141,6 +152,7 @@ impl Writer {
             watch,
             recent,
             tail,
+            shown,
             last_recorded_at,
             on_group: Box::new(on_group),
             on_file_end: Box::new(on_file_end),
@@ -178,8 +190,8 @@ impl Writer {
             } else if !group.is_empty() {
                 self.serve(group);
             }
-            for Retract { batch, events, reply } in retractions {
-                let _ = reply.send(self.retract(&batch, events));
+            for Retract { batch, events, stamp, reply } in retractions {
+                let _ = reply.send(self.retract(&batch, events, stamp));
             }
             for reply in ends {
                 let _ = reply.send(self.end_file());
@@ -237,6 +249,7 @@ impl Writer {
             return;
         }
         let history = self.history.clone();
+        let shown = self.last_shown();
         let mut group = {
             let batches = history.batches.read();
             let mut against = Against {
@@ -245,37 +258,53 @@ impl Writer {
                 batches: &batches,
                 next: following(*self.tail.borrow()),
                 batches_max: self.options.batches_max,
+                shown,
             };
             Group::check(requests, &mut against)
         };
         self.undefined.append(&mut group.new_members);
         let events = group.new_events();
         if events > 0 {
-            let last = self.encode(&group);
+            let (last, recorded_at) = self.encode(&group, recorded_at);
             if let Err(error) = self.write(FrameKind::Events, recorded_at) {
                 return self.refuse(group, error);
             }
             self.committed(last);
             (self.on_group)(WrittenGroup { events, synced: self.synced });
         }
-        group.succeed(self.last_position());
+        group.succeed(self.last_shown());
     }
 
-    /// The instant to record a group at. It never decreases.
+    /// The position that the last record shows.
+    fn last_shown(&self) -> Position {
+        self.shown.as_ref().map_or(self.last_position(), |shown| *shown.borrow())
+    }
+
+    /// The instant to record a group at. It never decreases. Where another log is followed, its records have theirs.
     fn record_at(&self) -> UtcInstant {
-        self.watch.look(&self.standstills).max(self.last_recorded_at)
+        let now =
+            if self.shown.is_some() { UtcInstant::EARLIEST } else { self.watch.look(&self.standstills) };
+        now.max(self.last_recorded_at)
     }
 
     /// Shows readers everything up to a position: it is durable.
-    fn committed(&mut self, last: Position) {
+    fn committed(&mut self, last: LastRecord) {
         self.commit_recent();
         self.tally.add_to(&mut self.history.batches.write());
-        self.tail.send_replace(last);
-        self.history.dictionary.mark(&self.history.members.read(), following(last));
+        self.tail.send_replace(last.place);
+        if let Some(shown) = &self.shown {
+            shown.send_replace(last.shown);
+        }
+        self.history.dictionary.mark(&self.history.members.read(), following(last.place));
     }
 
     /// Records that a batch is taken back, in a frame of its own.
-    fn retract(&mut self, name: &str, events: Option<u64>) -> Result<RetractOutcome, AppendError> {
+    fn retract(
+        &mut self,
+        name: &str,
+        events: Option<u64>,
+        stamp: Option<(UtcInstant, Stamp)>,
+    ) -> Result<RetractOutcome, AppendError> {
         if self.failed {
             return Err(AppendError::Closed);
         }
@@ -299,19 +328,28 @@ impl Writer {
             return Err(AppendError::Full(Limit::Events));
         }
         let recorded_at = self.record_at();
-        let retraction = StoredRetraction { occurred_at: recorded_at, batch: name };
+        let (occurred_at, Stamp { position: shown, recorded_at }) =
+            stamp.unwrap_or((recorded_at, Stamp { position, recorded_at }));
+        let recorded_at = recorded_at.max(self.last_recorded_at);
+        if shown <= self.last_shown() {
+            return Ok(RetractOutcome::Unknown);
+        }
+        let retraction = StoredRetraction { occurred_at, batch: name };
         self.payload.clear();
         self.payload.push_retraction(&retraction);
+        if self.shown.is_some() {
+            self.payload.push_stamp(Stamp { position: shown, recorded_at });
+        }
         self.tally.clear();
-        self.tally.count_record(&Record::Retraction(retraction), position);
+        self.tally.count_record(&Record::Retraction(retraction), shown);
         let own = self.history.ids.key.of_retraction(&retraction);
         self.recent.stage(own, retraction.fingerprint());
         if let Err(error) = self.write(FrameKind::Retraction, recorded_at) {
             self.recent.unstage(1);
             return Err(self.refusal(error));
         }
-        self.committed(position);
-        Ok(RetractOutcome::Retracted(position))
+        self.committed(LastRecord { place: position, shown });
+        Ok(RetractOutcome::Retracted(shown))
     }
 
     /// Lets ids leave the window. Look-ups look on disk for what is below [`Ids::recent_from`](crate::ids::Ids::recent_from) and
@@ -325,23 +363,30 @@ impl Writer {
         }
     }
 
-    /// Puts the group's new events into the payload; the position of the last of them.
-    fn encode(&mut self, group: &Group) -> Position {
+    /// Puts the group's new events into the payload. Returns the last of them, and when it was recorded: at `recorded_at`, or as
+    /// its stamp says.
+    fn encode(&mut self, group: &Group, mut recorded_at: UtcInstant) -> (LastRecord, UtcInstant) {
         self.payload.clear();
         self.tally.clear();
-        let mut position = self.last_position();
-        for (number, (batch, row, member)) in group.new_rows().enumerate() {
+        let mut last = LastRecord { place: self.last_position(), shown: self.last_shown() };
+        for (number, (batch, row, member, stamp)) in group.new_rows().enumerate() {
             if number > 0 && number.is_multiple_of(STEP_EVENTS) {
                 yield_now();
             }
             let event = batch.get(row);
             self.payload.push(&StoredEvent::of(&event, batch.identity(row).1, member.member));
-            position = following(position);
+            last.place = following(last.place);
+            last.shown = last.place;
+            if let Some(stamp) = stamp {
+                recorded_at = recorded_at.max(stamp.recorded_at);
+                self.payload.push_stamp(Stamp { recorded_at, ..stamp });
+                last.shown = stamp.position;
+            }
             if let Some(name) = event.batch {
-                self.tally.count(name, event.event_type, position);
+                self.tally.count(name, event.event_type, last.shown);
             }
         }
-        position
+        (last, recorded_at)
     }
 
     /// Writes a frame without events that defines the members of refused groups. So what waits stays bounded however long
@@ -356,7 +401,8 @@ impl Writer {
     fn write(&mut self, kind: FrameKind, recorded_at: UtcInstant) -> Result<(), WriteError> {
         self.part_from_original()?;
         let first_position = following(self.last_position());
-        let records = self.payload.records();
+        let (records, stamp) = (self.payload.records(), self.payload.first_stamp());
+        let shown = stamp.map_or(first_position, |stamp| stamp.position);
         let history = self.history.clone();
         let members = history.members.read();
         let frame = self.payload.finish(self.undefined.iter().map(|new| NewMember {
@@ -366,7 +412,8 @@ impl Writer {
         }));
         drop(members);
         let payload_len = frame.len() - FRAME_HEADER_LEN;
-        let header = FrameHeader { kind, payload_len, first_position, records, recorded_at };
+        let header =
+            FrameHeader { kind, payload_len, first_position, records, recorded_at, stamped: stamp.is_some() };
         header.seal(history.lineage().log_id(), frame);
         let frame_len = frame.len();
         self.make_room(frame_len)?;
@@ -377,11 +424,13 @@ impl Writer {
         file.write(frame).map_err(WriteError::of_frame)?;
         let syncing = Instant::now();
         let offset = file.sync(frame_len).map_err(WriteError::of_sync)?;
-        place.frames.add(Mark { first_position, offset });
+        place.frames.add(Mark { first_position, shown, offset });
         self.synced = syncing.elapsed();
         self.standstills.works(Part::Writer);
         self.last_recorded_at = recorded_at;
-        self.watch.recorded(recorded_at);
+        if self.shown.is_none() {
+            self.watch.recorded(recorded_at);
+        }
         self.undefined.clear();
         if records > 0 {
             let buffer = self.history.ring.add(header, self.payload.take());
@@ -395,7 +444,8 @@ impl Writer {
     fn part_from_original(&mut self) -> Result<(), WriteError> {
         let history = self.history.clone();
         let manifest = history.places.read().manifest.clone();
-        if !manifest.is_copy {
+        // One that follows another log has the same records as that one, wherever it goes on.
+        if !manifest.is_copy || manifest.is_replica {
             return Ok(());
         }
         let last = self.last_position();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lastseen_event::Position;
 
 use crate::manifest::Manifest;
-use crate::position::following;
+use crate::position::{following, preceding};
 use crate::segment::entry::Entry;
 use crate::wal::index::FrameIndex;
 
@@ -75,6 +75,18 @@ impl Places {
         }
         let after = self.files.partition_point(|place| place.first_position <= position);
         Place::File(self.files[after - 1].clone())
+    }
+
+    /// A place in front of the first record that shows a position above this one: the end of the segment in front of it, or
+    /// of a frame.
+    pub(crate) fn before_shown(&self, position: Position) -> Position {
+        let segments = &self.manifest.segments;
+        let behind = segments.partition_point(|entry| entry.last_shown() <= position);
+        if let Some(entry) = segments.get(behind) {
+            return preceding(entry.first());
+        }
+        let frame = self.files.iter().rev().find_map(|file| file.frames.before_shown(position));
+        frame.map_or(self.sealed_until(), |frame| preceding(frame.first_position))
     }
 
     /// The files from the first on that nothing more is written to.

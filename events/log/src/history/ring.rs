@@ -77,7 +77,8 @@ pub(crate) struct RecentFrame {
 struct Shared {
     /// At the first record that is in none of them.
     cursor: FrameCursor,
-    batches: Vec<Arc<RecordedBatch>>,
+    /// With the place of the last record of each.
+    batches: Vec<(Arc<RecordedBatch>, Position)>,
 }
 
 impl RecentFrame {
@@ -100,14 +101,14 @@ impl RecentFrame {
         &self.bytes
     }
 
-    /// The batch that begins after `reached`, which is within the frame or just before it; decoded once for all that ask for it.
-    /// `None`: no batch begins there, or more than one before it is not decoded yet, or the frame cannot be read.
+    /// The batch that begins after `reached`, which is within the frame or just before it, and the place of its last record;
+    /// decoded once for all that ask for it. `None`: no batch begins there, or more than one before it is not decoded yet, or the frame cannot be read.
     pub(crate) fn shared(
         &self,
         detail: Detail,
         reached: Position,
         names: Names<'_>,
-    ) -> Option<Arc<RecordedBatch>> {
+    ) -> Option<(Arc<RecordedBatch>, Position)> {
         let before = preceding(self.header.first_position);
         let records = reached.get().checked_sub(before.get())?;
         let place = usize::try_from(records / BATCH_RECORDS).ok()?;
@@ -121,11 +122,11 @@ impl RecentFrame {
             return None;
         }
         if place == shared.batches.len() {
-            let scan = Scan { after: reached, until: None, detail, filter: Filter::default() };
+            let scan = Scan { after: Position::START, until: None, detail, filter: Filter::default() };
             let last = preceding(self.header.end());
             // Where that fails, whoever reads the file is told what is wrong with it.
-            let batch = shared.cursor.decode(&self.bytes, (names, &scan), (reached, last)).ok()?;
-            shared.batches.push(Arc::new(batch));
+            let decoded = shared.cursor.decode(&self.bytes, (names, &scan), (reached, last)).ok()?;
+            shared.batches.push((Arc::new(decoded.batch), decoded.place));
         }
         shared.batches.get(place).cloned()
     }

@@ -146,6 +146,15 @@ impl RecentIds {
         standing
     }
 
+    /// The same where an id stands for one event, whatever its content: among all ids that are held.
+    pub(crate) fn standing_by_id(&self, id: OwnId, fingerprint: u64) -> Standing {
+        let mut standing = Standing::New;
+        self.find(id, |_, content| {
+            standing = if content == fingerprint { Standing::Duplicate } else { Standing::Conflict };
+        });
+        standing
+    }
+
     /// The fingerprint of the latest event with this id within the window.
     pub(crate) fn latest(&self, id: OwnId) -> Option<u64> {
         let (from, mut latest) = (self.conflicts_from(), None);
@@ -355,7 +364,7 @@ mod tests {
 
     /// An id by the numbers of its tenant and of itself.
     fn id((tenant, id): (u64, u64)) -> OwnId {
-        let key = IdKey([7; 16]);
+        let key = IdKey::from_bytes([7; 16]);
         key.own(key.mask(&format!("tenant {tenant}")), event_id(id))
     }
 
@@ -383,7 +392,7 @@ mod tests {
     #[test]
     fn a_look_reads_one_bucket_whatever_the_ids() {
         const IDS: usize = 4_000;
-        let (published, ours) = (IdKey([1; 16]), IdKey([2; 16]));
+        let (published, ours) = (IdKey::from_bytes([1; 16]), IdKey::from_bytes([2; 16]));
         let numbered = |id: fn(u128) -> u128| -> Vec<EventId> {
             let ids = (1..=IDS as u128).map(|number| Uuid::from_u128(id(number)));
             ids.map(|id| EventId::new(id).expect("not nil")).collect()

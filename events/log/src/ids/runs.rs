@@ -30,7 +30,8 @@ type Unreadable = (RunEntry, ReadError);
 pub(crate) struct Suspect {
     /// Its row, for the answer.
     pub(crate) row: usize,
-    pub(crate) occurred_at: UtcInstant,
+    /// `None`: any, since its content may be another.
+    pub(crate) occurred_at: Option<UtcInstant>,
     pub(crate) digest: Digest,
 }
 
@@ -91,7 +92,8 @@ impl Runs {
         let (mut wanted, mut hits) = (Vec::with_capacity(suspects.len()), Vec::new());
         for run in self.0.iter().filter(|run| run.entry.first() < until && run.entry.last() >= since) {
             let places = suspects.iter().enumerate();
-            let may_hold = places.filter(|(_, suspect)| run.entry.occurred.contains(suspect.occurred_at));
+            let may_hold = places
+                .filter(|(_, suspect)| suspect.occurred_at.is_none_or(|at| run.entry.occurred.contains(at)));
             wanted.clear();
             wanted.extend(may_hold.map(|(place, suspect)| (suspect.digest, place)));
             hits.clear();

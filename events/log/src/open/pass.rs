@@ -21,6 +21,7 @@ use crate::members::Members;
 use crate::position::following;
 use crate::record::Record;
 use crate::wal;
+use crate::wal::cursor::stamp_of;
 use crate::wal::file::WalFile;
 use crate::wal::frame::{BadFileHeader, FILE_HEADER_LEN, FileHeader};
 use crate::wal::frames::{End, Frame, Frames};
@@ -45,6 +46,9 @@ pub(super) struct Pass {
     /// The first position that is not sealed.
     unsealed: Position,
     pub(super) last_position: Position,
+    /// The position that the last record shows.
+    pub(super) last_shown: Position,
+    is_replica: bool,
     pub(super) last_recorded_at: UtcInstant,
 }
 
@@ -89,6 +93,8 @@ impl Pass {
             ids: Vec::new(),
             unsealed: following(manifest.last()),
             last_position: manifest.last(),
+            last_shown: manifest.last_shown(),
+            is_replica: manifest.is_replica,
             last_recorded_at: manifest.last_recorded_at(),
         }
     }
@@ -114,8 +120,9 @@ impl Pass {
         let mut last_frame = FILE_HEADER_LEN..FILE_HEADER_LEN;
         let mut frames = Frames::new(&bytes, &header);
         for frame in frames.by_ref() {
-            self.frame(&path, &frame)?;
-            index.add(Mark { first_position: frame.header.first_position, offset: frame.offset as u64 });
+            let shown = self.frame(&path, &frame)?;
+            let first_position = frame.header.first_position;
+            index.add(Mark { first_position, shown, offset: frame.offset as u64 });
             last_frame = frame.offset..frame.end();
         }
         let (end, why) = frames.end();
@@ -165,7 +172,8 @@ impl Pass {
         Err(corruption(path, offset as u64, expected, format!("one recorded at {at}")))
     }
 
-    fn frame(&mut self, path: &str, frame: &Frame<'_>) -> Result<(), Corruption> {
+    /// Takes in a frame; the position that its first record shows.
+    fn frame(&mut self, path: &str, frame: &Frame<'_>) -> Result<Position, Corruption> {
         let (offset, header) = (frame.offset, &frame.header);
         let next = following(self.last_position);
         if header.first_position != next {
@@ -184,7 +192,11 @@ impl Pass {
         })
     }
 
-    fn take(&mut self, frame: &Frame<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, frame: &Frame<'_>) -> Result<Position, Malformed> {
+        let (header, before) = (&frame.header, self.last_shown);
+        if header.stamped != (self.is_replica && header.records > 0) {
+            return Err(Malformed);
+        }
         let payload = frame.payload()?;
         payload.for_each_member(|new| {
             let resolved = self.members.resolve(new.tenant_id, new.user_id);
@@ -193,14 +205,20 @@ impl Pass {
                 _ => Err(Malformed),
             }
         })?;
-        let Self { members, records, tally, last_position, .. } = self;
+        let Self { members, records, tally, last_position, last_shown, .. } = self;
         records.clear();
         tally.clear();
-        let mut position = *last_position;
+        let (mut position, mut first) = (*last_position, None);
         for record in payload.records() {
             let record = record?;
             position = following(position);
-            tally.count_record(&record, position);
+            let stamp = stamp_of(header, &payload, position)?;
+            if stamp.position <= *last_shown || stamp.recorded_at > header.recorded_at {
+                return Err(Malformed);
+            }
+            *last_shown = stamp.position;
+            first.get_or_insert(stamp.position);
+            tally.count_record(&record, stamp.position);
             let (id, fingerprint) = record.identity();
             let member = match &record {
                 Record::Event(event) => Some(event.member),
@@ -229,7 +247,7 @@ impl Pass {
         }
         self.last_position = position;
         self.last_recorded_at = frame.header.recorded_at;
-        Ok(())
+        Ok(first.unwrap_or(following(before)))
     }
 }
 

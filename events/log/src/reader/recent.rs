@@ -8,7 +8,7 @@ use lastseen_store::{Filter, RecordedBatch, Scan};
 use crate::history::History;
 use crate::history::ring::RecentFrame;
 use crate::position::following;
-use crate::wal::cursor::FrameCursor;
+use crate::wal::cursor::{Decoded, FrameCursor};
 
 /// A frame of the ring and where the cursor is in it.
 pub(super) struct OpenFrame {
@@ -38,7 +38,7 @@ impl OpenFrame {
         history: &History,
         scan: &Scan,
         (reached, end): (Position, Position),
-    ) -> Option<RecordedBatch> {
+    ) -> Option<Decoded> {
         self.cursor.decode(self.frame.bytes(), (history.names(), scan), (reached, end)).ok()
     }
 
@@ -48,7 +48,7 @@ impl OpenFrame {
         history: &History,
         scan: &Scan,
         reached: Position,
-    ) -> Option<Arc<RecordedBatch>> {
+    ) -> Option<(Arc<RecordedBatch>, Position)> {
         let of_all = scan.until.is_none() && scan.filter == Filter::default();
         of_all.then(|| self.frame.shared(scan.detail, reached, history.names()))?
     }

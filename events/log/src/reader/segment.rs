@@ -17,6 +17,7 @@ use crate::segment::file::{GroupBounds, SegmentFile};
 use crate::segment::index::Index;
 use crate::segment::rows::{Checked, Rows};
 use crate::segment::schema::Column;
+use crate::wal::cursor::Decoded;
 
 /// Rows decoded at once: what is made of them stays in the processor's caches.
 const BATCH_ROWS: usize = 4_096;
@@ -25,10 +26,11 @@ const BATCH_ROWS: usize = 4_096;
 const LOCKED_ROWS: usize = 1_024;
 
 /// Returns the columns that the conditions of a filter are on.
-fn columns_of(filter: &Filter) -> Vec<Column> {
+fn columns_of(filter: &Filter, by_position: bool) -> Vec<Column> {
     let bounded = |since: Option<UtcInstant>, until: Option<UtcInstant>| since.is_some() || until.is_some();
     let mut columns = Vec::new();
     for (column, is_used) in [
+        (Column::Position, by_position),
         (Column::Type, filter.types.is_some()),
         (Column::Member, filter.tenant.is_some() || filter.member.is_some() || filter.person.is_some()),
         (Column::OccurredAt, bounded(filter.occurred_since, filter.occurred_until)),
@@ -56,6 +58,8 @@ struct Reading {
     rows: Vec<Range<usize>>,
     first: Position,
     last: Position,
+    /// The position that is reached with the last of them.
+    end_shown: Position,
     checked: Checked,
 }
 
@@ -83,11 +87,11 @@ impl OpenSegment {
         history: &History,
         scan: &Scan,
         (reached, end): (Position, Position),
-    ) -> Result<Option<RecordedBatch>, ReadError> {
+    ) -> Result<Option<Decoded>, ReadError> {
         if let Some(mut reading) = self.reading.take() {
-            return self.read_on(&mut reading, history, scan).map(|batch| {
-                self.reading = (batch.reached < reading.last).then_some(reading);
-                Some(batch)
+            return self.read_on(&mut reading, history, scan).map(|decoded| {
+                self.reading = (decoded.place < reading.last).then_some(reading);
+                Some(decoded)
             });
         }
         while self.group < self.file.row_groups() {
@@ -105,39 +109,80 @@ impl OpenSegment {
                 continue;
             }
             let last = Position::new(first.get() + wanted.end as u64 - 1);
+            let shown = self.shown(group, (first, last), scan)?;
+            if shown.is_behind {
+                continue;
+            }
             let mut filter = scan.filter;
             if scan.detail == Detail::Sightings {
                 // Types are among what is read, and told apart there.
                 filter.types = None;
             }
-            let Some(ranges) = self.choose(history, &filter, (group, wanted))? else {
-                return Ok(Some(RecordedBatch { reached: last, ..RecordedBatch::default() }));
+            let by_position = shown.is_partial.then_some((scan.after, scan.until));
+            let Some(ranges) = self.choose(history, (&filter, by_position), (group, wanted))? else {
+                let batch = RecordedBatch { reached: shown.end, ..RecordedBatch::default() };
+                return Ok(Some(Decoded { batch, place: last }));
             };
             let columns: &[Column] = match scan.detail {
                 Detail::Sightings => Column::SIGHTING,
                 Detail::Facts => Column::FACT,
                 Detail::Events => Column::EVENT,
             };
+            let with_position = [&[Column::Position], columns].concat();
+            let columns = if self.is_stamped() { &with_position } else { columns };
             let selection = RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows);
             let batches = self.file.read(group, columns, (BATCH_ROWS, Some(selection)))?;
-            let mut reading =
-                Reading { group, batches, rows: ranges, first, last, checked: Checked::default() };
+            let (end_shown, checked) = (shown.end, Checked::default());
+            let mut reading = Reading { group, batches, rows: ranges, first, last, end_shown, checked };
             reading.rows.reverse();
-            let batch = self.read_on(&mut reading, history, scan)?;
-            self.reading = (batch.reached < reading.last).then_some(reading);
-            return Ok(Some(batch));
+            let decoded = self.read_on(&mut reading, history, scan)?;
+            self.reading = (decoded.place < reading.last).then_some(reading);
+            return Ok(Some(decoded));
         }
         Ok(None)
     }
 
-    /// The rows of `wanted` that meet the filter, as ranges. `None`: there is none.
+    /// True if its records have stamps.
+    fn is_stamped(&self) -> bool {
+        self.file.entry().shown.is_some()
+    }
+
+    /// The part of a row group, with records at these places, that is within the positions of a scan. Without stamps the
+    /// places are the positions, and are within them.
+    fn shown(
+        &self,
+        group: usize,
+        (first, last): (Position, Position),
+        scan: &Scan,
+    ) -> Result<Shown, ReadError> {
+        if !self.is_stamped() {
+            return Ok(Shown { is_behind: false, is_partial: false, end: last });
+        }
+        let bounds = self.file.bounds(group).position.and_then(|bounds| {
+            let [lower, upper] = [*bounds.start(), *bounds.end()].map(u64::try_from);
+            Some((Position::new(lower.ok()?), Position::new(upper.ok()?)))
+        });
+        let rows = last.get() - first.get();
+        let (lower, upper) = bounds
+            .filter(|(lower, upper)| upper.get() >= lower.get() + rows)
+            .ok_or_else(|| self.file.damaged(group, "positions that increase", "others"))?;
+        let until = scan.until.unwrap_or(upper);
+        Ok(Shown {
+            is_behind: upper <= scan.after,
+            is_partial: lower <= scan.after || upper > until,
+            end: upper.min(until),
+        })
+    }
+
+    /// The rows of `wanted` that meet the filter, and whose positions are above the one and not above the other where these are
+    /// given; as ranges. `None`: there is none.
     fn choose(
         &self,
         history: &History,
-        filter: &Filter,
+        (filter, by_position): (&Filter, Option<(Position, Option<Position>)>),
         (group, wanted): (usize, Range<usize>),
     ) -> Result<Option<Vec<Range<usize>>>, ReadError> {
-        let GroupBounds { occurred_at, recorded_at, member } = self.file.bounds(group);
+        let GroupBounds { occurred_at, recorded_at, member, .. } = self.file.bounds(group);
         let instants = |bounds: RangeInclusive<i64>| {
             (UtcInstant::from_micros(*bounds.start()), UtcInstant::from_micros(*bounds.end()))
         };
@@ -152,22 +197,27 @@ impl OpenSegment {
             return Ok(None);
         }
         let filter = &filter.undecided(occurred_at, recorded_at);
-        if *filter == Filter::default() {
+        if *filter == Filter::default() && by_position.is_none() {
             return Ok(Some(vec![wanted]));
         }
         let mut ranges: Vec<Range<usize>> = Vec::new();
         let mut start = 0;
-        for batch in self.file.read(group, &columns_of(filter), (BATCH_ROWS, None))? {
+        for batch in self.file.read(group, &columns_of(filter, by_position.is_some()), (BATCH_ROWS, None))? {
             let batch = batch.map_err(|error| self.file.undecodable(group, &error))?;
             let rows = self.rows(&batch, group, &mut Checked::default())?;
             for from in (0..rows.len()).step_by(LOCKED_ROWS) {
                 let members = history.members.read();
                 for row in from..rows.len().min(from + LOCKED_ROWS) {
                     let at = start + row;
+                    let unexpected = |Malformed| self.unexpected(group);
+                    if let Some((after, until)) = by_position {
+                        let position = rows.position(row).map_err(unexpected)?;
+                        if position <= after || until.is_some_and(|until| position > until) {
+                            continue;
+                        }
+                    }
                     // The dictionary may end where `wanted` does.
-                    if !wanted.contains(&at)
-                        || !rows.keeps(row, filter, &members).map_err(|Malformed| self.unexpected(group))?
-                    {
+                    if !wanted.contains(&at) || !rows.keeps(row, filter, &members).map_err(unexpected)? {
                         continue;
                     }
                     match ranges.last_mut() {
@@ -182,20 +232,17 @@ impl OpenSegment {
     }
 
     /// The next batch of a row group.
-    fn read_on(
-        &self,
-        reading: &mut Reading,
-        history: &History,
-        scan: &Scan,
-    ) -> Result<RecordedBatch, ReadError> {
+    fn read_on(&self, reading: &mut Reading, history: &History, scan: &Scan) -> Result<Decoded, ReadError> {
         let group = reading.group;
         let Some(batch) = reading.batches.next() else {
             return Err(self.file.damaged(group, "as many rows as the footer says", "fewer"));
         };
         let batch = batch.map_err(|error| self.file.undecodable(group, &error))?;
         let rows = self.rows(&batch, group, &mut reading.checked)?;
-        let mut read = RecordedBatch { reached: reading.last, ..RecordedBatch::default() };
+        let mut decoded = Decoded::up_to(reading.last);
+        let read = &mut decoded.batch;
         let mut last = reading.first;
+        let last_row = rows.len().saturating_sub(1);
         let numbers = rows.numbers(&history.batches.read());
         if scan.detail == Detail::Sightings {
             let slots = history.members.read().slots();
@@ -203,10 +250,10 @@ impl OpenSegment {
             rows.sightings((scan.filter.types, slots), &numbers, &mut read.sightings)
                 .map_err(|Malformed| self.unexpected(group))?;
             let last = reading.skip_rows(rows.len()).ok_or_else(|| self.unexpected(group))?;
-            if !reading.rows.is_empty() {
-                read.reached = Position::new(reading.first.get() + last as u64);
-            }
-            return Ok(read);
+            let last = Position::new(reading.first.get() + last as u64);
+            let shown = self.position(&rows, last_row, last).map_err(|Malformed| self.unexpected(group))?;
+            decoded.reach(reading, (last, shown));
+            return Ok(decoded);
         }
         read.facts.reserve(rows.len());
         for from in (0..rows.len()).step_by(LOCKED_ROWS) {
@@ -215,10 +262,11 @@ impl OpenSegment {
                 let at = reading.next_row().ok_or_else(|| self.unexpected(group))?;
                 last = Position::new(reading.first.get() + at as u64);
                 let unexpected = |Malformed| self.unexpected(group);
+                let shown = self.position(&rows, row, last).map_err(unexpected)?;
                 if rows.is_retraction(row).map_err(unexpected)? {
-                    read.retractions.push(rows.retraction(row, last, &numbers).map_err(unexpected)?);
+                    read.retractions.push(rows.retraction(row, shown, &numbers).map_err(unexpected)?);
                 } else {
-                    read.facts.push(rows.fact(row, last, (&members, &numbers)).map_err(unexpected)?);
+                    read.facts.push(rows.fact(row, shown, (&members, &numbers)).map_err(unexpected)?);
                 }
             }
         }
@@ -230,10 +278,14 @@ impl OpenSegment {
                 read.events.push_recorded(&event);
             }
         }
-        if !reading.rows.is_empty() {
-            read.reached = last;
-        }
-        Ok(read)
+        let shown = self.position(&rows, last_row, last).map_err(|Malformed| self.unexpected(group))?;
+        decoded.reach(reading, (last, shown));
+        Ok(decoded)
+    }
+
+    /// The position that the row at a place shows: that of its stamp, or its place.
+    fn position(&self, rows: &Rows<'_>, row: usize, place: Position) -> Result<Position, Malformed> {
+        if self.is_stamped() { rows.position(row) } else { Ok(place) }
     }
 
     fn rows<'a>(
@@ -247,6 +299,24 @@ impl OpenSegment {
 
     fn unexpected(&self, group: usize) -> ReadError {
         self.file.damaged(group, "events as the log writes them", "something else")
+    }
+}
+
+/// The part of a row group that is within the positions of a scan.
+struct Shown {
+    /// True if there is none: all of it was read before.
+    is_behind: bool,
+    /// True if some of it is not.
+    is_partial: bool,
+    /// The position that is reached with the last of it.
+    end: Position,
+}
+
+impl Decoded {
+    /// Notes how far a row group was read: to its end, or to this place and the position that it shows.
+    fn reach(&mut self, reading: &Reading, (place, shown): (Position, Position)) {
+        (self.place, self.batch.reached) =
+            if reading.rows.is_empty() { (reading.last, reading.end_shown) } else { (place, shown) };
     }
 }
 

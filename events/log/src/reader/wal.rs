@@ -3,7 +3,7 @@
 use std::io;
 
 use lastseen_event::Position;
-use lastseen_store::{ReadError, RecordedBatch, Scan};
+use lastseen_store::{ReadError, Scan};
 
 use crate::damage::{Malformed, corruption};
 use crate::disk::{Access, DiskFile, read_exact_at};
@@ -11,9 +11,8 @@ use crate::history::History;
 use crate::history::places::FilePlace;
 use crate::position::following;
 use crate::wal;
-use crate::wal::cursor::FrameCursor;
+use crate::wal::cursor::{Decoded, FrameCursor};
 use crate::wal::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
-use crate::wal::index::Mark;
 
 /// A WAL file and where the cursor is in it.
 pub(super) struct OpenFile {
@@ -46,8 +45,9 @@ impl OpenFile {
                 "none, though it was there when the log was opened",
             )
         })?;
-        let start = Mark { first_position: place.first_position, offset: FILE_HEADER_LEN as u64 };
-        let Mark { first_position, offset } = place.frames.before(position).unwrap_or(start);
+        let start = (place.first_position, FILE_HEADER_LEN as u64);
+        let mark = place.frames.before(position).map(|mark| (mark.first_position, mark.offset));
+        let (first_position, offset) = mark.unwrap_or(start);
         Ok(Self {
             file,
             header,
@@ -70,16 +70,16 @@ impl OpenFile {
         history: &History,
         scan: &Scan,
         (reached, end): (Position, Position),
-    ) -> Result<Option<RecordedBatch>, ReadError> {
+    ) -> Result<Option<Decoded>, ReadError> {
         let Some(mut frame) = self.frame(reached)? else { return Ok(None) };
-        let batch = frame.decode(&self.buffer, (history.names(), scan), (reached, end));
-        let batch = batch.map_err(|Malformed| self.damaged("a payload that matches its checksum"))?;
+        let decoded = frame.decode(&self.buffer, (history.names(), scan), (reached, end));
+        let decoded = decoded.map_err(|Malformed| self.damaged("a payload that matches its checksum"))?;
         if frame.is_at_end() {
             self.leave(frame.header());
         } else {
             self.frame = Some(frame);
         }
-        Ok(Some(batch))
+        Ok(Some(decoded))
     }
 
     /// Takes the frame of the event behind `reached`; its bytes are in the buffer. `None`: the file ends here.

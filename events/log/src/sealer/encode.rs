@@ -1,6 +1,6 @@
 //! From the WAL files that are due to the bytes of a segment, in memory, and what reading it back has to give.
 
-use lastseen_event::{MemberRef, Position, UtcInstant};
+use lastseen_event::{MemberRef, Position};
 use lastseen_store::{Corruption, MemberDictionary};
 use parquet::errors::ParquetError;
 
@@ -11,6 +11,7 @@ use crate::disk::{Access, read_all};
 use crate::history::History;
 use crate::identity::Digest;
 use crate::members::Members;
+use crate::origin::Stamp;
 use crate::position::preceding;
 use crate::record::Record;
 use crate::segment::members::MembersFile;
@@ -18,6 +19,7 @@ use crate::segment::schema::NO_MEMBER;
 use crate::segment::write::{Encoded, SegmentWriter};
 use crate::thread::yield_now;
 use crate::wal;
+use crate::wal::cursor::stamp_of;
 use crate::wal::frame::FileHeader;
 use crate::wal::frames::{End, Frame, Frames};
 
@@ -34,10 +36,6 @@ impl Expected {
     pub(super) fn new(digest: Digest, member: Option<lastseen_event::MemberOrdinal>) -> Self {
         Self { high: digest.high, low: digest.low, member: member.unwrap_or(NO_MEMBER).get() }
     }
-
-    pub(super) fn digest(self) -> Digest {
-        Digest { high: self.high, low: self.low }
-    }
 }
 
 /// The segment of the files that are due.
@@ -47,6 +45,8 @@ pub(super) struct Segment {
     pub(super) members: Vec<u8>,
     /// By row.
     pub(super) expected: Vec<Expected>,
+    /// The digests by which records are found again, in any order.
+    pub(super) digests: Vec<Digest>,
 }
 
 /// Encodes the records of the files that are due, from `first` on.
@@ -60,16 +60,17 @@ pub(super) fn encode(history: &History, first: Position, due: &Due) -> Result<Se
         records: SegmentWriter::new(first, rows).map_err(SealError::Encode)?,
         members: MembersFile::new(first, history.lineage().log_id()),
         expected: Vec::with_capacity(usize::try_from(rows).unwrap_or(0)),
+        digests: Vec::with_capacity(usize::try_from(rows).unwrap_or(0)),
         position: first,
     };
     for file in &due.files {
         encoding.file(&wal::path(file.number))?;
     }
-    let Encoding { records, members, expected, position, .. } = encoding;
+    let Encoding { records, members, expected, digests, position, .. } = encoding;
     let encoded = records.finish().map_err(SealError::Encode)?;
     if let (Some(encoded), true) = (encoded, position == due.end) {
         let recorded_at = encoded.recorded.bounds().1;
-        return Ok(Segment { encoded, members: members.finish(recorded_at), expected });
+        return Ok(Segment { encoded, members: members.finish(recorded_at), expected, digests });
     }
     let file = due.files.last().map(|file| wal::path(file.number)).unwrap_or_default();
     let expected = format!("records up to position {}", preceding(due.end).get());
@@ -82,6 +83,7 @@ struct Encoding<'a> {
     records: SegmentWriter,
     members: MembersFile,
     expected: Vec<Expected>,
+    digests: Vec<Digest>,
     /// The position of the next record.
     position: Position,
 }
@@ -143,6 +145,7 @@ impl Encoding<'_> {
                 self.records.end_row_group().map_err(FrameError::Encode)?;
             }
             let (turn, later) = rest.split_at(rest.len().min(LOCKED_RECORDS).min(self.records.room()));
+            let place = Position::new(frame.header.end().get() - rest.len() as u64);
             {
                 let known = self.history.members.read();
                 // In steps over all of them: members lie all over memory, and the processor waits for many at once.
@@ -151,8 +154,9 @@ impl Encoding<'_> {
                     Record::Event(event) => known.member_ref(event.member),
                     Record::Retraction(_) => None,
                 }));
-                for (record, member) in turn.iter().zip(&members) {
-                    self.record(record, frame.header.recorded_at, (*member, &known))?;
+                for ((record, member), place) in turn.iter().zip(&members).zip(place.get()..) {
+                    let stamp = stamp_of(&frame.header, &payload, Position::new(place))?;
+                    self.record(record, stamp, (*member, &known))?;
                 }
             }
             yield_now();
@@ -166,7 +170,7 @@ impl Encoding<'_> {
     fn record(
         &mut self,
         record: &Record<'_>,
-        recorded_at: UtcInstant,
+        stamp: Stamp,
         (member, members): (Option<MemberRef>, &Members),
     ) -> Result<(), Malformed> {
         let key = &self.history.ids.key;
@@ -175,12 +179,14 @@ impl Encoding<'_> {
                 let member = member.ok_or(Malformed)?;
                 let own = key.own(members.mask(member.tenant), event.id);
                 self.expected.push(Expected::new(own.digest(event.fingerprint), Some(event.member)));
-                self.records.push(event, recorded_at, (member, members));
+                self.digests.push(key.digest(own, event.fingerprint));
+                self.records.push(event, stamp, (member, members));
             }
             Record::Retraction(retraction) => {
                 let own = key.of_retraction(retraction);
                 self.expected.push(Expected::new(own.digest(retraction.fingerprint()), None));
-                self.records.push_retraction(*retraction, recorded_at);
+                self.digests.push(key.digest(own, retraction.fingerprint()));
+                self.records.push_retraction(*retraction, stamp);
             }
         }
         Ok(())

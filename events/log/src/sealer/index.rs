@@ -149,7 +149,7 @@ fn index(history: &History, entry: &Arc<Entry>) -> Result<(Entry, Arc<Run>), Sea
     let (mut digests, mut holders, mut content) = (Vec::new(), HolderSet::default(), Content::default());
     let mut position = entry.first();
     identities::each(&file, &history.ids.key, |row| {
-        digests.push(row.own.digest(row.fingerprint));
+        digests.push(history.ids.key.digest(row.own, row.fingerprint));
         if let Some(member) = row.member {
             holders.insert(member);
         }

@@ -11,6 +11,9 @@ use crate::batches::BatchEntry;
 pub(crate) struct Entry {
     /// Of its first and its last record.
     pub(crate) positions: [u64; 2],
+    /// The stamps' positions of its first and its last record. `None`: its records have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shown: Option<[u64; 2]>,
     /// Least and greatest `occurred_at`.
     pub(crate) occurred: Span,
     /// Those of its first and its last record.
@@ -128,6 +131,11 @@ impl Entry {
         Position::new(self.positions[1])
     }
 
+    /// The position that its last record shows: that of its stamp, or its own.
+    pub(crate) fn last_shown(&self) -> Position {
+        self.shown.map_or(self.last(), |shown| Position::new(shown[1]))
+    }
+
     pub(crate) fn rows(&self) -> u64 {
         self.positions[1] + 1 - self.positions[0]
     }
@@ -188,6 +196,7 @@ mod tests {
         let span = Span(0, 3 * DAY_US);
         let entry = Entry {
             positions: [1, 5],
+            shown: None,
             occurred: span,
             recorded: span,
             days: day_ranges([0, 1, 3].into_iter()),

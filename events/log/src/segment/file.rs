@@ -73,6 +73,11 @@ impl SegmentFile {
         Ok(Self { file, path, entry: entry.clone(), pieces, metadata })
     }
 
+    /// The manifest's entry of it.
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
@@ -102,6 +107,7 @@ impl SegmentFile {
             _ => None,
         };
         GroupBounds {
+            position: bounds(Column::Position),
             occurred_at: bounds(Column::OccurredAt),
             recorded_at: bounds(Column::RecordedAt),
             member: bounds(Column::Member),
@@ -160,6 +166,7 @@ impl SegmentFile {
 
 /// Least and greatest values of a row group; `None` where they are not known.
 pub(crate) struct GroupBounds {
+    pub(crate) position: Option<RangeInclusive<i64>>,
     /// In microseconds since 1970.
     pub(crate) occurred_at: Option<RangeInclusive<i64>>,
     /// In microseconds since 1970.

@@ -54,6 +54,7 @@ impl MembersFile {
             first_position: self.header.first_position,
             records: 0,
             recorded_at: UtcInstant::EARLIEST,
+            stamped: false,
         };
         header.seal(self.header.log_id, frame);
         self.bytes.extend_from_slice(frame);

@@ -28,6 +28,7 @@ use super::schema::{NO_MEMBER, ROW_GROUP_ROWS, properties, schema};
 use crate::batches::{BatchEntry, Tally};
 use crate::filter::Filter;
 use crate::members::Members;
+use crate::origin::Stamp;
 use crate::position::following;
 use crate::record::{Record, StoredEvent, StoredRetraction};
 use crate::thread::yield_now;
@@ -37,6 +38,8 @@ pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
     pub(crate) pieces: Vec<Piece>,
     pub(crate) rows: u64,
+    /// Positions of the stamps of its first and its last record.
+    pub(crate) shown: [u64; 2],
     pub(crate) occurred: Span,
     pub(crate) recorded: Span,
     /// Days since 1970 in UTC on which a record occurred, as ranges, ascending.
@@ -56,6 +59,7 @@ pub(crate) struct SegmentWriter {
     group: RowGroup,
     planned: u64,
     rows: u64,
+    shown: Option<[u64; 2]>,
     occurred: Option<Span>,
     recorded: Option<Span>,
     days: BTreeSet<i32>,
@@ -78,6 +82,7 @@ impl SegmentWriter {
             group: RowGroup::with_capacity(index(rows)),
             planned: rows,
             rows: 0,
+            shown: None,
             occurred: None,
             recorded: None,
             days: BTreeSet::new(),
@@ -93,33 +98,35 @@ impl SegmentWriter {
         ROW_GROUP_ROWS - self.group.len()
     }
 
-    /// Adds an event of this member, which is one of `members`. Cheap: nothing is encoded.
+    /// Adds an event of this member, which is one of `members`, with the position and the instant to show. Cheap: nothing is
+    /// encoded.
     ///
     /// # Panics
     /// If there is no [room](Self::room).
     pub(crate) fn push(
         &mut self,
         event: &StoredEvent<'_>,
-        recorded_at: UtcInstant,
+        stamp: Stamp,
         (member, members): (MemberRef, &Members),
     ) {
-        self.group.push(event, (self.next, recorded_at), (member, members));
+        self.group.push(event, stamp, (member, members));
         self.holders.insert(event.member);
-        self.count(&Record::Event(*event), recorded_at);
+        self.count(&Record::Event(*event), stamp);
     }
 
     /// Adds a retraction.
     ///
     /// # Panics
     /// If there is no [room](Self::room).
-    pub(crate) fn push_retraction(&mut self, retraction: StoredRetraction<'_>, recorded_at: UtcInstant) {
-        self.group.push_retraction(&retraction, (self.next, recorded_at));
-        self.count(&Record::Retraction(retraction), recorded_at);
+    pub(crate) fn push_retraction(&mut self, retraction: StoredRetraction<'_>, stamp: Stamp) {
+        self.group.push_retraction(&retraction, stamp);
+        self.count(&Record::Retraction(retraction), stamp);
     }
 
-    fn count(&mut self, record: &Record<'_>, recorded_at: UtcInstant) {
+    fn count(&mut self, record: &Record<'_>, Stamp { position, recorded_at }: Stamp) {
         assert!(self.group.len() <= ROW_GROUP_ROWS, "the row group is ended when it is full");
-        self.batches.count_record(record, self.next);
+        self.batches.count_record(record, position);
+        self.shown.get_or_insert([position.get(); 2])[1] = position.get();
         self.content.add(self.next, record.identity());
         self.next = following(self.next);
         self.rows += 1;
@@ -170,7 +177,9 @@ impl SegmentWriter {
     /// # Errors
     /// The error of the encoder.
     pub(crate) fn finish(mut self) -> Result<Option<Encoded>, ParquetError> {
-        let (Some(occurred), Some(recorded)) = (self.occurred, self.recorded) else { return Ok(None) };
+        let (Some(shown), Some(occurred), Some(recorded)) = (self.shown, self.occurred, self.recorded) else {
+            return Ok(None);
+        };
         self.end_row_group()?;
         let metadata = self.writer.finish()?;
         let bytes = std::mem::take(self.writer.inner_mut());
@@ -180,6 +189,7 @@ impl SegmentWriter {
             bytes,
             pieces,
             rows: self.rows,
+            shown,
             occurred,
             recorded,
             days: day_ranges(self.days.into_iter()),
@@ -290,12 +300,7 @@ impl RowGroup {
         self.positions.len()
     }
 
-    fn push(
-        &mut self,
-        event: &StoredEvent<'_>,
-        at: (Position, UtcInstant),
-        (member, members): (MemberRef, &Members),
-    ) {
+    fn push(&mut self, event: &StoredEvent<'_>, at: Stamp, (member, members): (MemberRef, &Members)) {
         self.push_head(at, event.id, event.event_type, event.occurred_at);
         self.tenants.push(Some(member.tenant), || members.tenant_id(member.tenant).as_str());
         self.users.push(Some(member.person), || members.user_id(member.person).as_str());
@@ -308,7 +313,7 @@ impl RowGroup {
     }
 
     /// A retraction is a row about no member.
-    fn push_retraction(&mut self, retraction: &StoredRetraction<'_>, at: (Position, UtcInstant)) {
+    fn push_retraction(&mut self, retraction: &StoredRetraction<'_>, at: Stamp) {
         self.push_head(at, retraction.id(), EventType::BackfillRetracted, retraction.occurred_at);
         self.tenants.push(None, || "");
         self.users.push(None, || "");
@@ -322,7 +327,7 @@ impl RowGroup {
 
     fn push_head(
         &mut self,
-        (position, recorded_at): (Position, UtcInstant),
+        Stamp { position, recorded_at }: Stamp,
         id: EventId,
         event_type: EventType,
         occurred_at: UtcInstant,

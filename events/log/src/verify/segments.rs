@@ -282,12 +282,12 @@ impl Check {
                     let event =
                         self.row(&rows, row, (entry, position), holders.as_ref()).map_err(unexpected)?;
                     if let Some(batch) = BatchName::stored(event.names[4]) {
-                        batches.count(batch, event.event_type, position);
+                        batches.count(batch, event.event_type, rows.position(row).map_err(unexpected)?);
                     }
                     let own = self.key.own(masks.of(&rows, row, &self.key).map_err(unexpected)?, event.id);
                     let fingerprint = event.fingerprint();
                     content.add(position, (event.id, fingerprint));
-                    digests.add(own.digest(fingerprint));
+                    digests.add(self.key.digest(own, fingerprint));
                     if position > self.verified.last_position {
                         self.ids.see(own, (event.id, position), (file.path(), 0));
                     }
@@ -329,10 +329,19 @@ impl Check {
         self.recorded_at = self.recorded_at.max(recorded_at);
         let is_sound = is_known
             && is_ordered
-            && rows.position(row)? == position
+            && self.shows(rows.position(row)?, (entry, position))
             && entry.may_hold(occurred_at)
             && (first..=last).contains(&recorded_at);
         if is_sound { Ok(event) } else { Err(Malformed) }
+    }
+
+    /// True if a row at this place may show a position: its place, or one above those before, within the bounds of the entry.
+    fn shows(&mut self, shown: Position, (entry, place): (&Entry, Position)) -> bool {
+        let Some([first, last]) = entry.shown else { return shown == place };
+        let is_edge = (place == entry.first(), place == entry.last());
+        let is_next = shown > self.shown || place <= self.verified.last_position;
+        self.shown = self.shown.max(shown);
+        is_next && is_edge.0 == (shown.get() == first) && is_edge.1 == (shown.get() == last)
     }
 }
 

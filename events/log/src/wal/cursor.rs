@@ -9,6 +9,7 @@ use super::payload::{Layout, Payload};
 use crate::damage::Malformed;
 use crate::format::Version;
 use crate::members::Members;
+use crate::origin::Stamp;
 use crate::position::{following, preceding};
 use crate::record::{Record, StoredEvent, StoredRetraction};
 
@@ -36,8 +37,7 @@ pub(crate) struct FrameCursor {
 impl FrameCursor {
     /// At the first record of a frame in a file of this version.
     pub(crate) fn new(header: FrameHeader, version: Version) -> Self {
-        let layout = Layout { version, kind: header.kind };
-        Self { header, layout, read: 0, position: header.first_position }
+        Self { header, layout: Layout::of(version, &header), read: 0, position: header.first_position }
     }
 
     pub(crate) fn header(&self) -> &FrameHeader {
@@ -51,7 +51,7 @@ impl FrameCursor {
 
     /// The next records that are above `reached`, not above `end`, and wanted. `frame` has the header and the payload. At most
     /// [`BATCH_RECORDS`] are looked at, up to a multiple of that from the beginning of the frame: so cursors that began at
-    /// different records meet.
+    /// different records meet. Of records with stamps, only those are wanted whose position is within the scan's.
     ///
     /// # Errors
     /// [`Malformed`]; the cursor stays where it was.
@@ -60,10 +60,11 @@ impl FrameCursor {
         frame: &[u8],
         (names, scan): (Names<'_>, &Scan),
         (reached, end): (Position, Position),
-    ) -> Result<RecordedBatch, Malformed> {
+    ) -> Result<Decoded, Malformed> {
         let Self { header, layout, read, mut position } = self.clone();
         let payload = frame.get(FRAME_HEADER_LEN..header.frame_len()).ok_or(Malformed)?;
-        let mut records = Payload::new(layout, payload)?.records_from(read)?;
+        let payload = Payload::new(layout, payload)?;
+        let mut records = payload.records_from(read)?;
         while position <= reached {
             records.next().ok_or(Malformed)??;
             position = following(position);
@@ -71,27 +72,38 @@ impl FrameCursor {
         let before = preceding(header.first_position).get();
         let step = before + ((position.get() - before - 1) / BATCH_RECORDS + 1) * BATCH_RECORDS;
         let until = end.min(preceding(header.end())).min(Position::new(step));
-        let mut batch = RecordedBatch { reached: until, ..RecordedBatch::default() };
+        let mut decoded = Decoded::up_to(until);
+        let batch = &mut decoded.batch;
         if scan.detail != Detail::Sightings {
             let count = (until.get() + 1).saturating_sub(position.get());
             batch.facts.reserve(usize::try_from(count).unwrap_or(0));
         }
         let (members, batches) = (names.members.read(), names.batches.read());
         while position <= until {
+            let stamp = stamp_of(&header, &payload, position)?;
+            if header.stamped {
+                if let Some(until) = scan.until.filter(|until| stamp.position > *until) {
+                    (decoded.place, batch.reached) = (preceding(position), until);
+                    break;
+                }
+                batch.reached = stamp.position;
+            }
             let record = records.next().ok_or(Malformed)??;
-            let at = position;
-            position = following(at);
+            position = following(position);
+            if header.stamped && stamp.position <= scan.after {
+                continue;
+            }
             let stored = match record {
                 Record::Event(stored) => stored,
                 Record::Retraction(stored) => {
-                    let retraction = retraction(at, &header, &stored, &batches)?;
+                    let retraction = retraction(stamp, &stored, &batches)?;
                     let is_wanted =
                         scan.detail != Detail::Sightings && scan.filter.keeps_retraction(&retraction);
                     batch.retractions.extend(is_wanted.then_some(retraction));
                     continue;
                 }
             };
-            let fact = fact((at, &header), &stored, (&members, &batches))?;
+            let fact = fact(stamp, &stored, (&members, &batches))?;
             if !scan.filter.keeps(&fact) {
                 continue;
             }
@@ -105,13 +117,39 @@ impl FrameCursor {
             }
         }
         (self.read, self.position) = (records.offset(), position);
-        Ok(batch)
+        Ok(decoded)
     }
 }
 
-fn retraction(
-    position: Position,
+/// A part of a frame.
+pub(crate) struct Decoded {
+    pub(crate) batch: RecordedBatch,
+    /// The last record that was read or left out, by its place in this log.
+    pub(crate) place: Position,
+}
+
+impl Decoded {
+    /// Nothing of the records up to here, which have the positions of their places.
+    pub(crate) fn up_to(place: Position) -> Self {
+        Self { batch: RecordedBatch { reached: place, ..RecordedBatch::default() }, place }
+    }
+}
+
+/// The stamp of the record at a place of a frame: its own, or its place and what the header says.
+pub(crate) fn stamp_of(
     header: &FrameHeader,
+    payload: &Payload<'_>,
+    place: Position,
+) -> Result<Stamp, Malformed> {
+    if !header.stamped {
+        return Ok(Stamp { position: place, recorded_at: header.recorded_at });
+    }
+    let at = usize::try_from(place.get() - header.first_position.get()).map_err(|_| Malformed)?;
+    payload.stamp(at).ok_or(Malformed)
+}
+
+fn retraction(
+    Stamp { position, recorded_at }: Stamp,
     stored: &StoredRetraction<'_>,
     batches: &Batches,
 ) -> Result<Retraction, Malformed> {
@@ -119,13 +157,13 @@ fn retraction(
         position,
         id: stored.id(),
         occurred_at: stored.occurred_at,
-        recorded_at: header.recorded_at,
+        recorded_at,
         batch: batches.find(stored.batch.as_str()).ok_or(Malformed)?,
     })
 }
 
 fn fact(
-    (position, header): (Position, &FrameHeader),
+    Stamp { position, recorded_at }: Stamp,
     stored: &StoredEvent<'_>,
     (members, batches): (&Members, &Batches),
 ) -> Result<Fact, Malformed> {
@@ -137,7 +175,7 @@ fn fact(
         position,
         id: stored.id,
         occurred_at: stored.occurred_at,
-        recorded_at: header.recorded_at,
+        recorded_at,
         member: members.member_ref(stored.member).ok_or(Malformed)?,
         event_type: stored.event_type,
         created_confirmed: stored.confirmed == Some(true),

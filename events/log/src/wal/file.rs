@@ -149,6 +149,7 @@ pub(crate) fn end_frame(
         first_position: next_position,
         records: 0,
         recorded_at,
+        stamped: false,
     };
     header.seal(log_id, &mut frame);
     frame

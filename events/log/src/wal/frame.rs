@@ -123,7 +123,10 @@ pub(crate) struct FrameHeader {
     pub(crate) first_position: Position,
     /// Events, or the one retraction.
     pub(crate) records: u32,
+    /// Of the last record, where each has a stamp; else of all of them.
     pub(crate) recorded_at: UtcInstant,
+    /// True if each record has a stamp: the log follows another one.
+    pub(crate) stamped: bool,
 }
 
 impl FrameHeader {
@@ -148,7 +151,7 @@ impl FrameHeader {
         let payload_len = u32::try_from(payload.len()).expect("bounded above");
         header[..4].copy_from_slice(&FRAME_MAGIC.to_le_bytes());
         header[8..12].copy_from_slice(&payload_len.to_le_bytes());
-        header[12..16].copy_from_slice(&[self.kind as u8, 0, 0, 0]);
+        header[12..16].copy_from_slice(&[self.kind as u8, self.stamped.into(), 0, 0]);
         header[16..24].copy_from_slice(&self.first_position.get().to_le_bytes());
         header[24..28].copy_from_slice(&self.records.to_le_bytes());
         header[28..32].copy_from_slice(&tag_of(log_id).to_le_bytes());
@@ -167,10 +170,10 @@ impl FrameHeader {
         let mut cursor = Cursor::new(bytes);
         let (magic, crc) = (cursor.u32()?, cursor.u32()?);
         let payload_len = usize::try_from(cursor.u32()?).map_err(|_| Malformed)?;
-        let kind = match cursor.array()? {
-            [1, 0, 0, 0] => FrameKind::Events,
-            [2, 0, 0, 0] => FrameKind::End,
-            [3, 0, 0, 0] => FrameKind::Retraction,
+        let (kind, stamped) = match cursor.array()? {
+            [1, stamped @ (0 | 1), 0, 0] => (FrameKind::Events, stamped == 1),
+            [2, 0, 0, 0] => (FrameKind::End, false),
+            [3, stamped @ (0 | 1), 0, 0] => (FrameKind::Retraction, stamped == 1),
             _ => return Err(Malformed),
         };
         let (first, records, tag) = (cursor.u64()?, cursor.u32()?, cursor.u32()?);
@@ -179,7 +182,8 @@ impl FrameHeader {
             && tag == tag_of(log_id)
             && payload_len <= PAYLOAD_LEN_MAX
             && payload_len.is_multiple_of(FRAME_ALIGN);
-        let header = Self { kind, payload_len, first_position: Position::new(first), records, recorded_at };
+        let first_position = Position::new(first);
+        let header = Self { kind, payload_len, first_position, records, recorded_at, stamped };
         if plausible { Ok((header, crc)) } else { Err(Malformed) }
     }
 
@@ -206,6 +210,7 @@ mod tests {
             first_position: Position::new(42),
             records: 3,
             recorded_at: UtcInstant::from_micros(9),
+            stamped: false,
         };
         header.seal(LOG, &mut frame);
         frame

@@ -83,7 +83,7 @@ impl<'a> Iterator for Frames<'a> {
             self.end = Some(End::EndFrame(header));
             return None;
         }
-        let layout = Layout { version: self.file.version, kind: header.kind };
+        let layout = Layout::of(self.file.version, &header);
         Some(Frame { offset, header, layout, payload })
     }
 }

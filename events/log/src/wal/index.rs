@@ -4,7 +4,7 @@
 use lastseen_event::Position;
 use parking_lot::RwLock;
 
-/// A sparse index of one file: at most one frame for each [`EVERY_BYTES`] of it, 16 bytes each.
+/// A sparse index of one file: at most one frame for each [`EVERY_BYTES`] of it, 24 bytes each.
 ///
 /// The writer and the opening of a log add to it, readers look. It may know fewer frames than there are.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub(crate) struct FrameIndex(RwLock<Vec<Mark>>);
 pub(crate) struct Mark {
     /// The position of its first record.
     pub(crate) first_position: Position,
+    /// The position that its first record shows: the same, or that of its stamp.
+    pub(crate) shown: Position,
     /// Its offset in the file, in bytes.
     pub(crate) offset: u64,
 }
@@ -37,6 +39,13 @@ impl FrameIndex {
         let after = marks.partition_point(|mark| mark.first_position <= position);
         marks.get(after.checked_sub(1)?).copied()
     }
+
+    /// The last frame known whose first record shows this position or one below. `None`: none is known.
+    pub(crate) fn before_shown(&self, position: Position) -> Option<Mark> {
+        let marks = self.0.read();
+        let after = marks.partition_point(|mark| mark.shown <= position);
+        marks.get(after.checked_sub(1)?).copied()
+    }
 }
 
 #[cfg(test)]
@@ -47,7 +56,8 @@ mod tests {
     fn a_position_is_found_within_one_step() {
         let index = FrameIndex::default();
         let frames: Vec<Mark> = (0..10_000)
-            .map(|number| Mark { first_position: Position::new(1 + 3 * number), offset: 64 + 104 * number })
+            .map(|number| (Position::new(1 + 3 * number), 64 + 104 * number))
+            .map(|(first_position, offset)| Mark { first_position, shown: first_position, offset })
             .collect();
         assert_eq!(index.before(Position::new(5)), None);
         for frame in &frames {

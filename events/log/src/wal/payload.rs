@@ -2,12 +2,15 @@
 //! the first time by name. FORMAT.md "Payload".
 
 use lastseen_event::limits::NAME_BYTES_MAX;
-use lastseen_event::{BatchName, EventId, EventType, MemberOrdinal, SessionId, TenantId, UserId, UtcInstant};
+use lastseen_event::{
+    BatchName, EventId, EventType, MemberOrdinal, Position, SessionId, TenantId, UserId, UtcInstant,
+};
 
-use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameKind};
+use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameHeader, FrameKind};
 use crate::codec::{Cursor, put_text};
 use crate::damage::Malformed;
 use crate::format::Version;
+use crate::origin::Stamp;
 use crate::record::{Record, StoredEvent, StoredRetraction};
 
 /// `id [16] | occurred_at i64 | fingerprint u64 | member u32 | type u8 | flags u8`, then the names that the
@@ -19,6 +22,9 @@ pub(crate) const EVENT_LEN_MAX: usize = EVENT_FIXED_LEN + 3 * (1 + NAME_BYTES_MA
 
 /// A new member with names as long as they may be.
 pub(crate) const NEW_MEMBER_LEN_MAX: usize = size_of::<u32>() + 2 * (1 + NAME_BYTES_MAX);
+
+/// The stamp of a record: `position u64 | recorded_at i64`.
+pub(crate) const STAMP_LEN: usize = 8 + 8;
 
 const HAS_SESSION: u8 = 1 << 0;
 const HAS_FROM_TENANT: u8 = 1 << 1;
@@ -48,9 +54,11 @@ const PADDING: u8 = 0xff;
 pub(crate) struct PayloadBuffer {
     frame: Vec<u8>,
     records: u32,
+    /// Bytes of the stamps, one of each record or none.
+    stamps: Vec<u8>,
 }
 
-/// `new_members u32 | records_len u32`, before the records; the new members follow them.
+/// `new_members u32 | records_len u32`, before the records; their stamps follow them, then the new members.
 const COUNTS_LEN: usize = 8;
 
 impl PayloadBuffer {
@@ -58,6 +66,7 @@ impl PayloadBuffer {
         self.frame.clear();
         self.frame.resize(FRAME_HEADER_LEN + COUNTS_LEN, 0);
         self.records = 0;
+        self.stamps.clear();
     }
 
     pub(crate) fn records(&self) -> u32 {
@@ -105,6 +114,17 @@ impl PayloadBuffer {
         self.records += 1;
     }
 
+    /// Adds the stamp of the record that was added last. Either every record of a frame has one, or none.
+    pub(crate) fn push_stamp(&mut self, stamp: Stamp) {
+        self.stamps.extend_from_slice(&stamp.position.get().to_le_bytes());
+        self.stamps.extend_from_slice(&stamp.recorded_at.as_micros().to_le_bytes());
+    }
+
+    /// The stamp of its first record. `None`: its records have none.
+    pub(crate) fn first_stamp(&self) -> Option<Stamp> {
+        read_stamp(self.stamps.first_chunk()?)
+    }
+
     /// The frame as [`PayloadBuffer::finish`] left it.
     pub(crate) fn frame(&self) -> &[u8] {
         &self.frame
@@ -123,6 +143,7 @@ impl PayloadBuffer {
     /// Adds the members that this frame defines and the padding. The frame lacks only its header then.
     pub(crate) fn finish<'a>(&mut self, members: impl Iterator<Item = NewMember<'a>>) -> &mut [u8] {
         let records_len = self.frame.len() - FRAME_HEADER_LEN - COUNTS_LEN;
+        self.frame.extend_from_slice(&self.stamps);
         let mut count: u32 = 0;
         for new in members {
             self.frame.extend_from_slice(&new.member.get().to_le_bytes());
@@ -138,11 +159,20 @@ impl PayloadBuffer {
     }
 }
 
-/// The layout by which the records of a payload are read: that of its file's version, and of its frame's kind.
+/// The layout by which a payload is read: that of its file's version, and what its frame's header says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     pub(crate) version: Version,
     pub(crate) kind: FrameKind,
+    /// Number of stamps.
+    pub(crate) stamps: u32,
+}
+
+impl Layout {
+    /// Of a frame in a file of this version.
+    pub(crate) fn of(version: Version, header: &FrameHeader) -> Self {
+        Self { version, kind: header.kind, stamps: if header.stamped { header.records } else { 0 } }
+    }
 }
 
 /// A payload split into its parts. The checksum was right, so [`Malformed`] is damage all the same.
@@ -150,6 +180,7 @@ pub(crate) struct Layout {
 pub(crate) struct Payload<'a> {
     layout: Layout,
     records: &'a [u8],
+    stamps: &'a [[u8; STAMP_LEN]],
     members: Cursor<'a>,
     new_members: u32,
 }
@@ -160,7 +191,14 @@ impl<'a> Payload<'a> {
         let new_members = cursor.u32()?;
         let records_len = usize::try_from(cursor.u32()?).map_err(|_| Malformed)?;
         let records = cursor.slice(records_len)?;
-        Ok(Self { layout, records, members: cursor, new_members })
+        let stamps = usize::try_from(layout.stamps).map_err(|_| Malformed)?;
+        let stamps = cursor.slice(stamps.checked_mul(STAMP_LEN).ok_or(Malformed)?)?.as_chunks().0;
+        Ok(Self { layout, records, stamps, members: cursor, new_members })
+    }
+
+    /// The stamp of a record, by its place in the frame, from 0. `None`: the records have none.
+    pub(crate) fn stamp(&self, place: usize) -> Option<Stamp> {
+        self.stamps.get(place).and_then(read_stamp)
     }
 
     /// Calls `define` with each new member in order.
@@ -198,6 +236,13 @@ impl<'a> Payload<'a> {
         records.cursor.slice(offset)?;
         Ok(records)
     }
+}
+
+fn read_stamp(bytes: &[u8; STAMP_LEN]) -> Option<Stamp> {
+    Some(Stamp {
+        position: Position::new(u64::from_le_bytes(*bytes.first_chunk()?)),
+        recorded_at: UtcInstant::from_micros(i64::from_le_bytes(*bytes.last_chunk()?)),
+    })
 }
 
 /// The records of a payload in order. After an error it ends.
@@ -310,7 +355,7 @@ mod tests {
             })
             .collect();
         let frame = buffer.finish(members.iter().copied()).to_vec();
-        let layout = Layout { version: Version::NEWEST, kind: FrameKind::Events };
+        let layout = Layout { version: Version::NEWEST, kind: FrameKind::Events, stamps: 0 };
         let payload = Payload::new(layout, &frame[FRAME_HEADER_LEN..]).unwrap();
         let mut found = Vec::new();
         payload
@@ -349,8 +394,9 @@ mod tests {
             };
             records
         };
-        let layouts =
-            |version| [FrameKind::Events, FrameKind::Retraction].map(|kind| Layout { version, kind });
+        let layouts = |version| {
+            [FrameKind::Events, FrameKind::Retraction].map(|kind| Layout { version, kind, stamps: 0 })
+        };
         let expected = Ok(vec![format!("{:?}", Record::Retraction(retraction))]);
         let [old_events, old_retraction] = layouts(Version::V1);
         let [events, own] = layouts(Version::V2);

@@ -11,6 +11,7 @@ use super::message::{Answer, Overtaken, Reply, Request};
 use crate::history::History;
 use crate::ids::recent::{RecentIds, Standing};
 use crate::members::Full;
+use crate::origin::Stamp;
 use crate::thread::yield_now;
 
 /// A group after its check: refused requests have their answer already.
@@ -26,6 +27,7 @@ pub(super) struct Group {
 
 struct Checked {
     batch: EventBatch,
+    stamps: Vec<Stamp>,
     members: Vec<Option<MemberRef>>,
     reply: Reply,
     /// Ascending rows that are new.
@@ -44,6 +46,8 @@ pub(super) struct Against<'a> {
     /// The position of the first event of the group.
     pub(super) next: Position,
     pub(super) batches_max: usize,
+    /// Records of a log that is followed are here already up to this position.
+    pub(super) shown: Position,
 }
 
 /// Look-ups that were overtaken so often are ended by the writer, so that a publisher cannot starve.
@@ -63,12 +67,11 @@ impl Group {
                 rows = 0;
             }
             rows += request.batch.len();
-            let request = match against.catch_up(request) {
-                CaughtUp::Yes(request) => request,
-                CaughtUp::Answered => continue,
-            };
+            let Some(request) = against.catch_up(request) else { continue };
             let on_refused = request.on_refused;
-            let mut checked = Checked::new(request, against.recent, against.batches);
+            let mut checked = Checked::new(request, against);
+            against.shown =
+                checked.stamps.last().map_or(against.shown, |last| against.shown.max(last.position));
             let failed = if on_refused.refuses(&checked.refused) {
                 Some(AppendError::Refused(std::mem::take(&mut checked.refused)))
             } else {
@@ -90,11 +93,12 @@ impl Group {
         self.new_events
     }
 
-    /// The rows to be written, in order, with their members.
-    pub(super) fn new_rows(&self) -> impl Iterator<Item = (&EventBatch, usize, MemberRef)> {
-        self.requests.iter().flat_map(|Checked { batch, members, new, .. }| {
+    /// The rows to be written, in order, with their members, and their stamps if they have some.
+    pub(super) fn new_rows(&self) -> impl Iterator<Item = (&EventBatch, usize, MemberRef, Option<Stamp>)> {
+        self.requests.iter().flat_map(|Checked { batch, stamps, members, new, .. }| {
             new.iter().map(|row| *row as usize).map(move |row| {
-                (batch, row, members[row].expect("every new row of a group that was checked has its member"))
+                let member = members[row].expect("every new row of a group that was checked has its member");
+                (batch, row, member, stamps.get(row).copied())
             })
         })
     }
@@ -116,25 +120,19 @@ impl Group {
     }
 }
 
-/// A request whose look-up reaches up to the recent window, or that has its answer.
-enum CaughtUp {
-    Yes(Request),
-    Answered,
-}
-
 impl Against<'_> {
     /// Sends a request back whose look-up was overtaken: ids left the window that it did not look for elsewhere. After some
-    /// times, looks for them here: they are few by then.
-    fn catch_up(&self, mut request: Request) -> CaughtUp {
+    /// times, looks for them here: they are few by then. `None`: the request has its answer.
+    fn catch_up(&self, mut request: Request) -> Option<Request> {
         let until = self.recent.first();
         if request.look_up.until >= until {
-            return CaughtUp::Yes(request);
+            return Some(request);
         }
         if request.look_up.overtaken < OVERTAKEN_MAX {
-            let Request { batch, mut look_up, reply, .. } = request;
+            let Request { batch, stamps, mut look_up, reply, .. } = request;
             look_up.overtaken += 1;
-            let _ = reply.send(Answer::LookAgain(Box::new(Overtaken { batch, look_up })));
-            return CaughtUp::Answered;
+            let _ = reply.send(Answer::LookAgain(Box::new(Overtaken { batch, stamps, look_up })));
+            return None;
         }
         let Request { batch, members, look_up, .. } = &mut request;
         let all = self.history.members.read();
@@ -147,11 +145,11 @@ impl Against<'_> {
         match self.history.ids.find(suspects, look_up) {
             Ok(()) => {
                 look_up.until = until;
-                CaughtUp::Yes(request)
+                Some(request)
             }
             Err(error) => {
                 let _ = request.reply.send(Answer::Done(Err(error.into())));
-                CaughtUp::Answered
+                None
             }
         }
     }
@@ -216,16 +214,22 @@ impl Against<'_> {
 }
 
 impl Checked {
-    fn new(request: Request, recent: &mut RecentIds, batches: &Batches) -> Self {
+    fn new(request: Request, against: &mut Against<'_>) -> Self {
         /// Rows whose places are read at once.
         const AT_ONCE: usize = 64;
-        let Request { batch, members, look_up, reply, bytes, .. } = request;
+        let Against { history, recent, batches, shown, .. } = against;
+        let by_id_alone = history.ids.key.is_by_id_alone();
+        let Request { batch, stamps, members, look_up, reply, bytes, .. } = request;
         let (mut new, mut duplicates) = (Vec::with_capacity(batch.len()), 0);
         let mut refused = RefusedRows::default();
         for start in (0..batch.len()).step_by(AT_ONCE) {
             let rows = start..batch.len().min(start + AT_ONCE);
             recent.touch(look_up.own[rows.clone()].iter().copied());
             for row in rows {
+                if stamps.get(row).is_some_and(|stamp| stamp.position <= *shown) {
+                    duplicates += 1;
+                    continue;
+                }
                 if batch.batch_name(row).is_some_and(|name| batches.is_retracted(name)) {
                     refused.retracted.push(row);
                     continue;
@@ -235,7 +239,12 @@ impl Checked {
                     continue;
                 }
                 let (own, (_, fingerprint)) = (look_up.own[row], batch.identity(row));
-                match recent.standing(own, fingerprint) {
+                let standing = if by_id_alone {
+                    recent.standing_by_id(own, fingerprint)
+                } else {
+                    recent.standing(own, fingerprint)
+                };
+                match standing {
                     Standing::Duplicate => duplicates += 1,
                     Standing::Conflict => refused.conflicts.push(row),
                     Standing::New => {
@@ -245,6 +254,6 @@ impl Checked {
                 }
             }
         }
-        Self { batch, members, reply, new, duplicates, refused, _bytes: bytes }
+        Self { batch, stamps, members, reply, new, duplicates, refused, _bytes: bytes }
     }
 }

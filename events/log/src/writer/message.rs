@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use lastseen_event::{EventBatch, MemberRef};
+use lastseen_event::{EventBatch, MemberRef, UtcInstant};
 use lastseen_store::{AppendError, Appended, OnRefused, RetractOutcome, StoreFault};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::ids::LookUp;
+use crate::origin::Stamp;
 
 /// An append on its way to the writer.
 pub(crate) struct Request {
@@ -14,6 +15,8 @@ pub(crate) struct Request {
     /// The members that were known when it set out, one a row.
     pub(crate) members: Vec<Option<MemberRef>>,
     pub(crate) on_refused: OnRefused,
+    /// One a row, where the records are those of a log that is followed; else empty.
+    pub(crate) stamps: Vec<Stamp>,
     /// The ids of its rows, and those that are kept already, as far as sealed history tells.
     pub(crate) look_up: LookUp,
     pub(crate) reply: Reply,
@@ -35,6 +38,8 @@ pub(crate) struct Retract {
     pub(crate) batch: Box<str>,
     /// Only if it has exactly so many events.
     pub(crate) events: Option<u64>,
+    /// When it was asked for and its stamp, where it is a record of a log that is followed.
+    pub(crate) stamp: Option<(UtcInstant, Stamp)>,
     pub(crate) reply: oneshot::Sender<Result<RetractOutcome, AppendError>>,
 }
 
@@ -59,6 +64,7 @@ pub(crate) enum Answer {
 /// A request whose look-up was overtaken.
 pub(crate) struct Overtaken {
     pub(crate) batch: EventBatch,
+    pub(crate) stamps: Vec<Stamp>,
     pub(crate) look_up: LookUp,
 }
 

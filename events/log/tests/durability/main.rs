@@ -4,7 +4,7 @@
 //! noticed, `corruption` damages every byte, `sealed` does that to segments, `io_faults` fails every
 //! operation, `refusals` and `health` see what the log says of itself meanwhile, `model` compares with a
 //! `Vec`, `overtaken` lets look-ups be slower than the window, `crowd` takes the power from many publishers,
-//! `sealing` has a disk that wrote something else.
+//! `sealing` has a disk that wrote something else, `following` has the log follow another one.
 //!
 //! Points that are too many are sampled by seed. `LASTSEEN_LONG_TESTS=1` takes all of them and four
 //! times the seeds.
@@ -14,6 +14,7 @@ mod backup;
 mod corruption;
 mod crowd;
 mod followers;
+mod following;
 mod health;
 mod history;
 mod io_faults;

@@ -1,0 +1,48 @@
+//! Following another log: each record keeps the position and the instant that it has there.
+
+use lastseen_event::{BatchName, EventBatch, Position, UtcInstant};
+
+/// The place of a record in the log that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Strictly increasing from record to record. There may be gaps.
+    pub position: Position,
+    /// Never decreases from record to record.
+    pub recorded_at: UtcInstant,
+}
+
+/// Some records of the log that is followed, in its order.
+#[derive(Clone, Debug)]
+pub enum Followed {
+    /// Events, and the stamp of each.
+    Events(EventBatch, Vec<Stamp>),
+    /// The retraction of a batch.
+    Retraction {
+        /// The name of the batch.
+        batch: Box<str>,
+        /// When it was asked for.
+        occurred_at: UtcInstant,
+        /// Its own.
+        stamp: Stamp,
+    },
+}
+
+impl Followed {
+    /// The retraction of this batch.
+    pub fn retraction(batch: BatchName<'_>, occurred_at: UtcInstant, stamp: Stamp) -> Self {
+        Self::Retraction { batch: batch.as_str().into(), occurred_at, stamp }
+    }
+}
+
+/// The outcome of taking in records of the log that is followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Records that are new here.
+    pub kept: usize,
+    /// Records that were here already, or whose id was kept before in their tenant.
+    pub repeats: usize,
+    /// Those among the repeats that differ from what was kept, as far as the recent window tells.
+    pub conflicts: usize,
+    /// Events of a batch that was retracted before, and retractions of a batch that has no event.
+    pub dead: usize,
+}
