@@ -70,13 +70,9 @@ impl History {
         }
     }
 
-    /// A place in front of the first record above a position, and not far from it; `last` is that of the last durable record.
-    pub(crate) fn place_before(&self, position: Position, last: Position) -> Position {
-        if !self.is_replica {
-            return position;
-        }
-        // Looked at after `last`, so that no record up to there shows more than this.
-        if position >= *self.shown.borrow() { last } else { self.places.read().before_shown(position) }
+    /// A place in front of the first record above a position, and not far from it.
+    pub(crate) fn place_before(&self, position: Position) -> Position {
+        if self.is_replica { self.places.read().before_shown(position) } else { position }
     }
 
     /// Puts a manifest made of the present one in its place, on disk and here. `before` is called once it is durable, before

@@ -29,7 +29,7 @@ use crate::writer::Writer;
 use crate::writer::message::{Answer, EndError, Message, Overtaken, Request, Retract, WrittenGroup};
 use crate::{LogOptions, OpenError, SealError, Sealing};
 
-/// The embedded event store over one directory. Positions are dense, from 1.
+/// The embedded event store over one directory. Positions are dense, from 1, or those of the log that it follows.
 pub struct Log {
     history: Arc<History>,
     standstills: Arc<Standstills>,
@@ -244,13 +244,9 @@ fn units_of(bytes: usize) -> u32 {
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
 impl Log {
-    /// Refuses appends to a log that follows another one.
+    /// Refuses appends to a log that follows another one: they are for that one.
     fn check_own(&self) -> Result<(), AppendError> {
-        if !self.history.is_replica {
-            return Ok(());
-        }
-        let cause = "the log follows another one: append to that";
-        Err(AppendError::Unavailable(std::io::Error::other(cause).into()))
+        if self.history.is_replica { Err(AppendError::Closed) } else { Ok(()) }
     }
 
     /// Takes in records of the log that is followed, in its order. Those that were taken in before are left out, and so is an
@@ -262,7 +258,8 @@ impl Log {
     /// [`AppendError`]; the same records can be taken in again.
     ///
     /// # Panics
-    /// If the log follows no other, or stamps are not as many as events, or do not increase.
+    /// If the log follows no other, if stamps are not as many as events or do not increase, and as with
+    /// [`append`](EventStore::append).
     pub async fn follow(&self, records: Followed) -> Result<Kept, AppendError> {
         assert!(self.history.is_replica, "only a log that was opened for it follows another one");
         let _turn = self.following.lock().await;
@@ -274,6 +271,9 @@ impl Log {
                 let Appended { stored, duplicates, refused, .. } = appended;
                 let (conflicts, dead) = (refused.conflicts.len(), refused.retracted.len());
                 Ok(Kept { kept: stored, repeats: duplicates + conflicts, conflicts, dead })
+            }
+            Followed::Retraction { stamp, .. } if stamp.position <= *self.history.shown.borrow() => {
+                Ok(Kept { repeats: 1, ..Kept::default() })
             }
             Followed::Retraction { batch, occurred_at, stamp } => {
                 let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;

@@ -1,4 +1,4 @@
-//! Arithmetic of positions: in the embedded log they are dense, from 1.
+//! Arithmetic of places: in the embedded log they are dense, from 1. They are its positions, unless it follows another log.
 
 use lastseen_event::Position;
 

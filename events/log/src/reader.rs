@@ -44,8 +44,7 @@ enum Open {
 
 impl LogReader {
     pub(crate) fn new(history: Arc<History>, tail: watch::Receiver<Position>, scan: Scan) -> Self {
-        let last = *tail.borrow();
-        let reached = history.place_before(scan.after, last);
+        let reached = history.place_before(scan.after);
         Self { history, tail, scan, reached, told: scan.after, open: None, recent: None }
     }
 
@@ -59,7 +58,7 @@ impl LogReader {
         }
     }
 
-    /// Notes what was read. False: nothing of it is above the position that the scan begins at.
+    /// Notes what was read. False: nothing of it is above the position that was told last.
     fn leave(&mut self, place: Position, reached: Position) -> bool {
         self.reached = place;
         let is_new = reached > self.told;
@@ -141,6 +140,9 @@ impl EventReader for LogReader {
             let end = self.end();
             if let Some(batch) = self.next_of_ring(end) {
                 return Ok(Some(batch));
+            }
+            if self.reached >= end {
+                continue;
             }
             let open = match self.open.take() {
                 Some(open) => Some(open),

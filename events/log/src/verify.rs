@@ -373,14 +373,19 @@ impl Check {
             _ => Err(Malformed),
         })?;
         let (mut position, mut count) = (frame.header.first_position, 0);
+        if frame.header.stamped != (key.is_by_id_alone() && frame.header.records > 0) {
+            return Err(Malformed);
+        }
+        let mut recorded_at = UtcInstant::EARLIEST;
         for record in payload.records() {
             let record = record?;
             if frame.header.stamped {
                 let stamp = stamp_of(&frame.header, &payload, position)?;
-                if stamp.position <= *shown || stamp.recorded_at > frame.header.recorded_at {
+                let is_recorded = (recorded_at..=frame.header.recorded_at).contains(&stamp.recorded_at);
+                if stamp.position <= *shown || !is_recorded {
                     return Err(Malformed);
                 }
-                *shown = stamp.position;
+                (*shown, recorded_at) = (stamp.position, stamp.recorded_at);
             }
             let mask_of = |member| Some(members.mask(members.member_ref(member)?.tenant));
             match key.of_record(&record, mask_of) {

@@ -402,7 +402,7 @@ impl Writer {
         self.part_from_original()?;
         let first_position = following(self.last_position());
         let (records, stamp) = (self.payload.records(), self.payload.first_stamp());
-        let shown = stamp.map_or(first_position, |stamp| stamp.position);
+        let shown = stamp.map_or_else(|| following(self.last_shown()), |stamp| stamp.position);
         let history = self.history.clone();
         let members = history.members.read();
         let frame = self.payload.finish(self.undefined.iter().map(|new| NewMember {

@@ -29,7 +29,8 @@ use crate::{AppendError, Batches, Health, Lineage, MemberDictionary, ReadError, 
 ///   each member, so after the first stream there is only success or `Indeterminate`.
 /// - **Idempotent.** An event whose id is stored in its tenant with the same content is a duplicate: success, and
 ///   nothing is added; another tenant can have the same id. The same id in the same tenant with other content is a conflict within the recent window (the last N kept events; N is
-///   the store's); beyond it the second one is kept as an event of its own. Both hold within one batch too.
+///   the store's); beyond it the second one is kept as an event of its own. Both hold within one batch too. A store that has a copy
+///   of a cluster's history keeps the first event of an id for ever, and leaves out all others.
 /// - **Ordered.** Readers see events by strictly increasing position and only up to the durable tail, so an
 ///   event never appears below one that was already read. `recorded_at` never decreases.
 /// - **Numbered.** Members, tenants, persons and batches have dense ordinals, the same for the same names for as long

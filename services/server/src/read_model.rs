@@ -136,7 +136,7 @@ impl ReadModel {
         let log = log?;
         let (views, events) =
             restore::views(snapshot, log.as_ref(), options.persons, progress).map_err(StartError::Read)?;
-        let (folded_sender, folded) = watch::channel(log.tail().position());
+        let (folded_sender, folded) = watch::channel(views.position());
         let live = Arc::new(Live::new(views));
         let health = Health::new(clock.clone());
         // Events folded after the last snapshot make the next one due as well.

@@ -68,7 +68,7 @@ impl Model {
 }
 
 /// Events that are written as `type tenant user instant`, each with an id of its own.
-fn batch(events: &[&str]) -> EventBatch {
+pub(crate) fn batch(events: &[&str]) -> EventBatch {
     let mut body = String::new();
     for event in events {
         let [event_type, tenant, user, at] = event.split(' ').collect::<Vec<_>>()[..] else {

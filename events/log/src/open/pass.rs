@@ -208,15 +208,16 @@ impl Pass {
         let Self { members, records, tally, last_position, last_shown, .. } = self;
         records.clear();
         tally.clear();
-        let (mut position, mut first) = (*last_position, None);
+        let (mut position, mut first, mut recorded_at) = (*last_position, None, self.last_recorded_at);
         for record in payload.records() {
             let record = record?;
             position = following(position);
             let stamp = stamp_of(header, &payload, position)?;
-            if stamp.position <= *last_shown || stamp.recorded_at > header.recorded_at {
+            let is_recorded = (recorded_at..=header.recorded_at).contains(&stamp.recorded_at);
+            if stamp.position <= *last_shown || !is_recorded {
                 return Err(Malformed);
             }
-            *last_shown = stamp.position;
+            (*last_shown, recorded_at) = (stamp.position, stamp.recorded_at);
             first.get_or_insert(stamp.position);
             tally.count_record(&record, stamp.position);
             let (id, fingerprint) = record.identity();

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use lastseen_event::{EventRows, MemberOrdinal, Position, UtcInstant};
-use lastseen_store::{Detail, Filter, ReadError, RecordedBatch, Scan};
+use lastseen_store::{Detail, Filter, ReadError, Scan};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
 
 use crate::damage::Malformed;
 use crate::history::History;
-use crate::position::following;
+use crate::position::{following, preceding};
 use crate::segment::entry::Entry;
 use crate::segment::file::{GroupBounds, SegmentFile};
 use crate::segment::index::Index;
@@ -58,8 +58,8 @@ struct Reading {
     rows: Vec<Range<usize>>,
     first: Position,
     last: Position,
-    /// The position that is reached with the last of them.
-    end_shown: Position,
+    /// The position that is reached with the last of them. `None`: that of the last that is read.
+    end_shown: Option<Position>,
     checked: Checked,
 }
 
@@ -109,27 +109,29 @@ impl OpenSegment {
                 continue;
             }
             let last = Position::new(first.get() + wanted.end as u64 - 1);
-            let shown = self.shown(group, (first, last), scan)?;
-            if shown.is_behind {
-                continue;
+            let shown = self.shown(group, (first, last), (wanted.end == rows, scan))?;
+            match shown.part {
+                Part::Behind => continue,
+                Part::Beyond(until) => return Ok(Some(Decoded::none((preceding(first), until)))),
+                Part::All | Part::Some => {}
             }
             let mut filter = scan.filter;
             if scan.detail == Detail::Sightings {
                 // Types are among what is read, and told apart there.
                 filter.types = None;
             }
-            let by_position = shown.is_partial.then_some((scan.after, scan.until));
+            let by_position = (shown.part == Part::Some).then_some((scan.after, scan.until));
             let Some(ranges) = self.choose(history, (&filter, by_position), (group, wanted))? else {
-                let batch = RecordedBatch { reached: shown.end, ..RecordedBatch::default() };
-                return Ok(Some(Decoded { batch, place: last }));
+                // Where only a part of the group was read, nothing is told of it.
+                return Ok(Some(Decoded::none((last, shown.end.unwrap_or(scan.after)))));
             };
             let columns: &[Column] = match scan.detail {
                 Detail::Sightings => Column::SIGHTING,
                 Detail::Facts => Column::FACT,
                 Detail::Events => Column::EVENT,
             };
-            let with_position = [&[Column::Position], columns].concat();
-            let columns = if self.is_stamped() { &with_position } else { columns };
+            let with_position = self.is_stamped().then(|| [&[Column::Position], columns].concat());
+            let columns = with_position.as_deref().unwrap_or(columns);
             let selection = RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows);
             let batches = self.file.read(group, columns, (BATCH_ROWS, Some(selection)))?;
             let (end_shown, checked) = (shown.end, Checked::default());
@@ -153,10 +155,10 @@ impl OpenSegment {
         &self,
         group: usize,
         (first, last): (Position, Position),
-        scan: &Scan,
+        (is_whole, scan): (bool, &Scan),
     ) -> Result<Shown, ReadError> {
         if !self.is_stamped() {
-            return Ok(Shown { is_behind: false, is_partial: false, end: last });
+            return Ok(Shown { part: Part::All, end: Some(last) });
         }
         let bounds = self.file.bounds(group).position.and_then(|bounds| {
             let [lower, upper] = [*bounds.start(), *bounds.end()].map(u64::try_from);
@@ -167,11 +169,13 @@ impl OpenSegment {
             .filter(|(lower, upper)| upper.get() >= lower.get() + rows)
             .ok_or_else(|| self.file.damaged(group, "positions that increase", "others"))?;
         let until = scan.until.unwrap_or(upper);
-        Ok(Shown {
-            is_behind: upper <= scan.after,
-            is_partial: lower <= scan.after || upper > until,
-            end: upper.min(until),
-        })
+        let part = match scan.until {
+            _ if upper <= scan.after => Part::Behind,
+            Some(until) if lower > until => Part::Beyond(until),
+            _ if lower <= scan.after || upper > until => Part::Some,
+            _ => Part::All,
+        };
+        Ok(Shown { part, end: is_whole.then(|| upper.min(until)) })
     }
 
     /// The rows of `wanted` that meet the filter, and whose positions are above the one and not above the other where these are
@@ -302,21 +306,32 @@ impl OpenSegment {
     }
 }
 
-/// The part of a row group that is within the positions of a scan.
+/// A row group beside the positions of a scan.
 struct Shown {
-    /// True if there is none: all of it was read before.
-    is_behind: bool,
-    /// True if some of it is not.
-    is_partial: bool,
-    /// The position that is reached with the last of it.
-    end: Position,
+    part: Part,
+    /// The position that is reached with its end. `None`: its end is not read.
+    end: Option<Position>,
+}
+
+/// The part of a row group that is within the positions of a scan.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// None: all of it was read before.
+    Behind,
+    /// None: the scan ends in front of it, with this position.
+    Beyond(Position),
+    Some,
+    All,
 }
 
 impl Decoded {
     /// Notes how far a row group was read: to its end, or to this place and the position that it shows.
     fn reach(&mut self, reading: &Reading, (place, shown): (Position, Position)) {
-        (self.place, self.batch.reached) =
-            if reading.rows.is_empty() { (reading.last, reading.end_shown) } else { (place, shown) };
+        (self.place, self.batch.reached) = if reading.rows.is_empty() {
+            (reading.last, reading.end_shown.unwrap_or(shown))
+        } else {
+            (place, shown)
+        };
     }
 }
 

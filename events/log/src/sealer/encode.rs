@@ -36,6 +36,10 @@ impl Expected {
     pub(super) fn new(digest: Digest, member: Option<lastseen_event::MemberOrdinal>) -> Self {
         Self { high: digest.high, low: digest.low, member: member.unwrap_or(NO_MEMBER).get() }
     }
+
+    pub(super) fn digest(&self) -> Digest {
+        Digest { high: self.high, low: self.low }
+    }
 }
 
 /// The segment of the files that are due.
@@ -45,8 +49,8 @@ pub(super) struct Segment {
     pub(super) members: Vec<u8>,
     /// By row.
     pub(super) expected: Vec<Expected>,
-    /// The digests by which records are found again, in any order.
-    pub(super) digests: Vec<Digest>,
+    /// The digests by which records are found again, in any order. `None`: those that are expected.
+    pub(super) digests: Option<Vec<Digest>>,
 }
 
 /// Encodes the records of the files that are due, from `first` on.
@@ -60,7 +64,7 @@ pub(super) fn encode(history: &History, first: Position, due: &Due) -> Result<Se
         records: SegmentWriter::new(first, rows).map_err(SealError::Encode)?,
         members: MembersFile::new(first, history.lineage().log_id()),
         expected: Vec::with_capacity(usize::try_from(rows).unwrap_or(0)),
-        digests: Vec::with_capacity(usize::try_from(rows).unwrap_or(0)),
+        digests: history.ids.key.is_by_id_alone().then(Vec::new),
         position: first,
     };
     for file in &due.files {
@@ -83,7 +87,7 @@ struct Encoding<'a> {
     records: SegmentWriter,
     members: MembersFile,
     expected: Vec<Expected>,
-    digests: Vec<Digest>,
+    digests: Option<Vec<Digest>>,
     /// The position of the next record.
     position: Position,
 }
@@ -179,13 +183,13 @@ impl Encoding<'_> {
                 let member = member.ok_or(Malformed)?;
                 let own = key.own(members.mask(member.tenant), event.id);
                 self.expected.push(Expected::new(own.digest(event.fingerprint), Some(event.member)));
-                self.digests.push(key.digest(own, event.fingerprint));
+                self.digests.iter_mut().for_each(|all| all.push(key.digest(own, event.fingerprint)));
                 self.records.push(event, stamp, (member, members));
             }
             Record::Retraction(retraction) => {
                 let own = key.of_retraction(retraction);
                 self.expected.push(Expected::new(own.digest(retraction.fingerprint()), None));
-                self.digests.push(key.digest(own, retraction.fingerprint()));
+                self.digests.iter_mut().for_each(|all| all.push(key.digest(own, retraction.fingerprint())));
                 self.records.push_retraction(*retraction, stamp);
             }
         }

@@ -129,9 +129,14 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
-    /// Nothing of the records up to here, which have the positions of their places.
+    /// Nothing yet of the records up to here, which have the positions of their places.
     pub(crate) fn up_to(place: Position) -> Self {
-        Self { batch: RecordedBatch { reached: place, ..RecordedBatch::default() }, place }
+        Self::none((place, place))
+    }
+
+    /// Nothing of the records up to this place and this position.
+    pub(crate) fn none((place, reached): (Position, Position)) -> Self {
+        Self { batch: RecordedBatch { reached, ..RecordedBatch::default() }, place }
     }
 }
 

@@ -15,7 +15,7 @@ const FILE_CHECKED_FROM: usize = 16;
 const _: () = assert!(FILE_CHECKED_FROM + 8 + 8 + 16 + 8 + 8 == FILE_HEADER_LEN);
 
 /// Frame header, 40 bytes, little-endian. FORMAT.md "Frame header":
-/// `magic u32 | crc32c u32 | payload_len u32 | kind u8 zero [3] | first_position u64 | events u32 | log_tag u32 |
+/// `magic u32 | crc32c u32 | payload_len u32 | kind u8 stamped u8 zero [2] | first_position u64 | records u32 | log_tag u32 |
 /// recorded_at i64`.
 pub(crate) const FRAME_HEADER_LEN: usize = 40;
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"LSF1");

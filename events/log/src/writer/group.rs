@@ -70,8 +70,6 @@ impl Group {
             let Some(request) = against.catch_up(request) else { continue };
             let on_refused = request.on_refused;
             let mut checked = Checked::new(request, against);
-            against.shown =
-                checked.stamps.last().map_or(against.shown, |last| against.shown.max(last.position));
             let failed = if on_refused.refuses(&checked.refused) {
                 Some(AppendError::Refused(std::mem::take(&mut checked.refused)))
             } else {
@@ -81,6 +79,9 @@ impl Group {
                 against.recent.unstage(checked.new.len());
                 let _ = checked.reply.send(Answer::Done(Err(error)));
             } else {
+                // Of a request that is refused, nothing is taken in.
+                let last = checked.stamps.last().map(|last| last.position);
+                against.shown = against.shown.max(last.unwrap_or(Position::START));
                 group.new_events += checked.new.len();
                 group.requests.push(checked);
             }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use lastseen_event::{BatchName, EventBatch, EventId, Fact, Position, Retraction, Sighting, UtcInstant};
 use lastseen_log::{
-    Disk, FaultDisk, Followed, Kept, LockedDisk, Log, LogOptions, OpenError, ReadOnlyLog, Stamp, backup,
-    verify,
+    Disk, FaultDisk, Followed, Kept, LockedDisk, Log, LogOptions, OpenError, ReadOnlyLog, Sealing, Stamp,
+    backup, verify,
 };
 use lastseen_store::contract::{Source, event_id};
 use lastseen_store::{
@@ -309,7 +309,7 @@ fn a_directory_belongs_to_the_log_it_follows() {
     assert!(matches!(refused, Err(OpenError::Follows { expected: None, found: Some(ORIGIN) })));
     let log = follow(&disk, ORIGIN).expect("opens");
     let refused = wait(log.append(SOURCE.batch(0..1), OnRefused::RefuseBatch));
-    assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(AppendError::Closed)), "{refused:?}");
 
     let own = FaultDisk::default();
     drop(open(&own, &small(), clock(1)).expect("opens"));
@@ -351,6 +351,73 @@ fn who_follows_the_tail_is_shown_each_record_once() {
     }
     let distinct: BTreeSet<_> = expected.iter().map(|it| it.1).collect();
     assert_eq!(distinct.len(), expected.len());
+}
+
+#[test]
+fn readers_beside_the_one_who_takes_in_miss_nothing() {
+    let chance = &mut Chance::new(11);
+    let stream = stream(chance, 3_000);
+    let expected = shown_by(&model(&stream));
+    let locked = LockedDisk::lock(Arc::new(FaultDisk::default())).expect("is free");
+    let often = LogOptions { segment_events: 90, sealing: Sealing::Background, ..options(6_000) };
+    let log = Log::open_following(locked, often, ORIGIN, (clock(1), &[]), |_| ()).expect("opens");
+    let last = expected.last().expect("not empty").0;
+    std::thread::scope(|scope| {
+        for reader in 0..3 {
+            let (log, expected) = (&log, &expected);
+            scope.spawn(move || {
+                let chance = &mut Chance::new(reader);
+                let mut after = Position::START;
+                let mut seen = Vec::new();
+                // Each reader begins where the tail was, and is left for another one after a few batches.
+                while after < last {
+                    let mut reader = log.read(after, Detail::Facts);
+                    for _ in 0..chance.below(4) {
+                        let Some(batch) = reader.next_batch().expect("readable") else { break };
+                        after = batch.reached;
+                        seen.extend(shown(&batch).into_iter().map(|it| (it.0, it.2)));
+                    }
+                    std::thread::yield_now();
+                }
+                assert!(seen == *expected, "reader {reader}");
+            });
+        }
+        for piece in pieces(&stream, chance) {
+            wait(log.follow(piece)).expect("it is taken in");
+        }
+    });
+}
+
+#[test]
+fn who_gives_up_and_goes_on_from_the_tail_loses_nothing() {
+    let chance = &mut Chance::new(12);
+    let stream = stream(chance, 800);
+    let log = follow(&FaultDisk::default(), ORIGIN).expect("opens");
+    let all = model(&stream);
+    // More of it each time: what repeats does not move the tail.
+    let mut some = 5..;
+    while log.tail().position() < all.last().expect("not empty").stamp.position {
+        let pieces = pieces(&stream[left(&stream, &log, 3)], chance);
+        for piece in pieces.into_iter().take(some.next().expect("endless")) {
+            let gives_up = chance.one_in(3);
+            let is_done = wait(async {
+                let taking = log.follow(piece);
+                tokio::select! {
+                    biased;
+                    kept = taking => kept.is_ok(),
+                    () = tokio::task::yield_now(), if gives_up => false,
+                }
+            });
+            if !is_done {
+                break;
+            }
+        }
+    }
+    check(&log, &all, chance);
+    // Once more, all of it: nothing of it is new.
+    for piece in pieces(&stream, chance) {
+        assert_eq!(wait(log.follow(piece)).expect("it is taken in").kept, 0);
+    }
 }
 
 fn shown_by(kept: &[Record]) -> Vec<(Position, EventId)> {

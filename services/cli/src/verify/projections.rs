@@ -87,7 +87,7 @@ pub(super) fn compare(data: &Path, disk: Arc<dyn Disk>) -> anyhow::Result<Compar
         is_old: false,
         differences: Vec::new(),
     };
-    let whose = |member| members.member_ref(member);
+    let whose = || |member| members.member_ref(member);
     let restored = Snapshot::read(data).and_then(|snapshot| {
         let lineage = log.lineage();
         let of_log = (lineage.as_ref(), |scan| log.scan(scan));

@@ -73,22 +73,28 @@ impl Fold {
         let after = *self.folded.borrow();
         runtime.block_on(async {
             let mut events = Subscription::new(self.log.as_ref(), after, Detail::Facts);
+            let mut is_failing = false;
             loop {
                 tokio::select! {
                     Some(work) = work.recv() => self.work(work),
-                    is_open = self.follow_on(&mut events) => if !is_open {
-                        return;
+                    is_open = self.follow_on(&mut events, &mut is_failing) => if !is_open {
+                        break;
                     },
                 }
             }
+            // Who waits for an answer is told that there will be none.
+            work.close();
+            while work.recv().await.is_some() {}
         });
     }
 
     /// Folds the next events; waits for them. False once there will be no more. May be dropped while it waits.
-    async fn follow_on(&self, events: &mut Subscription) -> bool {
+    async fn follow_on(&self, events: &mut Subscription, is_failing: &mut bool) -> bool {
         match events.next().await {
             Ok(Some(batch)) => {
-                self.health.clear(PART);
+                if std::mem::take(is_failing) {
+                    self.health.clear(PART);
+                }
                 self.fold(&batch);
             }
             Ok(None) => return false,
@@ -96,6 +102,7 @@ impl Fold {
                 let cause = format!("the log cannot be read: {}", error_chain(&error));
                 tracing::error!(cause, "events are stored and not in the numbers");
                 self.health.failed(PART, cause);
+                *is_failing = true;
                 if self.health.is_closing() {
                     return false;
                 }
@@ -107,11 +114,14 @@ impl Fold {
 
     fn fold(&self, batch: &RecordedBatch) {
         self.metrics.events(&batch.facts);
-        live::fold(&self.live.get(), &batch.facts);
+        // Rebuilt views may have the first of them already.
+        let folded = *self.folded.borrow();
+        let new = batch.facts.partition_point(|fact| fact.position <= folded);
+        live::fold(&self.live.get(), &batch.facts[new..]);
         self.folded_events.fetch_add(batch.facts.len() as u64, Ordering::Release);
         if !batch.retractions.is_empty() {
             // A retraction has no fact to fold; the views hold its batch until they are rebuilt.
-            self.live.get().write().reach(batch.reached);
+            self.live.get().write().reach(batch.reached.max(folded));
             // A full channel holds a nudge already.
             let _ = self.retracted.try_send(());
         }
@@ -163,5 +173,45 @@ impl Fold {
             *folded = position.max(*folded);
             is_ahead
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lastseen_projections::{Persons, Retracted, Scope, Selection, ViewsBuilder};
+    use lastseen_store::{ManualClock, MemoryStore, OnRefused};
+
+    use super::*;
+    use crate::testing::{NOW, batch, instant};
+
+    #[tokio::test]
+    async fn events_that_rebuilt_views_have_already_are_not_folded_again() {
+        let clock = Arc::new(ManualClock::new(instant(NOW)));
+        let log: Arc<dyn EventStore> = Arc::new(MemoryStore::new(clock.clone()));
+        let builder = || ViewsBuilder::new(Selection::default(), Retracted::default(), Persons::Off);
+        let fold = Fold {
+            log: log.clone(),
+            live: Arc::new(Live::new(builder().finish())),
+            folded: watch::channel(Position::START).0,
+            folded_events: Arc::default(),
+            metrics: Arc::new(Metrics::new()),
+            health: Health::new(clock),
+            retracted: std::sync::mpsc::sync_channel(1).0,
+        };
+        let events = ["login acme ada 2026-01-09T00:00:00Z", "login acme ada 2026-01-09T00:00:01Z"];
+        log.append(batch(&events), OnRefused::RefuseBatch).await.unwrap();
+        let of_all = log.read(Position::START, Detail::Facts).next_batch().unwrap().unwrap();
+        // The fold is behind, and views were rebuilt from the first of two events, then from both.
+        for rebuilt in 1..=2 {
+            let mut views = builder();
+            views.apply_all(&of_all.facts[..rebuilt]);
+            fold.replace(views.finish(), of_all.facts[rebuilt - 1].position).unwrap();
+        }
+        fold.fold(&of_all);
+        let views = fold.live.get();
+        let member = of_all.facts[0].member.member;
+        assert_eq!(views.read().member(member).unwrap().events, 2);
+        assert_eq!(views.read().summary(Scope::All, instant(NOW)).total_users, 1);
+        assert_eq!((views.read().position(), *fold.folded.borrow()), (of_all.reached, of_all.reached));
     }
 }

@@ -25,11 +25,13 @@ pub(super) fn views(
     progress: impl Fn(u64),
 ) -> Result<(Views, u64), ReadError> {
     let restored = snapshot.and_then(|snapshot| {
-        let members = log.members();
-        let whose = |member| members.member_ref(member);
+        let members = || {
+            let members = log.members();
+            move |member| members.member_ref(member)
+        };
         let lineage = log.lineage();
         let of_log = (lineage.as_ref(), |scan| log.scan(scan));
-        snapshot.map(|snapshot| snapshot.views(persons, of_log, whose)).transpose()
+        snapshot.map(|snapshot| snapshot.views(persons, of_log, members)).transpose()
     });
     let (mut builder, checkpoint) = match restored {
         Ok(Some(restored)) => restored,
@@ -41,11 +43,12 @@ pub(super) fn views(
         }
     };
     let mut reader = log.read(checkpoint, Detail::Facts);
-    let (mut events, mut said) = (0, Instant::now());
+    let (mut events, mut reached, mut said) = (0, checkpoint, Instant::now());
     let tail = log.tail().position().get();
     let fold = |batch: RecordedBatch| {
         builder.apply_all(&batch.facts);
         events += batch.facts.len() as u64;
+        reached = batch.reached;
         progress(events);
         if said.elapsed() >= SAY_EVERY {
             said = Instant::now();
@@ -56,6 +59,6 @@ pub(super) fn views(
     tracing::info!(checkpoint = checkpoint.get(), events, "views");
     let mut views = builder.finish();
     // The last record may be a retraction, which no fold sees.
-    views.reach(log.tail().position());
+    views.reach(reached);
     Ok((views, events))
 }

@@ -78,13 +78,15 @@ fn identity_at<R: EventReader>(
 ) -> Result<Option<Identity>, ReadError> {
     let after = Position::new(at.get().saturating_sub(1));
     let mut reader = scan(Scan { after, until: Some(at), detail: Detail::Facts, filter: Filter::default() });
-    let batch = reader.next_batch()?;
-    let found = batch.and_then(|RecordedBatch { facts, retractions, .. }| {
+    while let Some(RecordedBatch { facts, retractions, .. }) = reader.next_batch()? {
         let fact = facts.iter().map(|fact| (fact.position, fact.id, fact.recorded_at));
         let retraction = retractions.iter().map(|it| (it.position, it.id, it.recorded_at));
-        fact.chain(retraction).find(|(position, ..)| *position == at)
-    });
-    Ok(found.map(|(_, id, recorded_at)| (*id.as_uuid().as_bytes(), recorded_at.as_micros())))
+        let found = fact.chain(retraction).find(|(position, ..)| *position == at);
+        if let Some((_, id, recorded_at)) = found {
+            return Ok(Some((*id.as_uuid().as_bytes(), recorded_at.as_micros())));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the path of the snapshot in a data directory.
@@ -241,22 +243,22 @@ impl Snapshot {
         Ok(Some(Self { head, restoring, bytes: reading.offset(), path }))
     }
 
-    /// The views, to be taken on from the snapshot's checkpoint, which is told as well. `whose` tells tenant and person of a
-    /// member, `lineage` is of the log that `scan` reads.
+    /// The views, to be taken on from the snapshot's checkpoint, which is told as well. `lineage` is of the log that `scan` reads;
+    /// `members` tells tenant and person of a member, and is asked for once nothing is scanned any more.
     ///
     /// # Errors
     /// [`SnapshotError`].
-    pub fn views<R: EventReader>(
+    pub fn views<R: EventReader, W: Fn(MemberOrdinal) -> Option<MemberRef>>(
         self,
         persons: Persons,
         (lineage, scan): (&Lineage, impl Fn(Scan) -> R),
-        whose: impl Fn(MemberOrdinal) -> Option<MemberRef>,
+        members: impl FnOnce() -> W,
     ) -> Result<(ViewsBuilder, Position), SnapshotError> {
         let Self { path: file, head: Head { log_id, checkpoint, identity }, restoring, bytes } = self;
         if !lineage.shares(log_id, checkpoint) || identity_at(checkpoint, scan)? != Some(identity) {
             return Err(SnapshotError::Foreign { file, checkpoint });
         }
-        match restoring.finish(checkpoint, persons, whose) {
+        match restoring.finish(checkpoint, persons, members()) {
             Ok(builder) => Ok((builder, checkpoint)),
             Err(BadPart) => Err(SnapshotError::Damaged { file, offset: bytes }),
         }
