@@ -1,6 +1,6 @@
 //! Reads and subscriptions: from the options of a request to a source of frames.
 
-use regex::Regex;
+use fancy_regex::Regex;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 

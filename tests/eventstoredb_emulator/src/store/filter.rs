@@ -1,6 +1,6 @@
 //! Filters of `$all`: prefixes or a regular expression over the name of the stream or the type of the event.
 
-use regex::Regex;
+use fancy_regex::Regex;
 
 use crate::record::Event;
 
@@ -39,7 +39,8 @@ impl Filter {
         };
         match &self.condition {
             Condition::Prefixes(prefixes) => prefixes.iter().any(|prefix| text.starts_with(prefix)),
-            Condition::Matches(regex) => regex.is_match(text),
+            // One that gives up takes nothing.
+            Condition::Matches(regex) => regex.is_match(text).unwrap_or(false),
         }
     }
 }

@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use eventstoredb_emulator::proto::client::streams::append_req::options::ExpectedStreamRevision;
-use eventstoredb_emulator::proto::client::streams::append_resp::success::{CurrentRevisionOption, PositionOption};
+use eventstoredb_emulator::proto::client::streams::append_resp::success::{
+    CurrentRevisionOption, PositionOption,
+};
 use eventstoredb_emulator::proto::client::streams::append_resp::wrong_expected_version::CurrentRevisionOption as Current;
+use eventstoredb_emulator::proto::client::streams::read_req::Options;
 use eventstoredb_emulator::proto::client::streams::read_req::options::filter_options::{
     self, Expression, Window,
 };
@@ -15,7 +18,6 @@ use eventstoredb_emulator::proto::client::streams::read_req::options::{
     AllOptions, CountOption, FilterOption, FilterOptions, Position, ReadDirection, StreamOption,
     StreamOptions, SubscriptionOptions, UuidOption, all_options::AllOption, uuid_option,
 };
-use eventstoredb_emulator::proto::client::streams::read_req::Options;
 use eventstoredb_emulator::proto::client::streams::read_resp::Content;
 use eventstoredb_emulator::proto::client::streams::streams_client::StreamsClient;
 use eventstoredb_emulator::proto::client::streams::{
@@ -27,7 +29,7 @@ use tokio_stream::StreamExt;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
-use uuid::Uuid;
+use ::uuid::Uuid;
 
 /// Longest wait for a frame that must come.
 pub(crate) const WITHIN: Duration = Duration::from_secs(20);
@@ -64,7 +66,14 @@ impl Appended {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Frame {
     Confirmed,
-    Event { stream: String, revision: u64, position: u64, id: Uuid, event_type: String, data: String },
+    Event {
+        stream: String,
+        revision: u64,
+        position: u64,
+        id: Uuid,
+        event_type: String,
+        data: String,
+    },
     Checkpoint(u64, u64),
     /// With the position that it tells.
     CaughtUp(Option<u64>),
@@ -100,7 +109,9 @@ pub(crate) fn with_id(id: Uuid, data: &str) -> append_req::ProposedMessage {
 }
 
 pub(crate) fn properties() -> BTreeMap<String, String> {
-    [("type", "t"), ("content-type", "application/json")].map(|(key, value)| (key.into(), value.into())).into()
+    [("type", "t"), ("content-type", "application/json")]
+        .map(|(key, value)| (key.into(), value.into()))
+        .into()
 }
 
 pub(crate) fn named(stream: &str) -> Option<StreamIdentifier> {
@@ -267,7 +278,9 @@ impl Frames {
     /// Position of the next event.
     pub(crate) async fn event(&mut self) -> u64 {
         loop {
-            if let Some((_, _, position)) = self.next().await.unwrap().expect("a subscription goes on").event() {
+            if let Some((_, _, position)) =
+                self.next().await.unwrap().expect("a subscription goes on").event()
+            {
                 return position;
             }
         }

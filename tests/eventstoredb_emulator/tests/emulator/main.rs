@@ -1,0 +1,51 @@
+//! The rules of the emulator, each with a test. LEDGER.md says where each rule comes from.
+
+mod appends;
+mod client;
+mod clients;
+mod deletes;
+mod elections;
+mod faults;
+mod idempotency;
+mod ledger;
+mod program;
+mod reads;
+mod restarts;
+mod scavenging;
+mod subscriptions;
+mod users;
+
+use std::path::PathBuf;
+
+use eventstoredb_emulator::{Cluster, Options, ServerVersion, Timing};
+
+use client::Client;
+
+/// One node of 23.10 and a client.
+fn one_node() -> (Cluster, Client) {
+    one_node_of(ServerVersion::V23_10)
+}
+
+fn one_node_of(version: ServerVersion) -> (Cluster, Client) {
+    let cluster = Cluster::start(Options { version, timing: Timing::short(), ..Options::default() }).unwrap();
+    let client = Client::to(cluster.addresses()[0]);
+    (cluster, client)
+}
+
+/// Three nodes with short times; the first leads.
+fn three_nodes() -> Cluster {
+    let cluster =
+        Cluster::start(Options { nodes: 3, timing: Timing::short(), ..Options::default() }).unwrap();
+    cluster.wait_until(|cluster| cluster.nodes().all(|node| node.is_ready()));
+    assert_eq!(cluster.leader(), Some(0));
+    cluster
+}
+
+fn client_of(cluster: &Cluster, node: usize) -> Client {
+    Client::to(cluster.addresses()[node])
+}
+
+/// Answers of real servers.
+fn recorded(file: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/eventstoredb")).join(file)
+}
