@@ -141,7 +141,9 @@ impl Cluster {
         let (file, stored) = NodeFile::open(&dir).map_err(at_node)?;
         let mut store = Store::new(inner.options.recent_bytes_max);
         let records = stored.len();
-        stored.into_iter().for_each(|(record, end)| store.push(record, end));
+        for (record, end) in stored {
+            store.push(record, end);
+        }
         let gate = Arc::new(Gate::default());
         let runtime = self.runtime.as_ref().expect("a cluster has its threads until it is dropped");
         let listener = match listener {
@@ -324,12 +326,12 @@ impl NodeHandle<'_> {
         self.with(|core| core.nodes[self.index].cut = false);
     }
 
-    /// Whether the node's process runs. One that had to truncate its log has ended by itself.
+    /// True while the node's process runs. One that had to truncate its log has ended by itself.
     pub fn is_running(&self) -> bool {
         self.cluster.inner.shared.look(|core| core.process(self.index).is_some())
     }
 
-    /// Whether the node leads or follows.
+    /// True while the node leads or follows.
     pub fn is_ready(&self) -> bool {
         self.cluster.inner.shared.look(|core| core.role(self.index)) != Role::NotReady
     }
@@ -349,7 +351,7 @@ impl NodeHandle<'_> {
         })
     }
 
-    /// Where the node listens.
+    /// The address that the node listens on.
     pub fn address(&self) -> SocketAddr {
         self.cluster.inner.addresses[self.index]
     }

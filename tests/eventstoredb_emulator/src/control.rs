@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, NodeHandle};
-use crate::faults::AppendFault;
+use crate::faults::{AppendFault, Faults};
 
 /// All commands, for people.
 pub const COMMANDS: &str = "\
@@ -92,18 +92,14 @@ pub fn execute(cluster: &Cluster, line: &str) -> Result<Option<String>, String> 
         ["committed"] => Ok(Some(cluster.committed().len().to_string())),
         ["scavenge"] => cluster.scavenge().map(|count| Some(count.to_string())).map_err(in_words),
         ["empty"] => cluster.start_from_empty().map(|()| None).map_err(in_words),
-        ["clear"] => done(cluster.faults().clear()),
-        ["end-subscriptions"] => done(cluster.faults().end_subscriptions()),
-        ["repeat-checkpoints", count] => done(cluster.faults().repeat_checkpoints(number(count)?)),
-        ["pause-reads", millis] => done(cluster.faults().pause_reads(Duration::from_millis(number(millis)?))),
-        ["fault", name] => done(cluster.faults().next_append(fault(name)?)),
-        ["fault", name, "after", count] => done(cluster.faults().append_after(number(count)?, fault(name)?)),
-        [command, node] => of_node(command, &named(cluster, node)?),
-        _ => Err("no such command".to_owned()),
+        ["kill" | "start" | "freeze" | "thaw" | "cut" | "heal", node] => {
+            of_node(words[0], &named(cluster, node)?).map(|()| None)
+        }
+        words => of_script(cluster.faults(), words).map(|()| None),
     }
 }
 
-fn of_node(command: &str, node: &NodeHandle<'_>) -> Result<Option<String>, String> {
+fn of_node(command: &str, node: &NodeHandle<'_>) -> Result<(), String> {
     match command {
         "kill" => node.kill(),
         "start" => node.start().map_err(in_words)?,
@@ -113,11 +109,20 @@ fn of_node(command: &str, node: &NodeHandle<'_>) -> Result<Option<String>, Strin
         "heal" => node.heal(),
         _ => return Err("no such command".to_owned()),
     }
-    Ok(None)
+    Ok(())
 }
 
-fn done((): ()) -> Result<Option<String>, String> {
-    Ok(None)
+fn of_script(faults: &Faults, words: &[&str]) -> Result<(), String> {
+    match words {
+        ["clear"] => faults.clear(),
+        ["end-subscriptions"] => faults.end_subscriptions(),
+        ["repeat-checkpoints", count] => faults.repeat_checkpoints(number(count)?),
+        ["pause-reads", millis] => faults.pause_reads(Duration::from_millis(number(millis)?)),
+        ["fault", name] => faults.next_append(fault(name)?),
+        ["fault", name, "after", count] => faults.append_after(number(count)?, fault(name)?),
+        _ => return Err("no such command".to_owned()),
+    }
+    Ok(())
 }
 
 fn in_words(error: impl std::error::Error) -> String {

@@ -178,7 +178,9 @@ mod tests {
         let (mut file, found) = NodeFile::open(dir).unwrap();
         assert!(found.is_empty());
         let mut frames = Vec::new();
-        records().iter().for_each(|(record, end)| encode(record, *end, &mut frames));
+        for (record, end) in records() {
+            encode(&record, end, &mut frames);
+        }
         file.append(&frames).unwrap();
         frames
     }

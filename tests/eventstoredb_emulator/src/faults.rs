@@ -18,7 +18,7 @@ pub enum AppendFault {
     Refuse,
     /// Answered that another node leads; the address of that node is told or not. Not stored.
     NotLeader {
-        /// Whether the address of the leader is told.
+        /// True if the address of the leader is told.
         tells_leader: bool,
     },
     /// Answered `ABORTED`, stored all the same.
@@ -30,7 +30,7 @@ pub enum AppendFault {
 /// Faults that may come together on one script, up to this many.
 pub const FAULTS_MAX: usize = 65_536;
 
-/// What goes wrong next, on any node.
+/// The faults that are yet to happen, on any node.
 #[derive(Debug)]
 pub struct Faults {
     appends: Mutex<VecDeque<(u32, AppendFault)>>,
@@ -100,7 +100,7 @@ impl Faults {
         Some(fault)
     }
 
-    /// Whether an append is yet to fail.
+    /// True if an append is yet to fail.
     pub(crate) fn has_appends(&self) -> bool {
         !self.appends.lock().is_empty()
     }

@@ -1,6 +1,8 @@
 //! The services of one node. They translate: requests into changes and reads, outcomes into messages and errors.
 //! Nothing is decided here that the store or the cluster decides.
 
+#![expect(clippy::result_large_err, reason = "the error of every call is tonic's status, which is large")]
+
 mod access;
 mod append;
 mod batch;

@@ -73,7 +73,7 @@ pub struct Timing {
 }
 
 impl Default for Timing {
-    /// As seen on real servers.
+    /// Times of real servers.
     fn default() -> Self {
         Self {
             commit_timeout: Duration::from_secs(2),

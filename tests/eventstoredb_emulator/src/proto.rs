@@ -2,7 +2,14 @@
 
 pub use event_store::client;
 
-#[expect(missing_docs, clippy::pedantic, reason = "generated")]
+#[expect(
+    missing_docs,
+    clippy::pedantic,
+    clippy::large_enum_variant,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
 mod event_store {
     pub mod client {
         tonic::include_proto!("event_store.client");
@@ -22,7 +29,7 @@ mod event_store {
 }
 
 /// The form of errors in a batch.
-#[expect(missing_docs, reason = "generated")]
+#[expect(missing_docs, clippy::pedantic, reason = "generated")]
 pub mod google {
     pub mod rpc {
         tonic::include_proto!("google.rpc");

@@ -36,7 +36,7 @@ pub const METADATA_PREFIX: &str = "$$";
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Where it starts.
+    /// The place of its first byte.
     pub position: Position,
     /// The rest of it.
     pub body: Body,
@@ -133,7 +133,7 @@ impl Payload {
         self.bytes.len()
     }
 
-    /// Whether there are no bytes at all.
+    /// True if there are no bytes at all.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -164,7 +164,7 @@ pub(crate) fn empty_len(stream: &str) -> u64 {
 
 impl Record {
     /// Bytes from its start to the next record's; `None` for a removed one, which no longer tells.
-    pub fn len(&self) -> Option<u64> {
+    pub fn size(&self) -> Option<u64> {
         match &self.body {
             Body::Event(event) => {
                 let names = empty_len(&event.stream) + prefix_len(&event.event_type);
@@ -185,7 +185,7 @@ impl Record {
         }
     }
 
-    /// Whether both logs have the same record here. A scavenge on one of them does not make a difference.
+    /// True if both logs have the same record here. A scavenge on one of them does not make a difference.
     pub fn is_same(&self, other: &Self) -> bool {
         self.position == other.position
             && match (&self.body, &other.body) {
@@ -212,7 +212,7 @@ mod tests {
                 content: ContentType::Json,
                 payload: Payload::copied(payload.as_bytes(), b""),
             };
-            Record { position: Position(0), body: Body::Event(event) }.len().unwrap()
+            Record { position: Position(0), body: Body::Event(event) }.size().unwrap()
         };
         assert_eq!(len(40, "t", "{}"), 6713 - 6580);
         assert_eq!(len(40, "t", "not json"), 6985 - 6846);

@@ -17,7 +17,7 @@ use crate::record::{Body, METADATA_PREFIX, Position, Record, TOMBSTONE_REVISION}
 pub(crate) use append::{Decision, Expected, NewEvent, Proposal, Removal, Written};
 pub(crate) use filter::{Condition, Filter, FilterOf};
 pub(crate) use metadata::StreamMetadata;
-pub(crate) use read::{AllPage, AllStart, BadPosition, Direction, StreamRead, StreamStart};
+pub(crate) use read::{AllPage, AllStart, BadPosition, Direction, StreamRange, StreamRead, StreamStart};
 pub use recent::RECENT_BYTES_MAX;
 
 use recent::RecentIds;
@@ -26,9 +26,10 @@ use recent::RecentIds;
 #[derive(Debug)]
 pub(crate) struct Store {
     log: Vec<Arc<Record>>,
-    /// Where the next record starts.
+    /// The start of the next record.
     end: Position,
     committed: usize,
+    last_epoch: Option<u64>,
     /// Places in the log of the events of each stream, in order of revision.
     streams: HashMap<Arc<str>, Vec<u32>>,
     recent: RecentIds,
@@ -49,6 +50,7 @@ impl Store {
             log: Vec::new(),
             end: Position(0),
             committed: 0,
+            last_epoch: None,
             streams: HashMap::new(),
             recent: RecentIds::new(recent_bytes_max),
             types: HashSet::new(),
@@ -65,7 +67,7 @@ impl Store {
         &self.log[..self.committed]
     }
 
-    /// Where the next record will start.
+    /// The start of the next record.
     pub(crate) fn end(&self) -> Position {
         self.end
     }
@@ -79,14 +81,14 @@ impl Store {
     pub(crate) fn push(&mut self, record: Arc<Record>, end: Position) {
         if let Some(event) = record.event() {
             let place = u32::try_from(self.log.len()).expect("a log of tests has fewer than 2^32 records");
-            match self.streams.get_mut(&event.stream) {
-                Some(places) => places.push(place),
-                None => {
-                    let mut places = Vec::with_capacity(1);
-                    places.push(place);
-                    self.streams.insert(Arc::clone(&event.stream), places);
-                }
+            if let Some(places) = self.streams.get_mut(&event.stream) {
+                places.push(place);
+            } else {
+                self.streams.insert(Arc::clone(&event.stream), vec![place]);
             }
+        }
+        if let Body::Epoch { number } = record.body {
+            self.last_epoch = Some(number);
         }
         self.log.push(record);
         self.end = end;
@@ -99,10 +101,7 @@ impl Store {
 
     /// Number of the last epoch in the log.
     pub(crate) fn last_epoch(&self) -> Option<u64> {
-        self.log.iter().rev().find_map(|record| match record.body {
-            Body::Epoch { number } => Some(number),
-            Body::Event(_) | Body::Empty { .. } | Body::Removed => None,
-        })
+        self.last_epoch
     }
 
     /// The event at a place of the log that a stream names.
@@ -130,7 +129,7 @@ impl Store {
         self.places(stream, visible).last().map(|place| self.revision_at(*place))
     }
 
-    /// Whether `stream` ended with a tombstone among the first `visible` records.
+    /// True if `stream` ended with a tombstone among the first `visible` records.
     fn is_tombstoned(&self, stream: &str, visible: usize) -> bool {
         self.last_revision(stream, visible) == Some(TOMBSTONE_REVISION)
     }

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use crate::record::{Position, Record, Ticks};
-use crate::store::{AllPage, AllStart, BadPosition, Direction, Filter, Store, StreamRead, StreamStart};
+use crate::store::{
+    AllPage, AllStart, BadPosition, Direction, Filter, Store, StreamRange, StreamRead, StreamStart,
+};
 use crate::version::ServerVersion;
 
 /// Events of a page.
@@ -92,7 +94,8 @@ pub(crate) struct StreamReading {
 impl StreamReading {
     fn step(&mut self, store: &Store, now: Ticks) -> Result<Step, Failure> {
         let max = PAGE_EVENTS.min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        match store.read_stream(&self.stream, self.start, self.direction, max, now) {
+        let range = StreamRange { start: self.start, direction: self.direction, max };
+        match store.read_stream(&self.stream, range, now) {
             StreamRead::Deleted => Err(Failure::StreamDeleted(self.stream.clone())),
             StreamRead::NotFound => {
                 Ok(Step { frames: vec![Frame::StreamNotFound(self.stream.clone())], is_end: true })
@@ -135,7 +138,7 @@ impl AllReading {
 pub(crate) struct StreamSubscription {
     pub(crate) version: ServerVersion,
     pub(crate) stream: String,
-    /// Where it starts; a revision is the last one that it does not want.
+    /// The start; a revision is the last one that it does not want.
     pub(crate) start: StreamStart,
     pub(crate) caught_up: bool,
 }
@@ -146,9 +149,13 @@ impl StreamSubscription {
             StreamStart::Start | StreamStart::End => 0,
             StreamStart::Revision(revision) => revision.saturating_add(1),
         };
-        let asked = StreamStart::Revision(first);
+        let range = StreamRange {
+            start: StreamStart::Revision(first),
+            direction: Direction::Forwards,
+            max: PAGE_EVENTS,
+        };
         let mut step = Step::default();
-        match store.read_stream(&self.stream, asked, Direction::Forwards, PAGE_EVENTS, now) {
+        match store.read_stream(&self.stream, range, now) {
             StreamRead::Deleted => return Err(Failure::StreamDeleted(self.stream.clone())),
             StreamRead::NotFound => {
                 self.start = StreamStart::Revision(first - 1);
@@ -186,7 +193,7 @@ pub(crate) struct AllSubscription {
     skips_first: bool,
     /// Records looked at since the last checkpoint.
     considered: usize,
-    /// What a checkpoint tells.
+    /// Commit and prepare position that a checkpoint tells.
     place: (Position, Position),
     /// The last event that was looked at.
     seen: Option<Position>,

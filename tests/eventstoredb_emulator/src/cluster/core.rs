@@ -130,7 +130,7 @@ impl Core {
         self.process(node).map_or(Role::NotReady, |process| process.role)
     }
 
-    /// Whether a node can talk to others.
+    /// True if a node can talk to others.
     pub(crate) fn is_connected(&self, node: usize) -> bool {
         let node = &self.nodes[node];
         node.process.is_some() && !node.frozen && !node.cut
@@ -199,7 +199,7 @@ impl Core {
         let mut frames = Vec::new();
         let mut stored = Vec::with_capacity(records.len());
         for record in records {
-            let end = Position(record.position.0 + record.len().unwrap_or(0));
+            let end = Position(record.position.0 + record.size().unwrap_or(0));
             encode(record, end, &mut frames);
             stored.push((Arc::clone(record), end));
         }
@@ -217,7 +217,9 @@ impl Core {
             }
             if is_reached {
                 process.unsynced.extend_from_slice(&frames);
-                stored.iter().for_each(|(record, end)| process.store.push(Arc::clone(record), *end));
+                for (record, end) in &stored {
+                    process.store.push(Arc::clone(record), *end);
+                }
             } else if is_frozen {
                 process.inbox.extend(stored.iter().cloned());
             }

@@ -111,7 +111,7 @@ impl Core {
         let mut records = vec![process.store.epoch()];
         let is_first = process.store.log().is_empty();
         if is_first {
-            records.extend(super::first_events(records[0].len().unwrap_or(0)));
+            records.extend(super::first_events(records[0].size().unwrap_or(0)));
         }
         self.write(node, &records);
         if let Some(process) = self.process_mut(node) {

@@ -85,6 +85,8 @@ pub(super) fn serve(
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
     if let Some(tls) = &inner.options.tls {
+        // A process that has another provider keeps it.
+        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let read = |path| std::fs::read(path).map_err(|source| StartError::Node { node: index + 1, source });
         let identity = Identity::from_pem(read(&tls.certificate)?, read(&tls.key)?);
         server = server.tls_config(ServerTlsConfig::new().identity(identity)).map_err(StartError::Tls)?;

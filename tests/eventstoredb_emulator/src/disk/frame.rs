@@ -73,7 +73,7 @@ fn put(bytes: &[u8], frames: &mut Vec<u8>) {
     frames.extend_from_slice(bytes);
 }
 
-/// Whether the checksum before the payload is that of the payload.
+/// True if the checksum before the payload is that of the payload.
 pub(super) fn is_whole(checked: &[u8]) -> bool {
     checked
         .split_first_chunk::<CHECKSUM_LEN>()

@@ -1,4 +1,4 @@
-//! Who asks, and what they may do. Without TLS and without users of its own a cluster asks nobody, as a server that
+//! Callers, and their rights. Without TLS and without users of its own a cluster asks nobody, as a server that
 //! was started insecure.
 
 use base64::Engine;
@@ -64,7 +64,7 @@ impl Caller {
         if is_allowed { Ok(()) } else { Err(access_denied()) }
     }
 
-    /// Whether the caller may read `$all`: an administrator must have said so in its metadata.
+    /// Lets the caller read `$all`: an administrator must have said so in its metadata.
     ///
     /// # Errors
     /// Access is denied.
@@ -72,7 +72,7 @@ impl Caller {
         self.is_among(store.metadata(EVERYBODY).readers, false)
     }
 
-    /// Whether the caller may read a stream.
+    /// Lets the caller read a stream.
     ///
     /// # Errors
     /// Access is denied.
@@ -81,7 +81,7 @@ impl Caller {
         self.is_among(store.metadata(of).readers, !of.starts_with('$'))
     }
 
-    /// Whether the caller may append to a stream, and delete it.
+    /// Lets the caller append to a stream, and delete it.
     ///
     /// # Errors
     /// Access is denied.

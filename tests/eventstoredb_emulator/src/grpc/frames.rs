@@ -40,7 +40,7 @@ struct Reading {
     ready: VecDeque<Result<ReadResp, Status>>,
     commits: watch::Receiver<usize>,
     ended: watch::Receiver<u64>,
-    /// How often the script had ended subscriptions before this one began.
+    /// Times that the script had ended subscriptions before this one began.
     ended_before: u64,
     is_end: bool,
 }

@@ -96,6 +96,16 @@ pub(crate) enum Decision {
     StreamDeleted,
 }
 
+/// The ids of an append that are remembered.
+enum Known {
+    /// That of the first event is not.
+    None,
+    /// That of the first event is, and that of a later one is not.
+    Some,
+    /// All are; the last one is that of the record at `last`.
+    All { last: usize },
+}
+
 impl Store {
     /// Decides on an append; writes nothing.
     pub(crate) fn decide(&mut self, proposal: &Proposal, now: Ticks) -> Decision {
@@ -106,14 +116,14 @@ impl Store {
         let current = self.last_revision(&proposal.stream, written);
         let wrong = Decision::WrongExpectedVersion { current };
         match proposal.expected {
-            Expected::Any | Expected::StreamExists => {
-                if let Some(decision) = self.weak_repeat(proposal) {
-                    return decision.unwrap_or(wrong);
-                }
-                if proposal.expected == Expected::StreamExists && current.is_none() {
+            Expected::Any | Expected::StreamExists => match self.weak_repeat(proposal) {
+                Known::All { last } => return self.repeat(last),
+                Known::Some => return wrong,
+                Known::None if proposal.expected == Expected::StreamExists && current.is_none() => {
                     return wrong;
                 }
-            }
+                Known::None => {}
+            },
             Expected::NoStream | Expected::Revision(_) => {
                 let (last, expected) = (current.unwrap_or(-1), proposal.expected.number());
                 let is_recreated = expected == -1 && self.is_soft_deleted(&proposal.stream);
@@ -132,13 +142,13 @@ impl Store {
         self.metadata_at(stream, self.log.len()).is_deleted()
     }
 
-    /// `None`: the id of the first event is not remembered, so the append is new. `Some(None)`: it is, and that of a
-    /// later event is not.
-    fn weak_repeat(&self, proposal: &Proposal) -> Option<Option<Decision>> {
+    /// The id of the first event decides that an append is a repeat.
+    fn weak_repeat(&self, proposal: &Proposal) -> Known {
         let find = |event: &NewEvent| self.recent.find(&proposal.stream, event.id);
-        let first = find(proposal.events.first()?)?;
-        let all = proposal.events[1..].iter().try_fold(first, |_, event| find(event));
-        Some(all.map(|last| self.repeat(last)))
+        let Some((first, others)) = proposal.events.split_first() else { return Known::None };
+        let Some(first) = find(first) else { return Known::None };
+        let last = others.iter().try_fold(first, |_, event| find(event));
+        last.map_or(Known::Some, |last| Known::All { last })
     }
 
     /// The events are those that stand behind the expected revision: the strong class, without a limit in time.
@@ -257,7 +267,7 @@ impl Store {
     /// Writes what was decided on as the leader of the log, and remembers the ids.
     pub(crate) fn write_as_leader(&mut self, records: &[Arc<Record>]) {
         for record in records {
-            let end = Position(record.position.0 + record.len().unwrap_or(0));
+            let end = Position(record.position.0 + record.size().unwrap_or(0));
             if let Some(event) = record.event() {
                 self.recent.insert(event.id, Arc::clone(&event.stream), self.log.len());
             }
@@ -283,6 +293,6 @@ impl Store {
 /// The record that starts at `next`, which is moved behind it.
 fn laid(body: Body, next: &mut Position) -> Arc<Record> {
     let record = Record { position: *next, body };
-    next.0 += record.len().unwrap_or(0);
+    next.0 += record.size().unwrap_or(0);
     Arc::new(record)
 }

@@ -36,7 +36,7 @@ impl StreamMetadata {
         }
     }
 
-    /// Whether the stream was soft-deleted and nothing was appended since.
+    /// True if the stream was soft-deleted and nothing was appended since.
     pub(crate) fn is_deleted(&self) -> bool {
         self.truncate_before == Some(Self::DELETED)
     }

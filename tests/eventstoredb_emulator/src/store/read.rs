@@ -26,6 +26,17 @@ pub(crate) enum StreamStart {
     Revision(i64),
 }
 
+/// The events of a stream that are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamRange {
+    /// The first one.
+    pub(crate) start: StreamStart,
+    /// The order.
+    pub(crate) direction: Direction,
+    /// So many at most.
+    pub(crate) max: usize,
+}
+
 /// The place in `$all` that a read starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AllStart {
@@ -72,20 +83,18 @@ pub(crate) struct AllPage {
     pub(crate) considered: usize,
     /// The position to go on from.
     pub(crate) next: Position,
-    /// Whether nothing is left.
+    /// True if nothing is left.
     pub(crate) is_end: bool,
     /// Position of the last event that was looked at, whether the filter takes it or not.
     pub(crate) last: Option<Position>,
 }
 
 impl Store {
-    /// Up to `max` events of `stream`.
+    /// Some events of `stream`.
     pub(crate) fn read_stream(
         &self,
         stream: &str,
-        start: StreamStart,
-        direction: Direction,
-        max: usize,
+        StreamRange { start, direction, max }: StreamRange,
         now: Ticks,
     ) -> StreamRead {
         if self.is_tombstoned(stream, self.committed) {
@@ -213,7 +222,7 @@ pub(super) fn lowest_revision(metadata: &StreamMetadata, last: i64) -> i64 {
     counted.max(metadata.truncate_before.unwrap_or(0))
 }
 
-/// Whether `$maxAge` lets readers of a stream see a record.
+/// True if `$maxAge` lets readers of a stream see a record.
 pub(super) fn is_young(metadata: &StreamMetadata, record: &Record, now: Ticks) -> bool {
     metadata.max_age.is_none_or(|age| {
         record

@@ -1,5 +1,6 @@
 //! Appends: the state that is expected, properties, sizes, positions, batches.
 
+use ::uuid::Uuid;
 use eventstoredb_emulator::proto::client::streams::batch_append_req::options::ExpectedStreamPosition;
 use eventstoredb_emulator::proto::client::streams::batch_append_req::{Options, ProposedMessage};
 use eventstoredb_emulator::proto::client::streams::batch_append_resp::Result as Answer;
@@ -10,7 +11,6 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
-use ::uuid::Uuid;
 
 use crate::client::{Appended, Client, Expect, Frame, event, named, properties};
 use crate::one_node;
@@ -228,4 +228,32 @@ async fn a_failed_append_of_a_batch_is_answered_and_the_others_go_on() {
     drop(session.requests);
     assert!(session.answers.next().await.is_none(), "the call ends when the client has sent all");
     assert_eq!(client.revisions("b").await, [0, 1]);
+}
+
+#[tokio::test]
+async fn a_batch_without_a_quorum_and_with_a_bad_event_is_answered() {
+    let cluster = crate::three_nodes();
+    let mut session = Session::open(&crate::client_of(&cluster, 0)).await.unwrap();
+    cluster.node(1).freeze();
+    cluster.node(2).freeze();
+    session.put("s").await;
+    let mut bad = BatchAppendReq {
+        correlation_id: Some(text_id(Uuid::new_v4())),
+        options: Some(Options {
+            stream_identifier: named("s"),
+            expected_stream_position: Some(ExpectedStreamPosition::Any(())),
+            deadline_option: None,
+        }),
+        proposed_messages: vec![ProposedMessage { metadata: properties(), ..ProposedMessage::default() }],
+        is_final: false,
+    };
+    // In two messages: the second one makes it whole.
+    session.requests.send(bad.clone()).await.unwrap();
+    (bad.options, bad.is_final, bad.proposed_messages) = (None, true, Vec::new());
+    session.requests.send(bad).await.unwrap();
+    for (code, name) in [(BatchCode::InvalidArgument, "BadRequest"), (BatchCode::DeadlineExceeded, "Timeout")]
+    {
+        let (_, Answer::Error(status)) = session.answer().await.unwrap().unwrap() else { panic!("{name}") };
+        assert_eq!((status.code(), status.message.as_str()), (code, name));
+    }
 }

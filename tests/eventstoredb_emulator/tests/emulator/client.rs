@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ::uuid::Uuid;
 use eventstoredb_emulator::proto::client::streams::append_req::options::ExpectedStreamRevision;
 use eventstoredb_emulator::proto::client::streams::append_resp::success::{
     CurrentRevisionOption, PositionOption,
@@ -29,7 +30,6 @@ use tokio_stream::StreamExt;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
-use ::uuid::Uuid;
 
 /// Longest wait for a frame that must come.
 pub(crate) const WITHIN: Duration = Duration::from_secs(20);

@@ -18,11 +18,12 @@ fn good(output: &Output) -> String {
     said.into_owned()
 }
 
-/// The events that the recorded cluster of 23.10 held before: as many, and as many bytes.
+/// The events that the recorded cluster of 23.10 held before: as many, of them as many with the prefix that is
+/// asked for, and as many bytes.
 async fn events_before(client: &Client) {
     const SIZE: usize = 90 + 11 + 1 + 2;
-    for _ in 0..18 {
-        client.put("raw-before1", "{}").await;
+    for stream in [vec!["raw-before1"; 15], vec!["$$$before11"; 3]].concat() {
+        client.put(stream, "{}").await;
     }
     let rest = 6_580 - 733 - 19 * SIZE;
     client.put("raw-before1", &"a".repeat(2 + rest)).await;

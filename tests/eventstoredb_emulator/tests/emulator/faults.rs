@@ -120,8 +120,9 @@ async fn reads_rest_before_each_page() {
 
 #[tokio::test]
 async fn a_slow_consumer_loses_nothing_and_holds_up_nobody() {
-    let (_cluster, client) = one_node();
-    let mut slow = client.subscribe(From::Start, "s", 32).await.unwrap();
+    let (cluster, client) = one_node();
+    // A connection of its own: calls of one connection share its window.
+    let mut slow = client_of(&cluster, 0).subscribe(From::Start, "s", 32).await.unwrap();
     let data = "a".repeat(10_000);
     let mut put = Vec::new();
     for _ in 0..1_000 {
@@ -139,15 +140,16 @@ async fn a_frozen_node_keeps_its_connections_and_answers_when_it_thaws() {
     let (cluster, client) = one_node();
     client.put("s", "{}").await;
     cluster.node(0).freeze();
-    let waiting = tokio::spawn({
+    let mut waiting = tokio::task::JoinSet::new();
+    waiting.spawn({
         let client = client.clone();
         async move { client.append("s", Expect::Any, vec![event("{}")]).await }
     });
     // Another connection is accepted and says nothing either.
     let other = client_of(&cluster, 0);
     assert!(tokio::time::timeout(Duration::from_millis(100), other.revisions("s")).await.is_err());
-    assert!(!waiting.is_finished());
+    assert!(waiting.try_join_next().is_none());
     cluster.node(0).thaw();
-    assert!(tokio::time::timeout(WITHIN, waiting).await.unwrap().unwrap().is_ok());
+    assert!(tokio::time::timeout(WITHIN, waiting.join_next()).await.unwrap().unwrap().unwrap().is_ok());
     assert_eq!(client.revisions("s").await, [0, 1]);
 }

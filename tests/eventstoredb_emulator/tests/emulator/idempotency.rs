@@ -41,8 +41,8 @@ async fn an_id_is_known_in_its_stream_only() {
 #[tokio::test]
 async fn only_the_first_id_decides_that_an_append_is_a_repeat() {
     let (_cluster, client) = one_node();
-    let [one, two, new, newer] = ids();
-    assert!(matches!(append(&client, "twice", Expect::Any, &[one, one]).await, Appended::At(Some(1), _)));
+    let [one, two, new, newer, twice] = ids();
+    assert!(matches!(append(&client, "twice", Expect::Any, &[twice, twice]).await, Appended::At(Some(1), _)));
     let both = append(&client, "s", Expect::Any, &[one, two]).await;
     let first = Appended::At(Some(0), both.position() - (90 + 1 + 1 + 2));
     assert_eq!(append(&client, "s", Expect::Any, &[one, two]).await, both);

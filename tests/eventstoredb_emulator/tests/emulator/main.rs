@@ -1,5 +1,7 @@
 //! The rules of the emulator, each with a test. LEDGER.md says where each rule comes from.
 
+#![expect(clippy::result_large_err, reason = "the error of every call is tonic's status, which is large")]
+
 mod appends;
 mod client;
 mod clients;
@@ -17,7 +19,7 @@ mod users;
 
 use std::path::PathBuf;
 
-use eventstoredb_emulator::{Cluster, Options, ServerVersion, Timing};
+use eventstoredb_emulator::{Cluster, NodeHandle, Options, ServerVersion, Timing};
 
 use client::Client;
 
@@ -36,7 +38,11 @@ fn one_node_of(version: ServerVersion) -> (Cluster, Client) {
 fn three_nodes() -> Cluster {
     let cluster =
         Cluster::start(Options { nodes: 3, timing: Timing::short(), ..Options::default() }).unwrap();
-    cluster.wait_until(|cluster| cluster.nodes().all(|node| node.is_ready()));
+    let is_in_step = |node: NodeHandle<'_>| {
+        let (log, committed) = node.log();
+        node.is_ready() && committed > 0 && committed == log.len()
+    };
+    cluster.wait_until(|cluster| cluster.nodes().all(is_in_step));
     assert_eq!(cluster.leader(), Some(0));
     cluster
 }

@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use eventstoredb_emulator::{Cluster, Options, Timing, execute};
+use eventstoredb_emulator::execute;
 
 use crate::client::{Client, Expect, event};
+use crate::three_nodes;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_eventstoredb-emulator");
 
@@ -72,9 +73,7 @@ async fn the_program_says_ready_takes_commands_and_ends_on_a_signal() {
 
 #[tokio::test]
 async fn each_command_does_what_it_says() {
-    let options = Options { nodes: 3, timing: Timing::short(), ..Options::default() };
-    let cluster = Cluster::start(options).unwrap();
-    cluster.wait_until(|cluster| cluster.nodes().all(|node| node.is_ready()));
+    let cluster = three_nodes();
     let ok = |command: &str| execute(&cluster, command).unwrap().unwrap_or_default();
     let client = crate::client_of(&cluster, 0);
     let fails = async || client.append("s", Expect::Any, vec![event("{}")]).await.is_err();

@@ -39,7 +39,8 @@ async fn a_subscription_has_history_then_what_comes_without_gap_or_repeat() {
     let mut put = fill(&client, 1_000).await;
     let mut frames = client.subscribe(From::Start, "fill-", 32).await.unwrap();
     let writer = client.clone();
-    let writing = tokio::spawn(async move {
+    let mut writing = tokio::task::JoinSet::new();
+    writing.spawn(async move {
         let mut put = Vec::new();
         for _ in 0..500 {
             put.push(writer.put("fill-live", "{}").await);
@@ -50,7 +51,7 @@ async fn a_subscription_has_history_then_what_comes_without_gap_or_repeat() {
     while seen.len() < 1_500 {
         seen.push(frames.event().await);
     }
-    put.extend(writing.await.unwrap());
+    put.extend(writing.join_next().await.unwrap().unwrap());
     assert_eq!(seen, put);
 }
 
@@ -119,7 +120,7 @@ async fn a_subscription_from_beyond_the_end_is_silent_for_ever() {
     }
 }
 
-/// As in checkpoints.txt, A: 3,000 events that do not match, a window of 100.
+/// Layout A of checkpoints.txt: 3,000 events that do not match, a window of 100.
 #[tokio::test]
 async fn a_checkpoint_without_a_match_is_where_its_page_began() {
     for (version, count) in [(V23_10, 30), (V24_10, 31)] {
@@ -134,7 +135,7 @@ async fn a_checkpoint_without_a_match_is_where_its_page_began() {
     }
 }
 
-/// As in checkpoints.txt, B: the same layout, with matches where checkpoints were.
+/// Layout B of checkpoints.txt: the same layout, with matches where checkpoints were.
 #[tokio::test]
 async fn a_match_comes_before_the_checkpoint_of_its_position() {
     for version in [V23_10, V24_10] {
@@ -158,7 +159,7 @@ async fn a_match_comes_before_the_checkpoint_of_its_position() {
     }
 }
 
-/// As in load-three-nodes.txt: all events match, a window of 1,000.
+/// The subscription of load-three-nodes.txt: all events match, a window of 1,000.
 #[tokio::test]
 async fn checkpoints_come_with_the_page_of_events_that_fills_the_window() {
     let (_cluster, client) = one_node();
