@@ -26,8 +26,9 @@ use crate::options::Options;
 use crate::record::{Body, ContentType, Event, METADATA_TYPE, Payload, Position, Record, empty_len};
 use crate::store::Store;
 
+pub(crate) use self::core::Core;
 pub(crate) use self::core::{Change, Outcome, Reply, Role};
-use self::core::{Core, Node, Process};
+use self::core::{Node, Process};
 use self::heart::Shared;
 
 /// Why a cluster or a node does not start.

@@ -21,7 +21,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::clock;
-use crate::cluster::{Change, Inner, Outcome, Reply, Role};
+use crate::cluster::{Change, Core, Inner, Outcome, Reply, Role};
 use crate::proto::client::gossip::gossip_server::GossipServer;
 use crate::proto::client::server_features::server_features_server::ServerFeaturesServer;
 use crate::proto::client::streams::streams_server::{Streams, StreamsServer};
@@ -70,7 +70,7 @@ impl Node {
     }
 
     fn leader_address(&self) -> Option<SocketAddr> {
-        self.cluster.shared.look(|core| core.leader()).map(|leader| self.cluster.addresses[leader])
+        self.cluster.shared.look(Core::leader).map(|leader| self.cluster.addresses[leader])
     }
 
     /// Looks at the node's store.

@@ -24,6 +24,8 @@ pub(crate) enum Frame {
         revision: Option<i64>,
     },
     StreamNotFound(String),
+    /// Revision of the stream's last event.
+    LastRevision(i64),
 }
 
 /// Why there are no more frames.
@@ -89,6 +91,8 @@ pub(crate) struct StreamReading {
     pub(crate) direction: Direction,
     /// Events that are left to read.
     pub(crate) left: u64,
+    /// The read ends with the revision of the stream's last event.
+    pub(crate) tells_last: bool,
 }
 
 impl StreamReading {
@@ -104,7 +108,11 @@ impl StreamReading {
                 self.left -= page.events.len() as u64;
                 let is_end = self.left == 0 || page.next.is_none();
                 self.start = StreamStart::Revision(page.next.unwrap_or(page.last));
-                Ok(Step { frames: events(page.events), is_end })
+                let mut frames = events(page.events);
+                if is_end && self.tells_last {
+                    frames.push(Frame::LastRevision(page.last));
+                }
+                Ok(Step { frames, is_end })
             }
         }
     }

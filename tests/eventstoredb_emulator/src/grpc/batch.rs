@@ -152,7 +152,7 @@ impl Session {
             let deleted = StreamDeleted {
                 stream_identifier: Some(StreamIdentifier { stream_name: name.clone().into() }),
             };
-            let told = move |outcome| tell(told(outcome, expected, &deleted));
+            let told = move |outcome: Outcome| tell(told(&outcome, expected, &deleted));
             let change = Change::Append(Proposal { stream: name, expected, events: part.events });
             if self.node.cluster().faults.has_appends() {
                 told(changed(&self.node, || change, &self.extensions).await?);
@@ -177,11 +177,11 @@ impl Part {
     }
 }
 
-fn told(outcome: Outcome, expected: Expected, deleted: &StreamDeleted) -> Result<Success, BatchStatus> {
+fn told(outcome: &Outcome, expected: Expected, deleted: &StreamDeleted) -> Result<Success, BatchStatus> {
     match outcome {
-        Outcome::Written(written) => Ok(success(written)),
+        Outcome::Written(written) => Ok(success(*written)),
         Outcome::WrongExpectedVersion { current } => {
-            let details = wrong_expected_version(expected, current);
+            let details = wrong_expected_version(expected, *current);
             let name = "WrongExpectedVersion";
             Err(failed(Code::AlreadyExists, name, &details))
         }

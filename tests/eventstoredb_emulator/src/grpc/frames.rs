@@ -121,8 +121,7 @@ impl Reading {
         let committed = pin!(self.commits.changed());
         let ended = pin!(self.ended.changed());
         let gone = match select(committed, ended).await {
-            Either::Left((result, _)) => result.is_err(),
-            Either::Right((result, _)) => result.is_err(),
+            Either::Left((result, _)) | Either::Right((result, _)) => result.is_err(),
         };
         if gone {
             std::future::pending::<()>().await;
@@ -172,6 +171,7 @@ impl Reading {
                     position,
                 })
             }
+            Frame::LastRevision(last) => Content::LastStreamPosition(last.cast_unsigned()),
             Frame::StreamNotFound(stream) => Content::StreamNotFound(StreamNotFound {
                 stream_identifier: Some(StreamIdentifier { stream_name: stream.into() }),
             }),

@@ -49,7 +49,9 @@ fn source(node: &Node, caller: &Caller, options: &Options) -> Result<Source, Sta
         StreamOption::Stream(of) => {
             let stream = stream_name(of.stream_identifier.as_ref())?;
             node.look(|store| caller.may_read(&stream, store))?;
-            of_stream(node, stream, of, (count, direction))
+            let compatibility = options.control_option.map_or(0, |control| control.compatibility);
+            let tells_last = compatibility > 0 && direction == Direction::Forwards;
+            of_stream(node, (stream, of), (count, direction), tells_last)
         }
         StreamOption::All(of) => {
             node.look(|store| caller.may_read_all(store))?;
@@ -64,9 +66,9 @@ fn source(node: &Node, caller: &Caller, options: &Options) -> Result<Source, Sta
 
 fn of_stream(
     node: &Node,
-    stream: String,
-    of: &StreamOptions,
+    (stream, of): (String, &StreamOptions),
     (count, direction): (&CountOption, Direction),
+    tells_last: bool,
 ) -> Result<Source, Status> {
     let start = match of.revision_option.as_ref().ok_or_else(thrown)? {
         RevisionOption::Start(_) => StreamStart::Start,
@@ -78,7 +80,7 @@ fn of_stream(
     match count {
         CountOption::Count(0) => Err(unknown("Unexpected ReadStreamResult: Error")),
         CountOption::Count(left) => {
-            Ok(Source::Stream(StreamReading { stream, start, direction, left: *left }))
+            Ok(Source::Stream(StreamReading { stream, start, direction, left: *left, tells_last }))
         }
         CountOption::Subscription(_) => {
             let version = node.cluster().options.version;

@@ -1,13 +1,8 @@
 //! The official Rust client: its own tests of streams, against the emulator.
 
-#[expect(unreachable_pub, clippy::pedantic, reason = "copied from the client's own tests")]
+#[path = "client/common.rs"]
 mod common;
-#[expect(
-    unreachable_pub,
-    clippy::pedantic,
-    clippy::disallowed_methods,
-    reason = "copied from the client's own tests"
-)]
+#[path = "client/streams.rs"]
 mod streams;
 
 use eventstoredb_emulator::{Cluster, Options, ServerVersion};
