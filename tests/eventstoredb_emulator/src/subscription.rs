@@ -41,11 +41,22 @@ impl From<BadPosition> for Failure {
     }
 }
 
-/// Frames, and whether the read ends behind them.
-#[derive(Debug, Default)]
+/// Frames, which may be none, and what comes after them.
+#[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) frames: Vec<Frame>,
-    pub(crate) is_end: bool,
+    pub(crate) then: Then,
+}
+
+/// The state of a read after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// More is committed already.
+    More,
+    /// There is nothing until more is committed.
+    Wait,
+    /// The read has ended.
+    End,
 }
 
 /// A filter, and how often a checkpoint comes.
@@ -68,7 +79,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// The next frames. A subscription has none while nothing was committed since the step before.
+    /// The next frames. A page whose records do not match has none.
     pub(crate) fn step(&mut self, store: &Store, now: Ticks) -> Result<Step, Failure> {
         match self {
             Self::Stream(reading) => reading.step(store, now),
@@ -102,7 +113,7 @@ impl StreamReading {
         match store.read_stream(&self.stream, range, now) {
             StreamRead::Deleted => Err(Failure::StreamDeleted(self.stream.clone())),
             StreamRead::NotFound => {
-                Ok(Step { frames: vec![Frame::StreamNotFound(self.stream.clone())], is_end: true })
+                Ok(Step { frames: vec![Frame::StreamNotFound(self.stream.clone())], then: Then::End })
             }
             StreamRead::Page(page) => {
                 self.left -= page.events.len() as u64;
@@ -112,7 +123,7 @@ impl StreamReading {
                 if is_end && self.tells_last {
                     frames.push(Frame::LastRevision(page.last));
                 }
-                Ok(Step { frames, is_end })
+                Ok(Step { frames, then: if is_end { Then::End } else { Then::More } })
             }
         }
     }
@@ -137,7 +148,8 @@ impl AllReading {
         let page = store.read_all(self.start, self.direction, (max, READ_WINDOW), self.filter.as_ref())?;
         self.left -= page.events.len() as u64;
         self.start = AllStart::At(page.next);
-        Ok(Step { frames: events(page.events), is_end: page.is_end || self.left == 0 })
+        let is_end = page.is_end || self.left == 0;
+        Ok(Step { frames: events(page.events), then: if is_end { Then::End } else { Then::More } })
     }
 }
 
@@ -162,7 +174,7 @@ impl StreamSubscription {
             direction: Direction::Forwards,
             max: PAGE_EVENTS,
         };
-        let mut step = Step::default();
+        let mut step = Step { frames: Vec::new(), then: Then::Wait };
         match store.read_stream(&self.stream, range, now) {
             StreamRead::Deleted => return Err(Failure::StreamDeleted(self.stream.clone())),
             StreamRead::NotFound => {
@@ -180,7 +192,9 @@ impl StreamSubscription {
                 let last = page.events.last().and_then(|record| record.event()).map(|event| event.revision);
                 self.start = StreamStart::Revision(last.unwrap_or(first - 1));
                 step.frames = events(page.events);
-                if page.next.is_none() && !self.caught_up {
+                if page.next.is_some() {
+                    step.then = Then::More;
+                } else if !self.caught_up {
                     self.caught_up = true;
                     step.frames.push(Frame::CaughtUp { position: None, revision: Some(page.last) });
                 }
@@ -235,7 +249,7 @@ impl AllSubscription {
     }
 
     fn step(&mut self, store: &Store) -> Result<Step, Failure> {
-        let mut step = Step::default();
+        let mut step = Step { frames: Vec::new(), then: Then::Wait };
         if self.next == AllStart::End {
             self.seen = store.last_position();
             self.next = AllStart::At(self.page(store, 0)?.next);
@@ -266,6 +280,8 @@ impl AllSubscription {
         self.checkpoint(&mut step);
         if page.is_end {
             self.catch_up(&mut step);
+        } else {
+            step.then = Then::More;
         }
         Ok(step)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tonic::transport::server::TlsConnectInfo;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use super::access::Caller;
@@ -33,7 +34,7 @@ pub(crate) async fn changed(
     extensions: &Extensions,
 ) -> Result<Outcome, Status> {
     let fault = node.cluster().faults.take_append();
-    let sever = || extensions.get::<Arc<Line>>().map(|line| line.sever());
+    let sever = || line(extensions).map(|line| line.sever());
     match fault {
         None => Ok(node.change(change()).await),
         Some(AppendFault::DropBeforeStoring) => {
@@ -55,6 +56,12 @@ pub(crate) async fn changed(
         }
         Some(AppendFault::AbortedNotStored) => Ok(Outcome::TimedOut),
     }
+}
+
+/// The connection of a call, with TLS or without.
+fn line(extensions: &Extensions) -> Option<&Arc<Line>> {
+    let secured = || extensions.get::<TlsConnectInfo<Arc<Line>>>().map(TlsConnectInfo::get_ref);
+    extensions.get::<Arc<Line>>().or_else(secured)
 }
 
 /// The append of a call, all its messages read.

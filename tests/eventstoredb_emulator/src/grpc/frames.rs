@@ -19,7 +19,7 @@ use crate::proto::client::streams::read_resp::{
 };
 use crate::proto::client::{StreamIdentifier, Uuid as UuidMessage, uuid};
 use crate::record::{Event, Record, Ticks};
-use crate::subscription::{Failure, Frame, Source, Step};
+use crate::subscription::{Failure, Frame, Source, Step, Then};
 
 pub(crate) type Frames = Pin<Box<dyn Stream<Item = Result<ReadResp, Status>> + Send>>;
 
@@ -42,7 +42,7 @@ struct Reading {
     ended: watch::Receiver<u64>,
     /// Times that the script had ended subscriptions before this one began.
     ended_before: u64,
-    is_end: bool,
+    then: Then,
 }
 
 /// Starts a read. What fails at once is answered without any frame.
@@ -54,7 +54,7 @@ pub(super) fn frames(node: Node, opening: Opening) -> Result<Frames, Status> {
     let ended = node.cluster().faults.ended_subscriptions();
     let ended_before = *ended.borrow();
     let ready = VecDeque::new();
-    let mut reading = Reading { node, opening, ready, commits, ended, ended_before, is_end: false };
+    let mut reading = Reading { node, opening, ready, commits, ended, ended_before, then: Then::More };
     if let Some(id) = reading.opening.subscription.clone() {
         let confirmation = Content::Confirmation(SubscriptionConfirmation { subscription_id: id });
         reading.ready.push_back(Ok(response(confirmation)));
@@ -64,7 +64,7 @@ pub(super) fn frames(node: Node, opening: Opening) -> Result<Frames, Status> {
         Ok(()) => {}
         Err(failure) if reading.confirms_before(&failure) => {
             reading.ready.push_back(Err(invalid_position()));
-            reading.is_end = true;
+            reading.then = Then::End;
         }
         Err(failure) => return Err(reading.status(failure)),
     }
@@ -77,8 +77,13 @@ async fn next(mut reading: Reading) -> Option<(Result<ReadResp, Status>, Reading
         if let Some(frame) = reading.ready.pop_front() {
             return Some((frame, reading));
         }
-        if reading.is_end || reading.is_ended_by_script() {
+        if reading.then == Then::End || reading.is_ended_by_script() {
             return None;
+        }
+        if reading.then == Then::Wait {
+            reading.wait().await;
+            reading.then = Then::More;
+            continue;
         }
         let pause = reading.node.cluster().faults.read_pause();
         if !pause.is_zero() {
@@ -88,10 +93,7 @@ async fn next(mut reading: Reading) -> Option<(Result<ReadResp, Status>, Reading
         if let Err(failure) = reading.step() {
             let status = reading.status(failure);
             reading.ready.push_back(Err(status));
-            reading.is_end = true;
-        }
-        if reading.ready.is_empty() && !reading.is_end {
-            reading.wait().await;
+            reading.then = Then::End;
         }
     }
 }
@@ -102,8 +104,11 @@ impl Reading {
         let now = clock::now();
         let source = &mut self.opening.source;
         // A node that has ended has no more frames, and its connections are broken.
-        let step = self.node.look(|store| Ok(source.step(store, now))).unwrap_or(Ok(Step::default()))?;
-        self.is_end = step.is_end;
+        let step = self
+            .node
+            .look(|store| Ok(source.step(store, now)))
+            .unwrap_or(Ok(Step { frames: Vec::new(), then: Then::Wait }))?;
+        self.then = step.then;
         for frame in step.frames {
             let frame = self.content(frame, now);
             if matches!(frame, Content::Checkpoint(_))

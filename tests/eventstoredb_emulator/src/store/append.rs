@@ -98,11 +98,11 @@ pub(crate) enum Decision {
 
 /// The ids of an append that are remembered.
 enum Known {
-    /// That of the first event is not.
+    /// Not that of the first event.
     None,
-    /// That of the first event is, and that of a later one is not.
+    /// The id of the first event, and not that of a later one.
     Some,
-    /// All are; the last one is that of the record at `last`.
+    /// All of them; the last one is that of the record at `last`.
     All { last: usize },
 }
 
@@ -224,6 +224,9 @@ impl Store {
             return Decision::StreamDeleted;
         }
         let current = self.last_revision(stream, written);
+        if expected == Expected::StreamExists && self.is_soft_deleted(stream) {
+            return Decision::StreamDeleted;
+        }
         let fits = match expected {
             Expected::Any => removal == Removal::Tombstone || current.is_some(),
             Expected::StreamExists => current.is_some(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Filter, Store, StreamMetadata};
-use crate::record::{Body, Position, Record, TOMBSTONE_REVISION, Ticks};
+use crate::record::{Body, METADATA_PREFIX, Position, Record, TOMBSTONE_REVISION, Ticks};
 
 /// The order of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,9 @@ impl Store {
         StreamRange { start, direction, max }: StreamRange,
         now: Ticks,
     ) -> StreamRead {
-        if self.is_tombstoned(stream, self.committed) {
+        // Metadata of a stream that has ended can be written, and is not read.
+        let of = stream.strip_prefix(METADATA_PREFIX).unwrap_or(stream);
+        if self.is_tombstoned(of, self.committed) {
             return StreamRead::Deleted;
         }
         let places = self.places(stream, self.committed);

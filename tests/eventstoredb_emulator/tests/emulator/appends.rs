@@ -155,7 +155,7 @@ impl Session {
         let request = BatchAppendReq {
             correlation_id: Some(text_id(correlation)),
             options: Some(Options {
-                stream_identifier: named(stream),
+                stream_identifier: Some(named(stream)),
                 expected_stream_position: Some(expected),
                 deadline_option: None,
             }),
@@ -240,7 +240,7 @@ async fn a_batch_without_a_quorum_and_with_a_bad_event_is_answered() {
     let mut bad = BatchAppendReq {
         correlation_id: Some(text_id(Uuid::new_v4())),
         options: Some(Options {
-            stream_identifier: named("s"),
+            stream_identifier: Some(named("s")),
             expected_stream_position: Some(ExpectedStreamPosition::Any(())),
             deadline_option: None,
         }),

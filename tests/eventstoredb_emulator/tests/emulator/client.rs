@@ -114,8 +114,8 @@ pub(crate) fn properties() -> BTreeMap<String, String> {
         .into()
 }
 
-pub(crate) fn named(stream: &str) -> Option<StreamIdentifier> {
-    Some(StreamIdentifier { stream_name: stream.to_owned().into() })
+pub(crate) fn named(stream: &str) -> StreamIdentifier {
+    StreamIdentifier { stream_name: stream.to_owned().into() }
 }
 
 impl Client {
@@ -136,7 +136,7 @@ impl Client {
         self
     }
 
-    pub(crate) fn as_user(self, name: &str, password: &str) -> Self {
+    pub(crate) fn with_user(self, name: &str, password: &str) -> Self {
         use base64::Engine;
         let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));
         self.with("authorization", &format!("Basic {encoded}"))
@@ -163,7 +163,7 @@ impl Client {
             Expect::At(revision) => ExpectedStreamRevision::Revision(revision),
         };
         let options = append_req::Options {
-            stream_identifier: named(stream),
+            stream_identifier: Some(named(stream)),
             expected_stream_revision: Some(expected),
         };
         let mut messages = vec![append_req::Content::Options(options)];
@@ -199,8 +199,10 @@ impl Client {
 
     pub(crate) async fn delete(&self, stream: &str) -> Result<u64, Status> {
         let any = delete_req::options::ExpectedStreamRevision::Any(Empty {});
-        let options =
-            delete_req::Options { stream_identifier: named(stream), expected_stream_revision: Some(any) };
+        let options = delete_req::Options {
+            stream_identifier: Some(named(stream)),
+            expected_stream_revision: Some(any),
+        };
         let request = self.request(DeleteReq { options: Some(options) });
         match self.streams.clone().delete(request).await?.into_inner().position_option {
             Some(delete_resp::PositionOption::Position(position)) => Ok(position.commit_position),
@@ -210,8 +212,10 @@ impl Client {
 
     pub(crate) async fn tombstone(&self, stream: &str) -> Result<(), Status> {
         let any = tombstone_req::options::ExpectedStreamRevision::Any(Empty {});
-        let options =
-            tombstone_req::Options { stream_identifier: named(stream), expected_stream_revision: Some(any) };
+        let options = tombstone_req::Options {
+            stream_identifier: Some(named(stream)),
+            expected_stream_revision: Some(any),
+        };
         let request = self.request(TombstoneReq { options: Some(options) });
         self.streams.clone().tombstone(request).await.map(drop)
     }
@@ -330,7 +334,7 @@ fn options(of: StreamOption) -> Options {
 /// A read of all of a stream.
 pub(crate) fn of_stream(stream: &str) -> Options {
     options(StreamOption::Stream(StreamOptions {
-        stream_identifier: named(stream),
+        stream_identifier: Some(named(stream)),
         revision_option: Some(RevisionOption::Start(Empty {})),
     }))
 }

@@ -3,7 +3,7 @@
 use eventstoredb_emulator::METADATA_TYPE;
 use tonic::Code;
 
-use crate::client::{Appended, Expect, Frame, From, event, filtered, of_all, of_stream};
+use crate::client::{Appended, Expect, Frame, From, event, filtered, named, of_all, of_stream};
 use crate::one_node;
 
 fn metadata(text: &str) -> eventstoredb_emulator::proto::client::streams::append_req::ProposedMessage {
@@ -39,6 +39,25 @@ async fn a_deleted_stream_is_not_found_and_goes_on_with_its_revisions() {
     assert_eq!(texts, [r#"{"$maxCount":2,"custom":"x"}"#, all, all, r#"{"$tb":3}"#]);
     let of_s = client.all(filtered(of_all(From::Start), "s", 32)).await.unwrap();
     assert_eq!(of_s.len(), 4, "all events are in $all: {of_s:?}");
+}
+
+#[tokio::test]
+async fn a_deleted_stream_is_none_that_exists_for_a_delete() {
+    use eventstoredb_emulator::proto::client::Empty;
+    use eventstoredb_emulator::proto::client::streams::{DeleteReq, delete_req};
+    let (_cluster, client) = one_node();
+    client.put("s", "{}").await;
+    let options = delete_req::Options {
+        stream_identifier: Some(named("s")),
+        expected_stream_revision: Some(delete_req::options::ExpectedStreamRevision::StreamExists(Empty {})),
+    };
+    let delete = async || {
+        let request = client.request(DeleteReq { options: Some(options.clone()) });
+        client.streams.clone().delete(request).await
+    };
+    delete().await.unwrap();
+    let status = delete().await.unwrap_err();
+    assert_eq!(status.metadata().get("exception").unwrap(), "stream-deleted");
 }
 
 #[tokio::test]
@@ -87,6 +106,8 @@ async fn a_tombstone_ends_a_stream_for_ever() {
         assert_eq!(status.metadata().get("exception").unwrap(), "stream-deleted");
         assert_eq!(status.metadata().get("stream-name").unwrap(), "s");
     }
+    let metadata_of = client.all(of_stream("$$s")).await.unwrap_err();
+    assert_eq!(metadata_of.metadata().get("exception").unwrap(), "stream-deleted");
     let committed = cluster.committed();
     let last = committed.last().unwrap().event().unwrap();
     assert_eq!((&*last.event_type, last.revision), ("$streamDeleted", i64::MAX));

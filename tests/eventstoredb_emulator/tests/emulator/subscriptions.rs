@@ -196,6 +196,21 @@ async fn every_checkpoint_is_good_to_resume_from() {
 }
 
 #[tokio::test]
+async fn pages_without_any_frame_are_passed_over() {
+    use eventstoredb_emulator::proto::client::streams::read_req::options::FilterOption;
+    let (_cluster, client) = one_node();
+    fill(&client, 5_000).await;
+    let put = client.put("match-1", "{}").await;
+    let mut options = filtered(of_all(From::Start), "match-", 100);
+    assert_eq!(events(&client.all(options.clone()).await.unwrap()), [put]);
+    let Some(FilterOption::Filter(filter)) = &mut options.filter_option else { panic!() };
+    filter.checkpoint_interval_multiplier = 20;
+    let frames = client.read(subscription(options)).await.unwrap().caught_up().await;
+    assert_eq!(events(&frames), [put]);
+    assert_eq!(checkpoints(&frames).len(), 2, "one for 20 windows");
+}
+
+#[tokio::test]
 async fn a_checkpoint_interval_of_none_is_an_error() {
     let (_cluster, client) = one_node();
     let status = client.subscribe(From::Start, "fill-", 0).await.err().unwrap();

@@ -1,6 +1,6 @@
 //! Users, as in security.txt; and TLS.
 
-use eventstoredb_emulator::{Cluster, Options, TlsFiles, User};
+use eventstoredb_emulator::{AppendFault, Cluster, Options, TlsFiles, User};
 use tonic::Code;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
@@ -24,18 +24,18 @@ async fn a_wrong_password_or_none_is_denied() {
     let client = Client::to(cluster.addresses()[0]);
     let append = async |client: &Client| client.append("s", Expect::Any, vec![event("{}")]).await;
     denied(append(&client).await);
-    denied(append(&client.clone().as_user("admin", "wrong")).await);
-    denied(append(&client.clone().as_user("lastseen", "changeit")).await);
-    denied(append(&client.clone().as_user("nobody", "p%w-ord+1")).await);
-    append(&client.clone().as_user("admin", "changeit")).await.unwrap();
-    append(&client.as_user("lastseen", "p%w-ord+1")).await.unwrap();
+    denied(append(&client.clone().with_user("admin", "wrong")).await);
+    denied(append(&client.clone().with_user("lastseen", "changeit")).await);
+    denied(append(&client.clone().with_user("nobody", "p%w-ord+1")).await);
+    append(&client.clone().with_user("admin", "changeit")).await.unwrap();
+    append(&client.with_user("lastseen", "p%w-ord+1")).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_user_reads_all_only_once_an_administrator_has_allowed_it() {
     let cluster = Cluster::start(options()).unwrap();
-    let user = Client::to(cluster.addresses()[0]).as_user("lastseen", "p%w-ord+1");
-    let admin = Client::to(cluster.addresses()[0]).as_user("admin", "changeit");
+    let user = Client::to(cluster.addresses()[0]).with_user("lastseen", "p%w-ord+1");
+    let admin = Client::to(cluster.addresses()[0]).with_user("admin", "changeit");
     let metadata = |text: &str| {
         let mut metadata = event(text);
         metadata.metadata.insert("type".to_owned(), "$metadata".to_owned());
@@ -68,9 +68,13 @@ async fn a_cluster_speaks_tls_and_then_asks_who_it_is() {
     let endpoint = Endpoint::from_shared(format!("https://{}", cluster.addresses()[0])).unwrap();
     let client = Client::over(endpoint.tls_config(trusted).unwrap().connect_lazy());
     denied(client.append("s", Expect::Any, vec![event("{}")]).await);
-    let admin = client.as_user("admin", "changeit");
+    let admin = client.with_user("admin", "changeit");
     admin.put("s", "{}").await;
     assert_eq!(admin.revisions("s").await, [0]);
-    let plain = Client::to(cluster.addresses()[0]).as_user("admin", "changeit");
+    // Connections break under TLS as well.
+    cluster.faults().next_append(AppendFault::DropBeforeStoring);
+    let broken = admin.append("s", Expect::Any, vec![event("{}")]).await.unwrap_err();
+    assert_ne!(broken.message(), "Server Is Not Ready", "{broken:?}");
+    let plain = Client::to(cluster.addresses()[0]).with_user("admin", "changeit");
     assert!(plain.append("s", Expect::Any, vec![event("{}")]).await.is_err());
 }
