@@ -6,7 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     let mut config = prost_build::Config::new();
-    // Data is shared with the store when it is sent, never copied.
+    // What is received is copied once, into the store.
     config.bytes(["."]).btree_map(["."]);
     tonic_build::configure().build_transport(false).compile_fds_with_config(config, descriptors)?;
     Ok(())

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use uuid::Uuid;
 
 /// Place of a record in a transaction log: the byte offset of its start. Commit and prepare position are equal.
@@ -102,30 +101,29 @@ impl ContentType {
 /// Data and custom metadata in one piece of memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
-    bytes: Bytes,
-    data_len: usize,
+    bytes: Arc<[u8]>,
+    data_len: u32,
 }
 
 impl Payload {
     /// Copies both, so that nothing keeps the message alive that they came in.
+    ///
+    /// # Panics
+    /// If the data has 4 GiB or more.
     pub fn copied(data: &[u8], metadata: &[u8]) -> Self {
-        if metadata.is_empty() {
-            return Self { bytes: Bytes::copy_from_slice(data), data_len: data.len() };
-        }
-        let mut bytes = Vec::with_capacity(data.len() + metadata.len());
-        bytes.extend_from_slice(data);
-        bytes.extend_from_slice(metadata);
-        Self { bytes: bytes.into(), data_len: data.len() }
+        let data_len = u32::try_from(data.len()).expect("an append is 1 MiB at most");
+        let bytes = if metadata.is_empty() { data.into() } else { [data, metadata].concat().into() };
+        Self { bytes, data_len }
     }
 
     /// The data.
-    pub fn data(&self) -> Bytes {
-        self.bytes.slice(..self.data_len)
+    pub fn data(&self) -> &[u8] {
+        &self.bytes[..self.data_len as usize]
     }
 
     /// The custom metadata.
-    pub fn metadata(&self) -> Bytes {
-        self.bytes.slice(self.data_len..)
+    pub fn metadata(&self) -> &[u8] {
+        &self.bytes[self.data_len as usize..]
     }
 
     /// Bytes of both.

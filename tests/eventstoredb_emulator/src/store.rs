@@ -4,6 +4,7 @@
 mod append;
 mod filter;
 mod metadata;
+mod places;
 mod read;
 mod recent;
 mod scavenge;
@@ -20,6 +21,7 @@ pub(crate) use metadata::StreamMetadata;
 pub(crate) use read::{AllPage, AllStart, BadPosition, Direction, StreamRange, StreamRead, StreamStart};
 pub use recent::RECENT_BYTES_MAX;
 
+use places::Places;
 use recent::RecentIds;
 
 /// One node's state. Records from `committed` on are written, and not yet safe on a quorum: nobody reads them.
@@ -31,7 +33,7 @@ pub(crate) struct Store {
     committed: usize,
     last_epoch: Option<u64>,
     /// Places in the log of the events of each stream, in order of revision.
-    streams: HashMap<Arc<str>, Vec<u32>>,
+    streams: HashMap<Arc<str>, Places>,
     recent: RecentIds,
     /// Types of events. They are few, so each text is kept once.
     types: HashSet<Arc<str>>,
@@ -84,7 +86,7 @@ impl Store {
             if let Some(places) = self.streams.get_mut(&event.stream) {
                 places.push(place);
             } else {
-                self.streams.insert(Arc::clone(&event.stream), vec![place]);
+                self.streams.insert(Arc::clone(&event.stream), Places::One(place));
             }
         }
         if let Body::Epoch { number } = record.body {
@@ -111,7 +113,7 @@ impl Store {
 
     /// Places of the events of `stream` among the first `visible` records.
     fn places(&self, stream: &str, visible: usize) -> &[u32] {
-        let Some(places) = self.streams.get(stream) else { return &[] };
+        let Some(places) = self.streams.get(stream).map(Places::as_slice) else { return &[] };
         let end = if places.last().is_some_and(|last| *last as usize >= visible) {
             places.partition_point(|place| (*place as usize) < visible)
         } else {
@@ -143,7 +145,7 @@ impl Store {
         self.places(&name, visible)
             .last()
             .and_then(|place| self.event_at(*place).event())
-            .map_or_else(StreamMetadata::default, |event| StreamMetadata::parsed(&event.payload.data()))
+            .map_or_else(StreamMetadata::default, |event| StreamMetadata::parsed(event.payload.data()))
     }
 
     /// Committed metadata of `stream`. That of `$all` is found by the name `$all`.

@@ -46,8 +46,8 @@ pub(crate) fn encode(record: &Record, end: Position, frames: &mut Vec<u8>) {
             frames.push(u8::from(event.content == ContentType::Json));
             put(event.stream.as_bytes(), frames);
             put(event.event_type.as_bytes(), frames);
-            put(&event.payload.data(), frames);
-            put(&event.payload.metadata(), frames);
+            put(event.payload.data(), frames);
+            put(event.payload.metadata(), frames);
         }
         Body::Empty { len } => {
             frames.push(EMPTY);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::{Pin, pin};
 
+use bytes::Bytes;
 use futures_util::future::{Either, select};
 use futures_util::{Stream, stream};
 use tokio::sync::watch;
@@ -209,8 +210,8 @@ impl Reading {
                 prepare_position: at,
                 commit_position: at,
                 metadata,
-                custom_metadata: event.payload.metadata(),
-                data: event.payload.data(),
+                custom_metadata: Bytes::copy_from_slice(event.payload.metadata()),
+                data: Bytes::copy_from_slice(event.payload.data()),
             }),
             link: None,
             position: Some(Position::CommitPosition(at)),

@@ -27,7 +27,7 @@ impl Store {
         for stream in touched {
             if let Some(places) = self.streams.get_mut(&stream) {
                 places.retain(|place| log[*place as usize].event().is_some());
-                if places.is_empty() {
+                if places.as_slice().is_empty() {
                     self.streams.remove(&stream);
                 }
             }

@@ -82,6 +82,24 @@ async fn the_recorded_questions_get_the_answers_of_24_10() {
 }
 
 #[test]
+fn the_npm_client_appends_reads_subscribes_and_deletes() {
+    let Some(packages) = node_packages() else { return };
+    for version in [ServerVersion::V23_10, ServerVersion::V24_10] {
+        let options = Options { nodes: 3, version, timing: Timing::short(), ..Options::default() };
+        let cluster = Cluster::start(options).unwrap();
+        cluster.wait_until(|cluster| cluster.nodes().all(|node| node.is_ready()));
+        // Beside the packages, where Node.js looks for them.
+        let work = tempfile::tempdir_in(packages.parent().unwrap()).unwrap();
+        let script = work.path().join("npm_client.mjs");
+        fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/npm_client.mjs"), &script).unwrap();
+        let said = good(
+            Command::new("node").arg(script).arg(cluster.connection_string()).output().as_ref().unwrap(),
+        );
+        assert!(said.ends_with("ok\n"), "{said}");
+    }
+}
+
+#[test]
 fn the_python_client_appends_reads_subscribes_and_deletes() {
     let Some(python) = python_with("kurrentdbclient") else { return };
     for version in [ServerVersion::V23_10, ServerVersion::V24_10] {
