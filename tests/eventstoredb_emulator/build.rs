@@ -7,6 +7,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     let mut config = prost_build::Config::new();
     // What is received is copied once, into the store.
+    // Its comments link to pages that are not here.
+    config.disable_comments([".google.rpc.Status"]);
     config.bytes(["."]).btree_map(["."]);
     tonic_build::configure().build_transport(false).compile_fds_with_config(config, descriptors)?;
     Ok(())

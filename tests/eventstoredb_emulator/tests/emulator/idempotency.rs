@@ -128,3 +128,21 @@ async fn ids_are_forgotten_at_a_new_leader_though_followers_had_the_events() {
     assert!(matches!(append(&client, "s", Expect::Any, &[id]).await, Appended::At(Some(1), _)));
     assert_eq!(client.revisions("s").await, [0, 1]);
 }
+
+#[tokio::test]
+async fn ids_are_forgotten_at_a_leader_that_leads_once_more() {
+    let cluster = three_nodes();
+    let [id] = ids();
+    append(&crate::client_of(&cluster, 0), "s", Expect::Any, &[id]).await;
+    cluster.node(0).freeze();
+    cluster.wait_until(|cluster| cluster.leader().is_some());
+    let other = cluster.leader().unwrap();
+    cluster.node(0).thaw();
+    cluster.wait_until(|cluster| {
+        cluster.nodes().all(|node| node.is_ready() && node.log().0.len() == cluster.committed().len())
+    });
+    cluster.node(other).kill();
+    cluster.wait_until(|cluster| cluster.leader() == Some(0));
+    let client = crate::client_of(&cluster, 0);
+    assert!(matches!(append(&client, "s", Expect::Any, &[id]).await, Appended::At(Some(1), _)));
+}
