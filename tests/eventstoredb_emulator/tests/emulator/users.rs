@@ -1,5 +1,7 @@
 //! Users, as in security.txt; and TLS.
 
+use eventstoredb_emulator::proto::client::Empty;
+use eventstoredb_emulator::proto::client::gossip::gossip_client::GossipClient;
 use eventstoredb_emulator::{AppendFault, Cluster, Options, TlsFiles, User};
 use tonic::Code;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
@@ -29,6 +31,12 @@ async fn a_wrong_password_or_none_is_denied() {
     denied(append(&client.clone().with_user("nobody", "p%w-ord+1")).await);
     append(&client.clone().with_user("admin", "changeit")).await.unwrap();
     append(&client.with_user("lastseen", "p%w-ord+1")).await.unwrap();
+    // Clients look for the leader before they say who they are.
+    let endpoint = Endpoint::from_shared(format!("http://{}", cluster.addresses()[0])).unwrap();
+    assert_eq!(
+        GossipClient::new(endpoint.connect_lazy()).read(Empty {}).await.unwrap().into_inner().members.len(),
+        1
+    );
 }
 
 #[tokio::test]
