@@ -208,6 +208,15 @@ mod tests {
     }
 
     #[test]
+    fn a_last_frame_of_full_length_whose_bytes_did_not_all_arrive_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut whole = written(dir.path());
+        *whole.last_mut().unwrap() ^= 1;
+        std::fs::write(dir.path().join("log"), &whole).unwrap();
+        assert_eq!(NodeFile::open(dir.path()).unwrap().1, records()[..4]);
+    }
+
+    #[test]
     fn damage_before_the_last_frame_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let mut whole = written(dir.path());
