@@ -291,6 +291,17 @@ impl Log {
         }
     }
 
+    /// Notes that everything up to a position of the log that is followed was taken in, so that the tail stands there: its last
+    /// records may be such that are not kept. It is forgotten when the log is closed.
+    ///
+    /// # Errors
+    /// [`AppendError::Closed`], [`AppendError::Overloaded`].
+    pub async fn taken_in(&self, until: Position) -> Result<(), AppendError> {
+        let _turn = self.following.lock().await;
+        let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
+        queue(requests, Message::TakenIn(until)).await
+    }
+
     async fn append_batch(
         &self,
         (batch, stamps): (EventBatch, Vec<Stamp>),

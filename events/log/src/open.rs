@@ -106,6 +106,8 @@ pub(crate) fn recover(
         let file = pass.file(disk.as_ref(), number, (Access::ReadWrite, is_last))?;
         last = Some(file).filter(|_| is_last);
     }
+    // What a log that follows another one lacks, it takes in again.
+    let evidence = if origin.is_some() { &[] } else { evidence };
     check_evidence(&manifest.lineage, pass.last_shown, evidence)?;
     let sealed_names = (&*segment_names, &*run_names);
     if let Some(corruption) = beyond::find(disk.as_ref(), &manifest, sealed_names, pass.last_position)? {

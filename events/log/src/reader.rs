@@ -58,6 +58,20 @@ impl LogReader {
         }
     }
 
+    /// The position that the tail stands on, where no record is left in front of it. `None`: it was told, or some are left.
+    fn stand_at_tail(&mut self) -> Option<RecordedBatch> {
+        if !self.history.is_replica {
+            return None;
+        }
+        // In this order: the records in front of it are durable already.
+        let shown = *self.history.shown.borrow();
+        let last = *self.tail.borrow();
+        let reached = self.scan.until.map_or(shown, |until| until.min(shown));
+        let is_new = self.reached >= last && reached > self.told;
+        self.told = if is_new { reached } else { self.told };
+        is_new.then(|| RecordedBatch { reached, ..RecordedBatch::default() })
+    }
+
     /// Notes what was read. False: nothing of it is above the position that was told last.
     fn leave(&mut self, place: Position, reached: Position) -> bool {
         self.reached = place;
@@ -122,7 +136,10 @@ impl LogReader {
 impl EventReader for LogReader {
     fn next_recent(&mut self) -> Option<Arc<RecordedBatch>> {
         let end = self.end();
-        if self.reached >= end || !self.find_recent() {
+        if self.reached >= end {
+            return self.stand_at_tail().map(Arc::new);
+        }
+        if !self.find_recent() {
             return None;
         }
         let frame = self.recent.as_ref()?;
@@ -171,6 +188,6 @@ impl EventReader for LogReader {
                 return Ok(Some(batch));
             }
         }
-        Ok(None)
+        Ok(self.stand_at_tail())
     }
 }

@@ -170,6 +170,7 @@ impl Writer {
         let _watch = self.standstills.watch(Part::Writer);
         while let Some(first) = messages.blocking_recv() {
             let (mut group, mut events, mut retractions, mut ends) = (Vec::new(), 0, Vec::new(), Vec::new());
+            let mut taken_in = Position::START;
             let mut next = Some(first);
             while let Some(message) = next {
                 match message {
@@ -178,11 +179,14 @@ impl Writer {
                         group.push(request);
                     }
                     Message::Retract(retract) => retractions.push(retract),
+                    Message::TakenIn(position) => taken_in = taken_in.max(position),
                     Message::EndFile(reply) => ends.push(reply),
                 }
                 let full = events >= self.options.group_events.min(GROUP_EVENTS_MAX);
                 next = if full { None } else { messages.try_recv().ok() };
             }
+            // It was sent once all in front of it was answered, and before what follows it.
+            self.show(taken_in);
             if self.failed {
                 for request in group {
                     let _ = request.reply.send(Answer::Done(Err(AppendError::Closed)));
@@ -199,6 +203,17 @@ impl Writer {
         }
         // It was said in the log why, and the next start mends it.
         let _ = self.end_file();
+    }
+
+    /// Lets the tail stand on a position of the log that is followed: what is in front of it is kept, or never will be.
+    fn show(&self, position: Position) {
+        if let Some(shown) = self.shown.as_ref().filter(|_| !self.failed) {
+            shown.send_if_modified(|shown| {
+                let is_ahead = position > *shown;
+                *shown = position.max(*shown);
+                is_ahead
+            });
+        }
     }
 
     /// Ends the file that is being written, in order. Where the end frame cannot be written, it goes on as it

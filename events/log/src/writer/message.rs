@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lastseen_event::{EventBatch, MemberRef, UtcInstant};
+use lastseen_event::{EventBatch, MemberRef, Position, UtcInstant};
 use lastseen_store::{AppendError, Appended, OnRefused, RetractOutcome, StoreFault};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -29,6 +29,8 @@ pub(crate) enum Message {
     Append(Request),
     /// Retracts a batch.
     Retract(Retract),
+    /// Everything up to this position of the log that is followed was taken in.
+    TakenIn(Position),
     /// Ends the file that is being written, so that it can be sealed.
     EndFile(oneshot::Sender<Result<(), EndError>>),
 }

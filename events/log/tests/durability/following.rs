@@ -354,6 +354,37 @@ fn who_follows_the_tail_is_shown_each_record_once() {
 }
 
 #[test]
+fn the_tail_stands_where_the_origin_was_taken_in() {
+    let at = |position| Stamp { position: Position::new(position), recorded_at: UtcInstant::from_micros(5) };
+    let disk = FaultDisk::default();
+    let log = follow(&disk, ORIGIN).expect("opens");
+    let mut subscription = Subscription::new(&log, Position::START, Detail::Facts);
+    let mut next = || wait(subscription.next()).expect("readable").expect("open");
+    for (number, position, until) in [(1, 10, 10), (1, 20, 25), (2, 30, 30), (1, 40, 41)] {
+        let kept = wait(log.follow(Followed::Events(SOURCE.batch(number..number + 1), vec![at(position)])));
+        let is_kept = kept.expect("it is taken in").kept == 1;
+        wait(log.taken_in(Position::new(until))).expect("it is noted");
+        let batch = next();
+        assert_eq!((batch.facts.len(), batch.reached.get()), (usize::from(is_kept), until), "{position}");
+        assert_eq!(log.tail().position(), Position::new(until));
+        // What is in front of it was taken in, whatever it is.
+        let late =
+            wait(log.follow(Followed::Events(SOURCE.batch(7..8), vec![at(until)]))).expect("it is taken in");
+        assert_eq!((late.kept, late.repeats), (0, 1));
+    }
+    let all = read(&log, Position::START, None);
+    assert_eq!((all.facts.len(), all.reached), (2, Position::new(41)));
+    for until in [30, 35, 41, 50] {
+        let found = read(&log, Position::START, Some(Position::new(until)));
+        assert_eq!((found.facts.len(), found.reached.get()), (2, until.min(41)));
+    }
+    log.close();
+    drop(log);
+    // Only records last.
+    assert_eq!(follow(&disk, ORIGIN).expect("opens").tail().position(), Position::new(30));
+}
+
+#[test]
 fn readers_beside_the_one_who_takes_in_miss_nothing() {
     let chance = &mut Chance::new(11);
     let stream = stream(chance, 3_000);

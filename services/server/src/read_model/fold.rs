@@ -114,6 +114,10 @@ impl Fold {
 
     fn fold(&self, batch: &RecordedBatch) {
         self.metrics.events(&batch.facts);
+        if batch.facts.is_empty() && batch.retractions.is_empty() {
+            // Views stand on events, so that a snapshot can name the one it is of.
+            return self.reached(batch.reached);
+        }
         // Rebuilt views may have the first of them already.
         let folded = *self.folded.borrow();
         let new = batch.facts.partition_point(|fact| fact.position <= folded);
