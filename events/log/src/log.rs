@@ -121,17 +121,17 @@ impl Log {
         on_group: impl FnMut(WrittenGroup) + Send + 'static,
     ) -> Result<Self, OpenError> {
         options.segment_events = options.segment_events.clamp(1, LogOptions::SEGMENT_EVENTS_MAX);
-        let Recovered { places, last, mut members, batches, dictionary, recent, ids, torn } =
+        let Recovered { places, last, last_recorded_at, mut members, batches, dictionary, recent, ids, torn } =
             recover(&disk, &options, (origin, evidence))?;
         members.limit(options.members);
         let sealed = places.sealed_until();
         let standstills = Arc::new(Standstills::new(clock.clone()));
         // Another log's clock is not this one's to watch.
-        let watched = if origin.is_some() { UtcInstant::EARLIEST } else { last.recorded_at };
+        let watched = if origin.is_some() { UtcInstant::EARLIEST } else { last_recorded_at };
         let watch = Arc::new(ClockWatch::new(clock.clone(), watched));
         watch.look(&standstills);
         let ((tail_sender, tail), (sealed_sender, sealed_until)) =
-            (watch::channel(last.position), watch::channel(sealed));
+            (watch::channel(last.place), watch::channel(sealed));
         let followed = origin.map(|_| watch::channel(last.shown));
         let (shown_sender, shown) =
             followed.map_or((None, tail.clone()), |(sender, shown)| (Some(sender), shown));
@@ -154,7 +154,7 @@ impl Log {
         };
         let writer = Writer::new(
             common.clone(),
-            (recent, last.recorded_at),
+            (recent, last_recorded_at),
             (tail_sender, shown_sender),
             on_group,
             on_file_end,
@@ -276,11 +276,7 @@ impl Log {
                 Ok(Kept { repeats: 1, ..Kept::default() })
             }
             Followed::Retraction { batch, occurred_at, stamp } => {
-                let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
-                let (reply, answer) = oneshot::channel();
-                let retract = Retract { batch, events: None, stamp: Some((occurred_at, stamp)), reply };
-                queue(requests, Message::Retract(retract)).await?;
-                Ok(match answer.await.map_err(|_| lost())?? {
+                Ok(match self.retract_batch(batch, None, Some((occurred_at, stamp))).await? {
                     RetractOutcome::Retracted(position) if position == stamp.position => {
                         Kept { kept: 1, ..Kept::default() }
                     }
@@ -333,13 +329,13 @@ impl Log {
 
     async fn retract_batch(
         &self,
-        batch: BatchName<'_>,
+        batch: Box<str>,
         events: Option<u64>,
+        stamp: Option<(UtcInstant, Stamp)>,
     ) -> Result<RetractOutcome, AppendError> {
         let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
         let (reply, answer) = oneshot::channel();
-        let retract = Retract { batch: batch.as_str().into(), events, stamp: None, reply };
-        queue(requests, Message::Retract(retract)).await?;
+        queue(requests, Message::Retract(Retract { batch, events, stamp, reply })).await?;
         answer.await.map_err(|_| lost())?
     }
 
@@ -486,7 +482,7 @@ impl EventStore for Log {
     fn retract<'a>(&'a self, batch: BatchName<'a>, events: Option<u64>) -> Pending<'a, RetractOutcome> {
         Box::pin(async move {
             self.check_own()?;
-            self.retract_batch(batch, events).await
+            self.retract_batch(batch.as_str().into(), events, None).await
         })
     }
 

@@ -28,7 +28,7 @@ use crate::ids::{Budget, Ids, SealedIds};
 use crate::manifest::listing::Listing;
 use crate::manifest::{BadManifest, Manifest, PATH};
 use crate::members::Members;
-use crate::position::following;
+use crate::position::{LastRecord, following};
 use crate::wal::frame::FileHeader;
 use crate::{LogOptions, OpenError, beyond, ids, segment, wal};
 
@@ -43,20 +43,11 @@ pub struct Evidence {
     pub position: Position,
 }
 
-/// The last record.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Last {
-    /// Its place, [`Position::START`] if there is none.
-    pub(crate) position: Position,
-    /// The position that it shows: its place, or that of its stamp.
-    pub(crate) shown: Position,
-    pub(crate) recorded_at: UtcInstant,
-}
-
 /// Everything the writer goes on from.
 pub(crate) struct Recovered {
     pub(crate) places: Places,
-    pub(crate) last: Last,
+    pub(crate) last: LastRecord,
+    pub(crate) last_recorded_at: UtcInstant,
     pub(crate) members: Members,
     pub(crate) batches: Batches,
     pub(crate) dictionary: Due,
@@ -145,8 +136,8 @@ fn recovered(
     let ids = Ids::new(manifest.id_key, runs.budget, recent.first(), sealed);
     let mut places = Places { manifest: Arc::new(manifest), files };
     places.end_last(following(last_position));
-    let last = Last { position: last_position, shown: last_shown, recorded_at: last_recorded_at };
-    Recovered { places, last, members, batches, dictionary, recent, ids, torn }
+    let last = LastRecord { place: last_position, shown: last_shown };
+    Recovered { places, last, last_recorded_at, members, batches, dictionary, recent, ids, torn }
 }
 
 /// The manifest of a log, or what stands for one where there is none.
@@ -306,7 +297,12 @@ pub(crate) fn look(disk: &Arc<dyn Disk>) -> Result<Looked, OpenError> {
                 scanned?;
                 let Pass { files, members, batches, last_position, last_shown, .. } = pass;
                 let places = Places { manifest: Arc::new(manifest), files };
-                return Ok(Looked { places, last: (last_position, last_shown), members, batches });
+                return Ok(Looked {
+                    places,
+                    last: LastRecord { place: last_position, shown: last_shown },
+                    members,
+                    batches,
+                });
             }
         }
     }
@@ -315,8 +311,7 @@ pub(crate) fn look(disk: &Arc<dyn Disk>) -> Result<Looked, OpenError> {
 /// The result of [`look`].
 pub(crate) struct Looked {
     pub(crate) places: Places,
-    /// The place of the last record, and the position that it shows.
-    pub(crate) last: (Position, Position),
+    pub(crate) last: LastRecord,
     pub(crate) members: Members,
     pub(crate) batches: Batches,
 }

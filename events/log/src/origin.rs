@@ -11,6 +11,13 @@ pub struct Stamp {
     pub recorded_at: UtcInstant,
 }
 
+impl Stamp {
+    /// True if a record with this stamp may stand behind one with the other, in a frame that was recorded at `until`.
+    pub(crate) fn may_follow(self, before: Self, until: UtcInstant) -> bool {
+        self.position > before.position && (before.recorded_at..=until).contains(&self.recorded_at)
+    }
+}
+
 /// Some records of the log that is followed, in its order.
 #[derive(Clone, Debug)]
 pub enum Followed {

@@ -2,6 +2,15 @@
 
 use lastseen_event::Position;
 
+/// The last record of a log, or of a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastRecord {
+    /// Its place, [`Position::START`] if there is none.
+    pub(crate) place: Position,
+    /// The position that it shows: its place, or that of its stamp.
+    pub(crate) shown: Position,
+}
+
 /// The position after this one.
 pub(crate) fn following(position: Position) -> Position {
     Position::new(position.get() + 1)

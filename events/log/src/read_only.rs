@@ -28,13 +28,13 @@ impl ReadOnlyLog {
     /// # Errors
     /// [`OpenError`]; damage is refused with its place.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
-        let Looked { places, last: (last_position, last_shown), members, batches } = look(&disk)?;
+        let Looked { places, last, members, batches } = look(&disk)?;
         // Nothing is appended, so nothing is looked up.
         let ids = Ids::new(places.manifest.id_key, Budget::new(0), Position::START, SealedIds::default());
         let due = (Due::new(usize::MAX, Kept::Members(0)), Ring::new(0), true);
-        let shown = watch::channel(last_shown).1;
+        let shown = watch::channel(last.shown).1;
         let history = Arc::new(History::new(disk, (members, batches), (places, ids), due, shown));
-        Ok(Self { history, tail: watch::channel(last_position).1 })
+        Ok(Self { history, tail: watch::channel(last.place).1 })
     }
 
     /// The id of the log, and those that it continues.

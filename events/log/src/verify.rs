@@ -17,6 +17,7 @@ use crate::format::Version;
 use crate::identity::{DigestSum, IdKey};
 use crate::manifest::listing::Listing;
 use crate::members::Members;
+use crate::origin::Stamp;
 use crate::position::{following, preceding};
 use crate::wal::cursor::stamp_of;
 use crate::wal::frame::{BadFileHeader, FileHeader, FrameHeader};
@@ -373,19 +374,18 @@ impl Check {
             _ => Err(Malformed),
         })?;
         let (mut position, mut count) = (frame.header.first_position, 0);
-        if frame.header.stamped != (key.is_by_id_alone() && frame.header.records > 0) {
+        if !frame.header.is_stamped_as(key.is_by_id_alone()) {
             return Err(Malformed);
         }
-        let mut recorded_at = UtcInstant::EARLIEST;
+        let mut last = Stamp { position: *shown, recorded_at: UtcInstant::EARLIEST };
         for record in payload.records() {
             let record = record?;
             if frame.header.stamped {
                 let stamp = stamp_of(&frame.header, &payload, position)?;
-                let is_recorded = (recorded_at..=frame.header.recorded_at).contains(&stamp.recorded_at);
-                if stamp.position <= *shown || !is_recorded {
+                if !stamp.may_follow(last, frame.header.recorded_at) {
                     return Err(Malformed);
                 }
-                (*shown, recorded_at) = (stamp.position, stamp.recorded_at);
+                (*shown, last) = (stamp.position, stamp);
             }
             let mask_of = |member| Some(members.mask(members.member_ref(member)?.tenant));
             match key.of_record(&record, mask_of) {

@@ -32,7 +32,7 @@ use crate::history::places::FilePlace;
 use crate::ids::recent::RecentIds;
 use crate::manifest::Manifest;
 use crate::origin::Stamp;
-use crate::position::following;
+use crate::position::{LastRecord, following};
 use crate::record::{Record, StoredEvent, StoredRetraction};
 use crate::segment;
 use crate::thread::yield_now;
@@ -67,14 +67,6 @@ pub(crate) struct Writer {
     failed: bool,
     /// The time that the last sync of a frame took.
     synced: Duration,
-}
-
-/// The last record of a group.
-#[derive(Clone, Copy)]
-struct LastRecord {
-    place: Position,
-    /// The position that it shows.
-    shown: Position,
 }
 
 /// Why a group was not written.

@@ -18,6 +18,7 @@ use crate::identity::{IdKey, OwnId, TenantMask};
 use crate::ids::recent::RecentIds;
 use crate::manifest::Manifest;
 use crate::members::Members;
+use crate::origin::Stamp;
 use crate::position::following;
 use crate::record::Record;
 use crate::wal;
@@ -194,7 +195,7 @@ impl Pass {
 
     fn take(&mut self, frame: &Frame<'_>) -> Result<Position, Malformed> {
         let (header, before) = (&frame.header, self.last_shown);
-        if header.stamped != (self.is_replica && header.records > 0) {
+        if !header.is_stamped_as(self.is_replica) {
             return Err(Malformed);
         }
         let payload = frame.payload()?;
@@ -205,19 +206,19 @@ impl Pass {
                 _ => Err(Malformed),
             }
         })?;
-        let Self { members, records, tally, last_position, last_shown, .. } = self;
+        let Self { members, records, tally, last_position, .. } = self;
         records.clear();
         tally.clear();
-        let (mut position, mut first, mut recorded_at) = (*last_position, None, self.last_recorded_at);
+        let (mut position, mut first) = (*last_position, None);
+        let mut last = Stamp { position: before, recorded_at: self.last_recorded_at };
         for record in payload.records() {
             let record = record?;
             position = following(position);
             let stamp = stamp_of(header, &payload, position)?;
-            let is_recorded = (recorded_at..=header.recorded_at).contains(&stamp.recorded_at);
-            if stamp.position <= *last_shown || !is_recorded {
+            if !stamp.may_follow(last, header.recorded_at) {
                 return Err(Malformed);
             }
-            (*last_shown, recorded_at) = (stamp.position, stamp.recorded_at);
+            last = stamp;
             first.get_or_insert(stamp.position);
             tally.count_record(&record, stamp.position);
             let (id, fingerprint) = record.identity();
@@ -246,7 +247,7 @@ impl Pass {
             self.ids.extend(self.records.iter().zip(&self.masks).map(own));
             recent.take(&self.ids, self.unsealed);
         }
-        self.last_position = position;
+        (self.last_position, self.last_shown) = (position, last.position);
         self.last_recorded_at = frame.header.recorded_at;
         Ok(first.unwrap_or(following(before)))
     }

@@ -140,6 +140,11 @@ impl FrameHeader {
         Position::new(self.first_position.get() + u64::from(self.records))
     }
 
+    /// True if its records have stamps exactly where those of the log have.
+    pub(crate) fn is_stamped_as(&self, is_replica: bool) -> bool {
+        self.stamped == (is_replica && self.records > 0)
+    }
+
     /// Fills in the header of `frame`, whose payload stands behind room for it.
     ///
     /// # Panics

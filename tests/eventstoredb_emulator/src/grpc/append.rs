@@ -15,7 +15,6 @@ use super::{Change, Node, Outcome};
 use crate::faults::AppendFault;
 use crate::gate::Line;
 use crate::proto::client::Empty;
-use crate::proto::client::streams::append_req::options::ExpectedStreamRevision;
 use crate::proto::client::streams::append_resp::wrong_expected_version as wrong;
 use crate::proto::client::streams::append_resp::{Position, Success, WrongExpectedVersion, success};
 use crate::proto::client::streams::{
@@ -64,16 +63,30 @@ fn line(extensions: &Extensions) -> Option<&Arc<Line>> {
     extensions.get::<Arc<Line>>().or_else(secured)
 }
 
+/// Each of these calls has a type of its own for the same four states.
+macro_rules! expected_of {
+    ($($request:ident),*) => {$(
+        impl From<$request::options::ExpectedStreamRevision> for Expected {
+            fn from(expected: $request::options::ExpectedStreamRevision) -> Self {
+                use $request::options::ExpectedStreamRevision;
+                match expected {
+                    ExpectedStreamRevision::Revision(revision) => Self::Revision(revision),
+                    ExpectedStreamRevision::NoStream(_) => Self::NoStream,
+                    ExpectedStreamRevision::Any(_) => Self::Any,
+                    ExpectedStreamRevision::StreamExists(_) => Self::StreamExists,
+                }
+            }
+        }
+    )*};
+}
+
+expected_of!(append_req, delete_req, tombstone_req);
+
 /// The append of a call, all its messages read.
 async fn proposal(messages: &mut Streaming<AppendReq>) -> Result<Proposal, Status> {
     let first = messages.message().await.map_err(of_message)?.and_then(|message| message.content);
     let Some(append_req::Content::Options(options)) = first else { return Err(thrown()) };
-    let expected = match options.expected_stream_revision.ok_or_else(no_expected_state)? {
-        ExpectedStreamRevision::Revision(revision) => Expected::Revision(revision),
-        ExpectedStreamRevision::NoStream(_) => Expected::NoStream,
-        ExpectedStreamRevision::Any(_) => Expected::Any,
-        ExpectedStreamRevision::StreamExists(_) => Expected::StreamExists,
-    };
+    let expected = options.expected_stream_revision.ok_or_else(no_expected_state)?.into();
     let stream = stream_name(options.stream_identifier.as_ref())?;
     let (mut events, mut bytes) = (Vec::new(), 0);
     while let Some(message) = messages.message().await.map_err(of_message)? {
@@ -191,16 +204,10 @@ async fn remove(
 }
 
 pub(super) async fn delete(node: &Node, request: Request<DeleteReq>) -> Result<Response<DeleteResp>, Status> {
-    use delete_req::options::ExpectedStreamRevision;
     let caller = node.admit(request.metadata())?;
     let (_, extensions, message) = request.into_parts();
     let options = message.options.ok_or_else(thrown)?;
-    let expected = match options.expected_stream_revision.ok_or_else(no_expected_state)? {
-        ExpectedStreamRevision::Revision(revision) => Expected::Revision(revision),
-        ExpectedStreamRevision::NoStream(_) => Expected::NoStream,
-        ExpectedStreamRevision::Any(_) => Expected::Any,
-        ExpectedStreamRevision::StreamExists(_) => Expected::StreamExists,
-    };
+    let expected = options.expected_stream_revision.ok_or_else(no_expected_state)?.into();
     let stream = stream_name(options.stream_identifier.as_ref())?;
     let at = remove(node, &caller, (stream, expected, Removal::Soft), &extensions).await?;
     let position = delete_resp::Position { commit_position: at, prepare_position: at };
@@ -211,16 +218,10 @@ pub(super) async fn tombstone(
     node: &Node,
     request: Request<TombstoneReq>,
 ) -> Result<Response<TombstoneResp>, Status> {
-    use tombstone_req::options::ExpectedStreamRevision;
     let caller = node.admit(request.metadata())?;
     let (_, extensions, message) = request.into_parts();
     let options = message.options.ok_or_else(thrown)?;
-    let expected = match options.expected_stream_revision.ok_or_else(no_expected_state)? {
-        ExpectedStreamRevision::Revision(revision) => Expected::Revision(revision),
-        ExpectedStreamRevision::NoStream(_) => Expected::NoStream,
-        ExpectedStreamRevision::Any(_) => Expected::Any,
-        ExpectedStreamRevision::StreamExists(_) => Expected::StreamExists,
-    };
+    let expected = options.expected_stream_revision.ok_or_else(no_expected_state)?.into();
     let stream = stream_name(options.stream_identifier.as_ref())?;
     let at = remove(node, &caller, (stream, expected, Removal::Tombstone), &extensions).await?;
     let position = tombstone_resp::Position { commit_position: at, prepare_position: at };
