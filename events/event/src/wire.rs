@@ -1,5 +1,5 @@
 //! From a request to an [`EventBatch`]: native JSON (an object or an array), NDJSON, and `CloudEvents` 1.0 (structured, batch
-//! and binary); `encode` is the way back.
+//! and binary); `encode` is the way back. `stored` reads what a store has kept as JSON.
 //!
 //! Two steps per event: `raw` reads the JSON with borrowed strings, `validate` applies every rule and reports
 //! all that are broken. Only the whole body can fail; a bad event is a fault beside the good ones.
@@ -8,6 +8,7 @@ mod encode;
 mod json_error;
 mod notation;
 mod raw;
+mod stored;
 mod validate;
 
 use std::marker::PhantomData;
@@ -18,6 +19,7 @@ use serde_json::value::RawValue;
 pub use self::encode::{LinePosition, encode_ndjson, encode_published, encode_retraction};
 pub use self::json_error::describe_json_error;
 use self::notation::{CloudEvents, Native, Notation};
+pub use self::stored::{Stored, decode_stored, encode_stored_retraction};
 use self::validate::Validator;
 use crate::limits::REQUEST_EVENTS_MAX;
 use crate::{EventBatch, EventFault, UtcInstant};

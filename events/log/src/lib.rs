@@ -78,4 +78,4 @@ pub use read_only::ReadOnlyLog;
 pub use reader::LogReader;
 pub use sealer::SealError;
 pub use verify::{Finding, FindingKind, Verified, VerifyError, verify};
-pub use writer::message::WrittenGroup;
+pub use writer::message::{ToldApart, WrittenGroup};

@@ -20,13 +20,15 @@ use crate::history::History;
 use crate::history::ring::Ring;
 use crate::identity::TenantMask;
 use crate::ids::{LookUp, Suspects};
-use crate::open::{Evidence, Recovered, TornTail, recover};
+use crate::open::{Evidence, Recovered, TornTail, origin_on, recover};
 use crate::origin::{Followed, Kept, Stamp};
 use crate::reader::LogReader;
 use crate::sealer::{Requests, Sealer};
 use crate::thread::{Builder, JoinHandle, yield_now};
 use crate::writer::Writer;
-use crate::writer::message::{Answer, EndError, Message, Overtaken, Request, Retract, WrittenGroup};
+use crate::writer::message::{
+    Answer, EndError, Message, Overtaken, Purpose, Request, Retract, ToldApart, WrittenGroup,
+};
 use crate::{LogOptions, OpenError, SealError, Sealing};
 
 /// The embedded event store over one directory. Positions are dense, from 1, or those of the log that it follows.
@@ -69,6 +71,14 @@ impl LockedDisk {
     pub fn lock(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let lock = disk.lock().map_err(OpenError::io("lock", "lock"))?.ok_or(OpenError::Locked)?;
         Ok(Self { disk, lock })
+    }
+
+    /// The log that the one on the disk follows. `None`: there is no log, or it follows none.
+    ///
+    /// # Errors
+    /// [`OpenError`] if its manifest cannot be read.
+    pub fn origin(&self) -> Result<Option<LogId>, OpenError> {
+        origin_on(self.disk.as_ref())
     }
 }
 
@@ -298,13 +308,40 @@ impl Log {
         queue(requests, Message::TakenIn(until)).await
     }
 
+    /// Tells the rows of a batch apart by what the log has of them, in the order of everything that was taken in before. Nothing is
+    /// written.
+    ///
+    /// # Errors
+    /// [`AppendError`], but not that events are refused.
+    ///
+    /// # Panics
+    /// As with [`append`](EventStore::append).
+    pub async fn tell_apart(&self, batch: EventBatch) -> Result<ToldApart, AppendError> {
+        match self.ask((batch, Vec::new()), Purpose::TellApart).await? {
+            Answer::ToldApart(told) => Ok(*told),
+            Answer::Done(_) | Answer::LookAgain(_) => Err(lost()),
+        }
+    }
+
     async fn append_batch(
         &self,
         (batch, stamps): (EventBatch, Vec<Stamp>),
         on_refused: OnRefused,
     ) -> Result<Appended, AppendError> {
-        assert!(batch.len() <= REQUEST_EVENTS_MAX, "the port's bound on a batch, which bounds a frame");
         self.wait_for_sealing().await?;
+        match self.ask((batch, stamps), Purpose::Append(on_refused)).await? {
+            Answer::Done(result) => result,
+            Answer::ToldApart(_) | Answer::LookAgain(_) => Err(lost()),
+        }
+    }
+
+    /// Sends a batch to the writer; its answer, which is not to look again.
+    async fn ask(
+        &self,
+        (batch, stamps): (EventBatch, Vec<Stamp>),
+        purpose: Purpose,
+    ) -> Result<Answer, AppendError> {
+        assert!(batch.len() <= REQUEST_EVENTS_MAX, "the port's bound on a batch, which bounds a frame");
         // A request that is larger than what may wait goes when nothing else does.
         let units = units_of(batch.bytes()).min(self.queue_bytes_max);
         let room = self.queue_bytes.clone().acquire_many_owned(units);
@@ -317,11 +354,11 @@ impl Log {
             let requests = self.requests.read().clone().ok_or(AppendError::Closed)?;
             let (reply, answer) = oneshot::channel();
             let LookedUp { batch, stamps, members, look_up } = self.look_up(looking).await?;
-            let request = Request { batch, members, on_refused, stamps, look_up, reply, bytes: bytes.take() };
+            let request = Request { batch, members, purpose, stamps, look_up, reply, bytes: bytes.take() };
             queue(requests, Message::Append(request)).await?;
             match answer.await {
-                Ok(Answer::Done(result)) => return result,
                 Ok(Answer::LookAgain(overtaken)) => looking = *overtaken,
+                Ok(answer) => return Ok(answer),
                 Err(_) => return Err(lost()),
             }
         }
@@ -525,6 +562,7 @@ impl EventStore for Log {
         Gauges {
             waiting_appends: self.requests.read().as_ref().map_or(0, waiting),
             id_memory_bytes: self.history.ids.memory_bytes(),
+            lag: None,
         }
     }
 

@@ -134,6 +134,11 @@ impl Manifest {
         Self { is_replica: true, id_key: empty.id_key.by_id_alone(), ..empty }
     }
 
+    /// The log that this one follows, if it does.
+    pub(crate) fn origin(&self) -> Option<LogId> {
+        self.is_replica.then(|| self.lineage.log_id())
+    }
+
     /// The position of the last sealed record.
     pub(crate) fn last(&self) -> Position {
         self.segments.last().map_or(Position::START, |entry| entry.last())

@@ -150,7 +150,7 @@ struct Found {
 impl Found {
     /// The same where the log follows this one, or none. Where there is no log yet, it will.
     fn follows(self, origin: Option<LogId>) -> Result<Self, OpenError> {
-        let found = self.manifest.is_replica.then(|| self.manifest.lineage.log_id());
+        let found = self.manifest.origin();
         match (origin, self.is_written) {
             (Some(origin), false) if self.manifest.version == Version::NEWEST => {
                 Ok(Self { manifest: Manifest::following(origin), ..self })
@@ -179,6 +179,11 @@ fn found(disk: &dyn Disk, wal_files: &[u64], segments: &[String]) -> Result<Foun
     }
     let empty = Manifest::empty(Lineage::new(header.log_id));
     Ok(Found { manifest: Manifest { version: Version::V1, ..empty }, is_written: false })
+}
+
+/// The log that the one on disk follows, if it does.
+pub(crate) fn origin_on(disk: &dyn Disk) -> Result<Option<LogId>, OpenError> {
+    Ok(read_manifest(disk)?.and_then(|manifest| manifest.origin()))
 }
 
 /// The manifest on disk, if there is one.

@@ -40,6 +40,16 @@ pub enum AppendError {
     /// The events may or may not be durable. Send the same ids again.
     #[error("the outcome of the append is unknown")]
     Indeterminate(#[source] StoreFault),
+    /// These rows of the batch, ascending, may or may not be durable; all others are, or are refused. Send the same ids again. Only
+    /// a store that writes a batch in several pieces answers so.
+    #[error("the outcome of {} events is unknown", unknown.len())]
+    PartlyUnknown {
+        /// The rows.
+        unknown: Vec<usize>,
+        /// The cause.
+        #[source]
+        source: StoreFault,
+    },
 }
 
 /// A limit of a store that time does not lift.

@@ -61,6 +61,9 @@ pub enum Part {
     Clock,
     /// Holds the log. Never final: its directory is not at its place any more, or it has less space than a WAL file takes.
     Disk,
+    /// Holds the truth, where the log is a copy of a cluster's history. Final where the cluster has another history, or does not
+    /// let this user in; else it is not reached, and is tried again.
+    Cluster,
 }
 
 impl Part {
@@ -73,6 +76,7 @@ impl Part {
             Self::Ids => "ids",
             Self::Clock => "clock",
             Self::Disk => "disk",
+            Self::Cluster => "cluster",
         }
     }
 }

@@ -30,8 +30,8 @@ pub use lineage::{Ancestor, Lineage, LogId};
 pub use members::MemberDictionary;
 pub use memory::MemoryStore;
 pub use port::{
-    Appended, Detail, EventReader, EventStore, Gauges, Guard, OnRefused, Pending, RecordedBatch, RefusedRows,
-    RetractOutcome, Tail,
+    Appended, Detail, EventReader, EventStore, Gauges, Guard, Lag, OnRefused, Pending, RecordedBatch,
+    RefusedRows, RetractOutcome, Tail,
 };
 pub use scan::{EventTypes, Filter, Scan};
 pub use subscription::Subscription;

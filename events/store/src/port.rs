@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lastseen_event::{BatchName, EventBatch, EventRows, Fact, Position, Retraction, Sighting};
 use parking_lot::MappedRwLockReadGuard;
@@ -21,12 +22,12 @@ use crate::{AppendError, Batches, Health, Lineage, MemberDictionary, ReadError, 
 /// # What every store promises
 ///
 /// - **Durable.** [`append`](Self::append) succeeds only once the events survive a power cut.
-/// - **Atomic.** An error other than [`AppendError::Indeterminate`] means that nothing of the batch was or
-///   will be written. [`Overloaded`](AppendError::Overloaded), [`NoSpace`](AppendError::NoSpace) and
+/// - **Atomic.** An error other than [`AppendError::Indeterminate`] and [`AppendError::PartlyUnknown`] means that nothing of the
+///   batch was or will be written. [`Overloaded`](AppendError::Overloaded), [`NoSpace`](AppendError::NoSpace) and
 ///   [`Unavailable`](AppendError::Unavailable) pass: the same batch succeeds once their cause is gone,
 ///   without opening the store again. How far one success reaches is the store's to say: the embedded log
 ///   writes a batch whole, in one piece of the order; a cluster with one stream a member writes it whole for
-///   each member, so after the first stream there is only success or `Indeterminate`.
+///   each member, so after the first stream there is only success or an unknown outcome.
 /// - **Idempotent.** An event whose id is stored in its tenant with the same content is a duplicate: success, and
 ///   nothing is added; another tenant can have the same id. The same id in the same tenant with other content is a conflict within the recent window (the last N kept events; N is
 ///   the store's); beyond it the second one is kept as an event of its own. Both hold within one batch too. A store that has a copy
@@ -106,6 +107,20 @@ pub struct Gauges {
     pub waiting_appends: usize,
     /// Bytes of memory that looking up the ids of old events takes.
     pub id_memory_bytes: u64,
+    /// The distance to the cluster whose history this store copies. `None`: it is no copy.
+    pub lag: Option<Lag>,
+}
+
+/// The distance between a copy and the cluster that it follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// Positions from the last event that was taken in to the last one of the cluster; 0: they are the same. `None`: the end of the
+    /// cluster is not known at present.
+    pub positions: Option<u64>,
+    /// Time since the copy last was at the end of the cluster.
+    pub time: Duration,
+    /// True if the cluster answers.
+    pub is_connected: bool,
 }
 
 /// The outcome of a [retraction](EventStore::retract).

@@ -110,7 +110,7 @@ fn optional(event: &Event<'_>, out: &mut Vec<u8>) {
 }
 
 /// A name as a JSON string. Names have no control characters, so only quotes and backslashes are escaped.
-fn text(name: &str, out: &mut Vec<u8>) {
+pub(super) fn text(name: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut written = 0;
     for at in memchr2_iter(b'"', b'\\', name.as_bytes()) {

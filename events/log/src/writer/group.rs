@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use lastseen_event::{EventBatch, MemberRef, Position};
 use lastseen_store::{AppendError, Appended, Batches, Limit, MemberDictionary, RefusedRows};
 
-use super::message::{Answer, Overtaken, Reply, Request};
+use super::message::{Answer, Overtaken, Purpose, Reply, Request, ToldApart};
 use crate::history::History;
 use crate::ids::recent::{RecentIds, Standing};
 use crate::members::Full;
@@ -68,8 +68,13 @@ impl Group {
             }
             rows += request.batch.len();
             let Some(request) = against.catch_up(request) else { continue };
-            let on_refused = request.on_refused;
+            let purpose = request.purpose;
             let mut checked = Checked::new(request, against);
+            let Purpose::Append(on_refused) = purpose else {
+                against.recent.unstage(checked.new.len());
+                checked.tell_apart();
+                continue;
+            };
             let failed = if on_refused.refuses(&checked.refused) {
                 Some(AppendError::Refused(std::mem::take(&mut checked.refused)))
             } else {
@@ -256,5 +261,11 @@ impl Checked {
             }
         }
         Self { batch, stamps, members, reply, new, duplicates, refused, _bytes: bytes }
+    }
+
+    /// Answers a request whose rows are only told apart.
+    fn tell_apart(self) {
+        let Self { batch, new, refused, reply, .. } = self;
+        let _ = reply.send(Answer::ToldApart(Box::new(ToldApart { batch, new, refused })));
     }
 }

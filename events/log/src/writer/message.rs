@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lastseen_event::{EventBatch, MemberRef, Position, UtcInstant};
-use lastseen_store::{AppendError, Appended, OnRefused, RetractOutcome, StoreFault};
+use lastseen_store::{AppendError, Appended, OnRefused, RefusedRows, RetractOutcome, StoreFault};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::ids::LookUp;
@@ -14,7 +14,7 @@ pub(crate) struct Request {
     pub(crate) batch: EventBatch,
     /// The members that were known when it set out, one a row.
     pub(crate) members: Vec<Option<MemberRef>>,
-    pub(crate) on_refused: OnRefused,
+    pub(crate) purpose: Purpose,
     /// One a row, where the records are those of a log that is followed; else empty.
     pub(crate) stamps: Vec<Stamp>,
     /// The ids of its rows, and those that are kept already, as far as sealed history tells.
@@ -22,6 +22,26 @@ pub(crate) struct Request {
     pub(crate) reply: Reply,
     /// Its share of the bytes that may wait, held until it is answered.
     pub(crate) bytes: Option<OwnedSemaphorePermit>,
+}
+
+/// The use of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Its new rows are written.
+    Append(OnRefused),
+    /// Its rows are told apart. Nothing is written.
+    TellApart,
+}
+
+/// The rows of a batch by what a log has of them. Those in no list are duplicates.
+#[derive(Clone, Debug)]
+pub struct ToldApart {
+    /// The batch as it was.
+    pub batch: EventBatch,
+    /// Rows that the log does not have, ascending.
+    pub new: Vec<u32>,
+    /// Rows that it would refuse.
+    pub refused: RefusedRows,
 }
 
 /// A request to the writer.
@@ -59,6 +79,7 @@ pub(crate) enum EndError {
 /// The outcome of a request.
 pub(crate) enum Answer {
     Done(Result<Appended, AppendError>),
+    ToldApart(Box<ToldApart>),
     /// Nothing was done: ids left the recent window since its look-up began. It looks again, at what is new since.
     LookAgain(Box<Overtaken>),
 }

@@ -1,0 +1,79 @@
+//! The right to read `$all`, which only administrators have unless it is given.
+
+use eventstore::{AppendToStreamOptions, Error, ReadStreamOptions};
+use serde_json::{Value, json};
+
+use crate::ClusterSettings;
+use crate::supervisor::{Fault, Supervisor};
+
+/// Gives `user` the right to read `$all`, on top of those who have it. The settings have the name of an administrator.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn grant_read(settings: ClusterSettings, user: &str) -> Result<(), Fault> {
+    /// The stream of the metadata of `$all`.
+    const METADATA: &str = "$$$all";
+    let supervisor = Supervisor::new(settings);
+    let lease = supervisor.lease().await?;
+    let options = supervisor.authenticated(
+        ReadStreamOptions::default().backwards().position(eventstore::StreamPosition::End).max_count(1),
+        ReadStreamOptions::authenticated,
+    );
+    let read = async {
+        let mut events = lease.client.read_stream(METADATA, &options).await?;
+        match events.next().await {
+            Ok(event) => Ok(event),
+            Err(Error::ResourceNotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    let found = supervisor.within("read the rights of $all", read).await?;
+    let found = found.map_or(Ok(json!({})), |event| event.get_original_event().as_json::<Value>());
+    let metadata = found.map_err(|error| Fault::Refused(format!("the rights of $all: {error}")))?;
+    let data = eventstore::EventData::json("$metadata", &with_reader(metadata, user));
+    let data = data.map_err(|error| Fault::Refused(error.to_string()))?.id(uuid::Uuid::new_v4());
+    let options =
+        supervisor.authenticated(AppendToStreamOptions::default(), AppendToStreamOptions::authenticated);
+    let write = async { lease.client.append_to_stream(METADATA, &options, data).await.map(drop) };
+    supervisor.within("change the rights of $all", write).await
+}
+
+/// The metadata with one more reader of events and of metadata. What else stands there stays.
+fn with_reader(mut metadata: Value, user: &str) -> Value {
+    const ADMINISTRATORS: &str = "$admins";
+    if !metadata.is_object() {
+        metadata = json!({});
+    }
+    let rights = metadata.as_object_mut().map(|metadata| metadata.entry("$acl").or_insert_with(|| json!({})));
+    let Some(Value::Object(rights)) = rights else { return metadata };
+    for right in ["$r", "$mr"] {
+        let mut readers: Vec<String> = match rights.get(right) {
+            Some(Value::String(one)) => vec![one.clone()],
+            Some(Value::Array(several)) => {
+                several.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+            }
+            _ => vec![ADMINISTRATORS.to_owned()],
+        };
+        if readers.iter().all(|reader| reader != user) {
+            readers.insert(0, user.to_owned());
+        }
+        rights.insert(right.to_owned(), json!(readers));
+    }
+    metadata
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_is_added_and_everything_else_stays() {
+        let given = with_reader(json!({}), "lastseen");
+        assert_eq!(given, json!({"$acl": {"$r": ["lastseen", "$admins"], "$mr": ["lastseen", "$admins"]}}));
+        assert_eq!(with_reader(given.clone(), "lastseen"), given);
+        let before = json!({"$maxAge": 7, "$acl": {"$r": "ops", "$w": ["$admins"]}});
+        let expected = json!({"$maxAge": 7,
+            "$acl": {"$r": ["lastseen", "ops"], "$mr": ["lastseen", "$admins"], "$w": ["$admins"]}});
+        assert_eq!(with_reader(before, "lastseen"), expected);
+    }
+}

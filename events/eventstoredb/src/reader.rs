@@ -1,0 +1,262 @@
+//! Follows the cluster: one subscription to the events of Lastseen, which the log takes in, in their order.
+//!
+//! A subscription is begun behind a record that the cluster has just told, never behind one that was remembered: a record that was
+//! scavenged since then would take the next one with it. It is given up when it fails, when it ends, and when it is silent while the
+//! cluster has more; then all begins anew, the check of the cluster's identity included.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::{RecordedEvent, SubscribeToAllOptions};
+use lastseen_event::limits::REQUEST_EVENTS_MAX;
+use lastseen_event::{BatchName, EventBatch, EventId, Position};
+use lastseen_log::{Followed, Kept, Log, Stamp};
+use lastseen_store::{LogId, Part, Standstills, error_chain};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::codec::{self, Taken};
+use crate::frames::{Frame, Frames};
+use crate::identity::{self, Held, Start};
+use crate::lag::Distance;
+use crate::supervisor::{Fault, Lease, Supervisor};
+
+/// Follows a cluster into a log.
+pub(crate) struct Reader {
+    pub(crate) supervisor: Arc<Supervisor>,
+    pub(crate) log: Arc<Log>,
+    /// The log that the copy is of.
+    pub(crate) origin: LogId,
+    pub(crate) held: Held,
+    pub(crate) distance: Arc<Distance>,
+    pub(crate) standstills: Arc<Standstills>,
+    /// Set once everything that the cluster had was taken in.
+    pub(crate) caught_up: watch::Sender<bool>,
+    pub(crate) told: Told,
+}
+
+/// The things that were told to the operator.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Records that are no events.
+    foreign: u64,
+    /// Events that are not kept, since one with their id and other content is.
+    conflicts: u64,
+    /// The last fault since the cluster was followed.
+    fault: Option<String>,
+}
+
+/// Some records that were read, and are not taken in yet.
+#[derive(Default)]
+struct Unfollowed {
+    events: EventBatch,
+    stamps: Vec<Stamp>,
+    /// Everything that was read, whether or not it is in the batch.
+    seen: Vec<(eventstore::Position, EventId)>,
+}
+
+impl Reader {
+    /// Follows until its future is dropped, or until going on makes no sense.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let lease = match self.supervisor.lease().await {
+                Ok(lease) => lease,
+                Err(fault) => {
+                    self.standstills.failed(Part::Cluster, fault.to_string());
+                    tokio::time::sleep(self.supervisor.settings().timing.pulse).await;
+                    continue;
+                }
+            };
+            let fault = self.follow(&lease).await;
+            self.distance.disconnected();
+            if fault.is_final() {
+                tracing::error!("{fault}");
+                self.standstills.stopped(Part::Cluster, fault.to_string());
+                return;
+            }
+            let fault = fault.to_string();
+            if self.told.fault.as_ref() != Some(&fault) {
+                tracing::warn!("the cluster is not followed at present, and is tried again: {fault}");
+            }
+            self.told.fault = Some(fault.clone());
+            self.standstills.failed(Part::Cluster, fault);
+            self.supervisor.failed(&lease).await;
+        }
+    }
+
+    /// Follows through one client, until it fails.
+    async fn follow(&mut self, lease: &Lease) -> Fault {
+        match self.begin(lease).await {
+            Ok(frames) => match self.take_all(lease, frames).await {
+                Ok(never) => match never {},
+                Err(fault) => fault,
+            },
+            Err(fault) => fault,
+        }
+    }
+
+    /// Checks the cluster and begins a subscription.
+    async fn begin(&mut self, lease: &Lease) -> Result<Frames, Fault> {
+        let end = identity::last(&self.supervisor, lease).await?;
+        let Start { after, first } =
+            identity::check(&self.supervisor, lease, (self.origin, &self.held)).await?;
+        self.supervisor.works().await;
+        self.distance.end(end.unwrap_or(Position::START));
+        self.standstills.works(Part::Cluster);
+        if self.told.fault.take().is_some() {
+            tracing::info!("the cluster is followed again");
+        }
+        let mut unfollowed = Unfollowed::default();
+        for record in &first {
+            self.read(record, &mut unfollowed).await?;
+        }
+        self.take_in(&mut unfollowed).await?;
+        let options = SubscribeToAllOptions::default().position(after).filter(identity::ours());
+        let options = self.supervisor.authenticated(options, SubscribeToAllOptions::authenticated);
+        Ok(Frames::pump(lease.client.subscribe_to_all(&options).await, &Handle::current()))
+    }
+
+    /// Takes in what the subscription tells, and asks for the cluster's end beside.
+    async fn take_all(
+        &mut self,
+        lease: &Lease,
+        mut frames: Frames,
+    ) -> Result<std::convert::Infallible, Fault> {
+        let timing = self.supervisor.settings().timing;
+        let (mut taken, mut heard) = (Vec::new(), Instant::now());
+        let supervisor = self.supervisor.clone();
+        let mut asking = pin!(asked_again(&supervisor, lease, timing.pulse));
+        loop {
+            tokio::select! {
+                goes_on = frames.take(&mut taken) => {
+                    if !goes_on {
+                        return Err(Fault::Unreachable("the subscription has ended".to_owned()));
+                    }
+                    self.take(&mut taken).await?;
+                    heard = Instant::now();
+                }
+                answer = asking.as_mut() => {
+                    let (end, pause) = answer?;
+                    self.distance.end(end);
+                    if end > self.distance.reached() && heard.elapsed() > timing.call && frames.is_empty() {
+                        return Err(Fault::Unreachable("the subscription is silent".to_owned()));
+                    }
+                    asking.set(asked_again(&supervisor, lease, pause));
+                }
+            }
+        }
+    }
+
+    /// Takes in some frames.
+    async fn take(&mut self, frames: &mut Vec<Frame>) -> Result<(), Fault> {
+        let mut unfollowed = Unfollowed::default();
+        for frame in frames.drain(..) {
+            match frame {
+                Frame::Event(record) => self.read(&record, &mut unfollowed).await?,
+                Frame::Alive => {}
+                Frame::CaughtUp => {
+                    self.take_in(&mut unfollowed).await?;
+                    self.caught_up.send_replace(true);
+                }
+                Frame::Failed(error) => {
+                    self.take_in(&mut unfollowed).await?;
+                    return Err(self.supervisor.fault("subscribe to $all", &error));
+                }
+            }
+        }
+        self.take_in(&mut unfollowed).await
+    }
+
+    /// Reads one record. What is full is taken in.
+    async fn read(&mut self, record: &RecordedEvent, unfollowed: &mut Unfollowed) -> Result<(), Fault> {
+        let stamp = codec::stamp(record);
+        let last =
+            unfollowed.seen.last().map_or(self.distance.reached(), |(last, _)| Position::new(last.commit));
+        if stamp.position <= last {
+            return Ok(());
+        }
+        if unfollowed.events.len() == REQUEST_EVENTS_MAX {
+            self.take_in(unfollowed).await?;
+        }
+        match codec::decode(record, &mut unfollowed.events) {
+            Taken::Event => unfollowed.stamps.push(stamp),
+            Taken::Retraction { batch, occurred_at } => {
+                self.take_in(unfollowed).await?;
+                let name = BatchName::stored(&batch);
+                let name = name.unwrap_or_else(|| unreachable!("its form was checked"));
+                self.keep(Followed::retraction(name, occurred_at, stamp)).await?;
+            }
+            Taken::Foreign { cause } => self.tell_foreign(record, &cause),
+            Taken::Newer { form } => {
+                self.take_in(unfollowed).await?;
+                return Err(Fault::NewerForm { position: stamp.position.get(), form });
+            }
+        }
+        unfollowed.seen.push((record.position, EventId::stored(record.id)));
+        Ok(())
+    }
+
+    /// Lets the log take in what was read.
+    async fn take_in(&mut self, unfollowed: &mut Unfollowed) -> Result<(), Fault> {
+        let Unfollowed { events, stamps, seen } = std::mem::take(unfollowed);
+        let Some((last, _)) = seen.last() else { return Ok(()) };
+        let reached = Position::new(last.commit);
+        if !stamps.is_empty() {
+            self.keep(Followed::Events(events, stamps)).await?;
+        }
+        // The last ones may be such that are not kept.
+        self.log.taken_in(reached).await.map_err(|error| Fault::Copy(error_chain(&error)))?;
+        for (position, id) in seen {
+            self.held.push(position, id);
+        }
+        self.distance.reach(reached);
+        Ok(())
+    }
+
+    async fn keep(&mut self, records: Followed) -> Result<(), Fault> {
+        let kept = self.log.follow(records).await.map_err(|error| Fault::Copy(error_chain(&error)))?;
+        let Kept { conflicts, .. } = kept;
+        if conflicts > 0 {
+            self.told.conflicts += conflicts as u64;
+            let all = self.told.conflicts;
+            tracing::warn!(
+                conflicts,
+                all,
+                "events with the id of an earlier one and other content are left out, on every node"
+            );
+        }
+        Ok(())
+    }
+
+    /// Tells the first record that is left out, and then fewer and fewer.
+    fn tell_foreign(&mut self, record: &RecordedEvent, cause: &str) {
+        self.told.foreign += 1;
+        if self.told.foreign.is_power_of_two() {
+            let (position, all) = (record.position.commit, self.told.foreign);
+            tracing::warn!(
+                position,
+                all,
+                cause,
+                "a record in a stream of Lastseen is none of its events: left out"
+            );
+        }
+    }
+}
+
+/// Asks for the cluster's last event, after a pause. Returns also the next pause: a second where that is cheap, long where the cluster
+/// has to look through many events of others for it.
+async fn asked_again(
+    supervisor: &Supervisor,
+    lease: &Lease,
+    pause: Duration,
+) -> Result<(Position, Duration), Fault> {
+    /// Pauses are so many times as long as an answer takes, at least.
+    const SHARE: u32 = 20;
+    tokio::time::sleep(pause).await;
+    let begun = Instant::now();
+    let end = identity::last(supervisor, lease).await?;
+    let pause = supervisor.settings().timing.pulse.max(begun.elapsed() * SHARE);
+    Ok((end.unwrap_or(Position::START), pause))
+}
