@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::BINARY;
 use crate::answers::{array, comparable, numbers, sealing_server, walk, without_at};
+use crate::cluster;
 
 const IMPORTED_WITHIN: Duration = Duration::from_mins(5);
 
@@ -189,6 +190,28 @@ fn imported_history_gives_the_known_answers_also_after_a_restart_and_a_second_im
     assert_eq!(summary(&server), before, "a second import changes nothing, not even the position");
     server.kill9();
     assert_never_half_an_answer(data.path(), &before);
+}
+
+#[test]
+fn imported_history_gives_the_known_answers_over_a_cluster_also_when_the_copy_was_deleted() {
+    let (truth, model) = (git_activity::truth(), model());
+    let (cluster, data) = (cluster::emulator(3), tempfile::tempdir().unwrap());
+    let server = cluster::serve(&cluster, data.path(), &["--segment-events", "9000"]);
+    let file = git_activity::path("events.ndjson.gz");
+    assert_imported(&import(&server, &file), "85,444", "0");
+    assert_truth(&server, &truth);
+    assert_every_member(&server, &model);
+    let summary = |server: &Server| without_at(server.client().ask("/v1/summary"));
+    let before = summary(&server);
+    assert_eq!(server.terminate().code, Some(0));
+
+    cluster::delete_copy(data.path());
+    let server = cluster::serve(&cluster, data.path(), &["--segment-events", "9000"]);
+    assert_truth(&server, &truth);
+    assert_every_member(&server, &model);
+    assert_eq!(summary(&server), before, "positions are the cluster's");
+    assert_imported(&import(&server, &file), "0", "85,444");
+    assert_eq!(summary(&server), before, "a second import changes nothing");
 }
 
 /// From the moment it listens, the server answers all it has, or that it is not ready yet.

@@ -12,6 +12,7 @@ mod bad_input;
 mod bodies;
 mod browsers;
 mod clients;
+mod cluster;
 mod commands;
 mod connections;
 mod crash;

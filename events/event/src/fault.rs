@@ -64,6 +64,8 @@ fault_codes! {
     TenantNotAllowed: "tenant_not_allowed";
     /// A batch, which the publisher's key may not name.
     BatchNotAllowed: "batch_not_allowed";
+    /// It may or may not be stored: the store had no answer for it.
+    OutcomeUnknown: "outcome_unknown";
 }
 
 impl fmt::Display for FaultCode {

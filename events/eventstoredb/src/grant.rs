@@ -1,24 +1,41 @@
 //! The right to read `$all`, which only administrators have unless it is given.
 
-use eventstore::{AppendToStreamOptions, Error, ReadStreamOptions};
+use std::time::Duration;
+
+use eventstore::{AppendToStreamOptions, Error, EventData, ReadStreamOptions, StreamPosition};
 use serde_json::{Value, json};
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::ClusterSettings;
-use crate::supervisor::{Fault, Supervisor};
+use crate::supervisor::{Fault, Lease, Supervisor};
 
-/// Gives `user` the right to read `$all`, on top of those who have it. The settings have the name of an administrator.
+/// Gives `user` the right to read `$all`, on top of those who have it. The settings have the name of an administrator. Waits for the
+/// cluster.
 ///
 /// # Errors
-/// [`Fault`].
-pub async fn grant_read(settings: ClusterSettings, user: &str) -> Result<(), Fault> {
+/// [`Fault`]; that the cluster does not answer after a minute.
+pub async fn grant_read(settings: &ClusterSettings, user: &str) -> Result<(), Fault> {
+    const PATIENCE: Duration = Duration::from_mins(1);
+    let supervisor = Supervisor::new(settings.clone());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let lease = supervisor.lease().await?;
+        match give(&supervisor, &lease, user).await {
+            Err(Fault::Unreachable(cause)) if Instant::now() < deadline => {
+                tracing::debug!(cause, "the cluster is asked again");
+                supervisor.failed(&lease).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn give(supervisor: &Supervisor, lease: &Lease, user: &str) -> Result<(), Fault> {
     /// The stream of the metadata of `$all`.
     const METADATA: &str = "$$$all";
-    let supervisor = Supervisor::new(settings);
-    let lease = supervisor.lease().await?;
-    let options = supervisor.authenticated(
-        ReadStreamOptions::default().backwards().position(eventstore::StreamPosition::End).max_count(1),
-        ReadStreamOptions::authenticated,
-    );
+    let newest = ReadStreamOptions::default().backwards().position(StreamPosition::End).max_count(1);
+    let options = supervisor.authenticated(newest, ReadStreamOptions::authenticated);
     let read = async {
         let mut events = lease.client.read_stream(METADATA, &options).await?;
         match events.next().await {
@@ -29,9 +46,13 @@ pub async fn grant_read(settings: ClusterSettings, user: &str) -> Result<(), Fau
     };
     let found = supervisor.within("read the rights of $all", read).await?;
     let found = found.map_or(Ok(json!({})), |event| event.get_original_event().as_json::<Value>());
-    let metadata = found.map_err(|error| Fault::Refused(format!("the rights of $all: {error}")))?;
-    let data = eventstore::EventData::json("$metadata", &with_reader(metadata, user));
-    let data = data.map_err(|error| Fault::Refused(error.to_string()))?.id(uuid::Uuid::new_v4());
+    let before = found.map_err(|error| Fault::Refused(format!("the rights of $all: {error}")))?;
+    let after = with_reader(before.clone(), user);
+    if after == before {
+        return Ok(());
+    }
+    let data = EventData::json("$metadata", &after).map_err(|error| Fault::Refused(error.to_string()))?;
+    let data = data.id(Uuid::new_v4());
     let options =
         supervisor.authenticated(AppendToStreamOptions::default(), AppendToStreamOptions::authenticated);
     let write = async { lease.client.append_to_stream(METADATA, &options, data).await.map(drop) };

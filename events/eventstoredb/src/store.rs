@@ -92,6 +92,11 @@ const ROOM_WITHIN: Duration = Duration::from_secs(5);
 const THREADS: usize = 2;
 
 impl ClusterStore {
+    /// This node's copy of the history.
+    pub fn copy(&self) -> &Log {
+        &self.shared.log
+    }
+
     /// Opens this node's copy and follows the cluster: returns once the copy has caught up. Where there is a copy and the cluster
     /// does not answer, returns after [`Timing::contact`] and goes on trying; where there is none, waits for the cluster. Blocks.
     /// `on_group` is called for each group of events that the copy has taken in.

@@ -155,7 +155,7 @@ impl Supervisor {
             Error::UnsupportedFeature => {
                 Fault::Refused(format!("it is no EventStoreDB of version 21.10 or later: it cannot {what}"))
             }
-            error => Fault::Unreachable(error.to_string()),
+            error => Fault::Unreachable(short(&error.to_string())),
         }
     }
 
@@ -171,5 +171,24 @@ impl Supervisor {
             Some(credentials) => with(options, credentials.authentication()),
             None => options,
         }
+    }
+}
+
+/// The part of an error of the client that is about the cluster. It prints all of a status of gRPC, with what it has not.
+fn short(told: &str) -> String {
+    let message = told.split_once("message: \"").and_then(|(_, rest)| rest.split_once("\", details: "));
+    message.map_or_else(|| told.to_owned(), |(message, _)| message.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_status_the_message_is_told() {
+        let told = "gRPC connection error: Unmapped gRPC connection error: status: Unknown, message: \"client error \
+                    (Connect)\", details: [], metadata: MetadataMap { headers: {} }.";
+        assert_eq!(short(told), "client error (Connect)");
+        assert_eq!(short("Connection is closed."), "Connection is closed.");
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use self::keys::{
 };
 pub(crate) use self::listen::ListenArgs;
 pub(crate) use self::relay::RelayArgs;
-pub(crate) use self::serve::{LimitArgs, LogArgs, LogFormat, Persons, ServeArgs};
+pub(crate) use self::serve::{LimitArgs, LogArgs, LogFormat, Persons, ServeArgs, StoreArgs};
 use self::values::{batch_events, batch_name, column_name, delimiter, position, server_url, span};
 
 /// Who was last seen when, and how many users are active.
@@ -108,6 +108,8 @@ pub(crate) enum Command {
     ///
     /// Without keys the server is open, to this machine only. Changes count within a second, also for a server that runs.
     Keys(KeysArgs),
+    /// Set up a cluster of EventStoreDB or KurrentDB for `serve --store`
+    Cluster(ClusterArgs),
     /// Copy a log, also while a server writes to it
     ///
     /// The copy is a log of its own: all that was acknowledged when the command began, and nothing that is not
@@ -128,6 +130,30 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Write a manual page for each command
     Man(ManArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterArgs {
+    #[command(subcommand)]
+    pub(crate) command: ClusterCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Let a user read the events of all streams ($all), which only administrators may by default and Lastseen needs
+    ///
+    /// --store-user names an administrator. The rights of others stay as they are; once more does nothing. Waits for the cluster for
+    /// up to a minute.
+    Grant(GrantArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GrantArgs {
+    /// The user that Lastseen is to the cluster
+    #[arg(value_name = "NAME")]
+    pub(crate) user: String,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -6,6 +6,7 @@ mod ahead;
 mod args;
 mod backfill;
 mod backup;
+mod cluster;
 mod config;
 mod demo;
 mod import;
@@ -51,6 +52,7 @@ enum Outcome {
 
 fn main() -> ExitCode {
     let args = config::parse();
+    lastseen_server::choose_cryptography();
     if args.quiet {
         progress::silence();
     }
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Verify(verify) => verify::run(&verify),
         Command::Replay(replay) => replay::run(&replay),
         Command::Keys(keys) => keys::run(keys),
+        Command::Cluster(cluster) => cluster::run(&cluster),
         Command::Backup(backup) => backup::run(&backup),
         Command::Restore(restore) => restore::run(&restore),
         Command::Status(status) => status::run(&status),

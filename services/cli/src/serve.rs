@@ -61,6 +61,7 @@ pub(crate) fn config(args: ServeArgs) -> ServeConfig {
     };
     ServeConfig {
         data: args.data,
+        cluster: args.store.config(),
         keys: args.keys,
         listen: args.listen,
         metrics_listen: args.metrics_listen,

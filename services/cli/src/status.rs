@@ -24,6 +24,30 @@ struct Ready {
     detail: Option<String>,
     #[serde(default)]
     parts: Vec<Part>,
+    #[serde(default)]
+    cluster: Option<Cluster>,
+}
+
+/// The distance to the cluster that has the events.
+#[derive(Deserialize)]
+struct Cluster {
+    connected: bool,
+    lag_seconds: f64,
+    #[serde(default)]
+    lag_positions: Option<u64>,
+}
+
+impl Cluster {
+    /// In words.
+    fn told(&self) -> String {
+        let behind = self.lag_positions.map(|positions| format!(", {} positions", HumanCount(positions)));
+        let behind = format!("{:.1} seconds{} behind", self.lag_seconds, behind.unwrap_or_default());
+        match (self.connected, self.lag_seconds > 0.0) {
+            (true, false) => "the copy of the cluster is at its end".to_owned(),
+            (true, true) => format!("the copy of the cluster is {behind}"),
+            (false, _) => format!("the cluster does not answer; the copy is {behind}"),
+        }
+    }
 }
 
 /// A part that stands still.
@@ -75,6 +99,9 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     outln!("ready");
+    if let Some(cluster) = &ready.cluster {
+        outln!("{}", cluster.told());
+    }
     let Seen { status, body } = uploader.look("/metrics")?;
     if status != 200 {
         outln!("more is told to a key with the scope admin");

@@ -14,6 +14,8 @@ use crate::tls::TlsFiles;
 pub struct ServeConfig {
     /// The data directory; made if it is not there.
     pub data: PathBuf,
+    /// The cluster that has the truth: then the log in the data directory is a copy of its history. `None`: the log has it.
+    pub cluster: Option<ClusterConfig>,
     /// The file of the API keys, which must be there. `None`: `keys.json` in the data directory, if it is there.
     pub keys: Option<PathBuf>,
     /// The addresses to listen on, at least one. Without API keys only loopback addresses: nobody else may come in.
@@ -47,6 +49,16 @@ pub struct ServeConfig {
     pub connections: ConnectionLimits,
     /// Sites whose pages may use the API through a browser. Pages of other sites are refused.
     pub cors_origins: Vec<Origin>,
+}
+
+/// A cluster of EventStoreDB or KurrentDB.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// Its address, such as `esdb://host1:2113,host2:2113,host3:2113?tls=true`.
+    pub address: String,
+    /// The user that asks it, and the file of its password: all of it but one line end at its end. `None`: nobody in particular, or
+    /// whoever the certificate that the address names is of.
+    pub user: Option<(String, PathBuf)>,
 }
 
 /// Limits of connections. Times are at most [`ConnectionLimits::TIME_MAX`].

@@ -29,7 +29,7 @@ mod testing;
 mod tls;
 
 pub use audit::{AuditAction, AuditLog};
-pub use config::{ConnectionLimits, Limits, ServeConfig};
+pub use config::{ClusterConfig, ConnectionLimits, Limits, ServeConfig};
 pub use http::connections::BoundAddress;
 pub use http::routes::{RouteInfo, routes};
 pub use lastseen_projections::Persons;
@@ -37,5 +37,5 @@ pub use origin::{InvalidListenAddress, InvalidOrigin, ListenAddress, Origin};
 pub use read_model::StartError;
 pub use read_model::snapshot::{Snapshot, SnapshotError};
 pub use serve::{ServeError, serve, serve_router};
-pub use store::StoreError;
-pub use tls::{TlsError, TlsFiles};
+pub use store::{ClusterError, StoreError, grant_read};
+pub use tls::{TlsError, TlsFiles, choose_cryptography};

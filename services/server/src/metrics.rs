@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use lastseen_event::{EventType, Fact};
-use lastseen_store::{Clock, SystemClock};
+use lastseen_store::{Clock, Lag, SystemClock};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -93,6 +93,9 @@ struct Gauges {
     memory_ids: Gauge,
     segments: Gauge,
     lag: Gauge,
+    store_lag_positions: Gauge,
+    store_lag: RealGauge,
+    store_connected: Gauge,
     snapshot_age: RealGauge,
     places: Family<KindLabel, Gauge>,
     running: Family<KindLabel, Gauge>,
@@ -124,6 +127,8 @@ pub(crate) struct State {
     pub(crate) segments: usize,
     /// Events that are durable and not in the views yet.
     pub(crate) lag: u64,
+    /// The distance to the cluster, if there is one.
+    pub(crate) store_lag: Option<Lag>,
     pub(crate) snapshot_age: Duration,
     /// By kind of question: its name, places, places that are taken, questions that wait.
     pub(crate) questions: Vec<(&'static str, usize, usize, usize)>,
@@ -212,6 +217,16 @@ impl Metrics {
             ("log_unsealed_events", "Durable events that are not in a segment yet", &gauges.unsealed),
             ("log_segments", "Sealed segments", &gauges.segments),
             ("views_lag_events", "Durable events that are not in the views yet", &gauges.lag),
+            (
+                "store_lag_positions",
+                "Positions from the end of the copy to that of the cluster (--store); the last ones known while it does not answer",
+                &gauges.store_lag_positions,
+            ),
+            (
+                "store_connected",
+                "1 if the cluster (--store) answers, or there is none",
+                &gauges.store_connected,
+            ),
             ("users", "Users that are not deleted (total_users)", &gauges.users),
             ("users_active", "Users active within 30 days (active_users)", &gauges.active_users),
             ("tenants", "Tenants with a user that is not deleted", &gauges.tenants),
@@ -227,6 +242,12 @@ impl Metrics {
         ] {
             registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
         }
+        registry.register_with_unit(
+            "store_lag",
+            "Time since the copy of a cluster (--store) was at its end; 0 without a cluster",
+            Unit::Seconds,
+            gauges.store_lag.clone(),
+        );
         registry.register_with_unit(
             "snapshot_age",
             "Time since the last snapshot of the views, or since the start",
@@ -350,6 +371,11 @@ impl Gauges {
         show(&self.memory_ids, now.id_memory_bytes);
         show(&self.segments, now.segments as u64);
         show(&self.lag, now.lag);
+        if let Some(positions) = now.store_lag.and_then(|lag| lag.positions) {
+            show(&self.store_lag_positions, positions);
+        }
+        self.store_lag.set(now.store_lag.map_or(0.0, |lag| lag.time.as_secs_f64()));
+        show(&self.store_connected, now.store_lag.is_none_or(|lag| lag.is_connected).into());
         self.snapshot_age.set(now.snapshot_age.as_secs_f64());
         show(&self.definitions, now.definitions as u64);
         show(&self.memory_kept, now.kept_bytes as u64);

@@ -249,10 +249,11 @@ impl ReadModel {
         of_log.chain(self.health.standstills()).collect()
     }
 
-    /// The cause for which the writer takes no appends until the log is opened again. `None`: it takes them.
-    pub(crate) fn closed(&self) -> Option<String> {
+    /// The part for which there are no more events until the store is opened again, and the cause. `None`: there may be more.
+    pub(crate) fn closed(&self) -> Option<(Part, String)> {
         let mut standstills = self.log.health().standstills.into_iter();
-        standstills.find(|it| it.part == Part::Writer && it.is_final).map(|it| it.cause)
+        let ends = |part| matches!(part, Part::Writer | Part::Cluster);
+        standstills.find(|it| ends(it.part) && it.is_final).map(|it| (it.part, it.cause))
     }
 
     /// Takes no more events, makes durable and folds those that wait, ends the log. Blocks.

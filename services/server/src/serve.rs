@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use lastseen_log::LogOptions;
-use lastseen_store::{StoreFault, SystemClock};
+use lastseen_store::{Part, StoreFault, SystemClock};
 use tokio::sync::oneshot;
 
 use crate::audit::{Audit, AuditLog};
@@ -21,7 +21,7 @@ use crate::keys::live::LiveKeys;
 use crate::origin::ListenAddress;
 use crate::read_model::definitions::DefinitionLimits;
 use crate::read_model::{self, ReadModel, ReadModelOptions, StartError};
-use crate::store::LockedStore;
+use crate::store::{Choice, ClusterError, LockedStore};
 use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::{ConnectionLimits, ServeConfig, tasks};
 
@@ -58,6 +58,15 @@ pub enum ServeError {
         #[source]
         source: StartError,
     },
+    /// The settings of the cluster are wrong.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The cluster cannot be followed any more.
+    #[error("the cluster is not followed any more: {cause}")]
+    ClusterLost {
+        /// The cause, in words.
+        cause: String,
+    },
     /// The fold thread ended by itself.
     #[error("the fold thread stopped; events that were acknowledged are in the log")]
     FoldEnded,
@@ -91,6 +100,8 @@ pub async fn serve(
     };
     let resolved = resolve(&config.listen).await?;
     check_outside(&resolved, &keys, tls.is_some())?;
+    let cluster = config.cluster.clone();
+    let choice = tasks::blocking(move || Choice::of(cluster.as_ref())).await?;
     let path = config.data.clone();
     let disk = tasks::blocking(move || lock(path)).await?;
     let (listeners, addresses) = listen(resolved).await?;
@@ -119,7 +130,7 @@ pub async fn serve(
     let serving = (router(&app, config.cors_origins.clone().into()), tls, app.connections());
     let mut http =
         std::pin::pin!(connections::serve(listeners, serving, config.connections.clone(), stopped));
-    let mut running = std::pin::pin!(run_model(app.clone(), model.clone(), (config, disk)));
+    let mut running = std::pin::pin!(run_model(app.clone(), model.clone(), (config, choice, disk)));
     let failed = tokio::select! {
         error = &mut running => Some(error),
         () = shutdown => None,
@@ -266,17 +277,24 @@ async fn listen(
     Ok((listeners, addresses))
 }
 
-/// Resolves when the writer of the log was closed, after some time in which appends are refused. Only a restart opens
-/// it again, so the process ends: a supervisor then starts it anew.
-async fn closed(model: &ReadModel) -> String {
+/// Resolves when the writer of the log was closed, or the cluster is not followed for good, after some time in which appends are
+/// refused. Only a restart opens it again, so the process ends: a supervisor then starts it anew.
+async fn closed(model: &ReadModel) -> ServeError {
     const LOOK_EVERY: Duration = Duration::from_secs(1);
     const REFUSING: Duration = Duration::from_secs(10);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        if let Some(cause) = model.closed() {
-            tracing::error!(cause, "the log takes no more events; the server ends in {REFUSING:?}");
+        if let Some((part, cause)) = model.closed() {
+            tracing::error!(
+                cause,
+                "the {} takes no more events; the server ends in {REFUSING:?}",
+                part.as_str()
+            );
             tokio::time::sleep(REFUSING).await;
-            return cause;
+            return match part {
+                Part::Cluster => ServeError::ClusterLost { cause },
+                _ => ServeError::WriterClosed { cause },
+            };
         }
     }
 }
@@ -290,7 +308,7 @@ fn lock(data: PathBuf) -> Result<LockedStore, ServeError> {
 async fn run_model(
     app: Arc<App>,
     opened: Arc<OnceLock<Arc<ReadModel>>>,
-    (config, locked): (ServeConfig, LockedStore),
+    (config, choice, locked): (ServeConfig, Choice, LockedStore),
 ) -> ServeError {
     let opening = app.clone();
     let ServeConfig { data, snapshot_events, persons, limits, .. } = config;
@@ -307,7 +325,7 @@ async fn run_model(
         let metrics = opening.metrics();
         let clock = Arc::new(SystemClock);
         let evidence: Vec<_> = read_model::evidence(&path).into_iter().collect();
-        let open = || locked.open(log, (clock.clone(), &evidence), metrics.clone());
+        let open = || locked.open(&choice, log, (clock.clone(), &evidence), metrics.clone());
         let options = ReadModelOptions { snapshot_events, persons, metrics: metrics.clone(), definitions };
         let progress = |events| opening.folded(events);
         ReadModel::open((&path, open), options, clock.clone(), progress)
@@ -318,7 +336,7 @@ async fn run_model(
             app.open(model.clone());
             tokio::select! {
                 () = ended.wait() => ServeError::FoldEnded,
-                cause = closed(&model) => ServeError::WriterClosed { cause },
+                error = closed(&model) => error,
             }
         }
         Err(source) => ServeError::Start { data, source },

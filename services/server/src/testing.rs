@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::publishing::Publishing;
 use crate::read_model::definitions::DefinitionLimits;
 use crate::read_model::{ReadModel, ReadModelOptions};
-use crate::store::{LockedStore, StoreError};
+use crate::store::{Choice, LockedStore, StoreError};
 
 /// "Now" of the tests.
 pub(crate) const NOW: &str = "2026-01-10T12:00:00Z";
@@ -40,7 +40,7 @@ impl Model {
     pub(crate) fn with(log: LogOptions) -> Self {
         Self::over(|disk, clock| {
             let locked = LockedStore::on(Arc::new(disk.clone()))?;
-            locked.open(log, (clock, &[]), Arc::new(Metrics::new()))
+            locked.open(&Choice::Log, log, (clock, &[]), Arc::new(Metrics::new()))
         })
     }
 

@@ -63,6 +63,13 @@ pub enum TlsError {
 /// The name of HTTP/2 in a handshake (RFC 9113, section 3.2).
 const HTTP2: &[u8] = b"h2";
 
+/// Chooses the cryptography of this process for libraries that choose none. Several are compiled in, so without a choice they end
+/// in a panic. Once is enough; a choice that was made before stays.
+pub fn choose_cryptography() {
+    // An error: it was chosen before.
+    let _ = ring::default_provider().install_default();
+}
+
 /// True if the handshake has agreed on HTTP/2.
 pub(crate) fn is_http2<T>(secured: &TlsStream<T>) -> bool {
     secured.get_ref().1.alpn_protocol() == Some(HTTP2)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
 use ipnet::IpNet;
-use lastseen_server::{ListenAddress, Origin};
+use lastseen_server::{ClusterConfig, ListenAddress, Origin};
 use tracing_subscriber::filter::Targets;
 
 use super::values::{at_least_one, log_filter, network, segment_events, size, span, time_limit};
@@ -16,6 +16,8 @@ pub(crate) struct ServeArgs {
     /// Directory of the event log; created if it does not exist
     #[arg(long, value_name = "DIR", env = "LASTSEEN_DATA", default_value = "./data")]
     pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
     /// The file of the API keys, which must be there; default: `keys.json` in the data directory, if it is there
     #[arg(long, value_name = "FILE", env = "LASTSEEN_KEYS")]
     pub(crate) keys: Option<PathBuf>,
@@ -91,6 +93,38 @@ pub(crate) struct ServeArgs {
     #[cfg(feature = "otlp")]
     #[arg(long, value_name = "URL", env = "LASTSEEN_OTLP_ENDPOINT")]
     pub(crate) otlp_endpoint: Option<String>,
+}
+
+/// The cluster that has the events.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// A cluster of EventStoreDB or KurrentDB that keeps the events, such as `esdb://a:2113,b:2113,c:2113?tls=true`; default: this
+    /// server keeps them
+    ///
+    /// Then the data directory has a copy, which may be deleted at any time, and any number of servers have the same events. The
+    /// address says also tls, tlsCaFile, userCertFile and userKeyFile. Needs a build with the feature eventstoredb.
+    #[arg(long, value_name = "ADDRESS", env = "LASTSEEN_STORE")]
+    pub(crate) store: Option<String>,
+    /// The user of the cluster
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "LASTSEEN_STORE_USER",
+        requires = "store_password_file",
+        requires = "store"
+    )]
+    pub(crate) store_user: Option<String>,
+    /// The file of the user's password: all of it, but a line end at its end
+    #[arg(long, value_name = "FILE", env = "LASTSEEN_STORE_PASSWORD_FILE", requires = "store_user")]
+    pub(crate) store_password_file: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// The settings, if there is a cluster.
+    pub(crate) fn config(&self) -> Option<ClusterConfig> {
+        let user = self.store_user.clone().zip(self.store_password_file.clone());
+        self.store.clone().map(|address| ClusterConfig { address, user })
+    }
 }
 
 /// Bounds on costly work and on memory. The defaults fit a container of 1 GiB.

@@ -9,7 +9,7 @@ use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{BatchName, Position, UtcInstant};
 use lastseen_log::LogOptions;
 use lastseen_server::ConnectionLimits;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub(super) fn position(text: &str) -> Result<Position, &'static str> {
     text.parse().map(Position::new).map_err(|_| "expected a position, an integer of at least 0")
@@ -139,6 +139,8 @@ pub(super) fn time_limit(text: &str) -> Result<Duration, String> {
 /// A bare word that is no level would name a module and let all others fall silent, so it is refused.
 pub(super) fn log_filter(text: &str) -> Result<Targets, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    /// The client of a cluster tells each of its attempts. Its faults are told by whoever called it.
+    const CLIENT: &str = "kurrentdb";
     let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
     let is_module = |word: &str| {
         word.split("::").all(|name| {
@@ -158,7 +160,9 @@ pub(super) fn log_filter(text: &str) -> Result<Targets, String> {
             ));
         }
     }
-    text.parse().map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())
+    let filter: Targets =
+        text.parse().map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())?;
+    Ok(if text.contains(CLIENT) { filter } else { filter.with_target(CLIENT, LevelFilter::OFF) })
 }
 
 /// The base URL of a server, without a slash at its end.

@@ -356,6 +356,14 @@ impl Problem {
         problem
     }
 
+    /// Lists the first of some events.
+    pub(in crate::http) fn listing(mut self, mut errors: Vec<EventFault>) -> Self {
+        self.0.errors_total = Some(errors.len());
+        errors.truncate(FAULTS_LISTED_MAX);
+        self.0.errors = errors;
+        self
+    }
+
     /// Names the parts of the server that stand still.
     pub(in crate::http) fn standstill(parts: Vec<PartFault>) -> Self {
         let names: Vec<_> = parts.iter().map(PartFault::part).collect();
@@ -412,7 +420,7 @@ impl Problem {
         Self::unavailable(Code::Overloaded, detail)
     }
 
-    fn unavailable(code: Code, detail: &'static str) -> Self {
+    fn unavailable(code: Code, detail: impl fmt::Display) -> Self {
         Self::new(code, detail).retry_after(1)
     }
 
@@ -451,6 +459,10 @@ impl Problem {
             AppendError::Unreadable(cause) => Self::unreadable(cause),
             AppendError::Indeterminate(_) => Self::unavailable(Code::OutcomeUnknown, "the events may or may not be stored; send the same ids again")
             .log(error),
+            AppendError::PartlyUnknown { unknown, .. } => {
+                let detail = format_args!("{} of the events may or may not be stored, and the others are; send the same ids again", unknown.len());
+                Self::unavailable(Code::OutcomeUnknown, detail).log(error)
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use axum::http::HeaderMap;
 use lastseen_event::limits::{REQUEST_BYTES_MAX, REQUEST_EVENTS_MAX};
 use lastseen_event::wire::{self, Accept, Decoded, FaultsKept};
 use lastseen_event::{EventBatch, EventFault, EventId, FaultCode, Position};
-use lastseen_store::{Appended, OnRefused, RefusedRows};
+use lastseen_store::{AppendError, Appended, OnRefused, RefusedRows};
 use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use tracing::Instrument;
@@ -213,11 +213,18 @@ async fn append(
             let refused = merged(faults, ids.faults(&refused));
             Ok(Outcome { stored, duplicates, refused, position })
         }
-        Err(error) => Err(Problem::append(&error, |refused| {
-            let refused = ids.faults(refused);
-            let total = faults_total + refused.len();
-            (merged(faults, refused), total)
-        })),
+        Err(error) => {
+            let unknown = match &error {
+                AppendError::PartlyUnknown { unknown, .. } => ids.unknown(unknown),
+                _ => Vec::new(),
+            };
+            let problem = Problem::append(&error, |refused| {
+                let refused = ids.faults(refused);
+                let total = faults_total + refused.len();
+                (merged(faults, refused), total)
+            });
+            Err(if unknown.is_empty() { problem } else { problem.listing(unknown) })
+        }
     }
 }
 
@@ -235,14 +242,22 @@ impl RowIds {
         (!batch.is_empty()).then(|| Self { rows: (0..batch.len()).map(row).collect(), batch_field })
     }
 
+    fn fault(&self, row: usize, (field, code, detail): (&str, FaultCode, &str)) -> Option<EventFault> {
+        let (index, id) = self.rows.get(row)?;
+        let (field, id, detail) = (Some(field.to_owned()), Some(id.to_string()), detail.to_owned());
+        Some(EventFault { index: *index, id, field, code, detail })
+    }
+
+    /// Those that have no answer.
+    fn unknown(&self, rows: &[usize]) -> Vec<EventFault> {
+        let said = ("id", FaultCode::OutcomeUnknown, "it may or may not be stored: send the same id again");
+        rows.iter().filter_map(|row| self.fault(*row, said)).collect()
+    }
+
     fn faults(&self, refused: &RefusedRows) -> Vec<EventFault> {
         let id = "expected a new id: this one is stored with other content";
         let batch = "expected another name: this batch was retracted";
-        let fault = |row: &usize, (field, code, detail): (&str, FaultCode, &str)| {
-            let (index, id) = self.rows.get(*row)?;
-            let (field, id, detail) = (Some(field.to_owned()), Some(id.to_string()), detail.to_owned());
-            Some(EventFault { index: *index, id, field, code, detail })
-        };
+        let fault = |row: &usize, said: (&str, FaultCode, &str)| self.fault(*row, said);
         let conflicts = refused.conflicts.iter().map(|row| fault(row, ("id", FaultCode::IdConflict, id)));
         let retracted = refused
             .retracted

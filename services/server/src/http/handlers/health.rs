@@ -28,9 +28,25 @@ pub(in crate::http) struct Ready {
     /// Not told where keys are needed: it counts the events of everybody.
     #[serde(flatten)]
     reflected: Option<Reflected>,
+    /// The distance to the cluster that has the events. Absent: the server has them itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ToCluster>,
     /// Parts whose last attempt failed and that try again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parts: Vec<PartFault>,
+}
+
+/// The distance between a server's copy of the events and the cluster that has them.
+#[derive(JsonSchema, Serialize)]
+pub(in crate::http) struct ToCluster {
+    /// True if the cluster answers.
+    connected: bool,
+    /// Time since the copy was at the end of the cluster, in seconds.
+    lag_seconds: f64,
+    /// Positions from the end of the copy to that of the cluster. Null while the cluster does not answer. Not told where keys are
+    /// needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_positions: Option<Option<u64>>,
 }
 
 impl Answer for Ready {
@@ -55,5 +71,10 @@ pub(in crate::http) async fn ready(ask: Ask<Open, NoParams>) -> Result<Json<Read
         return Err(Problem::standstill(parts));
     }
     let reflected = is_open.then(|| ask.reflected(model.position())).transpose()?;
-    Ok(Json::new(Ready { status: "ready", reflected, parts }))
+    let cluster = model.log().gauges().lag.map(|lag| ToCluster {
+        connected: lag.is_connected,
+        lag_seconds: lag.time.as_secs_f64(),
+        lag_positions: is_open.then_some(lag.positions),
+    });
+    Ok(Json::new(Ready { status: "ready", reflected, cluster, parts }))
 }

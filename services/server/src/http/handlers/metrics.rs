@@ -64,6 +64,7 @@ pub(in crate::http) async fn metrics<A: Access>(ask: Ask<A, NoParams>) -> Result
             segments: log.parts().len() - 1,
             id_memory_bytes: gauges.id_memory_bytes,
             lag: position.saturating_sub(model.position().get()),
+            store_lag: gauges.lag,
             snapshot_age: model.snapshot_age(),
             questions: questions.places(),
             definitions: model.definitions(),
