@@ -31,12 +31,6 @@ pub(crate) fn delete_copy(data: &Path) {
             std::fs::remove_dir_all(path).unwrap();
         }
     }
-    for entry in std::fs::read_dir(data).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() && path.file_name().is_none_or(|name| name != "keys.json") {
-            std::fs::remove_file(path).unwrap();
-        }
-    }
 }
 
 fn simulate(server: &Server, seed: &str, until: &str) {

@@ -312,14 +312,15 @@ impl Log {
     /// written.
     ///
     /// # Errors
-    /// [`AppendError`], but not that events are refused.
+    /// [`AppendError`], but not that events are refused; [`AppendError::TooManyBatches`] if the new rows name too many.
     ///
     /// # Panics
     /// As with [`append`](EventStore::append).
     pub async fn tell_apart(&self, batch: EventBatch) -> Result<ToldApart, AppendError> {
         match self.ask((batch, Vec::new()), Purpose::TellApart).await? {
             Answer::ToldApart(told) => Ok(*told),
-            Answer::Done(_) | Answer::LookAgain(_) => Err(lost()),
+            Answer::Done(result) => Err(result.err().unwrap_or_else(lost)),
+            Answer::LookAgain(_) => Err(lost()),
         }
     }
 

@@ -72,7 +72,7 @@ impl Group {
             let mut checked = Checked::new(request, against);
             let Purpose::Append(on_refused) = purpose else {
                 against.recent.unstage(checked.new.len());
-                checked.tell_apart();
+                checked.tell_apart(against.check_batches(&checked, &group).map(drop));
                 continue;
             };
             let failed = if on_refused.refuses(&checked.refused) {
@@ -166,14 +166,21 @@ impl Against<'_> {
         if end > RecentIds::POSITIONS_MAX {
             return Err(AppendError::Full(Limit::Events));
         }
-        let new_batches = self.new_batches(checked, group);
-        let batches = self.batches.len() + group.new_batches.len() + new_batches.len();
-        if !new_batches.is_empty() && batches > self.batches_max {
-            return Err(AppendError::TooManyBatches { max: self.batches_max });
-        }
+        let new_batches = self.check_batches(checked, group)?;
         self.make_members(checked, group)?;
         group.new_batches.extend(new_batches);
         Ok(())
+    }
+
+    /// The batches that the request is the first to name, where the log takes as many. What another log has is taken in without that
+    /// limit: all that follow it have the same.
+    fn check_batches(&self, checked: &Checked, group: &Group) -> Result<HashSet<Box<str>>, AppendError> {
+        let new_batches = self.new_batches(checked, group);
+        let batches = self.batches.len() + group.new_batches.len() + new_batches.len();
+        if !new_batches.is_empty() && batches > self.batches_max && checked.stamps.is_empty() {
+            return Err(AppendError::TooManyBatches { max: self.batches_max });
+        }
+        Ok(new_batches)
     }
 
     /// The batches that the request is the first to name.
@@ -264,8 +271,11 @@ impl Checked {
     }
 
     /// Answers a request whose rows are only told apart.
-    fn tell_apart(self) {
+    fn tell_apart(self, room: Result<(), AppendError>) {
         let Self { batch, new, refused, reply, .. } = self;
-        let _ = reply.send(Answer::ToldApart(Box::new(ToldApart { batch, new, refused })));
+        let _ = reply.send(match room {
+            Ok(()) => Answer::ToldApart(Box::new(ToldApart { batch, new, refused })),
+            Err(error) => Answer::Done(Err(error)),
+        });
     }
 }
