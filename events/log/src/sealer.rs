@@ -31,6 +31,7 @@ use crate::history::places::FilePlace;
 use crate::identity::Digest;
 use crate::ids::run::{Run, RunEntry};
 use crate::manifest::{Manifest, PATH};
+use crate::origin::StampSum;
 use crate::position::following;
 use crate::segment;
 use crate::segment::entry::{Beside, Entry, Piece};
@@ -269,7 +270,8 @@ impl Sealer {
         let first = following(manifest.last());
         // Held before a name changes in it: a folder that cannot be opened is no sync that failed.
         let folder = disk.folder(segment::DIR).map_err(failed("open", segment::DIR))?;
-        let encode::Segment { encoded, members, expected, digests } = encode::encode(&history, first, due)?;
+        let encode::Segment { encoded, members, expected, stamps, digests } =
+            encode::encode(&history, first, due)?;
         let (path, positions) = (segment::path(first), [first.get(), first.get() + encoded.rows - 1]);
         write_aside(disk, &path, &encoded.bytes, SyncSite::Segment)?;
         write_aside(disk, &segment::members_path(first), &members, SyncSite::SegmentMembers)?;
@@ -305,7 +307,7 @@ impl Sealer {
         drop(encoded.bytes);
         let run = RunEntry { positions, occurred: entry.occurred, mark: index::draw_mark() };
         let entry = Arc::new(entry);
-        let (run, read_back) = check(&history, (&entry, &pieces), (run, digests), &expected)?;
+        let (run, read_back) = check(&history, (&entry, &pieces), (run, digests), (&expected, stamps))?;
         let wal_from = due.files.last().map_or(manifest.wal_from, |last| last.number + 1);
         let mut runs: Vec<_> = history.ids.sealed().runs.iter().cloned().collect();
         runs.push(run);
@@ -376,7 +378,7 @@ fn check(
     history: &History,
     (entry, pieces): (&Arc<Entry>, &[Piece]),
     (run, digests): (RunEntry, Option<Vec<Digest>>),
-    expected: &[Expected],
+    (expected, stamps): (&[Expected], StampSum),
 ) -> Result<(Arc<Run>, Duration), SealError> {
     let started = Instant::now();
     std::thread::scope(|scope| {
@@ -387,7 +389,8 @@ fn check(
                 index::write_run(history, run, &digests)
             })
             .map_err(failed("start", "a thread for ids"))?;
-        let compared = read_back::compare(history.disk.as_ref(), (entry, pieces), &history.ids.key, expected);
+        let (disk, key) = (history.disk.as_ref(), &history.ids.key);
+        let compared = read_back::compare(disk, (entry, pieces), key, (expected, stamps));
         let read_back = started.elapsed();
         let run = making.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         compared.map(|()| (run, read_back))

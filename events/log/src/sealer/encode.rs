@@ -11,7 +11,7 @@ use crate::disk::{Access, read_all};
 use crate::history::History;
 use crate::identity::Digest;
 use crate::members::Members;
-use crate::origin::Stamp;
+use crate::origin::{Stamp, StampSum};
 use crate::position::preceding;
 use crate::record::Record;
 use crate::segment::members::MembersFile;
@@ -23,7 +23,7 @@ use crate::wal::cursor::stamp_of;
 use crate::wal::frame::FileHeader;
 use crate::wal::frames::{End, Frame, Frames};
 
-/// A record as it has to be read back: 16 bytes.
+/// A record as it has to be read back, but for its stamp: 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
     high: u64,
@@ -49,6 +49,8 @@ pub(super) struct Segment {
     pub(super) members: Vec<u8>,
     /// By row.
     pub(super) expected: Vec<Expected>,
+    /// Of all rows.
+    pub(super) stamps: StampSum,
     /// The digests by which records are found again, in any order. `None`: those that are expected.
     pub(super) digests: Option<Vec<Digest>>,
 }
@@ -64,17 +66,18 @@ pub(super) fn encode(history: &History, first: Position, due: &Due) -> Result<Se
         records: SegmentWriter::new(first, rows).map_err(SealError::Encode)?,
         members: MembersFile::new(first, history.lineage().log_id()),
         expected: Vec::with_capacity(usize::try_from(rows).unwrap_or(0)),
+        stamps: StampSum::default(),
         digests: history.ids.key.is_by_id_alone().then(Vec::new),
         position: first,
     };
     for file in &due.files {
         encoding.file(&wal::path(file.number))?;
     }
-    let Encoding { records, members, expected, digests, position, .. } = encoding;
+    let Encoding { records, members, expected, stamps, digests, position, .. } = encoding;
     let encoded = records.finish().map_err(SealError::Encode)?;
     if let (Some(encoded), true) = (encoded, position == due.end) {
         let recorded_at = encoded.recorded.bounds().1;
-        return Ok(Segment { encoded, members: members.finish(recorded_at), expected, digests });
+        return Ok(Segment { encoded, members: members.finish(recorded_at), expected, stamps, digests });
     }
     let file = due.files.last().map(|file| wal::path(file.number)).unwrap_or_default();
     let expected = format!("records up to position {}", preceding(due.end).get());
@@ -87,6 +90,7 @@ struct Encoding<'a> {
     records: SegmentWriter,
     members: MembersFile,
     expected: Vec<Expected>,
+    stamps: StampSum,
     digests: Option<Vec<Digest>>,
     /// The position of the next record.
     position: Position,
@@ -178,6 +182,7 @@ impl Encoding<'_> {
         (member, members): (Option<MemberRef>, &Members),
     ) -> Result<(), Malformed> {
         let key = &self.history.ids.key;
+        self.stamps.add(stamp);
         match record {
             Record::Event(event) => {
                 let member = member.ok_or(Malformed)?;
