@@ -40,7 +40,7 @@ pub struct Verified {
     pub events: u64,
     /// Members defined by them.
     pub members: usize,
-    /// The position of the last event, [`Position::START`] if there is none.
+    /// The position that the last event shows, [`Position::START`] if there is none.
     pub last_position: Position,
     /// Bytes at the end that no valid frame covers and that the next opening will keep aside: a frame that a
     /// crash cut short, or one that is being written now. Nobody was told that it is stored.
@@ -181,6 +181,7 @@ pub fn verify(
     check.dictionary(disk.as_ref())?;
     check.lost(disk.as_ref(), (&segment_names, &run_names))?;
     check.verified.members = check.members.len();
+    check.verified.last_position = if check.key.is_by_id_alone() { check.shown } else { check.last };
     check.verified.findings.append(&mut check.ids.into_findings());
     Ok(check.verified)
 }
@@ -217,6 +218,8 @@ struct Check {
     /// The first and the last position of each segment that was read without a finding, and the sum of its digests.
     digests: Vec<([u64; 2], DigestSum)>,
     recorded_at: UtcInstant,
+    /// The place of the last record that was checked, or that something in front of it says was there.
+    last: Position,
     /// The greatest position of a stamp.
     shown: Position,
     /// Segments checked.
@@ -245,6 +248,7 @@ impl Check {
             key: IdKey::draw(),
             digests: Vec::new(),
             recorded_at: UtcInstant::EARLIEST,
+            last: Position::START,
             shown: Position::START,
             sealed: 0,
             next_number: 0,
@@ -272,7 +276,7 @@ impl Check {
         let is_of_log = self.check_log(path, &header, header.first_position);
         self.frames(path, bytes, header, is_last);
         if is_of_log {
-            self.check_log(path, &header, following(self.verified.last_position));
+            self.check_log(path, &header, following(self.last));
         }
     }
 
@@ -335,11 +339,11 @@ impl Check {
 
     /// Positions go on without a gap; after a finding they go on from what was found.
     fn expect_position(&mut self, path: &str, offset: usize, found: Position) {
-        let expected = following(self.verified.last_position);
+        let expected = following(self.last);
         if found != expected {
             let words = (format!("position {}", expected.get()), format!("position {}", found.get()));
             self.found(FindingKind::Position, path, offset, words);
-            self.verified.last_position = preceding(found);
+            self.last = preceding(found);
         }
     }
 
@@ -362,7 +366,7 @@ impl Check {
             self.found(FindingKind::Payload, path, offset, words);
         }
         self.verified.events += u64::from(header.records);
-        self.verified.last_position = preceding(header.end());
+        self.last = preceding(header.end());
     }
 
     /// Takes in the content of a frame. Returns the number of its records.

@@ -114,7 +114,7 @@ impl Check {
             Err(BadManifest::Corrupt(_) | BadManifest::Version(_) | BadManifest::Feature(_)) => return Ok(()),
         };
         let Some(manifest) = manifest else { return Ok(()) };
-        let last = self.verified.last_position.max(manifest.last());
+        let last = self.last.max(manifest.last());
         match beyond::find(disk, &manifest, (segments, runs), last) {
             Ok(None) | Err(ReadError::Corrupt(_)) => Ok(()),
             Ok(Some(Corruption { file, offset, expected, found })) => {
@@ -164,9 +164,11 @@ impl Check {
         if let Some(index) = index.filter(|_| self.verified.findings.len() == before) {
             self.rows(disk, entry, &index)?;
         }
-        let last = self.verified.last_position.max(entry.last());
-        self.verified.events += last.get() - self.verified.last_position.get();
-        self.verified.last_position = last;
+        let last = self.last.max(entry.last());
+        self.verified.events += last.get() - self.last.get();
+        self.last = last;
+        // Also where its rows were not read.
+        self.shown = self.shown.max(entry.shown.map_or(Position::START, |_| entry.last_shown()));
         Ok(())
     }
 
@@ -288,7 +290,7 @@ impl Check {
                     let fingerprint = event.fingerprint();
                     content.add(position, (event.id, fingerprint));
                     digests.add(self.key.digest(own, fingerprint));
-                    if position > self.verified.last_position {
+                    if position > self.last {
                         self.ids.see(own, (event.id, position), (file.path(), 0));
                     }
                     position = following(position);
@@ -325,7 +327,7 @@ impl Check {
             // After a loss the dictionary may lack members.
             is_held && (self.lost || found.map(|found| found.member) == Some(member))
         };
-        let is_ordered = recorded_at >= self.recorded_at || position <= self.verified.last_position;
+        let is_ordered = recorded_at >= self.recorded_at || position <= self.last;
         self.recorded_at = self.recorded_at.max(recorded_at);
         let is_sound = is_known
             && is_ordered
@@ -339,7 +341,7 @@ impl Check {
     fn shows(&mut self, shown: Position, (entry, place): (&Entry, Position)) -> bool {
         let Some([first, last]) = entry.shown else { return shown == place };
         let is_edge = (place == entry.first(), place == entry.last());
-        let is_next = shown > self.shown || place <= self.verified.last_position;
+        let is_next = shown > self.shown || place <= self.last;
         self.shown = self.shown.max(shown);
         is_next && is_edge.0 == (shown.get() == first) && is_edge.1 == (shown.get() == last)
     }

@@ -19,6 +19,8 @@ pub(crate) struct Extent {
     /// The position that the first of them says.
     pub(crate) first_position: Option<Position>,
     pub(crate) records: u64,
+    /// The offset of the last of them that has records, in bytes.
+    pub(crate) last: Option<usize>,
     /// `recorded_at` of the last of them, if there is one.
     pub(crate) recorded_at: Option<UtcInstant>,
 }
@@ -26,8 +28,14 @@ pub(crate) struct Extent {
 impl Extent {
     /// The extent of a file that is in memory.
     pub(crate) fn of(bytes: &[u8], file: &FileHeader) -> Self {
-        let mut extent =
-            Self { end: FILE_HEADER_LEN, ended: false, first_position: None, records: 0, recorded_at: None };
+        let mut extent = Self {
+            end: FILE_HEADER_LEN,
+            ended: false,
+            first_position: None,
+            records: 0,
+            last: None,
+            recorded_at: None,
+        };
         let mut frames = Frames::new(bytes, file);
         for frame in frames.by_ref() {
             if !extent.goes_on_with(&frame.header) {
@@ -35,6 +43,9 @@ impl Extent {
             }
             extent.records += u64::from(frame.header.records);
             extent.end = frame.end();
+            if frame.header.records > 0 {
+                extent.last = Some(frame.offset);
+            }
         }
         if let (end, End::EndFrame(header)) = frames.end()
             && extent.goes_on_with(&header)

@@ -249,8 +249,11 @@ fn run(seed: u64) -> u64 {
     log.close();
     drop(log);
     let disk: Arc<dyn Disk> = Arc::new(disk);
-    let findings = verify(&disk, small().recent_ids, |_, _| ()).expect("can be read").findings;
-    assert!(findings.is_empty(), "{findings:?}");
+    let verified = verify(&disk, small().recent_ids, |_, _| ()).expect("can be read");
+    assert!(verified.findings.is_empty(), "{:?}", verified.findings);
+    let kept = model(&stream);
+    let last = kept.last().map_or(Position::START, |last| last.stamp.position);
+    assert_eq!((verified.events, verified.last_position), (kept.len() as u64, last));
     cuts
 }
 
@@ -279,7 +282,9 @@ fn as_others_have_it(stream: &[Record], log: &Log, chance: &mut Chance) {
     assert_eq!(retracted(log), retracted(&other));
 
     let (from, copy): (Arc<dyn Disk>, FaultDisk) = (Arc::new(disk), FaultDisk::default());
-    backup(&from, &(Arc::new(copy.clone()) as Arc<dyn Disk>), |_, _| ()).expect("copies");
+    let copied = backup(&from, &(Arc::new(copy.clone()) as Arc<dyn Disk>), |_, _| ()).expect("copies");
+    // Positions are those that readers are shown.
+    assert_eq!((copied.events, copied.last_position), (total.kept as u64, other.tail().position()));
     let reader = ReadOnlyLog::open(Arc::new(copy.clone())).expect("opens");
     assert_eq!(reader.last_position(), other.tail().position());
     assert_eq!(drain(reader.scan(Scan::after(Position::START, Detail::Facts))).facts, here.facts);
@@ -295,6 +300,32 @@ fn as_others_have_it(stream: &[Record], log: &Log, chance: &mut Chance) {
 #[test]
 fn a_log_keeps_of_what_it_follows_what_the_model_says() {
     assert!(on_all_cores(0..200 * multiplier(), run) > 50, "the power goes");
+}
+
+/// `verify` told a place, also where rows of a segment were not read.
+#[test]
+fn the_last_position_of_a_damaged_log_is_one_that_is_shown() {
+    let chance = &mut Chance::new(8);
+    let stream = stream(chance, 200);
+    let disk = FaultDisk::default();
+    let log = follow(&disk, ORIGIN).expect("opens");
+    for piece in pieces(&stream, chance) {
+        wait(log.follow(piece)).expect("it is taken in");
+    }
+    log.seal().expect("seals");
+    let last = log.tail().position();
+    log.close();
+    for (path, content) in disk.files().iter().filter(|(path, _)| path.ends_with(".parquet")) {
+        let damaged = disk.after_kill();
+        let middle = content.len() / 2;
+        let mut content = content.clone();
+        content[middle] ^= 1;
+        damaged.overwrite(path, &content);
+        let verified = verify(&(Arc::new(damaged) as Arc<dyn Disk>), small().recent_ids, |_, _| ());
+        let verified = verified.expect("can be read");
+        assert!(!verified.findings.is_empty(), "{path}");
+        assert_eq!(verified.last_position, last, "{path}");
+    }
 }
 
 #[test]
