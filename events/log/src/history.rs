@@ -75,6 +75,19 @@ impl History {
         if self.is_replica { self.places.read().before_shown(position) } else { position }
     }
 
+    /// The number of durable records above a position: exact in a log of its own, at the end of a segment, and at the
+    /// tail. Elsewhere some in front of it count as well: those of its segment, or from a frame on that is known.
+    pub(crate) fn records_after(&self, position: Position, tail: &watch::Receiver<Position>) -> u64 {
+        // In this order: what is shown was counted by the tail before.
+        let shown = *self.shown.borrow();
+        let last = tail.borrow().get();
+        if self.is_replica && position >= shown {
+            0
+        } else {
+            last.saturating_sub(self.place_before(position).get())
+        }
+    }
+
     /// Puts a manifest made of the present one in its place, on disk and here. `before` is called once it is durable, before
     /// the places go by it. `folder` is that of the segments, held before any name in it changed.
     ///

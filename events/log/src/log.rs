@@ -504,6 +504,10 @@ impl EventStore for Log {
         [Position::START].into_iter().chain(ends).collect()
     }
 
+    fn records_after(&self, position: Position) -> u64 {
+        self.history.records_after(position, &self.tail)
+    }
+
     fn tail(&self) -> Tail {
         Tail::new(self.history.shown.clone())
     }

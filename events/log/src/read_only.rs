@@ -47,6 +47,12 @@ impl ReadOnlyLog {
         *self.history.shown.borrow()
     }
 
+    /// The number of records above `position`, exclusive, or more; see
+    /// [`EventStore::records_after`](lastseen_store::EventStore::records_after).
+    pub fn records_after(&self, position: Position) -> u64 {
+        self.history.records_after(position, &self.tail)
+    }
+
     /// The member dictionary.
     pub fn members(&self) -> Guard<'_, dyn MemberDictionary> {
         RwLockReadGuard::map(self.history.members.read(), |members| members as &dyn MemberDictionary)
