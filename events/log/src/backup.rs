@@ -16,7 +16,7 @@ use crate::disk::{Access, Disk, ROOT, StepError, SyncSite, read_all};
 use crate::format::Version;
 use crate::manifest::listing::Listing;
 use crate::manifest::{BadManifest, Manifest, PATH};
-use crate::position::preceding;
+use crate::place::{Place, preceding};
 use crate::segment::entry::{Entry, Piece};
 use crate::segment::file::piece_at;
 use crate::segment::index::Index;
@@ -369,8 +369,8 @@ fn read_whole(
     let header = FileHeader::decode(&bytes).map_err(|_| corrupt(0, "a file header of this format"))?;
     let extent = Extent::of(&bytes, &header);
     // Places are dense, from 1.
-    let expected = Position::new(copied.events + 1);
-    if header.first_position != expected || extent.first_position.is_some_and(|first| first != expected) {
+    let expected = Place::new(copied.events + 1);
+    if header.first_place != expected || extent.first_place.is_some_and(|first| first != expected) {
         return Err(corrupt(0, &format!("records from position {} on", expected.get())));
     }
     *recorded_at = extent.recorded_at.unwrap_or(*recorded_at);
@@ -386,7 +386,7 @@ fn read_whole(
         // What was read is durable there before it is anywhere else.
         file.sync_data(SyncSite::Frame).map_err(failed("sync", path))?;
         bytes.truncate(extent.end);
-        bytes.extend(end_frame(header.log_id, Position::new(copied.events + 1), *recorded_at));
+        bytes.extend(end_frame(header.log_id, Place::new(copied.events + 1), *recorded_at));
     }
     Ok(bytes)
 }

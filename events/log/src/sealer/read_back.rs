@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use lastseen_event::Position;
 use lastseen_store::ReadError;
 
 use super::encode::Expected;
@@ -11,7 +10,7 @@ use crate::damage::corruption;
 use crate::disk::Disk;
 use crate::identity::IdKey;
 use crate::origin::StampSum;
-use crate::position::following;
+use crate::place::{Place, following};
 use crate::segment;
 use crate::segment::entry::{Entry, Piece};
 use crate::segment::file::SegmentFile;
@@ -33,19 +32,19 @@ pub(super) fn compare(
     // What is in memory is what was written, whatever became of it on disk.
     disk.forget(&path).map_err(failed("read", &path))?;
     let file = SegmentFile::with_pieces(disk, entry, pieces.to_vec())?;
-    let (mut position, mut left, mut shown) = (entry.first(), expected.iter(), StampSum::default());
-    let mut other: Option<Position> = None;
+    let (mut place, mut left, mut shown) = (entry.first(), expected.iter(), StampSum::default());
+    let mut other: Option<Place> = None;
     let read: Result<(), ReadError> = identities::each_stamped(&file, key, |row, stamp| {
         shown.add(stamp);
         let found = Expected::new(row.own.digest(row.fingerprint), row.member);
         if left.next() != Some(&found) {
-            other.get_or_insert(position);
+            other.get_or_insert(place);
         }
-        position = following(position);
+        place = following(place);
     });
     read?;
     if left.next().is_some() {
-        other.get_or_insert(position);
+        other.get_or_insert(place);
     }
     match other {
         None if shown == stamps => Ok(()),
@@ -53,8 +52,8 @@ pub(super) fn compare(
             let expected = "the positions and the instants of the records that are in the WAL";
             Err(corruption(path, 0, expected, "others").into())
         }
-        Some(position) => {
-            let expected = format!("at position {} the record that is in the WAL", position.get());
+        Some(place) => {
+            let expected = format!("at position {} the record that is in the WAL", place.get());
             Err(corruption(path, 0, expected, "another one").into())
         }
     }
@@ -64,7 +63,7 @@ pub(super) fn compare(
 mod tests {
     use std::sync::Arc;
 
-    use lastseen_event::{Fact, UtcInstant};
+    use lastseen_event::{Fact, Position, UtcInstant};
     use lastseen_store::contract::Source;
     use lastseen_store::{Detail, EventReader, EventStore, LogId, ManualClock, OnRefused};
 
@@ -185,7 +184,7 @@ mod tests {
                     compare(&other)
                 };
                 let Stamp { position, recorded_at } = right[row];
-                for to in [following(position), Position::START] {
+                for to in [Position::new(position.get() + 1), Position::START] {
                     assert_eq!(changed(Stamp { position: to, recorded_at }), refused, "{row}");
                 }
                 let later = UtcInstant::from_micros(recorded_at.as_micros() + 1);
