@@ -111,11 +111,11 @@ fn at_the_cap_idle_connections_make_room_and_it_is_logged() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start_with(BINARY, data.path(), &["--connections-max", "4"]);
     // The request of the start may keep its seat for a moment after its answer: then three are served.
-    let served = eventually(PATIENCE, || {
+    let latest = eventually(PATIENCE, || {
         let mut streams: Vec<_> = (0..12).map(|_| connect(&server)).collect();
         streams.iter_mut().rev().take(4).all(healthy).then_some(streams)
     });
-    let mut streams = served.expect("the latest are served");
+    let mut streams = latest.expect("the latest are served");
     assert!(healthy(&mut connect(&server)), "and so is the next one");
     assert_eq!(rest(&mut streams[0]), "", "the first was closed");
     let logged = eventually(PATIENCE, || server.stderr().contains("--connections-max").then_some(()));

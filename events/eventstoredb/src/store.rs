@@ -409,6 +409,10 @@ impl EventStore for ClusterStore {
         self.shared.log.parts()
     }
 
+    fn records_after(&self, position: Position) -> u64 {
+        self.shared.log.records_after(position)
+    }
+
     fn tail(&self) -> Tail {
         self.shared.log.tail()
     }

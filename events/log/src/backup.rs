@@ -16,12 +16,14 @@ use crate::disk::{Access, Disk, ROOT, StepError, SyncSite, read_all};
 use crate::format::Version;
 use crate::manifest::listing::Listing;
 use crate::manifest::{BadManifest, Manifest, PATH};
-use crate::position::following;
+use crate::place::{Place, preceding};
 use crate::segment::entry::{Entry, Piece};
 use crate::segment::file::piece_at;
 use crate::segment::index::Index;
+use crate::wal::cursor::stamp_of;
 use crate::wal::file::end_frame;
 use crate::wal::frame::FileHeader;
+use crate::wal::frames::Frames;
 use crate::wal::settled::{Extent, next_header, read_settled};
 use crate::{ids, segment, wal};
 
@@ -30,11 +32,11 @@ use crate::{ids, segment, wal};
 pub struct BackedUp {
     /// Segments and WAL files.
     pub files: u64,
-    /// Events in them.
+    /// Events in them, and retractions.
     pub events: u64,
     /// Their length in bytes, those that are hard links included.
     pub bytes: u64,
-    /// The position of the last event, [`Position::START`] if there is none.
+    /// The position that the last of them shows, [`Position::START`] if there is none.
     pub last_position: Position,
 }
 
@@ -210,7 +212,7 @@ impl Copy<'_> {
         }
         self.to.sync_dir(segment::DIR, SyncSite::SegmentName).map_err(failed("sync", segment::DIR))?;
         self.copied.events = manifest.last().get();
-        self.copied.last_position = manifest.last();
+        self.copied.last_position = manifest.last_shown();
         Ok(())
     }
 
@@ -366,13 +368,17 @@ fn read_whole(
     };
     let header = FileHeader::decode(&bytes).map_err(|_| corrupt(0, "a file header of this format"))?;
     let extent = Extent::of(&bytes, &header);
-    let expected = following(copied.last_position);
-    if header.first_position != expected || extent.first_position.is_some_and(|first| first != expected) {
+    // Places are dense, from 1.
+    let expected = Place::new(copied.events + 1);
+    if header.first_place != expected || extent.first_place.is_some_and(|first| first != expected) {
         return Err(corrupt(0, &format!("records from position {} on", expected.get())));
     }
     *recorded_at = extent.recorded_at.unwrap_or(*recorded_at);
     copied.events += extent.records;
-    copied.last_position = Position::new(copied.last_position.get() + extent.records);
+    if let Some(at) = extent.last {
+        let shown = last_shown(&bytes, &header, at);
+        copied.last_position = shown.ok_or_else(|| corrupt(at, "a frame of records"))?;
+    }
     if !extent.ended {
         if !is_last || next_header(&bytes[extent.end..], header.log_id).is_some() {
             return Err(corrupt(extent.end, "a frame with its checksum"));
@@ -380,7 +386,14 @@ fn read_whole(
         // What was read is durable there before it is anywhere else.
         file.sync_data(SyncSite::Frame).map_err(failed("sync", path))?;
         bytes.truncate(extent.end);
-        bytes.extend(end_frame(header.log_id, following(copied.last_position), *recorded_at));
+        bytes.extend(end_frame(header.log_id, Place::new(copied.events + 1), *recorded_at));
     }
     Ok(bytes)
+}
+
+/// The position that the last record of the frame at this offset shows. `None`: there is no frame, or it is malformed.
+fn last_shown(bytes: &[u8], file: &FileHeader, at: usize) -> Option<Position> {
+    let frame = Frames::from(bytes, file, at).next()?;
+    let stamp = stamp_of(&frame.header, &frame.payload().ok()?, preceding(frame.header.end()));
+    Some(stamp.ok()?.position)
 }

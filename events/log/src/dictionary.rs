@@ -6,7 +6,6 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lastseen_event::Position;
 use lastseen_store::{LogId, MemberDictionary};
 use parking_lot::{Mutex, RwLock};
 
@@ -18,7 +17,7 @@ use crate::disk::{Access, Disk, DiskFile, StepError, SyncSite};
 use crate::manifest::Manifest;
 use crate::members::image::{Counts, Mark, Restoring, Taking};
 use crate::members::{Members, Seed};
-use crate::position::following;
+use crate::place::{Place, following};
 use crate::segment::entry::Content;
 use crate::thread::yield_now;
 
@@ -48,8 +47,8 @@ pub(crate) struct Due {
     new_min: usize,
     /// So many members make it due.
     at: AtomicUsize,
-    /// Waits until everything below the position is sealed.
-    mark: Mutex<Option<(Position, Mark)>>,
+    /// Waits until everything in front of the place is sealed.
+    mark: Mutex<Option<(Place, Mark)>>,
 }
 
 impl Due {
@@ -71,16 +70,16 @@ impl Due {
     }
 
     /// Marks what there is, if that is due and nothing is marked: all of it is defined by durable frames in front of `end`.
-    pub(crate) fn mark(&self, members: &Members, end: Position) {
+    pub(crate) fn mark(&self, members: &Members, end: Place) {
         if members.len() >= self.at.load(Ordering::Relaxed) {
             self.mark.lock().get_or_insert_with(|| (end, members.mark()));
         }
     }
 
     /// Takes the mark, if all in front of it is sealed, and described as it is by now.
-    fn take(&self, manifest: &Manifest) -> Option<(Position, Mark)> {
-        let is_sealed = |end: Position| end <= following(manifest.last());
-        let is_due = |end: Position| is_sealed(end) && manifest.content_before(end).is_some();
+    fn take(&self, manifest: &Manifest) -> Option<(Place, Mark)> {
+        let is_sealed = |end: Place| end <= following(manifest.last());
+        let is_due = |end: Place| is_sealed(end) && manifest.content_before(end).is_some();
         self.mark.lock().take_if(|(end, _)| is_due(*end))
     }
 }
@@ -100,7 +99,7 @@ pub(crate) fn write_due(
 
 fn write(
     mut taking: Taking,
-    end: Position,
+    end: Place,
     members: &RwLock<Members>,
     (disk, manifest): (&dyn Disk, &Manifest),
 ) -> io::Result<()> {
@@ -136,8 +135,8 @@ fn write(
 /// The head of the file.
 struct Head {
     log_id: LogId,
-    /// The position after the last record whose member is surely in it.
-    end: Position,
+    /// The place after the last record whose member is surely in it.
+    end: Place,
     history: OfHistory,
     seed: Seed,
     counts: Counts,
@@ -171,7 +170,7 @@ impl Head {
 
     /// Reads a head of this version from its fields after the magic and the version.
     fn fields(version: u32, cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
-        let (log_id, end) = (LogId::from_bytes(cursor.array()?), Position::new(cursor.u64()?));
+        let (log_id, end) = (LogId::from_bytes(cursor.array()?), Place::new(cursor.u64()?));
         let history = if version == VERSION_V1 {
             OfHistory::Entries(cursor.u32()?)
         } else {
@@ -246,7 +245,7 @@ pub(crate) enum Fault {
     Old,
     /// Of this log when it had more segments: it was written when everything in front of `end` was sealed.
     Beyond {
-        end: Position,
+        end: Place,
     },
     Io(io::Error),
 }
@@ -275,9 +274,9 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The dictionary on disk, the position it is of, and what it is, if there is one. Everything in front of that position is in
+/// The dictionary on disk, the place it is of, and what it is, if there is one. Everything in front of that place is in
 /// it.
-pub(crate) fn read(disk: &dyn Disk, manifest: &Manifest) -> Result<Option<(Members, Position, Kept)>, Fault> {
+pub(crate) fn read(disk: &dyn Disk, manifest: &Manifest) -> Result<Option<(Members, Place, Kept)>, Fault> {
     let file = match disk.open(PATH, Access::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(Fault::Io)?,

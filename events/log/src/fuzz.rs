@@ -25,7 +25,7 @@ pub fn frame(bytes: &[u8]) {
     let header = FileHeader::decode(bytes).unwrap_or(FileHeader {
         version: Version::NEWEST,
         number: 1,
-        first_position: lastseen_event::Position::new(1),
+        first_place: crate::place::Place::new(1),
         log_id: LogId::from_bytes([0; 16]),
         capacity: 0,
     });

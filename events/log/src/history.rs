@@ -17,6 +17,7 @@ use crate::disk::{Disk, Folder, StepError};
 use crate::ids::Ids;
 use crate::manifest::{BadManifest, Manifest};
 use crate::members::Members;
+use crate::place::{Place, Tail};
 use crate::wal::cursor::Names;
 
 /// Everything that is known of a log, beside its files.
@@ -41,7 +42,9 @@ pub(crate) struct History {
     pub(crate) is_foreign: bool,
     /// True if the log follows another one: positions are those of that one, and places are dense.
     pub(crate) is_replica: bool,
-    /// The position that the last durable record shows.
+    /// Of a log that follows another one: the writer moves it on, before it tells `shown`.
+    pub(crate) tail: Tail,
+    /// The position that the last durable record shows, or one above that the log stands on.
     pub(crate) shown: watch::Receiver<Position>,
 }
 
@@ -52,7 +55,7 @@ impl History {
         (members, batches): (Members, Batches),
         (places, ids): (Places, Ids),
         (dictionary, ring, is_foreign): (Due, Ring, bool),
-        shown: watch::Receiver<Position>,
+        (tail, shown): (Place, watch::Receiver<Position>),
     ) -> Self {
         Self {
             disk,
@@ -66,13 +69,33 @@ impl History {
             dictionary,
             ids,
             is_foreign,
+            tail: Tail::new(tail),
             shown,
         }
     }
 
+    /// The place of the last durable record. In a log of its own it follows from the position that is told, so that no reader is
+    /// ahead of that one.
+    pub(crate) fn last_place(&self) -> Place {
+        if self.is_replica { self.tail.get() } else { Place::of_own(*self.shown.borrow()) }
+    }
+
     /// A place in front of the first record above a position, and not far from it.
-    pub(crate) fn place_before(&self, position: Position) -> Position {
-        if self.is_replica { self.places.read().before_shown(position) } else { position }
+    pub(crate) fn place_before(&self, position: Position) -> Place {
+        if self.is_replica { self.places.read().before_shown(position) } else { Place::of_own(position) }
+    }
+
+    /// The number of durable records above a position: exact in a log of its own, at the end of a segment, and at the
+    /// tail. Elsewhere some in front of it count as well: those of its segment, or from a frame on that is known.
+    pub(crate) fn records_after(&self, position: Position) -> u64 {
+        // In this order: what is shown was counted by the tail before.
+        let shown = *self.shown.borrow();
+        let last = self.last_place().get();
+        if self.is_replica && position >= shown {
+            0
+        } else {
+            last.saturating_sub(self.place_before(position).get())
+        }
     }
 
     /// Puts a manifest made of the present one in its place, on disk and here. `before` is called once it is durable, before
@@ -104,12 +127,12 @@ impl History {
         self.lineage.read().clone()
     }
 
-    /// True if the event at a durable position is in a segment. Reads the manifest where another process may have sealed it.
+    /// True if the durable record at a place is in a segment. Reads the manifest where another process may have sealed it.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub(crate) fn is_sealed(&self, position: Position) -> Result<bool, ReadError> {
-        if self.places.read().sealed_until() >= position {
+    pub(crate) fn is_sealed(&self, place: Place) -> Result<bool, ReadError> {
+        if self.places.read().sealed_until() >= place {
             return Ok(true);
         }
         if !self.is_foreign {
@@ -118,7 +141,7 @@ impl History {
         let Some(manifest) = Manifest::read(self.disk.as_ref()).map_err(BadManifest::into_read_error)? else {
             return Ok(false);
         };
-        let sealed = manifest.last() >= position;
+        let sealed = manifest.last() >= place;
         self.places.write().seal(manifest);
         Ok(sealed)
     }

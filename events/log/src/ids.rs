@@ -17,7 +17,7 @@ pub(crate) mod runs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lastseen_event::{EventBatch, MemberRef, Position, UtcInstant};
+use lastseen_event::{EventBatch, MemberRef, UtcInstant};
 use lastseen_store::{AppendError, ReadError};
 use parking_lot::{Mutex, RwLock};
 
@@ -25,13 +25,14 @@ pub(crate) use self::budget::Budget;
 use self::run::RunEntry;
 use self::runs::{Runs, Suspect};
 use crate::identity::{IdKey, OwnId};
+use crate::place::Place;
 use crate::segment::entry::Entry;
 
 /// The ids of a log, for everybody who appends. The writer owns the recent window, the sealer makes the runs.
 pub(crate) struct Ids {
     pub(crate) key: IdKey,
     pub(crate) budget: Arc<Budget>,
-    /// Events below this position may have left the recent window.
+    /// Events below this place may have left the recent window.
     recent_from: AtomicU64,
     sealed: RwLock<Arc<SealedIds>>,
     /// Runs that could not be read, for the one who makes them anew.
@@ -44,8 +45,8 @@ pub(crate) struct SealedIds {
     pub(crate) runs: Runs,
     /// Segments whose ids are in no run: of version 1, or where a run was damaged. Their runs are being made.
     pub(crate) unindexed: Vec<Arc<Entry>>,
-    /// The first position of each segment, and the greatest `occurred_at` of it and of all in front of it.
-    greatest: Vec<(Position, UtcInstant)>,
+    /// The first place of each segment, and the greatest `occurred_at` of it and of all in front of it.
+    greatest: Vec<(Place, UtcInstant)>,
 }
 
 impl SealedIds {
@@ -65,7 +66,7 @@ impl SealedIds {
     }
 
     /// The greatest `occurred_at` among segments that begin below `until`. Costs the logarithm of their number.
-    fn greatest_below(&self, until: Position) -> Option<UtcInstant> {
+    fn greatest_below(&self, until: Place) -> Option<UtcInstant> {
         let below = self.greatest.partition_point(|(first, _)| *first < until);
         Some(self.greatest.get(below.checked_sub(1)?)?.1)
     }
@@ -76,10 +77,10 @@ impl SealedIds {
 pub(crate) struct LookUp {
     /// The id within its tenant of each row.
     pub(crate) own: Vec<OwnId>,
-    /// The rows that are kept at positions below `until`; empty for none.
+    /// The rows that are kept at places below `until`; empty for none.
     pub(crate) known: Vec<bool>,
     /// The end of what was looked at: the window has to hold all ids from here on.
-    pub(crate) until: Position,
+    pub(crate) until: Place,
     /// Number of times that this look-up was overtaken.
     pub(crate) overtaken: u32,
 }
@@ -88,9 +89,9 @@ pub(crate) struct LookUp {
 pub(crate) struct Suspects {
     rows: Vec<Suspect>,
     sealed: Arc<SealedIds>,
-    /// Only positions at this one and above are new to the look-up.
-    since: Position,
-    until: Position,
+    /// Only places at this one and above are new to the look-up.
+    since: Place,
+    until: Place,
 }
 
 /// Why it cannot be said whether an event is kept.
@@ -119,7 +120,7 @@ impl From<LookUpError> for AppendError {
 
 impl Suspects {
     /// The end of what was looked at once these are found or not.
-    pub(crate) fn until(&self) -> Position {
+    pub(crate) fn until(&self) -> Place {
         self.until
     }
 
@@ -129,7 +130,7 @@ impl Suspects {
 }
 
 impl Ids {
-    pub(crate) fn new(key: IdKey, budget: Arc<Budget>, recent_from: Position, sealed: SealedIds) -> Self {
+    pub(crate) fn new(key: IdKey, budget: Arc<Budget>, recent_from: Place, sealed: SealedIds) -> Self {
         Self {
             key,
             budget,
@@ -139,13 +140,13 @@ impl Ids {
         }
     }
 
-    /// The position from which the window holds all ids, for a look-up that begins now. Read before anything else of it.
-    pub(crate) fn recent_from(&self) -> Position {
-        Position::new(self.recent_from.load(Ordering::Acquire))
+    /// The place from which the window holds all ids, for a look-up that begins now. Read before anything else of it.
+    pub(crate) fn recent_from(&self) -> Place {
+        Place::new(self.recent_from.load(Ordering::Acquire))
     }
 
-    /// Tells look-ups that begin from now on that ids below a position are about to leave the window.
-    pub(crate) fn leave(&self, recent_from: Position) {
+    /// Tells look-ups that begin from now on that ids below a place are about to leave the window.
+    pub(crate) fn leave(&self, recent_from: Place) {
         self.recent_from.store(recent_from.get(), Ordering::Release);
     }
 
@@ -174,7 +175,7 @@ impl Ids {
         &self,
         batch: &EventBatch,
         members: &[Option<MemberRef>],
-        (look_up, until): (&LookUp, Position),
+        (look_up, until): (&LookUp, Place),
     ) -> Suspects {
         let (sealed, since) = (self.sealed(), look_up.until);
         let mut rows = Vec::new();

@@ -41,7 +41,7 @@ mod open;
 mod options;
 mod origin;
 mod pages;
-mod position;
+mod place;
 mod read_only;
 mod reader;
 mod record;

@@ -22,6 +22,7 @@ use crate::identity::TenantMask;
 use crate::ids::{LookUp, Suspects};
 use crate::open::{Evidence, Recovered, TornTail, origin_on, recover};
 use crate::origin::{Followed, Kept, Stamp};
+use crate::place::Place;
 use crate::reader::LogReader;
 use crate::sealer::{Requests, Sealer};
 use crate::thread::{Builder, JoinHandle, yield_now};
@@ -41,10 +42,9 @@ pub struct Log {
     queue_bytes: Arc<Semaphore>,
     queue_bytes_max: u32,
     unsealed_events_max: u64,
-    tail: watch::Receiver<Position>,
     /// Held while records of the log that is followed are taken in: they are in its order.
     following: tokio::sync::Mutex<()>,
-    sealed: watch::Receiver<Position>,
+    sealed: watch::Receiver<Place>,
     torn: Option<TornTail>,
     sealer: Arc<Mutex<Sealer>>,
     /// Wakes the thread that seals; without it that thread ends.
@@ -140,20 +140,17 @@ impl Log {
         let watched = if origin.is_some() { UtcInstant::EARLIEST } else { last_recorded_at };
         let watch = Arc::new(ClockWatch::new(clock.clone(), watched));
         watch.look(&standstills);
-        let ((tail_sender, tail), (sealed_sender, sealed_until)) =
-            (watch::channel(last.place), watch::channel(sealed));
-        let followed = origin.map(|_| watch::channel(last.shown));
-        let (shown_sender, shown) =
-            followed.map_or((None, tail.clone()), |(sender, shown)| (Some(sender), shown));
+        let ((shown_sender, shown), (sealed_sender, sealed_until)) =
+            (watch::channel(last.shown), watch::channel(sealed));
         let history = Arc::new(History::new(
             disk,
             (members, batches),
             (places, ids),
             (dictionary, Ring::new(options.ring_bytes), false),
-            shown,
+            (last.place, shown),
         ));
         let common = Common { history, standstills, watch, options };
-        let sealing = Sealer::new(common.clone(), clock, tail.clone(), sealed_sender);
+        let sealing = Sealer::new(common.clone(), clock, sealed_sender);
         let (nudge, nudges) = sync_channel(1);
         let on_file_end = {
             let nudge = nudge.clone();
@@ -162,13 +159,8 @@ impl Log {
                 let _ = nudge.try_send(());
             }
         };
-        let writer = Writer::new(
-            common.clone(),
-            (recent, last_recorded_at),
-            (tail_sender, shown_sender),
-            on_group,
-            on_file_end,
-        );
+        let writer =
+            Writer::new(common.clone(), (recent, last_recorded_at), shown_sender, on_group, on_file_end);
         let sealing = (Arc::new(Mutex::new(sealing)), nudge);
         let (requests, threads) = Self::start(&common.options, writer, &sealing, nudges)?;
         let Common { history, standstills, options, .. } = common;
@@ -180,7 +172,6 @@ impl Log {
             queue_bytes: Arc::new(Semaphore::new(queue_bytes_max as usize)),
             queue_bytes_max,
             unsealed_events_max: options.unsealed_events_max.max(options.segment_events * 2),
-            tail,
             following: tokio::sync::Mutex::new(()),
             sealed: sealed_until,
             torn,
@@ -403,8 +394,7 @@ impl Log {
     /// has them refused.
     async fn wait_for_sealing(&self) -> Result<(), AppendError> {
         let max = self.unsealed_events_max;
-        let tail = self.tail.clone();
-        let is_near = |sealed: &Position| tail.borrow().get().saturating_sub(sealed.get()) <= max;
+        let is_near = |sealed: &Place| self.history.last_place().get().saturating_sub(sealed.get()) <= max;
         let mut sealed = self.sealed.clone();
         if is_near(&sealed.borrow()) {
             return Ok(());
@@ -432,7 +422,7 @@ struct LookedUp {
 
 /// Looks up members and ids. Returns also the rows that may stand in sealed history.
 fn look_in_memory(looking: Overtaken, history: &History) -> (LookedUp, Suspects) {
-    // In this order: records below this position have members that are found next, and are in the runs that are looked
+    // In this order: records below this place have members that are found next, and are in the runs that are looked
     // into last.
     let until = history.ids.recent_from();
     let Overtaken { batch, stamps, mut look_up } = looking;
@@ -533,13 +523,17 @@ impl EventStore for Log {
     }
 
     fn scan(&self, scan: Scan) -> Box<dyn EventReader> {
-        Box::new(LogReader::new(self.history.clone(), self.tail.clone(), scan))
+        Box::new(LogReader::new(self.history.clone(), scan))
     }
 
     fn parts(&self) -> Vec<Position> {
         let places = self.history.places.read();
         let ends = places.manifest.segments.iter().map(|entry| entry.last_shown());
         [Position::START].into_iter().chain(ends).collect()
+    }
+
+    fn records_after(&self, position: Position) -> u64 {
+        self.history.records_after(position)
     }
 
     fn tail(&self) -> Tail {
@@ -553,8 +547,7 @@ impl EventStore for Log {
     fn health(&self) -> Health {
         // In this order: what is sealed was durable before.
         let sealed = self.history.places.read().sealed_until();
-        let tail = *self.tail.borrow();
-        let unsealed_events = tail.get().saturating_sub(sealed.get());
+        let unsealed_events = self.history.last_place().get().saturating_sub(sealed.get());
         Health { standstills: self.standstills.all(), unsealed_events }
     }
 

@@ -17,7 +17,7 @@ use crate::disk::{Access, Disk, Folder, StepError, SyncSite, is_no_space, read_a
 use crate::format::Version;
 use crate::identity::IdKey;
 use crate::ids::run::RunEntry;
-use crate::position::following;
+use crate::place::{Place, following};
 use crate::segment;
 use crate::segment::entry::{Content, Entry};
 
@@ -37,9 +37,9 @@ pub(crate) struct Manifest {
     pub(crate) id_key: IdKey,
     /// WAL files with a lower number are sealed: they are not needed any more.
     pub(crate) wal_from: u64,
-    /// In order of position, without a gap.
+    /// In order of place, without a gap.
     pub(crate) segments: Vec<Arc<Entry>>,
-    /// The runs of ids, in order of position. Positions of segments may be in none.
+    /// The runs of ids, in order of place. Places of segments may be in none.
     pub(crate) runs: Vec<RunEntry>,
 }
 
@@ -139,9 +139,9 @@ impl Manifest {
         self.is_replica.then(|| self.lineage.log_id())
     }
 
-    /// The position of the last sealed record.
-    pub(crate) fn last(&self) -> Position {
-        self.segments.last().map_or(Position::START, |entry| entry.last())
+    /// The place of the last sealed record.
+    pub(crate) fn last(&self) -> Place {
+        self.segments.last().map_or(Place::START, |entry| entry.last())
     }
 
     /// The position that the last sealed record shows.
@@ -156,7 +156,7 @@ impl Manifest {
 
     /// The content of all records up to the end of the segment in front of `end`. `None`: no segment ends there or after,
     /// or one is of version 1 and was not described anew.
-    pub(crate) fn content_before(&self, end: Position) -> Option<Content> {
+    pub(crate) fn content_before(&self, end: Place) -> Option<Content> {
         let last = self.segments.partition_point(|entry| following(entry.last()) < end);
         let segments = self.segments.get(..=last)?;
         segments.iter().try_fold(Content::default(), |sum, entry| Some(sum.and(entry.beside?.content)))
@@ -169,7 +169,7 @@ impl Manifest {
 
     /// The checksum of the segments up to the one in front of `end` by which a dictionary of version 1 tells of what
     /// segments it is.
-    pub(crate) fn history_v1(&self, end: Position) -> Option<u32> {
+    pub(crate) fn history_v1(&self, end: Place) -> Option<u32> {
         let last = self.segments.partition_point(|entry| following(entry.last()) < end);
         let segments = serde_json::to_vec(self.segments.get(..=last)?).ok()?;
         Some(crc32c::crc32c(&segments))

@@ -28,7 +28,7 @@ use crate::ids::{Budget, Ids, SealedIds};
 use crate::manifest::listing::Listing;
 use crate::manifest::{BadManifest, Manifest, PATH};
 use crate::members::Members;
-use crate::position::{LastRecord, following};
+use crate::place::{LastRecord, Place, following};
 use crate::wal::frame::FileHeader;
 use crate::{LogOptions, OpenError, beyond, ids, segment, wal};
 
@@ -84,10 +84,10 @@ pub(crate) fn recover(
     let batches = sealed::batches(disk.as_ref(), &manifest)?;
     // The window reaches back from the end; where that is, the last file's header says nearly.
     let sealed_end = following(manifest.last());
-    let reaches = unsealed.last().map_or(Ok(None), |last| first_position(disk.as_ref(), *last))?;
+    let reaches = unsealed.last().map_or(Ok(None), |last| first_place(disk.as_ref(), *last))?;
     let window_end = reaches.unwrap_or(sealed_end).max(sealed_end);
     let first = window_end.get().saturating_sub(options.recent_ids as u64).clamp(1, sealed_end.get());
-    let mut recent = RecentIds::new(options.recent_ids, Position::new(first));
+    let mut recent = RecentIds::new(options.recent_ids, Place::new(first));
     sealed::fill(&mut recent, disk.as_ref(), &manifest)?;
 
     let mut pass = Pass::new(&manifest, members, batches, Some(recent));
@@ -101,7 +101,7 @@ pub(crate) fn recover(
     let evidence = if origin.is_some() { &[] } else { evidence };
     check_evidence(&manifest.lineage, pass.last_shown, evidence)?;
     let sealed_names = (&*segment_names, &*run_names);
-    if let Some(corruption) = beyond::find(disk.as_ref(), &manifest, sealed_names, pass.last_position)? {
+    if let Some(corruption) = beyond::find(disk.as_ref(), &manifest, sealed_names, pass.last_place)? {
         return Err(corruption.into());
     }
     let runs = sealed::runs(disk.as_ref(), &manifest, &Budget::new(options.filter_bytes))?;
@@ -117,7 +117,7 @@ pub(crate) fn recover(
     for path in numbers.into_iter().map(wal::path) {
         disk.remove(&path).map_err(OpenError::io("remove", path))?;
     }
-    let end = (following(pass.last_position), pass.last_recorded_at);
+    let end = (following(pass.last_place), pass.last_recorded_at);
     let torn = last.map(|last| last.end(disk.as_ref(), end)).transpose()?.flatten();
     let manifest = settle_manifest(disk.as_ref(), manifest, (is_written, &runs), &pass.files)?;
     remove_unnamed_runs(disk.as_ref(), &manifest, &run_names)?;
@@ -130,13 +130,13 @@ fn recovered(
     dictionary: Due,
     torn: Option<TornTail>,
 ) -> Recovered {
-    let Pass { files, members, batches, recent, last_position, last_shown, last_recorded_at, .. } = pass;
+    let Pass { files, members, batches, recent, last_place, last_shown, last_recorded_at, .. } = pass;
     let recent = recent.expect("it was given one");
     let sealed = SealedIds::new(&manifest.segments, Runs::new(runs.open));
     let ids = Ids::new(manifest.id_key, runs.budget, recent.first(), sealed);
     let mut places = Places { manifest: Arc::new(manifest), files };
-    places.end_last(following(last_position));
-    let last = LastRecord { place: last_position, shown: last_shown };
+    places.end_last(following(last_place));
+    let last = LastRecord { place: last_place, shown: last_shown };
     Recovered { places, last, last_recorded_at, members, batches, dictionary, recent, ids, torn }
 }
 
@@ -203,10 +203,10 @@ fn bad_manifest(bad: BadManifest) -> OpenError {
     }
 }
 
-/// The position a WAL file begins with, as far as its header can be read.
-fn first_position(disk: &dyn Disk, number: u64) -> Result<Option<Position>, OpenError> {
+/// The place a WAL file begins with, as far as its header can be read.
+fn first_place(disk: &dyn Disk, number: u64) -> Result<Option<Place>, OpenError> {
     match pass::read_header(disk, number) {
-        Ok(FileHeader { first_position, .. }) => Ok(Some(first_position)),
+        Ok(FileHeader { first_place, .. }) => Ok(Some(first_place)),
         Err(OpenError::Corrupt(_) | OpenError::Version { .. }) => Ok(None),
         Err(error) => Err(error),
     }
@@ -300,11 +300,11 @@ pub(crate) fn look(disk: &Arc<dyn Disk>) -> Result<Looked, OpenError> {
             }
             scanned => {
                 scanned?;
-                let Pass { files, members, batches, last_position, last_shown, .. } = pass;
+                let Pass { files, members, batches, last_place, last_shown, .. } = pass;
                 let places = Places { manifest: Arc::new(manifest), files };
                 return Ok(Looked {
                     places,
-                    last: LastRecord { place: last_position, shown: last_shown },
+                    last: LastRecord { place: last_place, shown: last_shown },
                     members,
                     batches,
                 });

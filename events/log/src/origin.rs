@@ -18,6 +18,26 @@ impl Stamp {
     }
 }
 
+/// The stamps of a run of records, as a sum modulo 2^128 over them: of a hash of each one's number in the run, position and
+/// instant. Two runs with the same sum have the same stamps in the same order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StampSum {
+    sum: u128,
+    records: u64,
+}
+
+impl StampSum {
+    /// Adds the stamp of the next record.
+    pub(crate) fn add(&mut self, Stamp { position, recorded_at }: Stamp) {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.records.to_le_bytes());
+        bytes[8..16].copy_from_slice(&position.get().to_le_bytes());
+        bytes[16..].copy_from_slice(&recorded_at.as_micros().to_le_bytes());
+        self.sum = self.sum.wrapping_add(xxhash_rust::xxh3::xxh3_128(&bytes));
+        self.records += 1;
+    }
+}
+
 /// Some records of the log that is followed, in its order.
 #[derive(Clone, Debug)]
 pub enum Followed {

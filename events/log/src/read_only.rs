@@ -14,12 +14,12 @@ use crate::history::History;
 use crate::history::ring::Ring;
 use crate::ids::{Budget, Ids, SealedIds};
 use crate::open::{Looked, look};
+use crate::place::Place;
 use crate::reader::LogReader;
 
 /// The history of a log up to the moment it was opened. Takes no lock and changes nothing.
 pub struct ReadOnlyLog {
     history: Arc<History>,
-    tail: watch::Receiver<Position>,
 }
 
 impl ReadOnlyLog {
@@ -30,11 +30,12 @@ impl ReadOnlyLog {
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let Looked { places, last, members, batches } = look(&disk)?;
         // Nothing is appended, so nothing is looked up.
-        let ids = Ids::new(places.manifest.id_key, Budget::new(0), Position::START, SealedIds::default());
+        let ids = Ids::new(places.manifest.id_key, Budget::new(0), Place::START, SealedIds::default());
         let due = (Due::new(usize::MAX, Kept::Members(0)), Ring::new(0), true);
         let shown = watch::channel(last.shown).1;
-        let history = Arc::new(History::new(disk, (members, batches), (places, ids), due, shown));
-        Ok(Self { history, tail: watch::channel(last.place).1 })
+        let history =
+            Arc::new(History::new(disk, (members, batches), (places, ids), due, (last.place, shown)));
+        Ok(Self { history })
     }
 
     /// The id of the log, and those that it continues.
@@ -45,6 +46,12 @@ impl ReadOnlyLog {
     /// The position of the last event, [`Position::START`] if there is none.
     pub fn last_position(&self) -> Position {
         *self.history.shown.borrow()
+    }
+
+    /// The number of records above `position`, exclusive, or more; see
+    /// [`EventStore::records_after`](lastseen_store::EventStore::records_after).
+    pub fn records_after(&self, position: Position) -> u64 {
+        self.history.records_after(position)
     }
 
     /// The member dictionary.
@@ -59,6 +66,6 @@ impl ReadOnlyLog {
 
     /// A cursor over what `scan` chooses.
     pub fn scan(&self, scan: Scan) -> LogReader {
-        LogReader::new(self.history.clone(), self.tail.clone(), scan)
+        LogReader::new(self.history.clone(), scan)
     }
 }

@@ -10,14 +10,13 @@ use std::sync::Arc;
 
 use lastseen_event::Position;
 use lastseen_store::{EventReader, ReadError, RecordedBatch, Scan};
-use tokio::sync::watch;
 
 use self::recent::OpenFrame;
 use self::segment::OpenSegment;
 use self::wal::OpenFile;
 use crate::history::History;
-use crate::history::places::Place;
-use crate::position::following;
+use crate::history::places::Held;
+use crate::place::{Place, following};
 use crate::wal::cursor::Decoded;
 
 /// Reads what a [`Scan`] chooses; see [`EventReader`]. Holds one row group of a segment or one frame of the WAL in memory.
@@ -26,10 +25,9 @@ use crate::wal::cursor::Decoded;
 /// in every log; it begins not far in front of the first record that is wanted, and leaves out what is not.
 pub struct LogReader {
     history: Arc<History>,
-    tail: watch::Receiver<Position>,
     scan: Scan,
     /// The place of the last record that was returned, or that was not wanted.
-    reached: Position,
+    reached: Place,
     /// The position that was told last, or that the scan begins above.
     told: Position,
     open: Option<Open>,
@@ -43,17 +41,17 @@ enum Open {
 }
 
 impl LogReader {
-    pub(crate) fn new(history: Arc<History>, tail: watch::Receiver<Position>, scan: Scan) -> Self {
+    pub(crate) fn new(history: Arc<History>, scan: Scan) -> Self {
         let reached = history.place_before(scan.after);
-        Self { history, tail, scan, reached, told: scan.after, open: None, recent: None }
+        Self { history, scan, reached, told: scan.after, open: None, recent: None }
     }
 
     /// The place of the last record to read now.
-    fn end(&self) -> Position {
-        let tail = *self.tail.borrow();
+    fn end(&self) -> Place {
+        let tail = self.history.last_place();
         match self.scan.until {
             Some(until) if self.told >= until => self.reached,
-            Some(until) if !self.history.is_replica => until.min(tail),
+            Some(until) if !self.history.is_replica => Place::of_own(until).min(tail),
             _ => tail,
         }
     }
@@ -65,7 +63,7 @@ impl LogReader {
         }
         // In this order: the records in front of it are durable already.
         let shown = *self.history.shown.borrow();
-        let last = *self.tail.borrow();
+        let last = self.history.last_place();
         let reached = self.scan.until.map_or(shown, |until| until.min(shown));
         let is_new = self.reached >= last && reached > self.told;
         self.told = if is_new { reached } else { self.told };
@@ -73,7 +71,7 @@ impl LogReader {
     }
 
     /// Notes what was read. False: nothing of it is above the position that was told last.
-    fn leave(&mut self, place: Position, reached: Position) -> bool {
+    fn leave(&mut self, place: Place, reached: Position) -> bool {
         self.reached = place;
         let is_new = reached > self.told;
         self.told = self.told.max(reached);
@@ -89,7 +87,7 @@ impl LogReader {
     }
 
     /// The next events, where they are among the last groups.
-    fn next_of_ring(&mut self, end: Position) -> Option<RecordedBatch> {
+    fn next_of_ring(&mut self, end: Place) -> Option<RecordedBatch> {
         while self.reached < end && self.find_recent() {
             let frame = self.recent.as_mut()?;
             let Decoded { batch, place } = frame.next(&self.history, &self.scan, (self.reached, end))?;
@@ -106,9 +104,9 @@ impl LogReader {
     /// behind it.
     fn open(&mut self) -> Result<Option<Open>, ReadError> {
         loop {
-            let place = self.history.places.read().of(following(self.reached));
-            match place {
-                Place::Segment(entry) => {
+            let held = self.history.places.read().of(following(self.reached));
+            match held {
+                Held::Segment(entry) => {
                     let filter = self.scan.filter;
                     if filter.may_occur(entry.occurred.bounds())
                         && entry.may_hold_any(filter.occurred_since, filter.occurred_until)
@@ -120,9 +118,9 @@ impl LogReader {
                     self.leave(entry.last(), entry.last_shown());
                     return Ok(None);
                 }
-                Place::File(place) => match OpenFile::new(&self.history, &place, following(self.reached)) {
+                Held::File(file) => match OpenFile::new(&self.history, &file, following(self.reached)) {
                     Ok(open) => return Ok(Some(Open::File(open))),
-                    // It was sealed and removed since: then it is not the place any more.
+                    // It was sealed and removed since: then a segment holds the record.
                     Err(ReadError::Io { source, .. })
                         if source.kind() == io::ErrorKind::NotFound
                             && self.history.is_sealed(following(self.reached))? => {}

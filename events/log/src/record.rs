@@ -4,7 +4,7 @@ use lastseen_event::{
     BatchName, Event, EventId, EventType, MemberOrdinal, RecordedEvent, SessionId, TenantId, UtcInstant,
 };
 
-/// The content of one position.
+/// The content of one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
     Event(StoredEvent<'a>),

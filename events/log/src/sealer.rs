@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use lastseen_event::Position;
 use lastseen_store::{Clock, Part, Standstills, error_chain};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -31,7 +30,8 @@ use crate::history::places::FilePlace;
 use crate::identity::Digest;
 use crate::ids::run::{Run, RunEntry};
 use crate::manifest::{Manifest, PATH};
-use crate::position::following;
+use crate::origin::StampSum;
+use crate::place::{Place, following};
 use crate::segment;
 use crate::segment::entry::{Beside, Entry, Piece};
 use crate::segment::index::IndexContent;
@@ -48,11 +48,10 @@ pub(crate) struct Sealer {
     standstills: Arc<Standstills>,
     options: LogOptions,
     clock: Arc<dyn Clock>,
-    tail: watch::Receiver<Position>,
-    /// The last position that is in a segment.
-    sealed: watch::Sender<Position>,
-    /// The first position that is not sealed, and when it was first seen, by a clock that cannot jump.
-    oldest: Option<(Position, Duration)>,
+    /// The last place that is in a segment.
+    sealed: watch::Sender<Place>,
+    /// The first place that is not sealed, and when it was first seen, by a clock that cannot jump.
+    oldest: Option<(Place, Duration)>,
     watch: Arc<ClockWatch>,
     /// Set by a failure after which another try could drop what is not durable elsewhere.
     stopped: bool,
@@ -61,19 +60,14 @@ pub(crate) struct Sealer {
 /// The files that are sealed next.
 struct Due {
     files: Vec<FilePlace>,
-    /// The position after their last record.
-    end: Position,
+    /// The place after their last record.
+    end: Place,
 }
 
 impl Sealer {
-    pub(crate) fn new(
-        common: Common,
-        clock: Arc<dyn Clock>,
-        tail: watch::Receiver<Position>,
-        sealed: watch::Sender<Position>,
-    ) -> Self {
+    pub(crate) fn new(common: Common, clock: Arc<dyn Clock>, sealed: watch::Sender<Place>) -> Self {
         let Common { history, standstills, watch, options } = common;
-        Self { history, standstills, options, clock, tail, sealed, oldest: None, watch, stopped: false }
+        Self { history, standstills, options, clock, sealed, oldest: None, watch, stopped: false }
     }
 
     /// Seals nothing more.
@@ -179,13 +173,13 @@ impl Sealer {
     /// True if the oldest record that is not sealed is older than it may be: by the clock that recorded it, or by one that
     /// cannot jump since this log has had it.
     fn aged(&mut self) -> Result<bool, SealError> {
-        let Some(place) = self.history.places.read().unsealed(*self.tail.borrow()) else {
+        let Some(place) = self.history.places.read().unsealed(self.history.last_place()) else {
             self.oldest = None;
             return Ok(false);
         };
         let (age, uptime) = (self.options.segment_age, self.clock.uptime());
-        let oldest = self.oldest.filter(|(first, _)| *first == place.first_position);
-        let (_, seen_at) = *self.oldest.insert(oldest.unwrap_or((place.first_position, uptime)));
+        let oldest = self.oldest.filter(|(first, _)| *first == place.first_place);
+        let (_, seen_at) = *self.oldest.insert(oldest.unwrap_or((place.first_place, uptime)));
         if uptime.saturating_sub(seen_at) >= age {
             return Ok(true);
         }
@@ -269,7 +263,8 @@ impl Sealer {
         let first = following(manifest.last());
         // Held before a name changes in it: a folder that cannot be opened is no sync that failed.
         let folder = disk.folder(segment::DIR).map_err(failed("open", segment::DIR))?;
-        let encode::Segment { encoded, members, expected, digests } = encode::encode(&history, first, due)?;
+        let encode::Segment { encoded, members, expected, stamps, digests } =
+            encode::encode(&history, first, due)?;
         let (path, positions) = (segment::path(first), [first.get(), first.get() + encoded.rows - 1]);
         write_aside(disk, &path, &encoded.bytes, SyncSite::Segment)?;
         write_aside(disk, &segment::members_path(first), &members, SyncSite::SegmentMembers)?;
@@ -305,7 +300,7 @@ impl Sealer {
         drop(encoded.bytes);
         let run = RunEntry { positions, occurred: entry.occurred, mark: index::draw_mark() };
         let entry = Arc::new(entry);
-        let (run, read_back) = check(&history, (&entry, &pieces), (run, digests), &expected)?;
+        let (run, read_back) = check(&history, (&entry, &pieces), (run, digests), (&expected, stamps))?;
         let wal_from = due.files.last().map_or(manifest.wal_from, |last| last.number + 1);
         let mut runs: Vec<_> = history.ids.sealed().runs.iter().cloned().collect();
         runs.push(run);
@@ -313,7 +308,7 @@ impl Sealer {
         let publish_ids = |manifest: &Manifest| index::publish_ids(&history, manifest, runs.clone());
         let changed = history.change_manifest(folder.as_ref(), more, publish_ids);
         self.settled(changed, ("replace", PATH))?;
-        self.sealed.send_replace(Position::new(positions[1]));
+        self.sealed.send_replace(Place::new(positions[1]));
         // Readers that have one open read on; what stays after an error or a crash is removed when the log is opened.
         for file in &due.files {
             let path = wal::path(file.number);
@@ -376,7 +371,7 @@ fn check(
     history: &History,
     (entry, pieces): (&Arc<Entry>, &[Piece]),
     (run, digests): (RunEntry, Option<Vec<Digest>>),
-    expected: &[Expected],
+    (expected, stamps): (&[Expected], StampSum),
 ) -> Result<(Arc<Run>, Duration), SealError> {
     let started = Instant::now();
     std::thread::scope(|scope| {
@@ -387,7 +382,8 @@ fn check(
                 index::write_run(history, run, &digests)
             })
             .map_err(failed("start", "a thread for ids"))?;
-        let compared = read_back::compare(history.disk.as_ref(), (entry, pieces), &history.ids.key, expected);
+        let (disk, key) = (history.disk.as_ref(), &history.ids.key);
+        let compared = read_back::compare(disk, (entry, pieces), key, (expected, stamps));
         let read_back = started.elapsed();
         let run = making.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         compared.map(|()| (run, read_back))

@@ -13,7 +13,7 @@ pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod write;
 
-use lastseen_event::Position;
+use crate::place::Place;
 
 /// The folder of the segments and their manifest.
 pub(crate) const DIR: &str = "segments";
@@ -24,29 +24,29 @@ pub(crate) const SUFFIX: &str = ".parquet";
 /// Ends the name of its index file.
 const INDEX_SUFFIX: &str = ".index";
 
-/// The path of the segment that begins with this position.
-pub(crate) fn path(first: Position) -> String {
+/// The path of the segment that begins with this place.
+pub(crate) fn path(first: Place) -> String {
     format!("{DIR}/{:020}{SUFFIX}", first.get())
 }
 
 /// The path of the file that defines the members of this segment and of none before it.
-pub(crate) fn members_path(first: Position) -> String {
+pub(crate) fn members_path(first: Place) -> String {
     format!("{DIR}/{:020}.members", first.get())
 }
 
 /// The path of the index file of this segment.
-pub(crate) fn index_path(first: Position) -> String {
+pub(crate) fn index_path(first: Place) -> String {
     format!("{DIR}/{:020}{INDEX_SUFFIX}", first.get())
 }
 
-/// The first position of the segment with this name; `None` for other files.
-pub(crate) fn first_of(name: &str) -> Option<Position> {
-    let first = Position::new(name.strip_suffix(SUFFIX)?.parse().ok()?);
+/// The first place of the segment with this name; `None` for other files.
+pub(crate) fn first_of(name: &str) -> Option<Place> {
+    let first = Place::new(name.strip_suffix(SUFFIX)?.parse().ok()?);
     (path(first) == format!("{DIR}/{name}")).then_some(first)
 }
 
-/// The first position of the segment whose index file has this name; `None` for other files.
-pub(crate) fn indexed_by(name: &str) -> Option<Position> {
-    let first = Position::new(name.strip_suffix(INDEX_SUFFIX)?.parse().ok()?);
+/// The first place of the segment whose index file has this name; `None` for other files.
+pub(crate) fn indexed_by(name: &str) -> Option<Place> {
+    let first = Place::new(name.strip_suffix(INDEX_SUFFIX)?.parse().ok()?);
     (index_path(first) == format!("{DIR}/{name}")).then_some(first)
 }

@@ -18,7 +18,7 @@ use crate::identity::{DigestSum, IdKey};
 use crate::manifest::listing::Listing;
 use crate::members::Members;
 use crate::origin::Stamp;
-use crate::position::{following, preceding};
+use crate::place::{Place, following, preceding};
 use crate::wal::cursor::stamp_of;
 use crate::wal::frame::{BadFileHeader, FileHeader, FrameHeader};
 use crate::wal::frames::{End, Frame, Frames};
@@ -40,7 +40,7 @@ pub struct Verified {
     pub events: u64,
     /// Members defined by them.
     pub members: usize,
-    /// The position of the last event, [`Position::START`] if there is none.
+    /// The position that the last event shows, [`Position::START`] if there is none.
     pub last_position: Position,
     /// Bytes at the end that no valid frame covers and that the next opening will keep aside: a frame that a
     /// crash cut short, or one that is being written now. Nobody was told that it is stored.
@@ -181,6 +181,8 @@ pub fn verify(
     check.dictionary(disk.as_ref())?;
     check.lost(disk.as_ref(), (&segment_names, &run_names))?;
     check.verified.members = check.members.len();
+    check.verified.last_position =
+        if check.key.is_by_id_alone() { check.shown } else { check.last.own_position() };
     check.verified.findings.append(&mut check.ids.into_findings());
     Ok(check.verified)
 }
@@ -214,9 +216,11 @@ struct Check {
     /// `None` until a manifest was read, or a WAL file of a log of version 1 that has none.
     lineage: Option<Lineage>,
     key: IdKey,
-    /// The first and the last position of each segment that was read without a finding, and the sum of its digests.
+    /// The first and the last place of each segment that was read without a finding, and the sum of its digests.
     digests: Vec<([u64; 2], DigestSum)>,
     recorded_at: UtcInstant,
+    /// The place of the last record that was checked, or that something in front of it says was there.
+    last: Place,
     /// The greatest position of a stamp.
     shown: Position,
     /// Segments checked.
@@ -245,6 +249,7 @@ impl Check {
             key: IdKey::draw(),
             digests: Vec::new(),
             recorded_at: UtcInstant::EARLIEST,
+            last: Place::START,
             shown: Position::START,
             sealed: 0,
             next_number: 0,
@@ -269,19 +274,19 @@ impl Check {
         self.verified.files += 1;
         self.verified.bytes += bytes.len() as u64;
         let Some(header) = self.header(path, number, bytes) else { return };
-        let is_of_log = self.check_log(path, &header, header.first_position);
+        let is_of_log = self.check_log(path, &header, header.first_place);
         self.frames(path, bytes, header, is_last);
         if is_of_log {
-            self.check_log(path, &header, following(self.verified.last_position));
+            self.check_log(path, &header, following(self.last));
         }
     }
 
     /// Checks that the log that wrote the header may have written records up to `end`, exclusive. Returns whether it may.
-    fn check_log(&mut self, path: &str, header: &FileHeader, end: Position) -> bool {
+    fn check_log(&mut self, path: &str, header: &FileHeader, end: Place) -> bool {
         let lineage = self.lineage.get_or_insert(Lineage::new(header.log_id));
-        let is_so = lineage.may_hold(header.log_id, header.first_position, end);
+        let is_so = lineage.may_hold(header.log_id, header.first_place.own_position(), end.own_position());
         if !is_so {
-            let expected = format!("a file of log {}", lineage.of(header.first_position));
+            let expected = format!("a file of log {}", lineage.of(header.first_place.own_position()));
             let words = (expected, format!("one of log {}", header.log_id));
             self.found(FindingKind::FileHeader, path, 0, words);
         }
@@ -329,23 +334,23 @@ impl Check {
             let words = (format!("the header of file {number}"), format!("that of file {}", header.number));
             self.found(FindingKind::FileHeader, path, 0, words);
         }
-        self.expect_position(path, 0, header.first_position);
+        self.expect_place(path, 0, header.first_place);
         Some(header)
     }
 
-    /// Positions go on without a gap; after a finding they go on from what was found.
-    fn expect_position(&mut self, path: &str, offset: usize, found: Position) {
-        let expected = following(self.verified.last_position);
+    /// Places go on without a gap; after a finding they go on from what was found.
+    fn expect_place(&mut self, path: &str, offset: usize, found: Place) {
+        let expected = following(self.last);
         if found != expected {
             let words = (format!("position {}", expected.get()), format!("position {}", found.get()));
             self.found(FindingKind::Position, path, offset, words);
-            self.verified.last_position = preceding(found);
+            self.last = preceding(found);
         }
     }
 
-    /// Checks the position and the instant of a frame.
+    /// Checks the place and the instant of a frame.
     fn place_of(&mut self, (path, offset): (&str, usize), frame: &FrameHeader) {
-        self.expect_position(path, offset, frame.first_position);
+        self.expect_place(path, offset, frame.first_place);
         if frame.recorded_at < self.recorded_at {
             let words = (format!("{} or later", self.recorded_at), frame.recorded_at.to_string());
             self.found(FindingKind::RecordedAt, path, offset, words);
@@ -362,7 +367,7 @@ impl Check {
             self.found(FindingKind::Payload, path, offset, words);
         }
         self.verified.events += u64::from(header.records);
-        self.verified.last_position = preceding(header.end());
+        self.last = preceding(header.end());
     }
 
     /// Takes in the content of a frame. Returns the number of its records.
@@ -373,7 +378,7 @@ impl Check {
             Ok((found, is_new)) if *lost || is_new && found.member == new.member => Ok(()),
             _ => Err(Malformed),
         })?;
-        let (mut position, mut count) = (frame.header.first_position, 0);
+        let (mut place, mut count) = (frame.header.first_place, 0);
         if !frame.header.is_stamped_as(key.is_by_id_alone()) {
             return Err(Malformed);
         }
@@ -381,7 +386,7 @@ impl Check {
         for record in payload.records() {
             let record = record?;
             if frame.header.stamped {
-                let stamp = stamp_of(&frame.header, &payload, position)?;
+                let stamp = stamp_of(&frame.header, &payload, place)?;
                 if !stamp.may_follow(last, frame.header.recorded_at) {
                     return Err(Malformed);
                 }
@@ -389,12 +394,12 @@ impl Check {
             }
             let mask_of = |member| Some(members.mask(members.member_ref(member)?.tenant));
             match key.of_record(&record, mask_of) {
-                Some(own) => ids.see(own, (record.identity().0, position), (path, frame.offset)),
+                Some(own) => ids.see(own, (record.identity().0, place), (path, frame.offset)),
                 // Of a tenant that is lost, nobody can say which ids are its own.
                 None if *lost => {}
                 None => return Err(Malformed),
             }
-            position = following(position);
+            place = following(place);
             count += 1;
         }
         Ok(count)

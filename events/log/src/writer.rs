@@ -32,7 +32,7 @@ use crate::history::places::FilePlace;
 use crate::ids::recent::RecentIds;
 use crate::manifest::Manifest;
 use crate::origin::Stamp;
-use crate::position::{LastRecord, following};
+use crate::place::{LastRecord, Place, following};
 use crate::record::{Record, StoredEvent, StoredRetraction};
 use crate::segment;
 use crate::thread::yield_now;
@@ -48,9 +48,8 @@ pub(crate) struct Writer {
     options: LogOptions,
     watch: Arc<ClockWatch>,
     recent: RecentIds,
-    tail: watch::Sender<Position>,
-    /// The position that the last record shows; `None` where that is its place.
-    shown: Option<watch::Sender<Position>>,
+    /// The position that the last record shows, or one above that the log stands on.
+    shown: watch::Sender<Position>,
     last_recorded_at: UtcInstant,
     /// Told of each group of events that became durable.
     on_group: Box<dyn FnMut(WrittenGroup) + Send>,
@@ -132,7 +131,7 @@ impl Writer {
     pub(crate) fn new(
         common: Common,
         (recent, last_recorded_at): (RecentIds, UtcInstant),
-        (tail, shown): (watch::Sender<Position>, Option<watch::Sender<Position>>),
+        shown: watch::Sender<Position>,
         on_group: impl FnMut(WrittenGroup) + Send + 'static,
         on_file_end: impl FnMut() + Send + 'static,
     ) -> Self {
@@ -143,7 +142,6 @@ impl Writer {
             options,
             watch,
             recent,
-            tail,
             shown,
             last_recorded_at,
             on_group: Box::new(on_group),
@@ -199,8 +197,8 @@ impl Writer {
 
     /// Lets the tail stand on a position of the log that is followed: what is in front of it is kept, or never will be.
     fn show(&self, position: Position) {
-        if let Some(shown) = self.shown.as_ref().filter(|_| !self.failed) {
-            shown.send_if_modified(|shown| {
+        if self.history.is_replica && !self.failed {
+            self.shown.send_if_modified(|shown| {
                 let is_ahead = position > *shown;
                 *shown = position.max(*shown);
                 is_ahead
@@ -215,8 +213,8 @@ impl Writer {
             return Err(EndError::Closed);
         }
         let Some((mut file, place)) = self.file.take() else { return Ok(()) };
-        let next_position = following(self.last_position());
-        if let Err(error) = file.write_end(next_position, self.last_recorded_at) {
+        let next_place = following(self.last_place());
+        if let Err(error) = file.write_end(next_place, self.last_recorded_at) {
             self.standstills.failed(Part::Writer, format!("a file of the log was not ended: {error}"));
             tracing::warn!(%error, "a file of the log was not ended");
             self.file = Some((file, place));
@@ -226,7 +224,7 @@ impl Writer {
             self.close(&error.into());
             return Err(EndError::Closed);
         }
-        self.history.places.write().end_last(next_position);
+        self.history.places.write().end_last(next_place);
         self.standstills.works(Part::Writer);
         Ok(())
     }
@@ -238,8 +236,8 @@ impl Writer {
         tracing::error!(error = %fault, "the log could not be made durable; it takes no more events until restart");
     }
 
-    fn last_position(&self) -> Position {
-        *self.tail.borrow()
+    fn last_place(&self) -> Place {
+        self.history.last_place()
     }
 
     /// Writes one group and answers its requests.
@@ -263,7 +261,7 @@ impl Writer {
                 history: &history,
                 recent: &mut self.recent,
                 batches: &batches,
-                next: following(*self.tail.borrow()),
+                next: following(history.last_place()),
                 batches_max: self.options.batches_max,
                 shown,
             };
@@ -284,13 +282,13 @@ impl Writer {
 
     /// The position that the last record shows.
     fn last_shown(&self) -> Position {
-        self.shown.as_ref().map_or(self.last_position(), |shown| *shown.borrow())
+        *self.shown.borrow()
     }
 
     /// The instant to record a group at. It never decreases. Where another log is followed, its records have theirs.
     fn record_at(&self) -> UtcInstant {
         let now =
-            if self.shown.is_some() { UtcInstant::EARLIEST } else { self.watch.look(&self.standstills) };
+            if self.history.is_replica { UtcInstant::EARLIEST } else { self.watch.look(&self.standstills) };
         now.max(self.last_recorded_at)
     }
 
@@ -298,10 +296,11 @@ impl Writer {
     fn committed(&mut self, last: LastRecord) {
         self.commit_recent();
         self.tally.add_to(&mut self.history.batches.write());
-        self.tail.send_replace(last.place);
-        if let Some(shown) = &self.shown {
-            shown.send_replace(last.shown);
+        // In this order: who is told of a position finds its record.
+        if self.history.is_replica {
+            self.history.tail.set(last.place);
         }
+        self.shown.send_replace(last.shown);
         self.history.dictionary.mark(&self.history.members.read(), following(last.place));
     }
 
@@ -330,13 +329,13 @@ impl Writer {
             }
         }
         let Some(name) = BatchName::stored(name) else { return Ok(RetractOutcome::Unknown) };
-        let position = following(self.last_position());
-        if position.get() > RecentIds::POSITIONS_MAX {
+        let place = following(self.last_place());
+        if place.get() > RecentIds::POSITIONS_MAX {
             return Err(AppendError::Full(Limit::Events));
         }
         let recorded_at = self.record_at();
         let (occurred_at, Stamp { position: shown, recorded_at }) =
-            stamp.unwrap_or((recorded_at, Stamp { position, recorded_at }));
+            stamp.unwrap_or((recorded_at, Stamp { position: place.own_position(), recorded_at }));
         let recorded_at = recorded_at.max(self.last_recorded_at);
         if shown <= self.last_shown() {
             return Ok(RetractOutcome::Unknown);
@@ -344,7 +343,7 @@ impl Writer {
         let retraction = StoredRetraction { occurred_at, batch: name };
         self.payload.clear();
         self.payload.push_retraction(&retraction);
-        if self.shown.is_some() {
+        if self.history.is_replica {
             self.payload.push_stamp(Stamp { position: shown, recorded_at });
         }
         self.tally.clear();
@@ -355,7 +354,7 @@ impl Writer {
             self.recent.unstage(1);
             return Err(self.refusal(error));
         }
-        self.committed(LastRecord { place: position, shown });
+        self.committed(LastRecord { place, shown });
         Ok(RetractOutcome::Retracted(shown))
     }
 
@@ -375,7 +374,7 @@ impl Writer {
     fn encode(&mut self, group: &Group, mut recorded_at: UtcInstant) -> (LastRecord, UtcInstant) {
         self.payload.clear();
         self.tally.clear();
-        let mut last = LastRecord { place: self.last_position(), shown: self.last_shown() };
+        let mut last = LastRecord { place: self.last_place(), shown: self.last_shown() };
         for (number, (batch, row, member, stamp)) in group.new_rows().enumerate() {
             if number > 0 && number.is_multiple_of(STEP_EVENTS) {
                 yield_now();
@@ -383,7 +382,7 @@ impl Writer {
             let event = batch.get(row);
             self.payload.push(&StoredEvent::of(&event, batch.identity(row).1, member.member));
             last.place = following(last.place);
-            last.shown = last.place;
+            last.shown = last.place.own_position();
             if let Some(stamp) = stamp {
                 recorded_at = recorded_at.max(stamp.recorded_at);
                 self.payload.push_stamp(Stamp { recorded_at, ..stamp });
@@ -407,9 +406,9 @@ impl Writer {
     /// is above it.
     fn write(&mut self, kind: FrameKind, recorded_at: UtcInstant) -> Result<(), WriteError> {
         self.part_from_original()?;
-        let first_position = following(self.last_position());
+        let first_place = following(self.last_place());
         let (records, stamp) = (self.payload.records(), self.payload.first_stamp());
-        let shown = stamp.map_or_else(|| following(self.last_shown()), |stamp| stamp.position);
+        let shown = stamp.map_or_else(|| Position::new(self.last_shown().get() + 1), |stamp| stamp.position);
         let history = self.history.clone();
         let members = history.members.read();
         let frame = self.payload.finish(self.undefined.iter().map(|new| NewMember {
@@ -420,7 +419,7 @@ impl Writer {
         drop(members);
         let payload_len = frame.len() - FRAME_HEADER_LEN;
         let header =
-            FrameHeader { kind, payload_len, first_position, records, recorded_at, stamped: stamp.is_some() };
+            FrameHeader { kind, payload_len, first_place, records, recorded_at, stamped: stamp.is_some() };
         header.seal(history.lineage().log_id(), frame);
         let frame_len = frame.len();
         self.make_room(frame_len)?;
@@ -431,11 +430,11 @@ impl Writer {
         file.write(frame).map_err(WriteError::of_frame)?;
         let syncing = Instant::now();
         let offset = file.sync(frame_len).map_err(WriteError::of_sync)?;
-        place.frames.add(Mark { first_position, shown, offset });
+        place.frames.add(Mark { first_place, shown, offset });
         self.synced = syncing.elapsed();
         self.standstills.works(Part::Writer);
         self.last_recorded_at = recorded_at;
-        if self.shown.is_none() {
+        if !self.history.is_replica {
             self.watch.recorded(recorded_at);
         }
         self.undefined.clear();
@@ -455,9 +454,9 @@ impl Writer {
         if !manifest.is_copy || manifest.is_replica {
             return Ok(());
         }
-        let last = self.last_position();
+        let last = self.last_place();
         let parted = |manifest: &Manifest| Manifest {
-            lineage: manifest.lineage.parted(last),
+            lineage: manifest.lineage.parted(last.own_position()),
             is_copy: false,
             ..manifest.clone()
         };
@@ -470,31 +469,31 @@ impl Writer {
 
     /// Leaves `self.file` with room for a frame: ends a file that is full, makes the next one.
     fn make_room(&mut self, frame_len: usize) -> Result<(), WriteError> {
+        let next_place = following(self.last_place());
         if let Some((file, _)) = &mut self.file {
-            let next_position = following(*self.tail.borrow());
-            let events = next_position.get() - file.first_position().get();
+            let events = next_place.get() - file.first_place().get();
             if file.fits(frame_len) && events < self.options.segment_events {
                 return Ok(());
             }
-            file.write_end(next_position, self.last_recorded_at).map_err(WriteError::before)?;
+            file.write_end(next_place, self.last_recorded_at).map_err(WriteError::before)?;
         }
         if let Some((full, _)) = self.file.take() {
             full.cut().map_err(WriteError::of_cut)?;
-            self.history.places.write().end_last(following(self.last_position()));
+            self.history.places.write().end_last(following(self.last_place()));
             (self.on_file_end)();
         }
         let number = self.history.places.read().next_number();
-        let first_position = following(self.last_position());
-        let file = self.create_file(number, first_position, WalFile::capacity_for(frame_len))?;
+        let first_place = following(self.last_place());
+        let file = self.create_file(number, first_place, WalFile::capacity_for(frame_len))?;
         let place =
-            FilePlace { number, first_position, ended_at: None, frames: Arc::new(FrameIndex::default()) };
+            FilePlace { number, first_place, ended_at: None, frames: Arc::new(FrameIndex::default()) };
         self.file = Some((file, place.clone()));
         self.history.places.write().files.push(place);
         Ok(())
     }
 
     /// Makes the next file. Where the disk has not room for one of its usual length, makes a shorter one.
-    fn create_file(&self, number: u64, first_position: Position, least: u64) -> Result<WalFile, WriteError> {
+    fn create_file(&self, number: u64, first_place: Place, least: u64) -> Result<WalFile, WriteError> {
         /// Shares of the free space: segments are written beside the WAL.
         const SHARES: u64 = 4;
         let free = self.history.disk.state().ok().and_then(|state| state.free);
@@ -504,7 +503,7 @@ impl Writer {
             let header = FileHeader {
                 version: Version::NEWEST,
                 number,
-                first_position,
+                first_place,
                 log_id: self.history.lineage().log_id(),
                 capacity,
             };

@@ -143,6 +143,10 @@ mod following {
             self.log.parts()
         }
 
+        fn records_after(&self, position: Position) -> u64 {
+            self.log.records_after(position)
+        }
+
         fn tail(&self) -> Tail {
             self.log.tail()
         }

@@ -34,6 +34,7 @@ macro_rules! contract_tests {
             names_keep_their_numbers,
             the_dictionary_has_every_member_both_ways,
             the_parts_make_up_the_history,
+            records_after_a_position_are_counted_whatever_gaps_it_has,
             a_closed_store_is_read_to_its_end,
             facts_are_events_without_names,
             concurrent_appends_are_each_there_once_and_in_order,

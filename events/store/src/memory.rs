@@ -276,6 +276,11 @@ impl EventStore for MemoryStore {
         vec![Position::START]
     }
 
+    fn records_after(&self, position: Position) -> u64 {
+        // Its positions are dense.
+        self.state.read().last_position().get().saturating_sub(position.get())
+    }
+
     fn tail(&self) -> Tail {
         Tail::new(self.tail.clone())
     }

@@ -76,6 +76,11 @@ pub trait EventStore: Send + Sync {
     /// at the tail. There is one at least. Who looks for the latest of something reads them from the last on.
     fn parts(&self) -> Vec<Position>;
 
+    /// The number of durable records, events and retractions, above `position`, exclusive. It is exact at each of the
+    /// [parts](Self::parts), and 0 at the tail and above. Elsewhere a store whose positions have gaps may tell more than
+    /// there are, never fewer. As cheap as [`health`](Self::health).
+    fn records_after(&self, position: Position) -> u64;
+
     /// Returns the end of the durable history, and a way to wait for more.
     fn tail(&self) -> Tail;
 

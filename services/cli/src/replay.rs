@@ -70,11 +70,12 @@ fn fold(log: &ReadOnlyLog, args: &ReplayArgs, tenant: Option<TenantOrdinal>) -> 
         events: 0,
         position: end,
     };
-    let mut progress = Progress::of_events();
+    let (mut progress, all) = (Progress::of_events(), log.records_after(Position::START));
+    let total = all - log.records_after(end);
     while let Some(batch) = reader.next_batch()? {
         batch.facts.iter().for_each(|fact| folded.builder.apply(fact));
         folded.events += batch.facts.len() as u64;
-        progress.show(batch.reached.get(), end.get());
+        progress.show(all - log.records_after(batch.reached), total);
     }
     progress.finish();
     Ok(folded)

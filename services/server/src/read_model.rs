@@ -25,7 +25,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -56,6 +56,8 @@ pub(crate) struct ReadModel {
     live: Arc<Live>,
     /// The last position that the views reflect.
     folded: watch::Receiver<Position>,
+    /// Events that were folded since the model was opened, and before from the snapshot on.
+    folded_events: Arc<AtomicU64>,
     clock: Arc<dyn Clock>,
     health: Health,
     /// When the last snapshot was taken, or the model was opened.
@@ -160,7 +162,7 @@ impl ReadModel {
             data: data.to_owned(),
             log: log.clone(),
             live: live.clone(),
-            folded: folded_events,
+            folded: folded_events.clone(),
             every: options.snapshot_events,
             kept: 0,
             taken_at: snapshot_at.clone(),
@@ -180,6 +182,7 @@ impl ReadModel {
                 log,
                 live,
                 folded,
+                folded_events,
                 clock,
                 health,
                 snapshot_at,
@@ -216,6 +219,17 @@ impl ReadModel {
     /// The last position that the views reflect.
     pub(crate) fn position(&self) -> Position {
         *self.folded.borrow()
+    }
+
+    /// The number of events that were folded so far: of use as a difference. The views may have some more already.
+    pub(crate) fn folded_events(&self) -> u64 {
+        self.folded_events.load(Ordering::Acquire)
+    }
+
+    /// The number of durable records that the views do not reflect yet, or more; see
+    /// [`records_after`](EventStore::records_after).
+    pub(crate) fn lag(&self) -> u64 {
+        self.log.records_after(self.position())
     }
 
     /// Waits until the views reflect `position`, for at most `patience`. Returns whether they do.

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use lastseen_event::wire::{Accept, FaultsKept, decode_ndjson};
-use lastseen_event::{EventBatch, UtcInstant};
-use lastseen_log::{FaultDisk, LogOptions};
+use lastseen_event::{EventBatch, Position, UtcInstant};
+use lastseen_log::{FaultDisk, Followed, LockedDisk, Log, LogOptions, Sealing, Stamp};
 use lastseen_projections::Persons;
-use lastseen_store::{AppendError, Appended, Clock, EventStore, ManualClock, OnRefused};
+use lastseen_store::{AppendError, Appended, Clock, EventStore, LogId, ManualClock, OnRefused};
 use tempfile::TempDir;
 
 use crate::metrics::Metrics;
@@ -84,6 +84,43 @@ pub(crate) fn batch(events: &[&str]) -> EventBatch {
     let decoded = decode_ndjson(body.as_bytes(), Accept::all(instant(NOW), FaultsKept::All), || ()).unwrap();
     assert_eq!(decoded.faults, []);
     decoded.batch
+}
+
+/// A log that follows another one: its positions have gaps, however many events there are.
+#[derive(Clone)]
+pub(crate) struct Replica {
+    pub(crate) log: Arc<Log>,
+}
+
+impl Replica {
+    /// The gap in front of each event, unless a test has others.
+    pub(crate) const GAP: u64 = 100_000;
+
+    /// An empty one, which is sealed when it is asked to be.
+    pub(crate) fn new(disk: &FaultDisk) -> Self {
+        let options = LogOptions {
+            sealing: Sealing::OnDemand,
+            ring_bytes: 0,
+            wal_file_bytes: 1 << 16,
+            ..LogOptions::default()
+        };
+        let locked = LockedDisk::lock(Arc::new(disk.clone())).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(instant(NOW)));
+        let log = Log::open_following(locked, options, LogId::from_bytes([7; 16]), (clock, &[]), |_| ());
+        Self { log: Arc::new(log.unwrap()) }
+    }
+
+    /// Takes in so many logins, each of a user of its own, and each so far behind the one in front of it. Returns the tail.
+    pub(crate) async fn take_in(&self, events: u64, gap: u64) -> Position {
+        let from = self.log.tail().position().get();
+        let login = |at: u64| format!("login acme user{at} 2026-01-09T00:00:00Z");
+        let logins: Vec<_> = (1..=events).map(|event| login(from + event * gap)).collect();
+        let logins: Vec<_> = logins.iter().map(String::as_str).collect();
+        let stamp = |event| Stamp { position: Position::new(from + event * gap), recorded_at: instant(NOW) };
+        let records = Followed::Events(batch(&logins), (1..=events).map(stamp).collect());
+        assert_eq!(self.log.follow(records).await.unwrap().kept as u64, events);
+        self.log.tail().position()
+    }
 }
 
 impl Drop for Model {

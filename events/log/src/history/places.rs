@@ -1,49 +1,49 @@
-//! The file of every position: the sealed segments, then the WAL files that are not sealed yet. Replaced as
-//! one, so that a reader finds every position in exactly one place at any moment.
+//! The file of every place: the sealed segments, then the WAL files that are not sealed yet. Replaced as one, so that a
+//! reader finds every place in exactly one file at any moment.
 
 use std::sync::Arc;
 
 use lastseen_event::Position;
 
 use crate::manifest::Manifest;
-use crate::position::{following, preceding};
+use crate::place::{Place, following, preceding};
 use crate::segment::entry::Entry;
 use crate::wal::index::FrameIndex;
 
-/// The files of the whole history.
+/// The files of the whole history, by the places of their records.
 pub(crate) struct Places {
     pub(crate) manifest: Arc<Manifest>,
     /// WAL files that are not sealed, in order; their numbers go on without a gap.
     pub(crate) files: Vec<FilePlace>,
 }
 
-/// The file in which a record stands.
-pub(crate) enum Place {
+/// The file that holds a record.
+pub(crate) enum Held {
     Segment(Arc<Entry>),
     File(FilePlace),
 }
 
-impl Place {
+impl Held {
     pub(crate) fn is_file(&self, number: u64) -> bool {
-        matches!(self, Self::File(place) if place.number == number)
+        matches!(self, Self::File(file) if file.number == number)
     }
 }
 
-/// The place of one WAL file in the history.
+/// One WAL file in the history.
 #[derive(Clone, Debug)]
 pub(crate) struct FilePlace {
     pub(crate) number: u64,
-    /// The position of its first event, or of the next event if it has none.
-    pub(crate) first_position: Position,
-    /// The position after its last record, once nothing more is written to it.
-    pub(crate) ended_at: Option<Position>,
+    /// The place of its first record, or of the next record if it has none.
+    pub(crate) first_place: Place,
+    /// The place after its last record, once nothing more is written to it.
+    pub(crate) ended_at: Option<Place>,
     /// The offsets of some of its frames.
     pub(crate) frames: Arc<FrameIndex>,
 }
 
 impl Places {
-    /// The position of the last event in a segment.
-    pub(crate) fn sealed_until(&self) -> Position {
+    /// The place of the last record in a segment.
+    pub(crate) fn sealed_until(&self) -> Place {
         self.manifest.last()
     }
 
@@ -53,9 +53,9 @@ impl Places {
     }
 
     /// Notes that nothing more is written to the last WAL file.
-    pub(crate) fn end_last(&mut self, next_position: Position) {
+    pub(crate) fn end_last(&mut self, next_place: Place) {
         if let Some(last) = self.files.last_mut() {
-            last.ended_at.get_or_insert(next_position);
+            last.ended_at.get_or_insert(next_place);
         }
     }
 
@@ -65,37 +65,35 @@ impl Places {
         self.manifest = Arc::new(manifest);
     }
 
-    /// Returns the file that holds a durable position.
-    pub(crate) fn of(&self, position: Position) -> Place {
-        if position <= self.sealed_until() {
+    /// Returns the file that holds the durable record at a place.
+    pub(crate) fn of(&self, place: Place) -> Held {
+        if place <= self.sealed_until() {
             let segments = &self.manifest.segments;
-            return Place::Segment(
-                segments[segments.partition_point(|entry| entry.last() < position)].clone(),
-            );
+            return Held::Segment(segments[segments.partition_point(|entry| entry.last() < place)].clone());
         }
-        let after = self.files.partition_point(|place| place.first_position <= position);
-        Place::File(self.files[after - 1].clone())
+        let after = self.files.partition_point(|file| file.first_place <= place);
+        Held::File(self.files[after - 1].clone())
     }
 
     /// A place in front of the first record that shows a position above this one: the end of the segment in front of it, or
     /// of a frame.
-    pub(crate) fn before_shown(&self, position: Position) -> Position {
+    pub(crate) fn before_shown(&self, position: Position) -> Place {
         let segments = &self.manifest.segments;
         let behind = segments.partition_point(|entry| entry.last_shown() <= position);
         if let Some(entry) = segments.get(behind) {
             return preceding(entry.first());
         }
         let frame = self.files.iter().rev().find_map(|file| file.frames.before_shown(position));
-        frame.map_or(self.sealed_until(), |frame| preceding(frame.first_position))
+        frame.map_or(self.sealed_until(), |frame| preceding(frame.first_place))
     }
 
     /// The files from the first on that nothing more is written to.
-    pub(crate) fn ended(&self) -> impl Iterator<Item = (FilePlace, Position)> {
+    pub(crate) fn ended(&self) -> impl Iterator<Item = (FilePlace, Place)> {
         self.files.iter().map_while(|file| Some((file.clone(), file.ended_at?)))
     }
 
     /// The oldest event that is not sealed, if its file has one that is durable up to `tail`.
-    pub(crate) fn unsealed(&self, tail: Position) -> Option<FilePlace> {
+    pub(crate) fn unsealed(&self, tail: Place) -> Option<FilePlace> {
         self.files.first().cloned().filter(|_| following(self.sealed_until()) <= tail)
     }
 }

@@ -9,7 +9,7 @@ use lastseen_store::{Detail, Filter, RecordedBatch, Scan};
 use parking_lot::{Mutex, RwLock};
 
 use crate::format::Version;
-use crate::position::preceding;
+use crate::place::{Place, preceding};
 use crate::wal::cursor::{BATCH_RECORDS, FrameCursor, Names};
 use crate::wal::frame::FrameHeader;
 
@@ -36,7 +36,7 @@ impl Ring {
         let mut unread = Vec::new();
         {
             let mut frames = self.frames.write();
-            let is_next = |last: &Arc<RecentFrame>| last.header.end() == header.first_position;
+            let is_next = |last: &Arc<RecentFrame>| last.header.end() == header.first_place;
             let (fits, goes_on) = (frame.len() <= self.bytes_max, frames.back().is_none_or(is_next));
             let mut bytes: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
             let room = if fits && goes_on { self.bytes_max - frame.len() } else { 0 };
@@ -56,11 +56,11 @@ impl Ring {
         buffers.fold(unread, |kept, buffer| if kept.capacity() > buffer.capacity() { kept } else { buffer })
     }
 
-    /// The frame with the record at this position. `None`: it is not among the last ones.
-    pub(crate) fn of(&self, position: Position) -> Option<Arc<RecentFrame>> {
+    /// The frame with the record at this place. `None`: it is not among the last ones.
+    pub(crate) fn of(&self, place: Place) -> Option<Arc<RecentFrame>> {
         let frames = self.frames.read();
-        let after = frames.partition_point(|frame| frame.header.first_position <= position);
-        frames.get(after.checked_sub(1)?).filter(|frame| position < frame.header.end()).cloned()
+        let after = frames.partition_point(|frame| frame.header.first_place <= place);
+        frames.get(after.checked_sub(1)?).filter(|frame| place < frame.header.end()).cloned()
     }
 }
 
@@ -78,7 +78,7 @@ struct Shared {
     /// At the first record that is in none of them.
     cursor: FrameCursor,
     /// With the place of the last record of each.
-    batches: Vec<(Arc<RecordedBatch>, Position)>,
+    batches: Vec<(Arc<RecordedBatch>, Place)>,
 }
 
 impl RecentFrame {
@@ -106,10 +106,10 @@ impl RecentFrame {
     pub(crate) fn shared(
         &self,
         detail: Detail,
-        reached: Position,
+        reached: Place,
         names: Names<'_>,
-    ) -> Option<(Arc<RecordedBatch>, Position)> {
-        let before = preceding(self.header.first_position);
+    ) -> Option<(Arc<RecordedBatch>, Place)> {
+        let before = preceding(self.header.first_place);
         let records = reached.get().checked_sub(before.get())?;
         let place = usize::try_from(records / BATCH_RECORDS).ok()?;
         let shared = match detail {

@@ -1,10 +1,9 @@
 //! The recent window: the ids of the latest kept events within their tenants by position, with a fingerprint of their content. First in,
 //! first out, so every node with the same N and the same log has the same window. Owned by the writer.
 
-use lastseen_event::Position;
-
 use super::piece_deque::PieceDeque;
 use crate::identity::OwnId;
+use crate::place::Place;
 use crate::touch::touch;
 
 /// The result of comparing an event with the ids that are held.
@@ -28,7 +27,7 @@ pub(crate) enum Standing {
 pub(crate) struct RecentIds {
     /// Among this many latest ids another content is a conflict.
     window: u64,
-    /// The position of the first of `ids`; slots that point below it are free.
+    /// The place of the first of `ids`; slots that point below it are free.
     first: u64,
     /// By position: all ids from `first` on, those that are staged last.
     ids: PieceDeque<(OwnId, u64), 32_768>,
@@ -109,8 +108,8 @@ impl RecentIds {
     /// The greatest position that a log can have.
     pub(crate) const POSITIONS_MAX: u64 = POSITION;
 
-    /// An empty window for `window` ids, which is at least 1, of a log whose next event has position `next`.
-    pub(crate) fn new(window: usize, next: Position) -> Self {
+    /// An empty window for `window` ids, which is at least 1, of a log whose next event has place `next`.
+    pub(crate) fn new(window: usize, next: Place) -> Self {
         let mut groups = PieceDeque::default();
         groups.push(Group::default());
         Self {
@@ -123,14 +122,14 @@ impl RecentIds {
         }
     }
 
-    /// The position after the last id, staged ones included.
+    /// The place after the last id, staged ones included.
     fn next(&self) -> u64 {
         self.first + self.ids.len() as u64
     }
 
-    /// The least position among the ids that are held.
-    pub(crate) fn first(&self) -> Position {
-        Position::new(self.first)
+    /// The least place among the ids that are held.
+    pub(crate) fn first(&self) -> Place {
+        Place::new(self.first)
     }
 
     /// Returns the standing of an event with this id and content. Ids staged before it count as well.
@@ -166,7 +165,7 @@ impl RecentIds {
         latest.map(|(_, content)| content)
     }
 
-    /// The first position of the window: ids below it may be forgotten.
+    /// The first place of the window: ids below it may be forgotten.
     fn conflicts_from(&self) -> u64 {
         (self.next() - self.staged as u64).saturating_sub(self.window)
     }
@@ -200,7 +199,7 @@ impl RecentIds {
     }
 
     /// Adds ids that are durable, in order.
-    pub(crate) fn take(&mut self, ids: &[(OwnId, u64)], findable: Position) {
+    pub(crate) fn take(&mut self, ids: &[(OwnId, u64)], findable: Place) {
         /// Ids whose places are read at once.
         const AT_ONCE: usize = 64;
         for ids in ids.chunks(AT_ONCE) {
@@ -229,7 +228,7 @@ impl RecentIds {
 
     /// Notes that the staged ids are durable. Drops the ids that are two steps beyond the window and below
     /// `findable`: those can be found elsewhere.
-    pub(crate) fn commit(&mut self, findable: Position) {
+    pub(crate) fn commit(&mut self, findable: Place) {
         self.staged = 0;
         let keep_from = self.beyond(2).min(findable.get());
         while self.first < keep_from && self.ids.drop_first() {
@@ -240,8 +239,8 @@ impl RecentIds {
 
     /// From where on ids are to be found here, given that those up to `sealed` can be found elsewhere: a step after the
     /// window, and a step before the ids that leave, so that who looked elsewhere has time to come here.
-    pub(crate) fn from(&self, sealed: Position) -> Position {
-        Position::new(self.beyond(1).min(sealed.get() + 1).max(self.first))
+    pub(crate) fn from(&self, sealed: Place) -> Place {
+        Place::new(self.beyond(1).min(sealed.get() + 1).max(self.first))
     }
 
     /// The position this many steps after the window.
@@ -378,14 +377,14 @@ mod tests {
 
     /// Buckets that are looked into for a set of ids, while they are staged and when all of them are there.
     fn looked_into(key: IdKey, ids: &[EventId]) -> usize {
-        let mut recent = RecentIds::new(ids.len(), Position::new(1));
+        let mut recent = RecentIds::new(ids.len(), Place::new(1));
         let own: Vec<_> = ids.iter().map(|id| key.own(key.mask("acme"), *id)).collect();
         let mut looks = 0;
         for own in &own {
             looks += recent.find(*own, |_, _| ());
             recent.stage(*own, 0);
         }
-        recent.commit(Position::new(1));
+        recent.commit(Place::new(1));
         looks + own.iter().map(|own| recent.find(*own, |_, _| ())).sum::<usize>()
     }
 
@@ -416,7 +415,7 @@ mod tests {
     #[test]
     fn every_id_is_found_while_the_table_grows() {
         const IDS: u64 = 200_000;
-        let mut recent = RecentIds::new(1, Position::new(1));
+        let mut recent = RecentIds::new(1, Place::new(1));
         let own: Vec<_> = (0..IDS).map(|number| id((number % 3, number))).collect();
         let is_as_expected = |recent: &RecentIds, content: u64| {
             let is_held = content + 1 >= recent.first && content + 1 < recent.next();
@@ -427,7 +426,7 @@ mod tests {
             recent.stage(own[index(content)], content);
             // So that some slots are of ids that left.
             if content == IDS / 4 {
-                recent.commit(Position::new(IDS / 8));
+                recent.commit(Place::new(IDS / 8));
             }
             let earlier = content * 7 % (content + 1);
             assert!(is_as_expected(&recent, content) && is_as_expected(&recent, earlier), "{content}");
@@ -442,13 +441,13 @@ mod tests {
     /// With a small window, an id may stand for many contents: more than a group has room for.
     #[test]
     fn one_id_may_be_held_more_often_than_a_group_has_slots() {
-        let mut recent = RecentIds::new(1, Position::new(1));
+        let mut recent = RecentIds::new(1, Place::new(1));
         let (same, other) = (id((0, 0)), id((0, 1)));
         for content in 0..1_000 {
             for own in [same, other] {
                 assert_eq!(recent.standing(own, content), Standing::New);
                 recent.stage(own, content);
-                recent.commit(Position::new(1));
+                recent.commit(Place::new(1));
             }
         }
         assert!(recent.unplaced.len() > 1_000);
@@ -457,12 +456,12 @@ mod tests {
         recent.stage(id((0, 2)), 0);
         recent.unstage(2);
         assert_eq!(recent.latest(other), Some(999));
-        recent.commit(Position::new(1_001));
+        recent.commit(Place::new(1_001));
         for content in 0..1_000 {
             let expected = if content < 500 { Standing::New } else { Standing::Duplicate };
             assert_eq!(recent.standing(same, content), expected, "{content}");
         }
-        recent.commit(Position::new(u64::MAX));
+        recent.commit(Place::new(u64::MAX));
         assert!(recent.unplaced.len() <= 1 && recent.standing(other, 999) == Standing::Duplicate);
     }
 
@@ -471,7 +470,7 @@ mod tests {
         /// be forgotten once it is in a segment, and not before.
         #[test]
         fn knows_the_window_and_what_is_not_sealed(window in 1_usize..30, steps in prop::collection::vec(step(), 0..60)) {
-            let mut recent = RecentIds::new(window, Position::new(1));
+            let mut recent = RecentIds::new(window, Place::new(1));
             let mut model: Vec<((u64, u64), u64)> = Vec::new();
             let mut sealed = 0;
             for step in steps {
@@ -490,14 +489,14 @@ mod tests {
                         let back = back.min(model.len() - durable);
                         recent.unstage(back);
                         model.truncate(model.len() - back);
-                        recent.commit(Position::new(sealed + 1));
+                        recent.commit(Place::new(sealed + 1));
                     }
                 }
                 prop_assert!(recent.first().get() <= sealed + 1 && recent.first().get() >= 1);
                 prop_assert_eq!(recent.next(), model.len() as u64 + 1);
                 let recent_from = model.len().saturating_sub(window);
                 prop_assert!(recent.first().get() <= recent_from as u64 + 1);
-                let from = recent.from(Position::new(sealed));
+                let from = recent.from(Place::new(sealed));
                 prop_assert!((recent.first().get()..=sealed.max(recent.first().get() - 1) + 1).contains(&from.get()));
                 let held = &model[index(recent.first().get() - 1)..];
                 let numbers: Vec<_> = (0..3).flat_map(|tenant| (0..16).map(move |id| (tenant, id))).collect();

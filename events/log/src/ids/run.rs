@@ -13,7 +13,6 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use lastseen_event::Position;
 use lastseen_store::{Corruption, LogId, ReadError};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -26,6 +25,7 @@ use crate::disk::{Disk, DiskFile, StepError, SyncSite};
 use crate::filter::{self, Block, Filter, Shape};
 use crate::identity::{Digest, DigestSum};
 use crate::pages::{CONTENT_LEN, PAGE_LEN, PageWriter, Pages};
+use crate::place::Place;
 use crate::segment::entry::Span;
 
 /// The folder of the runs.
@@ -58,15 +58,15 @@ impl RunEntry {
         path(self.positions)
     }
 
-    pub(crate) fn first(&self) -> Position {
-        Position::new(self.positions[0])
+    pub(crate) fn first(&self) -> Place {
+        Place::new(self.positions[0])
     }
 
-    pub(crate) fn last(&self) -> Position {
-        Position::new(self.positions[1])
+    pub(crate) fn last(&self) -> Place {
+        Place::new(self.positions[1])
     }
 
-    /// Records in it: one at each position.
+    /// Records in it: one at each place.
     pub(crate) fn records(&self) -> u64 {
         self.positions[1] + 1 - self.positions[0]
     }
@@ -318,11 +318,11 @@ impl OpenPage {
     }
 }
 
-/// The path of the run with this name, and its last position; `None` for other files.
-pub(crate) fn reach_of(name: &str) -> Option<(String, Position)> {
+/// The path of the run with this name, and its last place; `None` for other files.
+pub(crate) fn reach_of(name: &str) -> Option<(String, Place)> {
     let (first, last) = name.strip_suffix(SUFFIX)?.split_once('-')?;
     let path = path([first.parse().ok()?, last.parse().ok()?]);
-    (path == format!("{DIR}/{name}")).then(|| (path, Position::new(last.parse().unwrap_or(0))))
+    (path == format!("{DIR}/{name}")).then(|| (path, Place::new(last.parse().unwrap_or(0))))
 }
 
 fn path([first, last]: [u64; 2]) -> String {
@@ -483,7 +483,7 @@ impl<'a> RunWriter<'a> {
     }
 
     fn finish(mut self, entry: &RunEntry) -> io::Result<()> {
-        assert_eq!(self.count, entry.records(), "a run has one digest for each position");
+        assert_eq!(self.count, entry.records(), "a run has one digest for each place");
         self.go_to_block(self.layout.filter.blocks)?;
         let ends = (self.filter.finish()?, self.digests.finish()?, self.fences.finish()?);
         assert_eq!(ends, (self.layout.digests, self.layout.fences, self.layout.pages), "the layout of a run");

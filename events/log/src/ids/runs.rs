@@ -8,11 +8,12 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 
-use lastseen_event::{Position, UtcInstant};
+use lastseen_event::UtcInstant;
 use lastseen_store::ReadError;
 
 use super::run::{Digests, Run, RunEntry};
 use crate::identity::Digest;
+use crate::place::Place;
 
 /// Runs that are merged into one. So there are at most seven of about each size, and the number of runs grows with the
 /// logarithm of the number of segments.
@@ -48,7 +49,7 @@ impl Runs {
         &self.0
     }
 
-    /// Looks for each suspect in the runs that begin below `until` and have positions at `since` or above, until it is found;
+    /// Looks for each suspect in the runs that begin below `until` and have places at `since` or above, until it is found;
     /// a hit costs one page, a miss a place in memory. Calls `found` with the rows that are there.
     ///
     /// # Errors
@@ -56,7 +57,7 @@ impl Runs {
     pub(crate) fn find(
         &self,
         mut suspects: Vec<Suspect>,
-        span: (Position, Position),
+        span: (Place, Place),
         found: impl FnMut(usize),
     ) -> Result<(), Unreadable> {
         /// From so many on, half of them are looked for on a thread of their own: each half takes a fraction of a millisecond.
@@ -83,11 +84,7 @@ impl Runs {
     }
 
     /// The rows of these suspects, ascending by digest, that are there.
-    fn rows(
-        &self,
-        suspects: &[Suspect],
-        (since, until): (Position, Position),
-    ) -> Result<Vec<usize>, Unreadable> {
+    fn rows(&self, suspects: &[Suspect], (since, until): (Place, Place)) -> Result<Vec<usize>, Unreadable> {
         let (mut suspects, mut rows) = (suspects.to_vec(), Vec::new());
         let (mut wanted, mut hits) = (Vec::with_capacity(suspects.len()), Vec::new());
         for run in self.0.iter().filter(|run| run.entry.first() < until && run.entry.last() >= since) {

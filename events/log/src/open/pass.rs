@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lastseen_event::{EventId, MemberOrdinal, Position, UtcInstant};
 use lastseen_store::{Batches, Corruption, Lineage, MemberDictionary};
 
-use super::torn::{FileEnd, TornTail, expect_position, keep_aside};
+use super::torn::{FileEnd, TornTail, expect_place, keep_aside};
 use crate::OpenError;
 use crate::batches::Tally;
 use crate::damage::{Malformed, corruption};
@@ -19,7 +19,7 @@ use crate::ids::recent::RecentIds;
 use crate::manifest::Manifest;
 use crate::members::Members;
 use crate::origin::Stamp;
-use crate::position::following;
+use crate::place::{Place, following};
 use crate::record::Record;
 use crate::wal;
 use crate::wal::cursor::stamp_of;
@@ -44,9 +44,9 @@ pub(super) struct Pass {
     records: Vec<Seen>,
     masks: Vec<TenantMask>,
     ids: Vec<(OwnId, u64)>,
-    /// The first position that is not sealed.
-    unsealed: Position,
-    pub(super) last_position: Position,
+    /// The first place that is not sealed.
+    unsealed: Place,
+    pub(super) last_place: Place,
     /// The position that the last record shows.
     pub(super) last_shown: Position,
     is_replica: bool,
@@ -93,7 +93,7 @@ impl Pass {
             masks: Vec::new(),
             ids: Vec::new(),
             unsealed: following(manifest.last()),
-            last_position: manifest.last(),
+            last_place: manifest.last(),
             last_shown: manifest.last_shown(),
             is_replica: manifest.is_replica,
             last_recorded_at: manifest.last_recorded_at(),
@@ -122,17 +122,17 @@ impl Pass {
         let mut frames = Frames::new(&bytes, &header);
         for frame in frames.by_ref() {
             let shown = self.frame(&path, &frame)?;
-            let first_position = frame.header.first_position;
-            index.add(Mark { first_position, shown, offset: frame.offset as u64 });
+            let first_place = frame.header.first_place;
+            index.add(Mark { first_place, shown, offset: frame.offset as u64 });
             last_frame = frame.offset..frame.end();
         }
         let (end, why) = frames.end();
         if let End::EndFrame(header) = why {
             let offset = end - header.frame_len();
-            expect_position((&path, offset as u64), following(self.last_position), header.first_position)?;
+            expect_place((&path, offset as u64), following(self.last_place), header.first_place)?;
             self.check_recorded((&path, offset), header.recorded_at)?;
         }
-        self.check_log(&path, &header, following(self.last_position))?;
+        self.check_log(&path, &header, following(self.last_place))?;
         let file_end = FileEnd { path: &path, bytes: &bytes, header: &header, end, why };
         let torn = if is_last {
             file_end.torn_tail()?
@@ -140,9 +140,9 @@ impl Pass {
             file_end.must_be_ended()?;
             None
         };
-        let ended_at = (!is_last).then(|| following(self.last_position));
+        let ended_at = (!is_last).then(|| following(self.last_place));
         let frames = Arc::new(index);
-        self.files.push(FilePlace { number, first_position: header.first_position, ended_at, frames });
+        self.files.push(FilePlace { number, first_place: header.first_place, ended_at, frames });
         Ok(ScannedFile { file, bytes, header, last_frame, end, why, torn })
     }
 
@@ -152,16 +152,16 @@ impl Pass {
             let found = format!("that of file {}", header.number);
             return Err(corruption(path, 0, format!("the header of file {number}"), found));
         }
-        expect_position((path, 0), following(self.last_position), header.first_position)?;
-        self.check_log(path, header, header.first_position)
+        expect_place((path, 0), following(self.last_place), header.first_place)?;
+        self.check_log(path, header, header.first_place)
     }
 
     /// Checks that the log that wrote the header may have written records up to `end`, exclusive.
-    fn check_log(&self, path: &str, header: &FileHeader, end: Position) -> Result<(), Corruption> {
-        if self.lineage.may_hold(header.log_id, header.first_position, end) {
+    fn check_log(&self, path: &str, header: &FileHeader, end: Place) -> Result<(), Corruption> {
+        if self.lineage.may_hold(header.log_id, header.first_place.own_position(), end.own_position()) {
             return Ok(());
         }
-        let expected = format!("a file of log {}", self.lineage.of(header.first_position));
+        let expected = format!("a file of log {}", self.lineage.of(header.first_place.own_position()));
         Err(corruption(path, 0, expected, format!("one of {}", header.log_id)))
     }
 
@@ -176,9 +176,9 @@ impl Pass {
     /// Takes in a frame; the position that its first record shows.
     fn frame(&mut self, path: &str, frame: &Frame<'_>) -> Result<Position, Corruption> {
         let (offset, header) = (frame.offset, &frame.header);
-        let next = following(self.last_position);
-        if header.first_position != next {
-            let found = format!("one for position {}", header.first_position.get());
+        let next = following(self.last_place);
+        if header.first_place != next {
+            let found = format!("one for position {}", header.first_place.get());
             return Err(corruption(
                 path,
                 offset as u64,
@@ -206,15 +206,15 @@ impl Pass {
                 _ => Err(Malformed),
             }
         })?;
-        let Self { members, records, tally, last_position, .. } = self;
+        let Self { members, records, tally, last_place, .. } = self;
         records.clear();
         tally.clear();
-        let (mut position, mut first) = (*last_position, None);
+        let (mut place, mut first) = (*last_place, None);
         let mut last = Stamp { position: before, recorded_at: self.last_recorded_at };
         for record in payload.records() {
             let record = record?;
-            position = following(position);
-            let stamp = stamp_of(header, &payload, position)?;
+            place = following(place);
+            let stamp = stamp_of(header, &payload, place)?;
             if !stamp.may_follow(last, header.recorded_at) {
                 return Err(Malformed);
             }
@@ -237,7 +237,7 @@ impl Pass {
         for seen in records.iter() {
             self.masks.push(mask_of(seen)?);
         }
-        if position.get() - last_position.get() != u64::from(frame.header.records) {
+        if place.get() - last_place.get() != u64::from(frame.header.records) {
             return Err(Malformed);
         }
         self.tally.add_to(&mut self.batches);
@@ -247,9 +247,10 @@ impl Pass {
             self.ids.extend(self.records.iter().zip(&self.masks).map(own));
             recent.take(&self.ids, self.unsealed);
         }
-        (self.last_position, self.last_shown) = (position, last.position);
+        (self.last_place, self.last_shown) = (place, last.position);
         self.last_recorded_at = frame.header.recorded_at;
-        Ok(first.unwrap_or(following(before)))
+        // What comes behind a frame without records is above this.
+        Ok(first.unwrap_or(Position::new(before.get() + 1)))
     }
 }
 
@@ -286,7 +287,7 @@ impl ScannedFile {
     pub(super) fn end(
         self,
         disk: &dyn Disk,
-        (next, recorded_at): (Position, UtcInstant),
+        (next, recorded_at): (Place, UtcInstant),
     ) -> Result<Option<TornTail>, OpenError> {
         let Self { file, bytes, header, last_frame, end, why, torn } = self;
         let path = wal::path(header.number);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use lastseen_event::Position;
 use lastseen_store::{Batches, ReadError};
 
 use crate::OpenError;
@@ -19,7 +18,7 @@ use crate::ids::recent::RecentIds;
 use crate::ids::run::Run;
 use crate::manifest::{Manifest, PATH};
 use crate::members::Members;
-use crate::position::following;
+use crate::place::{Place, following};
 use crate::segment;
 use crate::segment::entry::{Entry, Piece};
 use crate::segment::file::SegmentFile;
@@ -55,16 +54,16 @@ pub(crate) fn members(disk: &dyn Disk, manifest: &Manifest) -> Result<(Members, 
     Ok((read_members(disk, manifest, None)?, kept))
 }
 
-/// The members of all segments, each of which is there with its length. With those in front of a position, if they are known.
+/// The members of all segments, each of which is there with its length. With those in front of a place, if they are known.
 ///
 /// # Errors
 /// [`OpenError`].
 pub(crate) fn read_members(
     disk: &dyn Disk,
     manifest: &Manifest,
-    known: Option<(Members, Position)>,
+    known: Option<(Members, Place)>,
 ) -> Result<Members, OpenError> {
-    let (mut members, end) = known.unwrap_or_else(|| (Members::new(manifest.id_key), Position::START));
+    let (mut members, end) = known.unwrap_or_else(|| (Members::new(manifest.id_key), Place::START));
     // The last of them may define some that are known and some that are not.
     let defined = manifest.segments.partition_point(|entry| following(entry.last()) < end);
     let (defined, segments) = manifest.segments.split_at(defined);
@@ -190,7 +189,7 @@ pub(crate) fn runs(
     Ok(OpenRuns { open, budget: budget.clone() })
 }
 
-/// Fills an empty window with the ids of the segments from its first position on.
+/// Fills an empty window with the ids of the segments from its first place on.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -206,10 +205,10 @@ pub(crate) fn fill(recent: &mut RecentIds, disk: &dyn Disk, manifest: &Manifest)
     Ok(())
 }
 
-/// Adds the ids of a segment that begins with a position, from another position on.
+/// Adds the ids of a segment that begins with a place, from another place on.
 fn ids_from(
     file: &SegmentFile,
-    (begins, from): (Position, Position),
+    (begins, from): (Place, Place),
     key: &IdKey,
     ids: &mut Vec<(OwnId, u64)>,
 ) -> Result<(), ReadError> {

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::io;
 
-use lastseen_event::Position;
 use lastseen_store::Corruption;
 
 use crate::damage::corruption;
 use crate::disk::aside::Aside;
 use crate::disk::{Access, Disk, StepError, SyncSite};
+use crate::place::Place;
 use crate::wal;
 use crate::wal::frame::{FRAME_HEADER_LEN, FileHeader};
 use crate::wal::frames::End;
@@ -127,12 +127,8 @@ pub(super) fn keep_aside(disk: &dyn Disk, torn: &TornTail, bytes: &[u8]) -> io::
     disk.sync_dir(wal::DIR, SyncSite::TornName)
 }
 
-/// Damage of a position that does not go on where it should.
-pub(super) fn expect_position(
-    (path, offset): (&str, u64),
-    next: Position,
-    found: Position,
-) -> Result<(), Corruption> {
+/// Damage of a place that does not go on where it should.
+pub(super) fn expect_place((path, offset): (&str, u64), next: Place, found: Place) -> Result<(), Corruption> {
     if next == found {
         return Ok(());
     }

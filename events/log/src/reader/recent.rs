@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use lastseen_event::Position;
 use lastseen_store::{Filter, RecordedBatch, Scan};
 
 use crate::history::History;
 use crate::history::ring::RecentFrame;
-use crate::position::following;
+use crate::place::{Place, following};
 use crate::wal::cursor::{Decoded, FrameCursor};
 
 /// A frame of the ring and where the cursor is in it.
@@ -18,16 +17,16 @@ pub(super) struct OpenFrame {
 
 impl OpenFrame {
     /// The frame with the record above `reached`. `None`: it is not among the last ones.
-    pub(super) fn find(history: &History, reached: Position) -> Option<Self> {
+    pub(super) fn find(history: &History, reached: Place) -> Option<Self> {
         let frame = history.ring.of(following(reached))?;
         Some(Self { cursor: frame.cursor(), frame })
     }
 
     /// True if the record above `reached` is in the frame, and the cursor not behind it.
-    pub(super) fn holds(&self, reached: Position) -> bool {
+    pub(super) fn holds(&self, reached: Place) -> bool {
         let header = self.cursor.header();
         !self.cursor.is_at_end()
-            && header.first_position <= following(reached)
+            && header.first_place <= following(reached)
             && following(reached) < header.end()
     }
 
@@ -37,7 +36,7 @@ impl OpenFrame {
         &mut self,
         history: &History,
         scan: &Scan,
-        (reached, end): (Position, Position),
+        (reached, end): (Place, Place),
     ) -> Option<Decoded> {
         self.cursor.decode(self.frame.bytes(), (history.names(), scan), (reached, end)).ok()
     }
@@ -47,8 +46,8 @@ impl OpenFrame {
         &self,
         history: &History,
         scan: &Scan,
-        reached: Position,
-    ) -> Option<(Arc<RecordedBatch>, Position)> {
+        reached: Place,
+    ) -> Option<(Arc<RecordedBatch>, Place)> {
         let of_all = scan.until.is_none() && scan.filter == Filter::default();
         of_all.then(|| self.frame.shared(scan.detail, reached, history.names()))?
     }

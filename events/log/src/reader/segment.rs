@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection};
 
 use crate::damage::Malformed;
 use crate::history::History;
-use crate::position::{following, preceding};
+use crate::place::{Place, following, preceding};
 use crate::segment::entry::Entry;
 use crate::segment::file::{GroupBounds, SegmentFile};
 use crate::segment::index::Index;
@@ -44,9 +44,9 @@ fn columns_of(filter: &Filter, by_position: bool) -> Vec<Column> {
 /// A segment and where the cursor is in it.
 pub(super) struct OpenSegment {
     file: SegmentFile,
-    /// The next row group, and the position of its first row.
+    /// The next row group, and the place of its first row.
     group: usize,
-    group_first: Position,
+    group_first: Place,
     reading: Option<Reading>,
 }
 
@@ -56,8 +56,8 @@ struct Reading {
     batches: ParquetRecordBatchReader,
     /// The ranges of rows still to read, counted from the group's first row. The next range is at the end.
     rows: Vec<Range<usize>>,
-    first: Position,
-    last: Position,
+    first: Place,
+    last: Place,
     /// The position that is reached with the last of them. `None`: that of the last that is read.
     end_shown: Option<Position>,
     checked: Checked,
@@ -86,7 +86,7 @@ impl OpenSegment {
         &mut self,
         history: &History,
         scan: &Scan,
-        (reached, end): (Position, Position),
+        (reached, end): (Place, Place),
     ) -> Result<Option<Decoded>, ReadError> {
         if let Some(mut reading) = self.reading.take() {
             return self.read_on(&mut reading, history, scan).map(|decoded| {
@@ -96,7 +96,7 @@ impl OpenSegment {
         }
         while self.group < self.file.row_groups() {
             let (group, first, rows) = (self.group, self.group_first, self.file.rows_of(self.group));
-            let behind = Position::new(first.get() + rows as u64);
+            let behind = Place::new(first.get() + rows as u64);
             if first > end {
                 break;
             }
@@ -108,7 +108,7 @@ impl OpenSegment {
             if wanted.is_empty() {
                 continue;
             }
-            let last = Position::new(first.get() + wanted.end as u64 - 1);
+            let last = Place::new(first.get() + wanted.end as u64 - 1);
             let shown = self.shown(group, (first, last), (wanted.end == rows, scan))?;
             match shown.part {
                 Part::Behind => continue,
@@ -154,11 +154,11 @@ impl OpenSegment {
     fn shown(
         &self,
         group: usize,
-        (first, last): (Position, Position),
+        (first, last): (Place, Place),
         (is_whole, scan): (bool, &Scan),
     ) -> Result<Shown, ReadError> {
         if !self.is_stamped() {
-            return Ok(Shown { part: Part::All, end: Some(last) });
+            return Ok(Shown { part: Part::All, end: Some(last.own_position()) });
         }
         let bounds = self.file.bounds(group).position.and_then(|bounds| {
             let [lower, upper] = [*bounds.start(), *bounds.end()].map(u64::try_from);
@@ -254,7 +254,7 @@ impl OpenSegment {
             rows.sightings((scan.filter.types, slots), &numbers, &mut read.sightings)
                 .map_err(|Malformed| self.unexpected(group))?;
             let last = reading.skip_rows(rows.len()).ok_or_else(|| self.unexpected(group))?;
-            let last = Position::new(reading.first.get() + last as u64);
+            let last = Place::new(reading.first.get() + last as u64);
             let shown = self.position(&rows, last_row, last).map_err(|Malformed| self.unexpected(group))?;
             decoded.reach(reading, (last, shown));
             return Ok(decoded);
@@ -264,7 +264,7 @@ impl OpenSegment {
             let members = history.members.read();
             for row in from..rows.len().min(from + LOCKED_ROWS) {
                 let at = reading.next_row().ok_or_else(|| self.unexpected(group))?;
-                last = Position::new(reading.first.get() + at as u64);
+                last = Place::new(reading.first.get() + at as u64);
                 let unexpected = |Malformed| self.unexpected(group);
                 let shown = self.position(&rows, row, last).map_err(unexpected)?;
                 if rows.is_retraction(row).map_err(unexpected)? {
@@ -288,8 +288,8 @@ impl OpenSegment {
     }
 
     /// The position that the row at a place shows: that of its stamp, or its place.
-    fn position(&self, rows: &Rows<'_>, row: usize, place: Position) -> Result<Position, Malformed> {
-        if self.is_stamped() { rows.position(row) } else { Ok(place) }
+    fn position(&self, rows: &Rows<'_>, row: usize, place: Place) -> Result<Position, Malformed> {
+        if self.is_stamped() { rows.position(row) } else { Ok(place.own_position()) }
     }
 
     fn rows<'a>(
@@ -326,7 +326,7 @@ enum Part {
 
 impl Decoded {
     /// Notes how far a row group was read: to its end, or to this place and the position that it shows.
-    fn reach(&mut self, reading: &Reading, (place, shown): (Position, Position)) {
+    fn reach(&mut self, reading: &Reading, (place, shown): (Place, Position)) {
         (self.place, self.batch.reached) = if reading.rows.is_empty() {
             (reading.last, reading.end_shown.unwrap_or(shown))
         } else {
@@ -363,7 +363,7 @@ impl Reading {
     }
 }
 
-/// The row of a position in a group that begins with `first`.
-fn row_in(position: Position, first: Position) -> usize {
-    usize::try_from(position.get().saturating_sub(first.get())).unwrap_or(usize::MAX)
+/// The row of a place in a group that begins with `first`.
+fn row_in(place: Place, first: Place) -> usize {
+    usize::try_from(place.get().saturating_sub(first.get())).unwrap_or(usize::MAX)
 }

@@ -2,14 +2,13 @@
 
 use std::io;
 
-use lastseen_event::Position;
 use lastseen_store::{ReadError, Scan};
 
 use crate::damage::{Malformed, corruption};
 use crate::disk::{Access, DiskFile, read_exact_at};
 use crate::history::History;
 use crate::history::places::FilePlace;
-use crate::position::following;
+use crate::place::{Place, following};
 use crate::wal;
 use crate::wal::cursor::{Decoded, FrameCursor};
 use crate::wal::frame::{FILE_HEADER_LEN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
@@ -22,17 +21,17 @@ pub(super) struct OpenFile {
     path: String,
     /// Offset of the next frame, or of the one in the buffer.
     offset: u64,
-    /// The position it begins with.
-    position: Position,
+    /// The place it begins with.
+    place: Place,
     buffer: Vec<u8>,
     /// The frame in the buffer, where some of its records are left.
     frame: Option<FrameCursor>,
 }
 
 impl OpenFile {
-    /// Opens a WAL file to read it from a position on, which is in it, or the next that will be.
-    pub(super) fn new(history: &History, place: &FilePlace, position: Position) -> Result<Self, ReadError> {
-        let path = wal::path(place.number);
+    /// Opens a WAL file to read it from a place on, which is in it, or the next that will be.
+    pub(super) fn new(history: &History, held: &FilePlace, from: Place) -> Result<Self, ReadError> {
+        let path = wal::path(held.number);
         let io = |error: io::Error| ReadError::Io { file: path.clone(), source: error.into() };
         let file = history.disk.open(&path, Access::Read).map_err(io)?;
         let mut header = [0; FILE_HEADER_LEN];
@@ -45,16 +44,16 @@ impl OpenFile {
                 "none, though it was there when the log was opened",
             )
         })?;
-        let start = (place.first_position, FILE_HEADER_LEN as u64);
-        let mark = place.frames.before(position).map(|mark| (mark.first_position, mark.offset));
-        let (first_position, offset) = mark.unwrap_or(start);
+        let start = (held.first_place, FILE_HEADER_LEN as u64);
+        let mark = held.frames.before(from).map(|mark| (mark.first_place, mark.offset));
+        let (first_place, offset) = mark.unwrap_or(start);
         Ok(Self {
             file,
             header,
-            number: place.number,
+            number: held.number,
             path,
             offset,
-            position: first_position,
+            place: first_place,
             buffer: Vec::new(),
             frame: None,
         })
@@ -69,7 +68,7 @@ impl OpenFile {
         &mut self,
         history: &History,
         scan: &Scan,
-        (reached, end): (Position, Position),
+        (reached, end): (Place, Place),
     ) -> Result<Option<Decoded>, ReadError> {
         let Some(mut frame) = self.frame(reached)? else { return Ok(None) };
         let decoded = frame.decode(&self.buffer, (history.names(), scan), (reached, end));
@@ -83,15 +82,15 @@ impl OpenFile {
     }
 
     /// Takes the frame of the event behind `reached`; its bytes are in the buffer. `None`: the file ends here.
-    fn frame(&mut self, reached: Position) -> Result<Option<FrameCursor>, ReadError> {
+    fn frame(&mut self, reached: Place) -> Result<Option<FrameCursor>, ReadError> {
         if let Some(frame) = self.frame.take() {
             return Ok(Some(frame));
         }
         loop {
             let header = self.read_header()?;
             if header.kind == FrameKind::End {
-                // The next file begins with the position this one ends before.
-                let ends = self.position == following(reached);
+                // The next file begins with the place this one ends before.
+                let ends = self.place == following(reached);
                 return if ends { Ok(None) } else { Err(self.damaged("events up to the tail")) };
             }
             if header.end() > following(reached) {
@@ -105,7 +104,7 @@ impl OpenFile {
     /// Moves the cursor to the end of a frame.
     fn leave(&mut self, header: &FrameHeader) {
         self.offset += header.frame_len() as u64;
-        self.position = header.end();
+        self.place = header.end();
     }
 
     /// Reads the header at the cursor; what stands there is durable, so it is valid or damaged. Its checksum is that of
@@ -116,7 +115,7 @@ impl OpenFile {
         let whole = read_exact_at(self.file.as_ref(), &mut self.buffer, self.offset);
         let whole = whole.map_err(|error| self.io(error))?;
         let header = FrameHeader::decode(&self.buffer, self.header.log_id).filter(|_| whole);
-        let header = header.map(|(header, _)| header).filter(|header| header.first_position == self.position);
+        let header = header.map(|(header, _)| header).filter(|header| header.first_place == self.place);
         header.ok_or_else(|| self.damaged("a frame header"))
     }
 

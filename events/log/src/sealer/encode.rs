@@ -1,6 +1,6 @@
 //! From the WAL files that are due to the bytes of a segment, in memory, and what reading it back has to give.
 
-use lastseen_event::{MemberRef, Position};
+use lastseen_event::MemberRef;
 use lastseen_store::{Corruption, MemberDictionary};
 use parquet::errors::ParquetError;
 
@@ -11,8 +11,8 @@ use crate::disk::{Access, read_all};
 use crate::history::History;
 use crate::identity::Digest;
 use crate::members::Members;
-use crate::origin::Stamp;
-use crate::position::preceding;
+use crate::origin::{Stamp, StampSum};
+use crate::place::{Place, preceding};
 use crate::record::Record;
 use crate::segment::members::MembersFile;
 use crate::segment::schema::NO_MEMBER;
@@ -23,7 +23,7 @@ use crate::wal::cursor::stamp_of;
 use crate::wal::frame::FileHeader;
 use crate::wal::frames::{End, Frame, Frames};
 
-/// A record as it has to be read back: 16 bytes.
+/// A record as it has to be read back, but for its stamp: 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
     high: u64,
@@ -49,6 +49,8 @@ pub(super) struct Segment {
     pub(super) members: Vec<u8>,
     /// By row.
     pub(super) expected: Vec<Expected>,
+    /// Of all rows.
+    pub(super) stamps: StampSum,
     /// The digests by which records are found again, in any order. `None`: those that are expected.
     pub(super) digests: Option<Vec<Digest>>,
 }
@@ -57,28 +59,29 @@ pub(super) struct Segment {
 ///
 /// # Errors
 /// [`SealError`].
-pub(super) fn encode(history: &History, first: Position, due: &Due) -> Result<Segment, SealError> {
+pub(super) fn encode(history: &History, first: Place, due: &Due) -> Result<Segment, SealError> {
     let rows = due.end.get() - first.get();
     let mut encoding = Encoding {
         history,
         records: SegmentWriter::new(first, rows).map_err(SealError::Encode)?,
         members: MembersFile::new(first, history.lineage().log_id()),
         expected: Vec::with_capacity(usize::try_from(rows).unwrap_or(0)),
+        stamps: StampSum::default(),
         digests: history.ids.key.is_by_id_alone().then(Vec::new),
-        position: first,
+        place: first,
     };
     for file in &due.files {
         encoding.file(&wal::path(file.number))?;
     }
-    let Encoding { records, members, expected, digests, position, .. } = encoding;
+    let Encoding { records, members, expected, stamps, digests, place, .. } = encoding;
     let encoded = records.finish().map_err(SealError::Encode)?;
-    if let (Some(encoded), true) = (encoded, position == due.end) {
+    if let (Some(encoded), true) = (encoded, place == due.end) {
         let recorded_at = encoded.recorded.bounds().1;
-        return Ok(Segment { encoded, members: members.finish(recorded_at), expected, digests });
+        return Ok(Segment { encoded, members: members.finish(recorded_at), expected, stamps, digests });
     }
     let file = due.files.last().map(|file| wal::path(file.number)).unwrap_or_default();
     let expected = format!("records up to position {}", preceding(due.end).get());
-    Err(corruption(file, 0, expected, format!("up to {}", preceding(position).get())).into())
+    Err(corruption(file, 0, expected, format!("up to {}", preceding(place).get())).into())
 }
 
 /// A segment that is being made.
@@ -87,9 +90,10 @@ struct Encoding<'a> {
     records: SegmentWriter,
     members: MembersFile,
     expected: Vec<Expected>,
+    stamps: StampSum,
     digests: Option<Vec<Digest>>,
-    /// The position of the next record.
-    position: Position,
+    /// The place of the next record.
+    place: Place,
 }
 
 /// Why a frame was not added.
@@ -121,7 +125,7 @@ impl Encoding<'_> {
             })?;
         }
         match frames.end() {
-            (_, End::EndFrame(end)) if end.first_position == self.position => Ok(()),
+            (_, End::EndFrame(end)) if end.first_place == self.place => Ok(()),
             (offset, _) => Err(damaged(offset).into()),
         }
     }
@@ -140,7 +144,7 @@ impl Encoding<'_> {
         for record in payload.records() {
             records.push(record?);
         }
-        if records.len() != frame.header.records as usize || frame.header.first_position != self.position {
+        if records.len() != frame.header.records as usize || frame.header.first_place != self.place {
             return Err(FrameError::Malformed);
         }
         let (mut rest, mut members) = (&records[..], Vec::with_capacity(LOCKED_RECORDS));
@@ -149,7 +153,7 @@ impl Encoding<'_> {
                 self.records.end_row_group().map_err(FrameError::Encode)?;
             }
             let (turn, later) = rest.split_at(rest.len().min(LOCKED_RECORDS).min(self.records.room()));
-            let place = Position::new(frame.header.end().get() - rest.len() as u64);
+            let place = Place::new(frame.header.end().get() - rest.len() as u64);
             {
                 let known = self.history.members.read();
                 // In steps over all of them: members lie all over memory, and the processor waits for many at once.
@@ -159,14 +163,14 @@ impl Encoding<'_> {
                     Record::Retraction(_) => None,
                 }));
                 for ((record, member), place) in turn.iter().zip(&members).zip(place.get()..) {
-                    let stamp = stamp_of(&frame.header, &payload, Position::new(place))?;
+                    let stamp = stamp_of(&frame.header, &payload, Place::new(place))?;
                     self.record(record, stamp, (*member, &known))?;
                 }
             }
             yield_now();
             rest = later;
         }
-        self.position = frame.header.end();
+        self.place = frame.header.end();
         Ok(())
     }
 
@@ -178,6 +182,7 @@ impl Encoding<'_> {
         (member, members): (Option<MemberRef>, &Members),
     ) -> Result<(), Malformed> {
         let key = &self.history.ids.key;
+        self.stamps.add(stamp);
         match record {
             Record::Event(event) => {
                 let member = member.ok_or(Malformed)?;

@@ -16,6 +16,7 @@ use crate::ids::SealedIds;
 use crate::ids::run::{self, Run, RunEntry, WriteError};
 use crate::ids::runs::{Merge, Runs};
 use crate::manifest::Manifest;
+use crate::place::{Place, following};
 use crate::segment;
 use crate::segment::entry::{Beside, Content, Entry, Piece, Span};
 use crate::segment::file::SegmentFile;
@@ -28,7 +29,7 @@ use crate::segment::write::HolderSet;
 /// # Errors
 /// [`SealError`].
 pub(super) fn write_index(disk: &dyn Disk, content: &IndexContent<'_>) -> Result<Piece, SealError> {
-    let path = segment::index_path(lastseen_event::Position::new(content.positions[0]));
+    let path = segment::index_path(Place::new(content.positions[0]));
     let aside = Aside::make(disk, &path, SyncSite::SegmentIndex, |file| segment::index::write(file, content));
     let aside = aside.map_err(|error| failed("write", &path)(error.into_io()))?;
     let bytes = crate::disk::read_all(aside.file.as_ref()).map_err(failed("read", &path))?;
@@ -147,14 +148,14 @@ fn index(history: &History, entry: &Arc<Entry>) -> Result<(Entry, Arc<Run>), Sea
     let Index { pieces, batches, .. } = Index::read(disk, entry, |log_id| lineage.contains(log_id))?;
     let file = SegmentFile::with_pieces(disk, entry, pieces.clone())?;
     let (mut digests, mut holders, mut content) = (Vec::new(), HolderSet::default(), Content::default());
-    let mut position = entry.first();
+    let mut place = entry.first();
     identities::each(&file, &history.ids.key, |row| {
         digests.push(history.ids.key.digest(row.own, row.fingerprint));
         if let Some(member) = row.member {
             holders.insert(member);
         }
-        content.add(position, (row.id, row.fingerprint));
-        position = crate::position::following(position);
+        content.add(place, (row.id, row.fingerprint));
+        place = following(place);
     })?;
     let run = RunEntry { positions: entry.positions, occurred: entry.occurred, mark: draw_mark() };
     let run = write_run(history, run, &digests)?;

@@ -4,8 +4,9 @@ use lastseen_event::{Position, UtcInstant};
 use serde::{Deserialize, Serialize};
 
 use crate::batches::BatchEntry;
+use crate::place::Place;
 
-/// One segment. Its paths follow from its first position and its generation.
+/// One segment. Its paths follow from its first place and its generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
@@ -47,7 +48,7 @@ pub(crate) struct Beside {
     pub(crate) content: Content,
 }
 
-/// The content of a run of records, as a sum over them: of 128 bits of a hash of each one's position, id and fingerprint.
+/// The content of a run of records, as a sum over them: of 128 bits of a hash of each one's place, id and fingerprint.
 /// Two runs that follow each other have the sum of both, so it stays the same when segments are merged.
 ///
 /// It tells histories apart that differ by accident. It is no signature.
@@ -56,9 +57,9 @@ pub(crate) struct Content(pub(crate) u128);
 
 impl Content {
     /// Adds a record.
-    pub(crate) fn add(&mut self, position: Position, (id, fingerprint): (lastseen_event::EventId, u64)) {
+    pub(crate) fn add(&mut self, place: Place, (id, fingerprint): (lastseen_event::EventId, u64)) {
         let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&position.get().to_le_bytes());
+        bytes[..8].copy_from_slice(&place.get().to_le_bytes());
         bytes[8..24].copy_from_slice(id.as_uuid().as_bytes());
         bytes[24..].copy_from_slice(&fingerprint.to_le_bytes());
         self.0 = self.0.wrapping_add(xxhash_rust::xxh3::xxh3_128(&bytes));
@@ -123,17 +124,17 @@ impl Span {
 }
 
 impl Entry {
-    pub(crate) fn first(&self) -> Position {
-        Position::new(self.positions[0])
+    pub(crate) fn first(&self) -> Place {
+        Place::new(self.positions[0])
     }
 
-    pub(crate) fn last(&self) -> Position {
-        Position::new(self.positions[1])
+    pub(crate) fn last(&self) -> Place {
+        Place::new(self.positions[1])
     }
 
-    /// The position that its last record shows: that of its stamp, or its own.
+    /// The position that its last record shows: that of its stamp, or its place.
     pub(crate) fn last_shown(&self) -> Position {
-        self.shown.map_or(self.last(), |shown| Position::new(shown[1]))
+        self.shown.map_or(self.last().own_position(), |shown| Position::new(shown[1]))
     }
 
     pub(crate) fn rows(&self) -> u64 {
@@ -222,13 +223,13 @@ mod tests {
         let id = |number: u128| lastseen_event::EventId::stored(uuid::Uuid::from_u128(number));
         let content = |positions: std::ops::RangeInclusive<u64>| {
             let mut content = Content::default();
-            positions.for_each(|at| content.add(Position::new(at), (id(u128::from(at) * 7), at * 3)));
+            positions.for_each(|at| content.add(Place::new(at), (id(u128::from(at) * 7), at * 3)));
             content
         };
         assert_eq!(content(1..=5).and(content(6..=9)), content(1..=9));
         let mut swapped = Content::default();
-        swapped.add(Position::new(1), (id(14), 6));
-        swapped.add(Position::new(2), (id(7), 3));
+        swapped.add(Place::new(1), (id(14), 6));
+        swapped.add(Place::new(2), (id(7), 3));
         assert_ne!(swapped, content(1..=2), "the order counts");
     }
 }

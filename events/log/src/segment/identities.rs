@@ -8,6 +8,7 @@ use super::rows::{Checked, Rows};
 use super::schema::Column;
 use crate::damage::Malformed;
 use crate::identity::{IdKey, OwnId, TenantMask};
+use crate::origin::Stamp;
 
 /// Rows that are decoded at once.
 const BATCH_ROWS: usize = 8_192;
@@ -61,9 +62,22 @@ pub(crate) fn each_in_group(
     key: &IdKey,
     mut each: impl FnMut(Identity),
 ) -> Result<(), ReadError> {
+    each_row(file, (group, from), (key, Column::EVENT), |_, row| {
+        each(row);
+        Ok(())
+    })
+}
+
+/// The same with the row among those that are decoded at once. `columns` are read: those of an event, and perhaps more.
+fn each_row(
+    file: &SegmentFile,
+    (group, from): (usize, usize),
+    (key, columns): (&IdKey, &[Column]),
+    mut each: impl FnMut((&Rows<'_>, usize), Identity) -> Result<(), Malformed>,
+) -> Result<(), ReadError> {
     let unexpected = |Malformed| file.damaged(group, "events as the log writes them", "something else");
     let (mut row_in_group, mut checked, mut masks) = (0, Checked::default(), Masks::default());
-    for batch in file.read(group, Column::EVENT, (BATCH_ROWS, None))? {
+    for batch in file.read(group, columns, (BATCH_ROWS, None))? {
         let batch = batch.map_err(|error| file.undecodable(group, &error))?;
         let rows = Rows::new(&batch, &mut checked).map_err(unexpected)?;
         for row in 0..rows.len() {
@@ -71,7 +85,7 @@ pub(crate) fn each_in_group(
                 let member = rows.member(row).map_err(unexpected)?;
                 let event = rows.event(row).map_err(unexpected)?;
                 let own = key.own(masks.of(&rows, row, key).map_err(unexpected)?, event.id);
-                each(Identity::of(&event, member, own));
+                each((&rows, row), Identity::of(&event, member, own)).map_err(unexpected)?;
             }
             row_in_group += 1;
         }
@@ -86,4 +100,21 @@ pub(crate) fn each_in_group(
 /// [`ReadError`].
 pub(crate) fn each(file: &SegmentFile, key: &IdKey, mut each: impl FnMut(Identity)) -> Result<(), ReadError> {
     (0..file.row_groups()).try_for_each(|group| each_in_group(file, (group, 0), key, &mut each))
+}
+
+/// Calls `each` with all rows of a segment and the stamps that they show, in order.
+///
+/// # Errors
+/// [`ReadError`].
+pub(crate) fn each_stamped(
+    file: &SegmentFile,
+    key: &IdKey,
+    mut each: impl FnMut(Identity, Stamp),
+) -> Result<(), ReadError> {
+    (0..file.row_groups()).try_for_each(|group| {
+        each_row(file, (group, 0), (key, &Column::ALL), |(rows, at), row| {
+            each(row, Stamp { position: rows.position(at)?, recorded_at: rows.recorded_at(at)? });
+            Ok(())
+        })
+    })
 }

@@ -10,7 +10,7 @@
 
 use std::io;
 
-use lastseen_event::{MemberOrdinal, Position};
+use lastseen_event::MemberOrdinal;
 use lastseen_store::{LogId, ReadError};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -21,6 +21,7 @@ use crate::damage::{Malformed, corruption};
 use crate::disk::{Disk, DiskFile};
 use crate::filter::{self, Filter, Shape};
 use crate::pages::{CONTENT_LEN, PAGE_LEN, PageWriter, Pages};
+use crate::place::Place;
 
 const MAGIC: [u8; 8] = *b"LSTNINDX";
 const VERSION: u32 = 2;
@@ -96,15 +97,15 @@ impl Head {
     }
 }
 
-/// The log that wrote an index file, and the position of the last record of its segment, by its head.
-pub(crate) fn reach_in(head: &[u8]) -> Result<(LogId, Position), Malformed> {
+/// The log that wrote an index file, and the place of the last record of its segment, by its head.
+pub(crate) fn reach_in(head: &[u8]) -> Result<(LogId, Place), Malformed> {
     let mut cursor = Cursor::new(head);
     if cursor.array() != Ok(MAGIC) || cursor.u32()? != VERSION {
         return Err(Malformed);
     }
     let log_id = LogId::from_bytes(cursor.array()?);
     cursor.u64()?;
-    Ok((log_id, Position::new(cursor.u64()?)))
+    Ok((log_id, Place::new(cursor.u64()?)))
 }
 
 /// Writes the content of an index file.

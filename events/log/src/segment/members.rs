@@ -1,10 +1,11 @@
 //! The file beside a segment that defines the members its events were the first of: a WAL file without events.
 
-use lastseen_event::{MemberOrdinal, Position, TenantId, UserId, UtcInstant};
+use lastseen_event::{MemberOrdinal, TenantId, UserId, UtcInstant};
 
 use crate::damage::Malformed;
 use crate::format::Version;
 use crate::members::Members;
+use crate::place::Place;
 use crate::wal::file::end_frame;
 use crate::wal::frame::{FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
 use crate::wal::frames::{End, Frames};
@@ -23,9 +24,9 @@ pub(crate) struct MembersFile {
 const FRAME_MEMBERS: usize = 8_192;
 
 impl MembersFile {
-    pub(crate) fn new(first: Position, log_id: LogId) -> Self {
+    pub(crate) fn new(first: Place, log_id: LogId) -> Self {
         let header =
-            FileHeader { version: Version::NEWEST, number: 0, first_position: first, log_id, capacity: 0 };
+            FileHeader { version: Version::NEWEST, number: 0, first_place: first, log_id, capacity: 0 };
         Self { header, bytes: header.encode().to_vec(), names: Vec::new() }
     }
 
@@ -51,7 +52,7 @@ impl MembersFile {
         let header = FrameHeader {
             kind: FrameKind::Events,
             payload_len: frame.len() - FRAME_HEADER_LEN,
-            first_position: self.header.first_position,
+            first_place: self.header.first_place,
             records: 0,
             recorded_at: UtcInstant::EARLIEST,
             stamped: false,
@@ -62,7 +63,7 @@ impl MembersFile {
 
     pub(crate) fn finish(mut self, recorded_at: UtcInstant) -> Vec<u8> {
         self.flush();
-        self.bytes.extend(end_frame(self.header.log_id, self.header.first_position, recorded_at));
+        self.bytes.extend(end_frame(self.header.log_id, self.header.first_place, recorded_at));
         self.bytes
     }
 }

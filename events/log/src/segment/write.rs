@@ -13,7 +13,7 @@ use arrow_array::{
 use arrow_buffer::Buffer;
 use hashbrown::HashMap;
 use lastseen_event::{
-    EventId, EventType, MemberOrdinal, MemberRef, PersonOrdinal, Position, TenantOrdinal, UtcInstant,
+    EventId, EventType, MemberOrdinal, MemberRef, PersonOrdinal, TenantOrdinal, UtcInstant,
 };
 use lastseen_store::MemberDictionary;
 use parquet::arrow::ArrowWriter;
@@ -29,7 +29,7 @@ use crate::batches::{BatchEntry, Tally};
 use crate::filter::Filter;
 use crate::members::Members;
 use crate::origin::Stamp;
-use crate::position::following;
+use crate::place::{Place, following};
 use crate::record::{Record, StoredEvent, StoredRetraction};
 use crate::thread::yield_now;
 
@@ -55,7 +55,7 @@ pub(crate) struct Encoded {
 pub(crate) struct SegmentWriter {
     writer: SerializedFileWriter<Vec<u8>>,
     columns: ArrowRowGroupWriterFactory,
-    next: Position,
+    next: Place,
     group: RowGroup,
     planned: u64,
     rows: u64,
@@ -71,8 +71,8 @@ pub(crate) struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// A segment of about `rows` events, of which the first has position `first`.
-    pub(crate) fn new(first: Position, rows: u64) -> Result<Self, ParquetError> {
+    /// A segment of about `rows` events, of which the first has place `first`.
+    pub(crate) fn new(first: Place, rows: u64) -> Result<Self, ParquetError> {
         let writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties(rows)))?;
         let (writer, columns) = writer.into_serialized_writer()?;
         Ok(Self {

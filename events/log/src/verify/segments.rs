@@ -20,7 +20,7 @@ use crate::ids::Budget;
 use crate::ids::run::Run;
 use crate::manifest::{BadManifest, Manifest, PATH};
 use crate::members::Members;
-use crate::position::{following, preceding};
+use crate::place::{Place, following, preceding};
 use crate::segment;
 use crate::segment::entry::{Content, Entry, Piece};
 use crate::segment::file::{SegmentFile, check_pieces};
@@ -114,7 +114,7 @@ impl Check {
             Err(BadManifest::Corrupt(_) | BadManifest::Version(_) | BadManifest::Feature(_)) => return Ok(()),
         };
         let Some(manifest) = manifest else { return Ok(()) };
-        let last = self.verified.last_position.max(manifest.last());
+        let last = self.last.max(manifest.last());
         match beyond::find(disk, &manifest, (segments, runs), last) {
             Ok(None) | Err(ReadError::Corrupt(_)) => Ok(()),
             Ok(Some(Corruption { file, offset, expected, found })) => {
@@ -164,9 +164,11 @@ impl Check {
         if let Some(index) = index.filter(|_| self.verified.findings.len() == before) {
             self.rows(disk, entry, &index)?;
         }
-        let last = self.verified.last_position.max(entry.last());
-        self.verified.events += last.get() - self.verified.last_position.get();
-        self.verified.last_position = last;
+        let last = self.last.max(entry.last());
+        self.verified.events += last.get() - self.last.get();
+        self.last = last;
+        // Also where its rows were not read.
+        self.shown = self.shown.max(entry.shown.map_or(Position::START, |_| entry.last_shown()));
         Ok(())
     }
 
@@ -267,7 +269,7 @@ impl Check {
     fn read_rows(&mut self, disk: &dyn Disk, entry: &Arc<Entry>, index: &Index) -> Result<(), ReadError> {
         const BATCH_ROWS: usize = 8_192;
         let file = SegmentFile::with_pieces(disk, entry, index.pieces.clone())?;
-        let (mut position, mut batches) = (entry.first(), Tally::default());
+        let (mut place, mut batches) = (entry.first(), Tally::default());
         let (mut content, mut digests) = (Content::default(), DigestSum::default());
         let holders = index.holders()?;
         for group in 0..file.row_groups() {
@@ -279,19 +281,18 @@ impl Check {
                 let batch = batch.map_err(|error| file.undecodable(group, &error))?;
                 let rows = Rows::new(&batch, &mut checked).map_err(unexpected)?;
                 for row in 0..rows.len() {
-                    let event =
-                        self.row(&rows, row, (entry, position), holders.as_ref()).map_err(unexpected)?;
+                    let event = self.row(&rows, row, (entry, place), holders.as_ref()).map_err(unexpected)?;
                     if let Some(batch) = BatchName::stored(event.names[4]) {
                         batches.count(batch, event.event_type, rows.position(row).map_err(unexpected)?);
                     }
                     let own = self.key.own(masks.of(&rows, row, &self.key).map_err(unexpected)?, event.id);
                     let fingerprint = event.fingerprint();
-                    content.add(position, (event.id, fingerprint));
+                    content.add(place, (event.id, fingerprint));
                     digests.add(self.key.digest(own, fingerprint));
-                    if position > self.verified.last_position {
-                        self.ids.see(own, (event.id, position), (file.path(), 0));
+                    if place > self.last {
+                        self.ids.see(own, (event.id, place), (file.path(), 0));
                     }
-                    position = following(position);
+                    place = following(place);
                 }
             }
         }
@@ -301,7 +302,7 @@ impl Check {
         if entry.beside.is_some_and(|beside| beside.content != content) {
             return Err(file.damaged(0, "the content that the manifest says", "another"));
         }
-        if position != following(entry.last()) {
+        if place != following(entry.last()) {
             return Err(file.damaged(0, &format!("events up to position {}", entry.last().get()), "fewer"));
         }
         self.digests.push((entry.positions, digests));
@@ -313,7 +314,7 @@ impl Check {
         &mut self,
         rows: &Rows<'a>,
         row: usize,
-        (entry, position): (&Entry, Position),
+        (entry, place): (&Entry, Place),
         holders: Option<&Filter>,
     ) -> Result<RecordedEvent<'a>, Malformed> {
         let event = rows.event(row)?;
@@ -325,21 +326,21 @@ impl Check {
             // After a loss the dictionary may lack members.
             is_held && (self.lost || found.map(|found| found.member) == Some(member))
         };
-        let is_ordered = recorded_at >= self.recorded_at || position <= self.verified.last_position;
+        let is_ordered = recorded_at >= self.recorded_at || place <= self.last;
         self.recorded_at = self.recorded_at.max(recorded_at);
         let is_sound = is_known
             && is_ordered
-            && self.shows(rows.position(row)?, (entry, position))
+            && self.shows(rows.position(row)?, (entry, place))
             && entry.may_hold(occurred_at)
             && (first..=last).contains(&recorded_at);
         if is_sound { Ok(event) } else { Err(Malformed) }
     }
 
     /// True if a row at this place may show a position: its place, or one above those before, within the bounds of the entry.
-    fn shows(&mut self, shown: Position, (entry, place): (&Entry, Position)) -> bool {
-        let Some([first, last]) = entry.shown else { return shown == place };
+    fn shows(&mut self, shown: Position, (entry, place): (&Entry, Place)) -> bool {
+        let Some([first, last]) = entry.shown else { return shown == place.own_position() };
         let is_edge = (place == entry.first(), place == entry.last());
-        let is_next = shown > self.shown || place <= self.verified.last_position;
+        let is_next = shown > self.shown || place <= self.last;
         self.shown = self.shown.max(shown);
         is_next && is_edge.0 == (shown.get() == first) && is_edge.1 == (shown.get() == last)
     }

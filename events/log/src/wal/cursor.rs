@@ -10,7 +10,7 @@ use crate::damage::Malformed;
 use crate::format::Version;
 use crate::members::Members;
 use crate::origin::Stamp;
-use crate::position::{following, preceding};
+use crate::place::{Place, following, preceding};
 use crate::record::{Record, StoredEvent, StoredRetraction};
 
 /// Records decoded at once. The dictionary's lock is held meanwhile, and the writer may wait for it.
@@ -30,14 +30,14 @@ pub(crate) struct FrameCursor {
     layout: Layout,
     /// Bytes up to the next record, from the first one.
     read: usize,
-    /// The position of the next record.
-    position: Position,
+    /// The place of the next record.
+    place: Place,
 }
 
 impl FrameCursor {
     /// At the first record of a frame in a file of this version.
     pub(crate) fn new(header: FrameHeader, version: Version) -> Self {
-        Self { header, layout: Layout::of(version, &header), read: 0, position: header.first_position }
+        Self { header, layout: Layout::of(version, &header), read: 0, place: header.first_place }
     }
 
     pub(crate) fn header(&self) -> &FrameHeader {
@@ -46,7 +46,7 @@ impl FrameCursor {
 
     /// True if no record is left.
     pub(crate) fn is_at_end(&self) -> bool {
-        self.position == self.header.end()
+        self.place == self.header.end()
     }
 
     /// The next records that are above `reached`, not above `end`, and wanted. `frame` has the header and the payload. At most
@@ -59,37 +59,37 @@ impl FrameCursor {
         &mut self,
         frame: &[u8],
         (names, scan): (Names<'_>, &Scan),
-        (reached, end): (Position, Position),
+        (reached, end): (Place, Place),
     ) -> Result<Decoded, Malformed> {
-        let Self { header, layout, read, mut position } = self.clone();
+        let Self { header, layout, read, mut place } = self.clone();
         let payload = frame.get(FRAME_HEADER_LEN..header.frame_len()).ok_or(Malformed)?;
         let payload = Payload::new(layout, payload)?;
         let mut records = payload.records_from(read)?;
-        while position <= reached {
+        while place <= reached {
             records.next().ok_or(Malformed)??;
-            position = following(position);
+            place = following(place);
         }
-        let before = preceding(header.first_position).get();
-        let step = before + ((position.get() - before - 1) / BATCH_RECORDS + 1) * BATCH_RECORDS;
-        let until = end.min(preceding(header.end())).min(Position::new(step));
+        let before = preceding(header.first_place).get();
+        let step = before + ((place.get() - before - 1) / BATCH_RECORDS + 1) * BATCH_RECORDS;
+        let until = end.min(preceding(header.end())).min(Place::new(step));
         let mut decoded = Decoded::up_to(until);
         let batch = &mut decoded.batch;
         if scan.detail != Detail::Sightings {
-            let count = (until.get() + 1).saturating_sub(position.get());
+            let count = (until.get() + 1).saturating_sub(place.get());
             batch.facts.reserve(usize::try_from(count).unwrap_or(0));
         }
         let (members, batches) = (names.members.read(), names.batches.read());
-        while position <= until {
-            let stamp = stamp_of(&header, &payload, position)?;
+        while place <= until {
+            let stamp = stamp_of(&header, &payload, place)?;
             if header.stamped {
                 if let Some(until) = scan.until.filter(|until| stamp.position > *until) {
-                    (decoded.place, batch.reached) = (preceding(position), until);
+                    (decoded.place, batch.reached) = (preceding(place), until);
                     break;
                 }
                 batch.reached = stamp.position;
             }
             let record = records.next().ok_or(Malformed)??;
-            position = following(position);
+            place = following(place);
             if header.stamped && stamp.position <= scan.after {
                 continue;
             }
@@ -116,7 +116,7 @@ impl FrameCursor {
                 }
             }
         }
-        (self.read, self.position) = (records.offset(), position);
+        (self.read, self.place) = (records.offset(), place);
         Ok(decoded)
     }
 }
@@ -125,17 +125,17 @@ impl FrameCursor {
 pub(crate) struct Decoded {
     pub(crate) batch: RecordedBatch,
     /// The last record that was read or left out, by its place in this log.
-    pub(crate) place: Position,
+    pub(crate) place: Place,
 }
 
 impl Decoded {
     /// Nothing yet of the records up to here, which have the positions of their places.
-    pub(crate) fn up_to(place: Position) -> Self {
-        Self::none((place, place))
+    pub(crate) fn up_to(place: Place) -> Self {
+        Self::none((place, place.own_position()))
     }
 
     /// Nothing of the records up to this place and this position.
-    pub(crate) fn none((place, reached): (Position, Position)) -> Self {
+    pub(crate) fn none((place, reached): (Place, Position)) -> Self {
         Self { batch: RecordedBatch { reached, ..RecordedBatch::default() }, place }
     }
 }
@@ -144,12 +144,12 @@ impl Decoded {
 pub(crate) fn stamp_of(
     header: &FrameHeader,
     payload: &Payload<'_>,
-    place: Position,
+    place: Place,
 ) -> Result<Stamp, Malformed> {
     if !header.stamped {
-        return Ok(Stamp { position: place, recorded_at: header.recorded_at });
+        return Ok(Stamp { position: place.own_position(), recorded_at: header.recorded_at });
     }
-    let at = usize::try_from(place.get() - header.first_position.get()).map_err(|_| Malformed)?;
+    let at = usize::try_from(place.get() - header.first_place.get()).map_err(|_| Malformed)?;
     payload.stamp(at).ok_or(Malformed)
 }
 

@@ -2,12 +2,13 @@
 
 use std::io;
 
-use lastseen_event::{Position, UtcInstant};
+use lastseen_event::UtcInstant;
 
 use super::frame::{FILE_HEADER_LEN, FRAME_ALIGN, FRAME_HEADER_LEN, FileHeader, FrameHeader, FrameKind};
 use super::{DIR, path};
 use crate::disk::aside::Aside;
 use crate::disk::{Disk, DiskFile, StepError, SyncSite};
+use crate::place::Place;
 use lastseen_store::LogId;
 
 /// The file that takes the frames.
@@ -45,9 +46,9 @@ impl WalFile {
         Self { file, header, end, written_until: end }
     }
 
-    /// The position of the first event that was or will be written to it.
-    pub(crate) fn first_position(&self) -> Position {
-        self.header.first_position
+    /// The place of the first record that was or will be written to it.
+    pub(crate) fn first_place(&self) -> Place {
+        self.header.first_place
     }
 
     /// True if a frame of this length fits, the end frame behind it, and at least one byte more. So a file
@@ -103,8 +104,8 @@ impl WalFile {
     ///
     /// # Errors
     /// The disk's error.
-    pub(crate) fn write_end(&mut self, next_position: Position, recorded_at: UtcInstant) -> io::Result<()> {
-        self.file.write_all_at(&end_frame(self.header.log_id, next_position, recorded_at), self.end)
+    pub(crate) fn write_end(&mut self, next_place: Place, recorded_at: UtcInstant) -> io::Result<()> {
+        self.file.write_all_at(&end_frame(self.header.log_id, next_place, recorded_at), self.end)
     }
 
     /// Makes the end frame durable and cuts the file behind it, in an order that a power cut cannot turn round: a
@@ -122,8 +123,8 @@ impl WalFile {
     ///
     /// # Errors
     /// The disk's error.
-    pub(crate) fn finish(mut self, next_position: Position, recorded_at: UtcInstant) -> io::Result<()> {
-        self.write_end(next_position, recorded_at)?;
+    pub(crate) fn finish(mut self, next_place: Place, recorded_at: UtcInstant) -> io::Result<()> {
+        self.write_end(next_place, recorded_at)?;
         self.cut()
     }
 }
@@ -137,16 +138,12 @@ fn index(len: u64) -> usize {
 }
 
 /// The last frame of a file.
-pub(crate) fn end_frame(
-    log_id: LogId,
-    next_position: Position,
-    recorded_at: UtcInstant,
-) -> [u8; FRAME_HEADER_LEN] {
+pub(crate) fn end_frame(log_id: LogId, next_place: Place, recorded_at: UtcInstant) -> [u8; FRAME_HEADER_LEN] {
     let mut frame = [0; FRAME_HEADER_LEN];
     let header = FrameHeader {
         kind: FrameKind::End,
         payload_len: 0,
-        first_position: next_position,
+        first_place: next_place,
         records: 0,
         recorded_at,
         stamped: false,

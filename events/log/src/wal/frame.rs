@@ -1,21 +1,22 @@
 //! The two headers of a WAL file: the file's own, and that of each frame. Constants prove the layout.
 
-use lastseen_event::{Position, UtcInstant};
+use lastseen_event::UtcInstant;
 
 use crate::codec::Cursor;
 use crate::damage::Malformed;
 use crate::format::Version;
+use crate::place::Place;
 use lastseen_store::LogId;
 
 /// File header, 64 bytes, little-endian. FORMAT.md "File header":
-/// `magic [8] | version u32 | crc32c u32 | number u64 | first_position u64 | log_id [16] | capacity u64 | zero [8]`.
+/// `magic [8] | version u32 | crc32c u32 | number u64 | first_place u64 | log_id [16] | capacity u64 | zero [8]`.
 pub(crate) const FILE_HEADER_LEN: usize = 64;
 const FILE_MAGIC: [u8; 8] = *b"LSTNWAL\0";
 const FILE_CHECKED_FROM: usize = 16;
 const _: () = assert!(FILE_CHECKED_FROM + 8 + 8 + 16 + 8 + 8 == FILE_HEADER_LEN);
 
 /// Frame header, 40 bytes, little-endian. FORMAT.md "Frame header":
-/// `magic u32 | crc32c u32 | payload_len u32 | kind u8 stamped u8 zero [2] | first_position u64 | records u32 | log_tag u32 |
+/// `magic u32 | crc32c u32 | payload_len u32 | kind u8 stamped u8 zero [2] | first_place u64 | records u32 | log_tag u32 |
 /// recorded_at i64`.
 pub(crate) const FRAME_HEADER_LEN: usize = 40;
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"LSF1");
@@ -41,8 +42,8 @@ pub(crate) struct FileHeader {
     pub(crate) version: Version,
     /// Its place among the files, from 1.
     pub(crate) number: u64,
-    /// The position of the first event that was or will be written to it.
-    pub(crate) first_position: Position,
+    /// The place of the first record that was or will be written to it.
+    pub(crate) first_place: Place,
     pub(crate) log_id: LogId,
     /// The length in bytes that the file has until it is ended.
     pub(crate) capacity: u64,
@@ -61,7 +62,7 @@ impl FileHeader {
     pub(crate) fn encode(&self) -> [u8; FILE_HEADER_LEN] {
         let mut checked = Vec::with_capacity(FILE_HEADER_LEN - FILE_CHECKED_FROM);
         checked.extend(self.number.to_le_bytes());
-        checked.extend(self.first_position.get().to_le_bytes());
+        checked.extend(self.first_place.get().to_le_bytes());
         checked.extend(self.log_id.to_bytes());
         checked.extend(self.capacity.to_le_bytes());
         checked.resize(FILE_HEADER_LEN - FILE_CHECKED_FROM, 0);
@@ -88,7 +89,7 @@ impl FileHeader {
             Ok(Self {
                 version,
                 number: cursor.u64()?,
-                first_position: Position::new(cursor.u64()?),
+                first_place: Place::new(cursor.u64()?),
                 log_id: LogId::from_bytes(cursor.array()?),
                 capacity: cursor.u64()?,
             })
@@ -119,8 +120,8 @@ pub(crate) struct FrameHeader {
     pub(crate) kind: FrameKind,
     /// Bytes of payload, a multiple of [`FRAME_ALIGN`].
     pub(crate) payload_len: usize,
-    /// The position of the first record; of an end frame, that of the next record to come.
-    pub(crate) first_position: Position,
+    /// The place of the first record; of an end frame, that of the next record to come.
+    pub(crate) first_place: Place,
     /// Events, or the one retraction.
     pub(crate) records: u32,
     /// Of the last record, where each has a stamp; else of all of them.
@@ -135,9 +136,9 @@ impl FrameHeader {
         FRAME_HEADER_LEN + self.payload_len
     }
 
-    /// The position after the last record of the frame.
-    pub(crate) fn end(&self) -> Position {
-        Position::new(self.first_position.get() + u64::from(self.records))
+    /// The place after the last record of the frame.
+    pub(crate) fn end(&self) -> Place {
+        Place::new(self.first_place.get() + u64::from(self.records))
     }
 
     /// True if its records have stamps exactly where those of the log have.
@@ -157,7 +158,7 @@ impl FrameHeader {
         header[..4].copy_from_slice(&FRAME_MAGIC.to_le_bytes());
         header[8..12].copy_from_slice(&payload_len.to_le_bytes());
         header[12..16].copy_from_slice(&[self.kind as u8, self.stamped.into(), 0, 0]);
-        header[16..24].copy_from_slice(&self.first_position.get().to_le_bytes());
+        header[16..24].copy_from_slice(&self.first_place.get().to_le_bytes());
         header[24..28].copy_from_slice(&self.records.to_le_bytes());
         header[28..32].copy_from_slice(&tag_of(log_id).to_le_bytes());
         header[32..40].copy_from_slice(&self.recorded_at.as_micros().to_le_bytes());
@@ -187,8 +188,8 @@ impl FrameHeader {
             && tag == tag_of(log_id)
             && payload_len <= PAYLOAD_LEN_MAX
             && payload_len.is_multiple_of(FRAME_ALIGN);
-        let first_position = Position::new(first);
-        let header = Self { kind, payload_len, first_position, records, recorded_at, stamped };
+        let first_place = Place::new(first);
+        let header = Self { kind, payload_len, first_place, records, recorded_at, stamped };
         if plausible { Ok((header, crc)) } else { Err(Malformed) }
     }
 
@@ -212,7 +213,7 @@ mod tests {
         let header = FrameHeader {
             kind: FrameKind::Events,
             payload_len: 16,
-            first_position: Position::new(42),
+            first_place: Place::new(42),
             records: 3,
             recorded_at: UtcInstant::from_micros(9),
             stamped: false,
@@ -226,8 +227,8 @@ mod tests {
         let good = frame();
         let (header, payload) = FrameHeader::decode_frame(&good, LOG).unwrap();
         assert_eq!(
-            (header.first_position, header.records, payload),
-            (Position::new(42), 3, &good[FRAME_HEADER_LEN..])
+            (header.first_place, header.records, payload),
+            (Place::new(42), 3, &good[FRAME_HEADER_LEN..])
         );
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
@@ -242,9 +243,9 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_of_a_file_header_is_noticed() {
-        let (number, first_position) = (3, Position::new(9));
+        let (number, first_place) = (3, Place::new(9));
         let header =
-            FileHeader { version: Version::NEWEST, number, first_position, log_id: LOG, capacity: 4_096 };
+            FileHeader { version: Version::NEWEST, number, first_place, log_id: LOG, capacity: 4_096 };
         let good = header.encode();
         assert_eq!(FileHeader::decode(&good), Ok(header));
         for bit in 0..good.len() * 8 {
@@ -256,8 +257,8 @@ mod tests {
 
     #[test]
     fn another_version_is_named() {
-        let (version, first_position) = (Version::NEWEST, Position::new(1));
-        let mut header = FileHeader { version, number: 1, first_position, log_id: LOG, capacity: 0 }.encode();
+        let (version, first_place) = (Version::NEWEST, Place::new(1));
+        let mut header = FileHeader { version, number: 1, first_place, log_id: LOG, capacity: 0 }.encode();
         header[8..12].copy_from_slice(&9_u32.to_le_bytes());
         let crc = checksum(9, &header[16..]);
         header[12..16].copy_from_slice(&crc.to_le_bytes());

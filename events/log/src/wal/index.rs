@@ -1,8 +1,10 @@
-//! The offsets of some frames of a WAL file, in memory: so that a reader takes up a position without going over all frames
+//! The offsets of some frames of a WAL file, in memory: so that a reader takes up a place without going over all frames
 //! in front of it.
 
 use lastseen_event::Position;
 use parking_lot::RwLock;
+
+use crate::place::Place;
 
 /// A sparse index of one file: at most one frame for each [`EVERY_BYTES`] of it, 24 bytes each.
 ///
@@ -13,8 +15,8 @@ pub(crate) struct FrameIndex(RwLock<Vec<Mark>>);
 /// A frame that is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// The position of its first record.
-    pub(crate) first_position: Position,
+    /// The place of its first record.
+    pub(crate) first_place: Place,
     /// The position that its first record shows: the same, or that of its stamp.
     pub(crate) shown: Position,
     /// Its offset in the file, in bytes.
@@ -33,10 +35,10 @@ impl FrameIndex {
         }
     }
 
-    /// The last frame known that begins at or before a position. `None`: none is known.
-    pub(crate) fn before(&self, position: Position) -> Option<Mark> {
+    /// The last frame known that begins at or before a place. `None`: none is known.
+    pub(crate) fn before(&self, place: Place) -> Option<Mark> {
         let marks = self.0.read();
-        let after = marks.partition_point(|mark| mark.first_position <= position);
+        let after = marks.partition_point(|mark| mark.first_place <= place);
         marks.get(after.checked_sub(1)?).copied()
     }
 
@@ -53,21 +55,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_is_found_within_one_step() {
+    fn a_place_is_found_within_one_step() {
         let index = FrameIndex::default();
         let frames: Vec<Mark> = (0..10_000)
-            .map(|number| (Position::new(1 + 3 * number), 64 + 104 * number))
-            .map(|(first_position, offset)| Mark { first_position, shown: first_position, offset })
+            .map(|number| (Place::new(1 + 3 * number), 64 + 104 * number))
+            .map(|(first_place, offset)| Mark { first_place, shown: first_place.own_position(), offset })
             .collect();
-        assert_eq!(index.before(Position::new(5)), None);
+        assert_eq!(index.before(Place::new(5)), None);
         for frame in &frames {
             index.add(*frame);
         }
         assert!(index.0.read().len() as u64 <= 104 * 10_000 / EVERY_BYTES + 1);
         for frame in &frames {
-            for position in (0..3).map(|more| Position::new(frame.first_position.get() + more)) {
-                let found = index.before(position).expect("the first frame is known");
-                assert!(found.first_position <= position);
+            for place in (0..3).map(|more| Place::new(frame.first_place.get() + more)) {
+                let found = index.before(place).expect("the first frame is known");
+                assert!(found.first_place <= place);
                 assert!(frame.offset - found.offset < EVERY_BYTES, "{frame:?} {found:?}");
             }
         }

@@ -2,11 +2,12 @@
 
 use std::io;
 
-use lastseen_event::{Position, UtcInstant};
+use lastseen_event::UtcInstant;
 
 use super::frame::{FILE_HEADER_LEN, FRAME_ALIGN, FileHeader, FrameHeader};
 use super::frames::{End, Frames};
 use crate::disk::{DiskFile, read_all};
+use crate::place::Place;
 use lastseen_store::LogId;
 
 /// The sum of the valid frames from the start of a file on, as far as their positions go on without a gap.
@@ -16,9 +17,11 @@ pub(crate) struct Extent {
     pub(crate) end: usize,
     /// True if an end frame is the last of them.
     pub(crate) ended: bool,
-    /// The position that the first of them says.
-    pub(crate) first_position: Option<Position>,
+    /// The place that the first of them says.
+    pub(crate) first_place: Option<Place>,
     pub(crate) records: u64,
+    /// The offset of the last of them that has records, in bytes.
+    pub(crate) last: Option<usize>,
     /// `recorded_at` of the last of them, if there is one.
     pub(crate) recorded_at: Option<UtcInstant>,
 }
@@ -26,8 +29,14 @@ pub(crate) struct Extent {
 impl Extent {
     /// The extent of a file that is in memory.
     pub(crate) fn of(bytes: &[u8], file: &FileHeader) -> Self {
-        let mut extent =
-            Self { end: FILE_HEADER_LEN, ended: false, first_position: None, records: 0, recorded_at: None };
+        let mut extent = Self {
+            end: FILE_HEADER_LEN,
+            ended: false,
+            first_place: None,
+            records: 0,
+            last: None,
+            recorded_at: None,
+        };
         let mut frames = Frames::new(bytes, file);
         for frame in frames.by_ref() {
             if !extent.goes_on_with(&frame.header) {
@@ -35,6 +44,9 @@ impl Extent {
             }
             extent.records += u64::from(frame.header.records);
             extent.end = frame.end();
+            if frame.header.records > 0 {
+                extent.last = Some(frame.offset);
+            }
         }
         if let (end, End::EndFrame(header)) = frames.end()
             && extent.goes_on_with(&header)
@@ -44,10 +56,10 @@ impl Extent {
         extent
     }
 
-    /// Takes in the position and the instant of the next frame. Returns whether it is the next.
+    /// Takes in the place and the instant of the next frame. Returns whether it is the next.
     fn goes_on_with(&mut self, frame: &FrameHeader) -> bool {
-        let first = *self.first_position.get_or_insert(frame.first_position);
-        let is_next = frame.first_position.get() == first.get() + self.records;
+        let first = *self.first_place.get_or_insert(frame.first_place);
+        let is_next = frame.first_place.get() == first.get() + self.records;
         if is_next {
             self.recorded_at = Some(frame.recorded_at);
         }

@@ -12,6 +12,7 @@ use crate::history::History;
 use crate::ids::recent::{RecentIds, Standing};
 use crate::members::Full;
 use crate::origin::Stamp;
+use crate::place::Place;
 use crate::thread::yield_now;
 
 /// A group after its check: refused requests have their answer already.
@@ -43,8 +44,8 @@ pub(super) struct Against<'a> {
     pub(super) history: &'a History,
     pub(super) recent: &'a mut RecentIds,
     pub(super) batches: &'a Batches,
-    /// The position of the first event of the group.
-    pub(super) next: Position,
+    /// The place of the first event of the group.
+    pub(super) next: Place,
     pub(super) batches_max: usize,
     /// Records of a log that is followed are here already up to this position.
     pub(super) shown: Position,
@@ -72,7 +73,8 @@ impl Group {
             let mut checked = Checked::new(request, against);
             let Purpose::Append(on_refused) = purpose else {
                 against.recent.unstage(checked.new.len());
-                checked.tell_apart(against.check_batches(&checked, &group).map(drop));
+                let room = against.check_batches(&checked, &group).map(drop);
+                checked.tell_apart(room);
                 continue;
             };
             let failed = if on_refused.refuses(&checked.refused) {

@@ -249,8 +249,11 @@ fn run(seed: u64) -> u64 {
     log.close();
     drop(log);
     let disk: Arc<dyn Disk> = Arc::new(disk);
-    let findings = verify(&disk, small().recent_ids, |_, _| ()).expect("can be read").findings;
-    assert!(findings.is_empty(), "{findings:?}");
+    let verified = verify(&disk, small().recent_ids, |_, _| ()).expect("can be read");
+    assert!(verified.findings.is_empty(), "{:?}", verified.findings);
+    let kept = model(&stream);
+    let last = kept.last().map_or(Position::START, |last| last.stamp.position);
+    assert_eq!((verified.events, verified.last_position), (kept.len() as u64, last));
     cuts
 }
 
@@ -279,7 +282,9 @@ fn as_others_have_it(stream: &[Record], log: &Log, chance: &mut Chance) {
     assert_eq!(retracted(log), retracted(&other));
 
     let (from, copy): (Arc<dyn Disk>, FaultDisk) = (Arc::new(disk), FaultDisk::default());
-    backup(&from, &(Arc::new(copy.clone()) as Arc<dyn Disk>), |_, _| ()).expect("copies");
+    let copied = backup(&from, &(Arc::new(copy.clone()) as Arc<dyn Disk>), |_, _| ()).expect("copies");
+    // Positions are those that readers are shown.
+    assert_eq!((copied.events, copied.last_position), (total.kept as u64, other.tail().position()));
     let reader = ReadOnlyLog::open(Arc::new(copy.clone())).expect("opens");
     assert_eq!(reader.last_position(), other.tail().position());
     assert_eq!(drain(reader.scan(Scan::after(Position::START, Detail::Facts))).facts, here.facts);
@@ -295,6 +300,32 @@ fn as_others_have_it(stream: &[Record], log: &Log, chance: &mut Chance) {
 #[test]
 fn a_log_keeps_of_what_it_follows_what_the_model_says() {
     assert!(on_all_cores(0..200 * multiplier(), run) > 50, "the power goes");
+}
+
+/// `verify` told a place, also where rows of a segment were not read.
+#[test]
+fn the_last_position_of_a_damaged_log_is_one_that_is_shown() {
+    let chance = &mut Chance::new(8);
+    let stream = stream(chance, 200);
+    let disk = FaultDisk::default();
+    let log = follow(&disk, ORIGIN).expect("opens");
+    for piece in pieces(&stream, chance) {
+        wait(log.follow(piece)).expect("it is taken in");
+    }
+    log.seal().expect("seals");
+    let last = log.tail().position();
+    log.close();
+    for (path, content) in disk.files().iter().filter(|(path, _)| path.ends_with(".parquet")) {
+        let damaged = disk.after_kill();
+        let middle = content.len() / 2;
+        let mut content = content.clone();
+        content[middle] ^= 1;
+        damaged.overwrite(path, &content);
+        let verified = verify(&(Arc::new(damaged) as Arc<dyn Disk>), small().recent_ids, |_, _| ());
+        let verified = verified.expect("can be read");
+        assert!(!verified.findings.is_empty(), "{path}");
+        assert_eq!(verified.last_position, last, "{path}");
+    }
 }
 
 #[test]
@@ -453,4 +484,67 @@ fn who_gives_up_and_goes_on_from_the_tail_loses_nothing() {
 
 fn shown_by(kept: &[Record]) -> Vec<(Position, EventId)> {
     kept.iter().map(|record| (record.stamp.position, record.id())).collect()
+}
+
+/// Rows told apart are those that a plain model tells apart, and nothing is changed by it.
+#[test]
+fn rows_are_told_apart_as_they_would_be_taken_in() {
+    for seed in 0..20_u64 {
+        let chance = &mut Chance::new(seed);
+        let stream = stream(chance, 400);
+        let disk = FaultDisk::default();
+        let log = follow(&disk, ORIGIN).expect("opens");
+        for piece in pieces(&stream, chance) {
+            wait(log.follow(piece)).expect("taken in");
+        }
+        let kept = model(&stream);
+        let mut batch = EventBatch::default();
+        let mut expected = (Vec::new(), Vec::new());
+        let mut named = HashSet::new();
+        for row in 0..300 {
+            let (number, shift) = (chance.below(500), i64::from(chance.one_in(3)));
+            SOURCE.push(&mut batch, number, shift);
+            let asked = Record { number, content: Content::Event(shift), stamp: stream[0].stamp };
+            let is_dead = kept.iter().any(|it| {
+                it.content == Content::Retraction
+                    && asked.batch_name().is_some()
+                    && it.batch_name() == asked.batch_name()
+            });
+            let known = |it: &&Record| it.number == number && it.content != Content::Retraction;
+            match kept.iter().find(known) {
+                _ if is_dead => expected.1.push(row),
+                // Beyond the recent window its content is not looked at.
+                Some(_) => {}
+                None if named.insert(number) => expected.0.push(u32::try_from(row).expect("small")),
+                None => {}
+            }
+        }
+        let tail = log.tail().position();
+        let told = wait(log.tell_apart(batch.clone())).expect("told");
+        assert!(told.batch.iter().eq(batch.iter()));
+        assert_eq!((told.new, told.refused.retracted), expected, "seed {seed}");
+        assert_eq!(log.tail().position(), tail);
+        let again = wait(log.tell_apart(batch)).expect("told");
+        assert_eq!(again.new, expected.0, "nothing was staged");
+    }
+}
+
+/// The limit of names is for those who publish, not for a history that there is.
+#[test]
+fn a_history_of_more_batches_than_are_allowed_is_taken_in() {
+    let disk = FaultDisk::default();
+    let locked = LockedDisk::lock(Arc::new(disk.clone())).expect("is free");
+    let options = LogOptions { batches_max: 2, ..small() };
+    let log = Log::open_following(locked, options, ORIGIN, (clock(1), &[]), |_| ()).expect("opens");
+    let stamp = |number: u64| Stamp {
+        position: Position::new(number + 1),
+        recorded_at: UtcInstant::from_micros(1_790_000_000_000_000),
+    };
+    // Every eleventh event has a batch of its own.
+    let taken = log.follow(Followed::Events(SOURCE.batch(0..100), (0..100).map(stamp).collect()));
+    assert_eq!(wait(taken).expect("taken in").kept, 100);
+    assert!(log.batches().len() > 2);
+    assert_eq!(wait(log.tell_apart(SOURCE.batch(100..105))).expect("no batch").new.len(), 5);
+    let refused = wait(log.tell_apart(SOURCE.batch(200..250)));
+    assert!(matches!(refused, Err(AppendError::TooManyBatches { max: 2 })), "{refused:?}");
 }

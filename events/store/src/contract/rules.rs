@@ -1,10 +1,10 @@
 //! The rules. Each panics with what was broken.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use lastseen_event::{
-    BatchName, Event, EventBatch, EventId, EventType, Fact, MemberOrdinal, MemberRef, Position, Sighting,
-    TenantId, UserId, UtcInstant,
+    BatchName, BatchOrdinal, Event, EventBatch, EventId, EventType, Fact, MemberOrdinal, MemberRef, Position,
+    Sighting, TenantId, UserId, UtcInstant,
 };
 
 use super::{Source, event_id};
@@ -410,6 +410,43 @@ pub async fn the_parts_make_up_the_history(store: &dyn EventStore) {
         drain(store.scan(Scan { until, ..Scan::after(*after, Detail::Facts) }).as_mut()).facts
     };
     assert_eq!(parts.iter().zip(ends).flat_map(read).collect::<Vec<_>>(), all);
+}
+
+/// Records above a position are as many as a scan finds, or the store tells more where it may: never at a part, nor at the tail.
+pub async fn records_after_a_position_are_counted_whatever_gaps_it_has(store: &dyn EventStore) {
+    assert_eq!(store.records_after(Position::START), 0);
+    for start in (0..300).step_by(50) {
+        append(store, SOURCE.batch(start..start + 50)).await;
+    }
+    let batch = store.batches().get(BatchOrdinal::new(0)).expect("some events have one").name().to_owned();
+    store.retract(BatchName::new(&batch).expect("valid"), None).await.expect("it is taken back");
+    let all = read_from(store, Position::START, Detail::Facts);
+    assert_eq!(all.retractions.len(), 1);
+    let positions = || {
+        let facts = all.facts.iter().map(|fact| fact.position);
+        facts.chain(all.retractions.iter().map(|it| it.position))
+    };
+    let above = |position: Position| positions().filter(|it| *it > position).count() as u64;
+    // In this order: a part that comes meanwhile is not among these.
+    let parts = store.parts();
+    for part in &parts {
+        assert_eq!(store.records_after(*part), above(*part), "at the part {part:?}");
+    }
+    let tail = store.tail().position();
+    assert_eq!(tail, positions().max().expect("there are records"));
+    for at in [tail, Position::new(tail.get() + 1), Position::new(u64::MAX)] {
+        assert_eq!(store.records_after(at), 0, "{at:?}");
+    }
+    let mut last = u64::MAX;
+    for at in positions().collect::<BTreeSet<_>>() {
+        // Also in a gap.
+        for at in [Position::new(at.get() - 1), at] {
+            let told = store.records_after(at);
+            assert!((above(at)..=above(Position::START)).contains(&told), "{told} after {at:?}");
+        }
+        last = last.min(store.records_after(at));
+    }
+    assert_eq!(last, 0);
 }
 
 /// A closed store takes nothing more, ends what follows it, and is read as before.

@@ -120,11 +120,11 @@ pub(super) fn compare(data: &Path, disk: Arc<dyn Disk>) -> anyhow::Result<Compar
 }
 
 fn fold(log: &ReadOnlyLog, mut builder: ViewsBuilder, after: Position) -> Result<Views, ReadError> {
-    let mut progress = Progress::of_events();
+    let (mut progress, total) = (Progress::of_events(), log.records_after(after));
     let mut reader = log.scan(Scan::after(after, Detail::Facts));
     while let Some(batch) = reader.next_batch()? {
         builder.apply_all(&batch.facts);
-        progress.show(batch.reached.get(), log.last_position().get());
+        progress.show(total.saturating_sub(log.records_after(batch.reached)), total);
     }
     progress.finish();
     Ok(builder.finish())

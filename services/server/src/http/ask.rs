@@ -205,8 +205,7 @@ impl<P> Ask<Look, P> {
     /// `not_ready` while the server is starting.
     pub(super) fn health(&self) -> Result<(u64, Vec<Standstill>), Problem> {
         let model = &self.app.service()?.model;
-        let durable = model.log().tail().position().get();
-        Ok((durable.saturating_sub(model.position().get()), model.standstills()))
+        Ok((model.lag(), model.standstills()))
     }
 
     /// The origin under which the caller reaches the server: the public one, or the host that it named.

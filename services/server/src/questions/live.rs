@@ -103,16 +103,16 @@ impl Now {
     }
 }
 
-/// Positions of the last minutes.
+/// Numbers of events that were folded, at moments of the last minutes. Positions do not tell that: they may have gaps.
 #[derive(Debug, Default)]
-struct Rate(VecDeque<(Instant, Position)>);
+struct Rate(VecDeque<(Instant, u64)>);
 
 impl Rate {
-    fn sample(&mut self, now: Instant, position: Position) {
+    fn sample(&mut self, now: Instant, events: u64) {
         if self.0.back().is_some_and(|(at, _)| now.duration_since(*at) < SAMPLED_EVERY) {
             return;
         }
-        self.0.push_back((now, position));
+        self.0.push_back((now, events));
         while self.0.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= RATE_OF) {
             self.0.pop_front();
         }
@@ -120,10 +120,10 @@ impl Rate {
 
     /// Events a second since the first sample. `None`: it is too short ago.
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown with few digits")]
-    fn until(&self, now: Instant, position: Position) -> Option<f64> {
+    fn until(&self, now: Instant, events: u64) -> Option<f64> {
         let (at, first) = self.0.front()?;
         let seconds = now.duration_since(*at);
-        let events = position.get().saturating_sub(first.get());
+        let events = events.saturating_sub(*first);
         (seconds >= SAMPLED_EVERY).then(|| events as f64 / seconds.as_secs_f64())
     }
 }
@@ -173,7 +173,7 @@ impl LiveNumbers {
         loop {
             let Some(this) = live.upgrade() else { return };
             let position = this.model.position();
-            this.rate.lock().sample(Instant::now(), position);
+            this.sample();
             let ticking = this.clone();
             if !tasks::blocking(move || ticking.tick()).await {
                 return;
@@ -191,6 +191,10 @@ impl LiveNumbers {
                 () = tokio::time::sleep_until(began + wait) => {}
             }
         }
+    }
+
+    fn sample(&self) {
+        self.rate.lock().sample(Instant::now(), self.model.folded_events());
     }
 
     /// Tells the readers of each scope what is new. `false`: they are closed.
@@ -241,7 +245,7 @@ impl LiveNumbers {
         });
         let latest = latest.collect();
         let rate = match scope {
-            Scope::All => self.rate.lock().until(Instant::now(), position),
+            Scope::All => self.rate.lock().until(Instant::now(), self.model.folded_events()),
             Scope::Tenant(_) => None,
         };
         Now { at, position, summaries, rate, latest, text: [OnceLock::new(), OnceLock::new()] }
@@ -251,6 +255,7 @@ impl LiveNumbers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Model, Replica};
 
     fn event(number: u128, batch: Option<u32>) -> LatestEvent {
         LatestEvent {
@@ -275,5 +280,22 @@ mod tests {
         let mut latest: Vec<_> = (10..10 + LATEST_MAX as u128).map(|number| event(number, None)).collect();
         add_before(&mut latest, &before, &Retracted::default());
         assert_eq!(latest.len(), LATEST_MAX);
+    }
+
+    /// The rate was of positions: where an event takes many, it was as many times too high.
+    #[tokio::test]
+    async fn the_rate_is_of_events_where_positions_have_gaps() {
+        const EVENTS: u64 = 200;
+        let mut replica = None;
+        let model = Model::over(|disk, _| Ok(replica.insert(Replica::new(disk)).log.clone()));
+        let live = LiveNumbers::new(model.inner.clone(), 1);
+        live.sample();
+        let tail = replica.unwrap().take_in(EVENTS, Replica::GAP).await;
+        assert!(model.inner.reach(tail, Duration::from_mins(1)).await);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(100)).await;
+        let now = live.now(&model.inner.reading(), Scope::All);
+        // What was waited for counts as well.
+        assert!(now.rate.is_some_and(|rate| rate > 1.0 && rate <= 2.0), "{:?}", now.rate);
     }
 }

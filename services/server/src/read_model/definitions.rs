@@ -71,7 +71,7 @@ pub(crate) enum Followed {
     TooLarge,
 }
 
-/// Most facts that the fold thread is left with when days are handed over.
+/// Most records that the fold thread is left with when days are handed over.
 const LEFT_MAX: u64 = 4_096;
 /// Most catch-up reads while more events come.
 const CATCH_UPS_MAX: usize = 64;
@@ -202,7 +202,8 @@ impl ReadModel {
         for _ in 0..CATCH_UPS_MAX {
             check()?;
             let position = self.live.get().read().position();
-            if position.get() - reached.get() <= LEFT_MAX {
+            // Events that the views do not have yet count as well: they are few, or reading once more helps nothing.
+            if position <= reached || self.log.records_after(reached) <= LEFT_MAX {
                 break;
             }
             let mut reader = self.log.scan(facts_between(reached, position));
@@ -298,4 +299,45 @@ pub(super) fn few_facts(mut reader: impl EventReader) -> Result<Vec<Fact>, ReadE
         facts.extend(batch.facts);
     }
     Ok(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use lastseen_projections::Retracted;
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::testing::{Model, Replica};
+
+    /// The rest was a difference of positions: one event was too much to be left to the fold thread, so that each that came
+    /// meanwhile was read on its own.
+    #[tokio::test]
+    async fn a_few_events_that_come_meanwhile_are_left_to_the_fold_thread_whatever_gaps_positions_have() {
+        let mut replica = None;
+        let model = Model::over(|disk, _| Ok(replica.insert(Replica::new(disk)).log.clone()));
+        let replica = replica.unwrap();
+        let tail = replica.take_in(10, Replica::GAP).await;
+        assert!(model.inner.reach(tail, Duration::from_mins(1)).await);
+        let (inner, checks) = (model.inner.clone(), Arc::new(AtomicUsize::new(0)));
+        let counted = checks.clone();
+        let follow = move || {
+            let one_more = || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Handle::current().block_on(async {
+                    let tail = replica.take_in(1, Replica::GAP).await;
+                    assert!(inner.reach(tail, Duration::from_mins(1)).await);
+                });
+                Ok::<_, ReadError>(())
+            };
+            let zone = Tz::Europe__Vienna;
+            let traffic = Traffic::new(Arc::new(Calendar::utc()), Retracted::default());
+            let mut days = NewDays::Traffic(zone, Box::new(traffic));
+            inner.catch_up(&mut days, tail, &one_more).unwrap()
+        };
+        let reached = tokio::task::spawn_blocking(follow).await.unwrap();
+        assert_eq!((reached, checks.load(Ordering::Relaxed)), (tail, 1), "it is left to the fold thread");
+    }
 }

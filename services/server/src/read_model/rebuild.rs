@@ -20,7 +20,7 @@ use super::live::{Live, SharedViews};
 use super::restore::retracted_in;
 use crate::tasks;
 
-/// Most events that the fold thread folds before it puts rebuilt views in place; requests wait for it.
+/// Most records that the fold thread folds before it puts rebuilt views in place; requests wait for it.
 const LEFT_MAX: u64 = 4_096;
 
 /// Most catch-up reads while more events come; then the fold thread folds the rest, however much it is.
@@ -163,7 +163,7 @@ impl Rebuilds {
             views.follow_traffic(zone, &mut traffic, &[]);
         }
         for _ in 0..CATCH_UPS_MAX {
-            if self.log.tail().position().get() - reached.get() <= LEFT_MAX {
+            if self.log.records_after(reached) <= LEFT_MAX {
                 break;
             }
             self.read_on(&mut reached, nudges, |batch| views.apply_all(&batch.facts))?;
@@ -200,5 +200,108 @@ fn check_wanted(nudges: &Receiver<()>) -> Result<(), Unfinished> {
     match nudges.try_recv() {
         Err(TryRecvError::Disconnected) => Err(Unfinished::Stopped),
         Ok(()) | Err(TryRecvError::Empty) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::mpsc::sync_channel;
+
+    use lastseen_event::{BatchName, EventBatch};
+    use lastseen_log::FaultDisk;
+    use lastseen_projections::Persons;
+    use lastseen_store::{
+        Appended, Batches, Gauges, Guard, Lineage, ManualClock, MemberDictionary, OnRefused, Pending,
+        RetractOutcome, Tail,
+    };
+    use parking_lot::RwLock;
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::testing::{NOW, Replica, instant};
+
+    /// A replica that takes in an event more whenever it is scanned.
+    struct Growing {
+        replica: Replica,
+        scans: AtomicUsize,
+    }
+
+    impl EventStore for Growing {
+        fn append(&self, batch: EventBatch, on_refused: OnRefused) -> Pending<'_, Appended> {
+            self.replica.log.append(batch, on_refused)
+        }
+
+        fn retract<'a>(&'a self, batch: BatchName<'a>, events: Option<u64>) -> Pending<'a, RetractOutcome> {
+            self.replica.log.retract(batch, events)
+        }
+
+        fn batches(&self) -> Guard<'_, Batches> {
+            self.replica.log.batches()
+        }
+
+        fn members(&self) -> Guard<'_, dyn MemberDictionary> {
+            self.replica.log.members()
+        }
+
+        fn scan(&self, scan: Scan) -> Box<dyn EventReader> {
+            self.scans.fetch_add(1, Ordering::Relaxed);
+            Handle::current().block_on(self.replica.take_in(1, Replica::GAP));
+            self.replica.log.scan(scan)
+        }
+
+        fn parts(&self) -> Vec<Position> {
+            self.replica.log.parts()
+        }
+
+        fn records_after(&self, position: Position) -> u64 {
+            self.replica.log.records_after(position)
+        }
+
+        fn tail(&self) -> Tail {
+            self.replica.log.tail()
+        }
+
+        fn lineage(&self) -> Arc<Lineage> {
+            self.replica.log.lineage()
+        }
+
+        fn health(&self) -> lastseen_store::Health {
+            self.replica.log.health()
+        }
+
+        fn gauges(&self) -> Gauges {
+            self.replica.log.gauges()
+        }
+
+        fn close(&self) {
+            self.replica.log.close();
+        }
+    }
+
+    /// The rest was a difference of positions: one event was too much to be left to the fold thread, so that history was read
+    /// again and again for each that came.
+    #[tokio::test]
+    async fn a_few_events_that_come_meanwhile_are_left_to_the_fold_thread_whatever_gaps_positions_have() {
+        let replica = Replica::new(&FaultDisk::default());
+        replica.take_in(10, Replica::GAP).await;
+        let log = Arc::new(Growing { replica, scans: AtomicUsize::new(0) });
+        let views = || ViewsBuilder::new(Selection::default(), Retracted::default(), Persons::Off).finish();
+        let clock = Arc::new(ManualClock::new(instant(NOW)));
+        let rebuilds = Rebuilds {
+            log: log.clone(),
+            live: Arc::new(Live::new(views())),
+            fold: mpsc::channel(1).0,
+            health: Health::new(clock),
+        };
+        let (_nudge, nudges) = sync_channel(1);
+        let build = move || {
+            let before: SharedViews = Arc::new(RwLock::new(views()));
+            let built = rebuilds.build(Retracted::default(), &before, &nudges);
+            built.map_or_else(|_| panic!("it is built"), |(_, reached)| reached)
+        };
+        let reached = tokio::task::spawn_blocking(build).await.unwrap();
+        assert_eq!(log.scans.load(Ordering::Relaxed), 1);
+        assert_eq!(reached.get(), 10 * Replica::GAP, "the one that came meanwhile is left");
     }
 }

@@ -7,7 +7,7 @@ use lastseen_log::{Fault, LogOptions, Operation};
 use lastseen_projections::Scope;
 use lastseen_store::{AppendError, EventStore, ManualClock, MemoryStore};
 
-use crate::testing::{Model, NOW, instant};
+use crate::testing::{Model, NOW, Replica, instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledged_event_is_in_the_next_reading() {
@@ -94,4 +94,21 @@ async fn a_fold_that_cannot_read_the_log_is_told_and_goes_on_once_it_can() {
     assert!(model.inner.reading().position >= appended.position);
     assert!(model.inner.reach(appended.position, Duration::from_secs(1)).await);
     assert_eq!(model.inner.standstills(), []);
+}
+
+/// The lag was a difference of positions: a few events behind looked like gigabytes of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lag_is_a_number_of_events_where_positions_have_gaps() {
+    let mut replica = None;
+    let model = Model::over(|disk, _| Ok(replica.insert(Replica::new(disk)).log.clone()));
+    let replica = replica.unwrap();
+    let tail = replica.take_in(5, Replica::GAP).await;
+    assert!(model.inner.reach(tail, Duration::from_secs(10)).await);
+    assert_eq!((model.inner.lag(), model.inner.folded_events()), (0, 5));
+    model.disk.fail(Operation::Read, 0, u64::MAX, (Fault::Io, 0));
+    let tail = replica.take_in(3, Replica::GAP).await;
+    assert!((3..=8).contains(&model.inner.lag()), "{} of 8 events", model.inner.lag());
+    model.disk.heal();
+    assert!(model.inner.reach(tail, Duration::from_secs(10)).await);
+    assert_eq!((model.inner.lag(), model.inner.folded_events()), (0, 8));
 }

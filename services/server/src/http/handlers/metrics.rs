@@ -54,16 +54,15 @@ pub(in crate::http) async fn metrics<A: Access>(ask: Ask<A, NoParams>) -> Result
             let views = reading.views();
             views.summary(Scope::All, reading.at.saturating_sub(Window::default().span))
         };
-        let position = log.tail().position().get();
         now = State {
             is_ready: standstills.iter().all(|it| !it.is_final),
             standing_still: standstills.iter().map(|it| it.part).collect(),
             waiting_appends: gauges.waiting_appends,
-            position,
+            position: log.tail().position().get(),
             unsealed: log.health().unsealed_events,
             segments: log.parts().len() - 1,
             id_memory_bytes: gauges.id_memory_bytes,
-            lag: position.saturating_sub(model.position().get()),
+            lag: model.lag(),
             store_lag: gauges.lag,
             snapshot_age: model.snapshot_age(),
             questions: questions.places(),
