@@ -139,7 +139,7 @@ fn what_one_server_answered_another_one_has_at_that_position() {
         let user = format!("u{number}");
         let login = events.login(("acme", &user), instant::now());
         let (to, from) = if number % 2 == 0 { (&one, &other) } else { (&other, &one) };
-        let position = to.client().publish(&[login.clone()])["position"].clone();
+        let position = to.client().publish(std::slice::from_ref(&login))["position"].clone();
         let found = from.client().ask(&format!("/v1/tenants/acme/users/{user}?min_position={position}"));
         assert_eq!(found["last_seen_position"], position);
         // The same event again is known everywhere.
@@ -205,7 +205,7 @@ fn a_cluster_that_is_away_is_told_and_questions_are_answered_meanwhile() {
     cluster.node(0).start().unwrap();
     let stored = eventually(WITHIN, || {
         let answer = client.post_json("/v1/events", &json!([login]));
-        (answer.status == 200).then(|| answer.text().to_owned())
+        (answer.status == 200).then(|| answer.text())
     });
     assert!(stored.is_some(), "{}", server.stderr());
     assert_eq!(client.ask("/v1/summary")["total_users"], 2);

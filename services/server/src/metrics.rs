@@ -217,16 +217,6 @@ impl Metrics {
             ("log_unsealed_events", "Durable events that are not in a segment yet", &gauges.unsealed),
             ("log_segments", "Sealed segments", &gauges.segments),
             ("views_lag_events", "Durable events that are not in the views yet", &gauges.lag),
-            (
-                "store_lag_positions",
-                "Positions from the end of the copy to that of the cluster (--store); the last ones known while it does not answer",
-                &gauges.store_lag_positions,
-            ),
-            (
-                "store_connected",
-                "1 if the cluster (--store) answers, or there is none",
-                &gauges.store_connected,
-            ),
             ("users", "Users that are not deleted (total_users)", &gauges.users),
             ("users_active", "Users active within 30 days (active_users)", &gauges.active_users),
             ("tenants", "Tenants with a user that is not deleted", &gauges.tenants),
@@ -243,12 +233,6 @@ impl Metrics {
             registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
         }
         registry.register_with_unit(
-            "store_lag",
-            "Time since the copy of a cluster (--store) was at its end; 0 without a cluster",
-            Unit::Seconds,
-            gauges.store_lag.clone(),
-        );
-        registry.register_with_unit(
             "snapshot_age",
             "Time since the last snapshot of the views, or since the start",
             Unit::Seconds,
@@ -259,6 +243,7 @@ impl Metrics {
             "1 for each part that stands still",
             gauges.standing_still.clone(),
         );
+        self.register_store(&mut registry);
         self.register_questions(&mut registry);
         let build = prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the program", build);
@@ -268,6 +253,25 @@ impl Metrics {
         registry.register_with_unit("start_time", "Start of the process, since 1970", Unit::Seconds, start);
         self.registry = registry;
         self
+    }
+
+    fn register_store(&self, registry: &mut Registry) {
+        registry.register(
+            "store_connected",
+            "1 if the cluster (--store) answers, or there is none",
+            self.gauges.store_connected.clone(),
+        );
+        registry.register(
+            "store_lag_positions",
+            "Positions from the end of the copy to that of the cluster (--store), as last known",
+            self.gauges.store_lag_positions.clone(),
+        );
+        registry.register_with_unit(
+            "store_lag",
+            "Time since the copy of a cluster (--store) was at its end; 0 without a cluster",
+            Unit::Seconds,
+            self.gauges.store_lag.clone(),
+        );
     }
 
     fn register_questions(&self, registry: &mut Registry) {

@@ -511,12 +511,11 @@ fn rows_are_told_apart_as_they_would_be_taken_in() {
                     && it.batch_name() == asked.batch_name()
             });
             let known = |it: &&Record| it.number == number && it.content != Content::Retraction;
-            match kept.iter().find(known) {
-                _ if is_dead => expected.1.push(row),
-                // Beyond the recent window its content is not looked at.
-                Some(_) => {}
-                None if named.insert(number) => expected.0.push(u32::try_from(row).expect("small")),
-                None => {}
+            if is_dead {
+                expected.1.push(row);
+            } else if !kept.iter().any(|it| known(&it)) && named.insert(number) {
+                // Beyond the recent window the content of those that are known is not looked at.
+                expected.0.push(u32::try_from(row).expect("small"));
             }
         }
         let tail = log.tail().position();

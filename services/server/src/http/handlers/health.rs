@@ -43,10 +43,10 @@ pub(in crate::http) struct ToCluster {
     connected: bool,
     /// Time since the copy was at the end of the cluster, in seconds.
     lag_seconds: f64,
-    /// Positions from the end of the copy to that of the cluster. Null while the cluster does not answer. Not told where keys are
+    /// Positions from the end of the copy to that of the cluster. Not told while the cluster does not answer, and where keys are
     /// needed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    lag_positions: Option<Option<u64>>,
+    lag_positions: Option<u64>,
 }
 
 impl Answer for Ready {
@@ -74,7 +74,7 @@ pub(in crate::http) async fn ready(ask: Ask<Open, NoParams>) -> Result<Json<Read
     let cluster = model.log().gauges().lag.map(|lag| ToCluster {
         connected: lag.is_connected,
         lag_seconds: lag.time.as_secs_f64(),
-        lag_positions: is_open.then_some(lag.positions),
+        lag_positions: lag.positions.filter(|_| is_open),
     });
     Ok(Json::new(Ready { status: "ready", reflected, cluster, parts }))
 }
