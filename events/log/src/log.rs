@@ -306,7 +306,7 @@ impl Log {
     /// [`AppendError`], but not that events are refused; [`AppendError::TooManyBatches`] if the new rows name too many.
     ///
     /// # Panics
-    /// As with [`append`](EventStore::append).
+    /// The same as [`append`](EventStore::append).
     pub async fn tell_apart(&self, batch: EventBatch) -> Result<ToldApart, AppendError> {
         match self.ask((batch, Vec::new()), Purpose::TellApart).await? {
             Answer::ToldApart(told) => Ok(*told),

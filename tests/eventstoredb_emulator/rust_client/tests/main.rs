@@ -1,5 +1,7 @@
 //! The official Rust client: its own tests of streams, against the emulator.
 
+#![expect(clippy::disallowed_methods, reason = "the tests of the client are as their authors wrote them")]
+
 #[path = "client/common.rs"]
 mod common;
 #[path = "client/streams.rs"]
