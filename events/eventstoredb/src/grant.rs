@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventstore::{AppendToStreamOptions, Error, EventData, ReadStreamOptions, StreamPosition};
+use eventstore::{AppendToStreamOptions, Error, EventData, ReadStreamOptions, StreamPosition, StreamState};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -45,28 +45,31 @@ async fn give(supervisor: &Supervisor, lease: &Lease, user: &str) -> Result<(), 
         }
     };
     let found = supervisor.within("read the rights of $all", read).await?;
-    let found = found.map_or(Ok(json!({})), |event| event.get_original_event().as_json::<Value>());
-    let before = found.map_err(|error| Fault::Refused(format!("the rights of $all: {error}")))?;
-    let after = with_reader(before.clone(), user);
+    let mut expected = StreamState::NoStream;
+    let mut before = json!({});
+    if let Some(event) = &found {
+        let event = event.get_original_event();
+        expected = StreamState::StreamRevision(event.revision);
+        before = event.as_json().map_err(|error| Fault::Refused(format!("the rights of $all: {error}")))?;
+    }
+    let odd = || Fault::Refused(format!("the rights of $all are not of the form that is known: {before}"));
+    let after = with_reader(before.clone(), user).ok_or_else(odd)?;
     if after == before {
         return Ok(());
     }
     let data = EventData::json("$metadata", &after).map_err(|error| Fault::Refused(error.to_string()))?;
     let data = data.id(Uuid::new_v4());
-    let options =
-        supervisor.authenticated(AppendToStreamOptions::default(), AppendToStreamOptions::authenticated);
+    // Where somebody else has changed them meanwhile, all is begun anew.
+    let options = AppendToStreamOptions::default().stream_state(expected);
+    let options = supervisor.authenticated(options, AppendToStreamOptions::authenticated);
     let write = async { lease.client.append_to_stream(METADATA, &options, data).await.map(drop) };
     supervisor.within("change the rights of $all", write).await
 }
 
-/// The metadata with one more reader of events and of metadata. What else stands there stays.
-fn with_reader(mut metadata: Value, user: &str) -> Value {
+/// The metadata with one more reader of events and of metadata. What else stands there stays. `None`: it has another form.
+fn with_reader(mut metadata: Value, user: &str) -> Option<Value> {
     const ADMINISTRATORS: &str = "$admins";
-    if !metadata.is_object() {
-        metadata = json!({});
-    }
-    let rights = metadata.as_object_mut().map(|metadata| metadata.entry("$acl").or_insert_with(|| json!({})));
-    let Some(Value::Object(rights)) = rights else { return metadata };
+    let rights = metadata.as_object_mut()?.entry("$acl").or_insert_with(|| json!({})).as_object_mut()?;
     for right in ["$r", "$mr"] {
         let mut readers: Vec<String> = match rights.get(right) {
             Some(Value::String(one)) => vec![one.clone()],
@@ -80,7 +83,7 @@ fn with_reader(mut metadata: Value, user: &str) -> Value {
         }
         rights.insert(right.to_owned(), json!(readers));
     }
-    metadata
+    Some(metadata)
 }
 
 #[cfg(test)]
@@ -89,12 +92,15 @@ mod tests {
 
     #[test]
     fn a_reader_is_added_and_everything_else_stays() {
-        let given = with_reader(json!({}), "lastseen");
+        let given = with_reader(json!({}), "lastseen").unwrap();
         assert_eq!(given, json!({"$acl": {"$r": ["lastseen", "$admins"], "$mr": ["lastseen", "$admins"]}}));
-        assert_eq!(with_reader(given.clone(), "lastseen"), given);
+        assert_eq!(with_reader(given.clone(), "lastseen").unwrap(), given);
         let before = json!({"$maxAge": 7, "$acl": {"$r": "ops", "$w": ["$admins"]}});
         let expected = json!({"$maxAge": 7,
             "$acl": {"$r": ["lastseen", "ops"], "$mr": ["lastseen", "$admins"], "$w": ["$admins"]}});
-        assert_eq!(with_reader(before, "lastseen"), expected);
+        assert_eq!(with_reader(before, "lastseen").unwrap(), expected);
+        for odd in [json!("text"), json!({"$acl": "$admins"})] {
+            assert_eq!(with_reader(odd, "lastseen"), None);
+        }
     }
 }

@@ -5,7 +5,7 @@
 //!   the cluster      ... 17 23 31 40 52     the same: go on from 52
 //!                    ... 17 23 31    52     40 was scavenged: go on with 52
 //!                    ... 17 23 31           restored from an older backup: refused
-//!                    ... 17 23 33 41 52     grown again after that: refused
+//!                    ... 17 23 33 41 52     grown again after that: refused, since the copy does not know the event at 33
 //! ```
 //!
 //! A server answers a position beyond its end with silence, and never says that its history is another one.
@@ -16,11 +16,12 @@ use eventstore::{
     AppendToStreamOptions, Error, EventData, ReadAllOptions, ReadStream, ReadStreamOptions, RecordedEvent,
     StreamPosition, StreamState, SubscriptionFilter,
 };
-use lastseen_event::{EventId, Position};
+use lastseen_event::limits::REQUEST_EVENTS_MAX;
+use lastseen_event::{EventBatch, EventId, Position};
 use lastseen_log::Log;
-use lastseen_store::{Detail, EventReader, EventStore, LogId, ReadError, Scan};
+use lastseen_store::{Detail, EventReader, EventStore, LogId, ReadError, Scan, error_chain};
 
-use crate::names::{FOUNDING, PREFIX};
+use crate::codec::{self, Taken};
 use crate::supervisor::{Fault, Lease, Supervisor};
 
 /// Records by which a cluster is known again.
@@ -79,9 +80,9 @@ pub(crate) struct Start {
 }
 
 /// The events that are Lastseen's. A checkpoint comes after so many others.
-pub(crate) fn ours() -> SubscriptionFilter {
+pub(crate) fn ours(supervisor: &Supervisor) -> SubscriptionFilter {
     const CONSIDERED: u32 = 4096;
-    SubscriptionFilter::on_stream_name().add_prefix(PREFIX).max(CONSIDERED)
+    SubscriptionFilter::on_stream_name().add_prefix(&supervisor.settings().names.prefix).max(CONSIDERED)
 }
 
 /// The id that the cluster's history was founded with. The first node that asks founds it.
@@ -99,66 +100,91 @@ pub(crate) async fn founded(supervisor: &Supervisor, lease: &Lease) -> Result<Lo
         let data = data.id(uuid::Uuid::from_bytes(id.to_bytes()));
         let options = AppendToStreamOptions::default().stream_state(StreamState::NoStream);
         let options = supervisor.authenticated(options, AppendToStreamOptions::authenticated);
+        let stream = supervisor.settings().names.founding.as_str();
         let call = async {
-            match lease.client.append_to_stream(FOUNDING, &options, data).await {
+            match lease.client.append_to_stream(stream, &options, data).await {
                 // Another node was first.
                 Err(Error::WrongExpectedVersion { .. }) | Ok(_) => Ok(()),
                 Err(error) => Err(error),
             }
         };
-        supervisor.within("append to the stream lastseen-log", call).await?;
+        supervisor.within("found the log", call).await?;
     }
 }
 
 async fn read_founding(supervisor: &Supervisor, lease: &Lease) -> Result<Option<LogId>, Fault> {
     let options =
         supervisor.authenticated(ReadStreamOptions::default().max_count(1), ReadStreamOptions::authenticated);
+    let stream = supervisor.settings().names.founding.as_str();
     let call = async {
-        let mut events = lease.client.read_stream(FOUNDING, &options).await?;
+        let mut events = lease.client.read_stream(stream, &options).await?;
         match events.next().await {
             Ok(event) => Ok(event),
             Err(Error::ResourceNotFound) => Ok(None),
             Err(error) => Err(error),
         }
     };
-    let found = supervisor.within("read the stream lastseen-log", call).await?;
+    let found = supervisor.within("read who founded the log", call).await?;
     let Some(event) = found else { return Ok(None) };
     let said = event.get_original_event().as_json::<serde_json::Value>().ok();
     let id = said.as_ref().and_then(|said| said.get("log_id")?.as_str()).and_then(LogId::parse);
-    let other = || Fault::OtherHistory(format!("the stream {FOUNDING} of the cluster is not Lastseen's"));
+    let other = || Fault::OtherLog(format!("the stream {stream} of the cluster is not Lastseen's"));
     id.map(Some).ok_or_else(other)
 }
 
-/// The last event of the cluster that is Lastseen's. `None`: it has none.
+/// Asks a node for a sign of life that needs the right to read `$all`: its last event, whoever it is of.
 ///
 /// # Errors
-/// [`Fault`]; [`Fault::NoReadOfAll`] if the user may not read `$all`.
-pub(crate) async fn last(supervisor: &Supervisor, lease: &Lease) -> Result<Option<Position>, Fault> {
-    let options = ReadAllOptions::default().position(StreamPosition::End).max_count(1).filter(ours());
+/// [`Fault`]; [`Fault::NoReadOfAll`] if the user may not read `$all`, [`Fault::Denied`] if it may do nothing.
+pub(crate) async fn head(supervisor: &Supervisor, lease: &Lease) -> Result<(), Fault> {
+    let options = ReadAllOptions::default().position(StreamPosition::End).max_count(1);
     let options = supervisor.authenticated(options, ReadAllOptions::authenticated);
     let call = async {
         let mut events = lease.client.read_all(&options).await?;
         events.next().await
     };
-    let found = supervisor.within("read $all", call).await.map_err(|fault| match fault {
-        Fault::Denied { user, .. } => Fault::NoReadOfAll { user },
-        fault => fault,
-    })?;
-    Ok(found.map(|event| Position::new(event.get_original_event().position.commit)))
+    match supervisor.within("read $all", call).await {
+        Err(Fault::Denied { user, .. }) => {
+            // Every user that the cluster knows may read other streams.
+            Err(match read_founding(supervisor, lease).await {
+                Err(Fault::Denied { user, .. }) => {
+                    Fault::Denied { user, what: "in: the name or the password is wrong" }
+                }
+                _ => Fault::NoReadOfAll { user },
+            })
+        }
+        found => found.map(drop),
+    }
 }
 
-/// Checks that the cluster is the one that the copy is of, and finds the place to go on from.
+/// The last event of the cluster that is Lastseen's; [`Position::START`] if it has none. It may take long where others have many.
+///
+/// # Errors
+/// [`Fault`].
+pub(crate) async fn last(supervisor: &Supervisor, lease: &Lease) -> Result<Position, Fault> {
+    let options =
+        ReadAllOptions::default().position(StreamPosition::End).max_count(1).filter(ours(supervisor));
+    let options = supervisor.authenticated(options, ReadAllOptions::authenticated);
+    let call = async {
+        let mut events = lease.client.read_all(&options).await?;
+        events.next().await
+    };
+    let found = supervisor.within_search("read $all", call).await?;
+    Ok(found.map_or(Position::START, |event| Position::new(event.get_original_event().position.commit)))
+}
+
+/// Checks that the cluster is the one that the copy in `log` is of, and finds the place to go on from.
 ///
 /// # Errors
 /// [`Fault::OtherHistory`] if it is not; other faults if it does not answer.
 pub(crate) async fn check(
     supervisor: &Supervisor,
     lease: &Lease,
-    (origin, held): (LogId, &Held),
+    (log, origin, held): (&Log, LogId, &Held),
 ) -> Result<Start, Fault> {
     let found = founded(supervisor, lease).await?;
     if found != origin {
-        return Err(Fault::OtherHistory(format!(
+        return Err(Fault::OtherLog(format!(
             "the cluster has the log {found}, and this node's copy is of the log {origin}: use another data directory, or another \
              cluster"
         )));
@@ -166,42 +192,82 @@ pub(crate) async fn check(
     let (Some((first, _)), Some((last, _))) = (held.0.front(), held.0.back()) else {
         return Ok(Start { after: StreamPosition::Start, first: Vec::new() });
     };
-    let options =
-        ReadAllOptions::default().forwards().position(StreamPosition::Position(*first)).filter(ours());
+    let options = ReadAllOptions::default()
+        .forwards()
+        .position(StreamPosition::Position(*first))
+        .filter(ours(supervisor));
     let options = supervisor.authenticated(options, ReadAllOptions::authenticated);
-    let mut events = supervisor.within("read $all", lease.client.read_all(&options)).await?;
+    let mut events = supervisor.within_search("read $all", lease.client.read_all(&options)).await?;
     let mut held = held.0.iter().peekable();
+    let mut unheld = Unheld { log, last: last.commit, events: EventBatch::default() };
     loop {
         let Some(event) = next(supervisor, &mut events).await? else {
             return Err(shorter(last.commit));
         };
         let (at, id) = (event.position, event.id);
         while held.next_if(|(held, _)| held.commit < at.commit).is_some() {}
-        if let Some((_, known)) = held.next_if(|(held, _)| held.commit == at.commit)
-            && known.as_uuid() != id
-        {
-            return Err(other(at.commit));
+        match held.next_if(|(held, _)| held.commit == at.commit) {
+            Some((_, known)) if known.as_uuid() != id => return Err(other(at.commit)),
+            Some(_) => {}
+            None if at.commit < last.commit => unheld.look(&event).await?,
+            None => {}
         }
-        if at.commit == last.commit {
-            return Ok(Start { after: StreamPosition::Position(at), first: Vec::new() });
+        if at.commit >= last.commit {
+            unheld.look_up().await?;
+            let first = if at.commit == last.commit { Vec::new() } else { vec![event] };
+            return Ok(Start { after: StreamPosition::Position(at), first });
         }
-        if at.commit > last.commit {
-            return Ok(Start { after: StreamPosition::Position(at), first: vec![event] });
+    }
+}
+
+/// Records in front of the last one that the copy holds, and not among those by which it is known again. The copy has left them out,
+/// or they are of another history.
+struct Unheld<'a> {
+    log: &'a Log,
+    last: u64,
+    events: EventBatch,
+}
+
+impl Unheld<'_> {
+    async fn look(&mut self, record: &RecordedEvent) -> Result<(), Fault> {
+        match codec::decode(record, &mut self.events) {
+            Taken::Event if self.events.len() == REQUEST_EVENTS_MAX => self.look_up().await,
+            Taken::Event | Taken::Foreign { .. } => Ok(()),
+            Taken::Retraction { batch, .. } => {
+                let batches = self.log.batches();
+                let found = batches.find(&batch).and_then(|batch| batches.get(batch));
+                // One that the copy does not have would have been taken back here.
+                let is_left_out = found.is_none_or(|batch| batch.retracted.is_some());
+                if is_left_out { Ok(()) } else { Err(other(record.position.commit)) }
+            }
+            Taken::Newer { .. } => Err(other(record.position.commit)),
         }
+    }
+
+    /// Each event that was left out has an id that the copy knows, or names a batch that was taken back.
+    async fn look_up(&mut self) -> Result<(), Fault> {
+        let events = std::mem::take(&mut self.events);
+        if events.is_empty() {
+            return Ok(());
+        }
+        let told = self.log.tell_apart(events).await.map_err(|error| Fault::Copy(error_chain(&error)))?;
+        if told.new.is_empty() { Ok(()) } else { Err(unknown(told.new.len(), self.last)) }
     }
 }
 
 async fn next(supervisor: &Supervisor, events: &mut ReadStream) -> Result<Option<RecordedEvent>, Fault> {
     /// Words of servers about a position that begins no record of theirs.
     const NO_RECORD: &str = "Unexpected ReadAllResult";
+    const INVALID_ARGUMENT: i32 = 3;
     let call = async {
         match events.next().await {
             Err(Error::ServerError(told)) if told.contains(NO_RECORD) => Ok(Err(told)),
+            Err(Error::Grpc { code, message }) if i32::from(code) == INVALID_ARGUMENT => Ok(Err(message)),
             event => event.map(Ok),
         }
     };
-    match supervisor.within("read $all", call).await? {
-        Ok(event) => Ok(event.and_then(|event| event.link.or(event.event))),
+    match supervisor.within_search("read $all", call).await? {
+        Ok(event) => Ok(event.and_then(|event| event.event.or(event.link))),
         Err(told) => Err(Fault::OtherHistory(format!("{RESTORED} (it answers: {told})"))),
     }
 }
@@ -215,4 +281,10 @@ fn shorter(last: u64) -> Fault {
 
 fn other(position: u64) -> Fault {
     Fault::OtherHistory(format!("{RESTORED} (another event stands at position {position})"))
+}
+
+fn unknown(events: usize, last: u64) -> Fault {
+    Fault::OtherHistory(format!(
+        "{RESTORED} ({events} events in front of position {last} are not in the copy)"
+    ))
 }

@@ -38,12 +38,16 @@ impl Distance {
         self.look(&mut state);
     }
 
-    /// The cluster's last event is this one.
-    pub(crate) fn end(&self, end: Position) {
+    /// The cluster's last event is this one. `None`: it did not say.
+    pub(crate) fn end(&self, end: Option<Position>) {
         let mut state = self.state.lock();
-        state.end = Some(end);
-        state.is_connected = true;
+        state.end = end;
         self.look(&mut state);
+    }
+
+    /// The cluster answers, and is the right one.
+    pub(crate) fn connected(&self) {
+        self.state.lock().is_connected = true;
     }
 
     /// The cluster does not answer.
@@ -56,6 +60,12 @@ impl Distance {
         if state.end.is_some_and(|end| end <= state.reached) {
             state.even_at = self.clock.uptime();
         }
+    }
+
+    /// True if the cluster has more than was taken in, as far as is known.
+    pub(crate) fn is_behind(&self) -> bool {
+        let state = self.state.lock();
+        state.end.is_some_and(|end| end > state.reached)
     }
 
     /// The last position that was taken in.
@@ -94,16 +104,19 @@ mod tests {
         let pass = |seconds: i64| clock.set(UtcInstant::from_micros(seconds * 1_000_000));
         pass(2);
         assert_eq!(distance.lag(), lag(None, 2, false));
-        distance.end(Position::new(5));
+        distance.connected();
+        assert_eq!(distance.lag(), lag(None, 2, true));
+        distance.end(Some(Position::new(5)));
         assert_eq!(distance.lag(), lag(Some(0), 0, true));
         pass(5);
-        distance.end(Position::new(9));
+        distance.end(Some(Position::new(9)));
         assert_eq!(distance.lag(), lag(Some(4), 3, true));
         distance.reach(Position::new(7));
         assert_eq!(distance.lag(), lag(Some(2), 3, true));
         distance.disconnected();
         assert_eq!(distance.lag(), lag(None, 3, false));
-        distance.end(Position::new(9));
+        distance.connected();
+        distance.end(Some(Position::new(9)));
         distance.reach(Position::new(12));
         assert_eq!(distance.lag(), lag(Some(0), 0, true));
     }

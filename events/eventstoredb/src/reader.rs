@@ -4,7 +4,6 @@
 //! scavenged since then would take the next one with it. It is given up when it fails, when it ends, and when it is silent while the
 //! cluster has more; then all begins anew, the check of the cluster's identity included.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +14,14 @@ use lastseen_log::{Followed, Kept, Log, Stamp};
 use lastseen_store::{LogId, Part, Standstills, error_chain};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::codec::{self, Taken};
 use crate::frames::{Frame, Frames};
 use crate::identity::{self, Held, Start};
 use crate::lag::Distance;
+use crate::store::UnderWay;
 use crate::supervisor::{Fault, Lease, Supervisor};
 
 /// Follows a cluster into a log.
@@ -34,6 +35,8 @@ pub(crate) struct Reader {
     pub(crate) standstills: Arc<Standstills>,
     /// Set once everything that the cluster had was taken in.
     pub(crate) caught_up: watch::Sender<bool>,
+    /// Refuses appends once the cluster is refused.
+    pub(crate) under_way: Arc<UnderWay>,
     pub(crate) told: Told,
 }
 
@@ -46,6 +49,8 @@ pub(crate) struct Told {
     conflicts: u64,
     /// The last fault since the cluster was followed.
     fault: Option<String>,
+    /// The time since which the cluster seems to have another history.
+    other_history: Option<Instant>,
 }
 
 /// Some records that were read, and are not taken in yet.
@@ -60,6 +65,7 @@ struct Unfollowed {
 impl Reader {
     /// Follows until its future is dropped, or until going on makes no sense.
     pub(crate) async fn run(mut self) {
+        let _watch = self.standstills.watch(Part::Cluster);
         loop {
             let lease = match self.supervisor.lease().await {
                 Ok(lease) => lease,
@@ -71,8 +77,9 @@ impl Reader {
             };
             let fault = self.follow(&lease).await;
             self.distance.disconnected();
-            if fault.is_final() {
+            if self.is_final(&fault) {
                 tracing::error!("{fault}");
+                self.under_way.refuse();
                 self.standstills.stopped(Part::Cluster, fault.to_string());
                 return;
             }
@@ -83,6 +90,18 @@ impl Reader {
             self.told.fault = Some(fault.clone());
             self.standstills.failed(Part::Cluster, fault);
             self.supervisor.failed(&lease).await;
+        }
+    }
+
+    /// True if trying again does not help. Another history is believed once it was told for a while: a node that led before it was
+    /// frozen believes that it leads, and lacks what came since.
+    fn is_final(&mut self, fault: &Fault) -> bool {
+        match fault {
+            Fault::OtherHistory(_) => {
+                let since = *self.told.other_history.get_or_insert_with(Instant::now);
+                since.elapsed() >= self.supervisor.settings().timing.contact
+            }
+            fault => fault.is_final(),
         }
     }
 
@@ -99,11 +118,12 @@ impl Reader {
 
     /// Checks the cluster and begins a subscription.
     async fn begin(&mut self, lease: &Lease) -> Result<Frames, Fault> {
-        let end = identity::last(&self.supervisor, lease).await?;
+        identity::head(&self.supervisor, lease).await?;
         let Start { after, first } =
-            identity::check(&self.supervisor, lease, (self.origin, &self.held)).await?;
+            identity::check(&self.supervisor, lease, (&self.log, self.origin, &self.held)).await?;
         self.supervisor.works().await;
-        self.distance.end(end.unwrap_or(Position::START));
+        self.told.other_history = None;
+        self.distance.connected();
         self.standstills.works(Part::Cluster);
         if self.told.fault.take().is_some() {
             tracing::info!("the cluster is followed again");
@@ -113,7 +133,8 @@ impl Reader {
             self.read(record, &mut unfollowed).await?;
         }
         self.take_in(&mut unfollowed).await?;
-        let options = SubscribeToAllOptions::default().position(after).filter(identity::ours());
+        let options =
+            SubscribeToAllOptions::default().position(after).filter(identity::ours(&self.supervisor));
         let options = self.supervisor.authenticated(options, SubscribeToAllOptions::authenticated);
         Ok(Frames::pump(lease.client.subscribe_to_all(&options).await, &Handle::current()))
     }
@@ -126,8 +147,8 @@ impl Reader {
     ) -> Result<std::convert::Infallible, Fault> {
         let timing = self.supervisor.settings().timing;
         let (mut taken, mut heard) = (Vec::new(), Instant::now());
-        let supervisor = self.supervisor.clone();
-        let mut asking = pin!(asked_again(&supervisor, lease, timing.pulse));
+        let mut beside = Beside::begin((&self.supervisor, lease), &self.distance);
+        let mut look = tokio::time::interval(timing.pulse);
         loop {
             tokio::select! {
                 goes_on = frames.take(&mut taken) => {
@@ -137,13 +158,14 @@ impl Reader {
                     self.take(&mut taken).await?;
                     heard = Instant::now();
                 }
-                answer = asking.as_mut() => {
-                    let (end, pause) = answer?;
-                    self.distance.end(end);
-                    if end > self.distance.reached() && heard.elapsed() > timing.call && frames.is_empty() {
+                fault = &mut beside.pulse => {
+                    return Err(fault.unwrap_or_else(|lost| Fault::Unreachable(lost.to_string())));
+                }
+                _ = look.tick() => {
+                    let is_silent = heard.elapsed() > timing.call && frames.is_empty();
+                    if is_silent && self.distance.is_behind() {
                         return Err(Fault::Unreachable("the subscription is silent".to_owned()));
                     }
-                    asking.set(asked_again(&supervisor, lease, pause));
                 }
             }
         }
@@ -177,6 +199,7 @@ impl Reader {
         if stamp.position <= last {
             return Ok(());
         }
+        // Frames are fewer than that at present.
         if unfollowed.events.len() == REQUEST_EVENTS_MAX {
             self.take_in(unfollowed).await?;
         }
@@ -245,18 +268,47 @@ impl Reader {
     }
 }
 
-/// Asks for the cluster's last event, after a pause. Returns also the next pause: a second where that is cheap, long where the cluster
-/// has to look through many events of others for it.
-async fn asked_again(
-    supervisor: &Supervisor,
-    lease: &Lease,
-    pause: Duration,
-) -> Result<(Position, Duration), Fault> {
-    /// Pauses are so many times as long as an answer takes, at least.
-    const SHARE: u32 = 20;
-    tokio::time::sleep(pause).await;
-    let begun = Instant::now();
-    let end = identity::last(supervisor, lease).await?;
-    let pause = supervisor.settings().timing.pulse.max(begun.elapsed() * SHARE);
-    Ok((end.unwrap_or(Position::START), pause))
+/// The questions beside a subscription, as long as this is held.
+struct Beside {
+    /// Ends with the first sign of life that does not come.
+    pulse: JoinHandle<Fault>,
+    /// Asks for the cluster's last event again and again.
+    end: JoinHandle<()>,
+}
+
+impl Beside {
+    fn begin((supervisor, lease): (&Arc<Supervisor>, &Lease), distance: &Arc<Distance>) -> Self {
+        let every = supervisor.settings().timing.pulse;
+        let asked = (supervisor.clone(), lease.clone());
+        let pulse = tokio::runtime::Handle::current().spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                if let Err(fault) = identity::head(&asked.0, &asked.1).await {
+                    return fault;
+                }
+            }
+        });
+        let (asked, distance) = ((supervisor.clone(), lease.clone()), distance.clone());
+        let end = tokio::runtime::Handle::current().spawn(async move {
+            loop {
+                let begun = Instant::now();
+                distance.end(identity::last(&asked.0, &asked.1).await.ok());
+                tokio::time::sleep(every.max((begun.elapsed() * ASKING_SHARE).min(ASKING_PAUSE_MAX))).await;
+            }
+        });
+        Self { pulse, end }
+    }
+}
+
+/// Pauses between two questions for the cluster's end are so many times as long as an answer takes: it may have to look through many
+/// events of others.
+const ASKING_SHARE: u32 = 20;
+/// The longest such pause.
+const ASKING_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.pulse.abort();
+        self.end.abort();
+    }
 }

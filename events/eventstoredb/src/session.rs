@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use eventstore::{BatchAppendClient, BatchAppendOptions, Error, EventData, StreamState};
+use futures_util::FutureExt;
 use lastseen_event::Position;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::supervisor::{Fault, Lease, Supervisor};
 
@@ -22,11 +24,18 @@ pub(crate) struct Append {
 /// Begins sessions, and counts what is under way in them.
 pub(crate) struct Sessions {
     supervisor: Supervisor,
-    present: tokio::sync::Mutex<Option<Arc<Session>>>,
+    present: tokio::sync::Mutex<Present>,
     appends: Arc<Semaphore>,
     /// In units of [`UNIT`].
     bytes: Arc<Semaphore>,
     units_max: u32,
+}
+
+/// The session that is used, and the last attempt to begin one that failed.
+#[derive(Default)]
+struct Present {
+    session: Option<Arc<Session>>,
+    failed: Option<(Instant, Fault)>,
 }
 
 /// One session.
@@ -53,6 +62,9 @@ impl Failure {
         }
     }
 }
+
+/// The stream of appends that are meant to be refused. It never has an event.
+const GIVEN_UP: &str = "lastseen-session";
 
 /// Bytes are counted in this.
 const UNIT: usize = 1024;
@@ -102,12 +114,22 @@ impl Sessions {
         }
     }
 
-    /// The present session, or a new one.
+    /// The present session, or a new one. Those who wait for one attempt share its failure.
     ///
     /// # Errors
     /// [`Fault`] if none can be begun.
     pub(crate) async fn session(&self) -> Result<Arc<Session>, Fault> {
+        let asked = Instant::now();
         let mut present = self.present.lock().await;
+        if let Some((_, fault)) = present.failed.as_ref().filter(|(failed, _)| *failed > asked) {
+            return Err(fault.clone());
+        }
+        let begun = self.begin(&mut present.session).await;
+        present.failed = begun.as_ref().err().map(|fault| (Instant::now(), fault.clone()));
+        begun
+    }
+
+    async fn begin(&self, present: &mut Option<Arc<Session>>) -> Result<Arc<Session>, Fault> {
         if let Some(session) = present.as_ref() {
             let failure = session.failure.lock().clone();
             match failure {
@@ -159,12 +181,25 @@ impl Session {
     pub(crate) async fn append(&self, append: Append) -> Result<Position, Error> {
         let Append { stream, expected, events, .. } = append;
         let stored = self.batch.append_to_stream(stream, expected, events).await?;
-        // Without a position the append was of no event.
+        // A server that tells none is not known. The position is at or above those that are known in any case.
         Ok(Position::new(stored.current_position().map_or(0, |position| position.commit)))
     }
 
     /// Notes a failure; the first one counts. The session is not used again.
-    pub(crate) fn fail(&self, failure: Failure) -> Failure {
-        self.failure.lock().get_or_insert(failure).clone()
+    ///
+    /// The client ends a session by nothing but a failure: one that is given up while its connection lives would stay there with it.
+    /// So it is given an append that no cluster stores.
+    pub(crate) fn fail(&self, failure: Failure) {
+        const NEVER: StreamState = StreamState::StreamRevision(i64::MAX.unsigned_abs());
+        let mut first = self.failure.lock();
+        if first.is_some() {
+            return;
+        }
+        if matches!(failure, Failure::Connection(_)) {
+            let event = EventData::binary("session_given_up", bytes::Bytes::new()).id(uuid::Uuid::new_v4());
+            // It is sent by the first poll. Nobody waits for the answer.
+            let _ = self.batch.append_to_stream(GIVEN_UP, NEVER, vec![event]).now_or_never();
+        }
+        *first = Some(failure);
     }
 }

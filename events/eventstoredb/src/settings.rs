@@ -8,6 +8,8 @@ use eventstore::{Authentication, ClientSettings};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::names::Names;
+
 /// The way to a cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterSettings {
@@ -15,6 +17,8 @@ pub struct ClusterSettings {
     pub(crate) credentials: Option<Credentials>,
     /// Times and bounds.
     pub timing: Timing,
+    /// Names of streams.
+    pub(crate) names: Names,
     /// Hosts and ports, for messages.
     hosts: String,
 }
@@ -50,9 +54,12 @@ pub struct Timing {
     pub outcome: Duration,
     /// A success waits so long for this node's own copy.
     pub visible: Duration,
-    /// The end of the cluster is asked for so often.
+    /// A node is asked for a sign of life so often.
     pub pulse: Duration,
-    /// A start that has a copy waits so long for the cluster before it goes on with the copy alone.
+    /// A node may look so long through the events of others for the next one of Lastseen.
+    pub search: Duration,
+    /// A start that has a copy waits so long for the cluster before it goes on with the copy alone. A cluster that seems to have another
+    /// history is asked for so long before it is refused: a node that led once may be behind.
     pub contact: Duration,
     /// Appends in one session at once.
     pub appends_in_flight: usize,
@@ -67,6 +74,7 @@ impl Default for Timing {
             outcome: Duration::from_secs(20),
             visible: Duration::from_secs(5),
             pulse: Duration::from_secs(1),
+            search: Duration::from_mins(1),
             contact: Duration::from_secs(10),
             appends_in_flight: 1024,
             bytes_in_flight: 32 << 20,
@@ -92,6 +100,9 @@ pub enum SettingsError {
         /// Its name.
         found: String,
     },
+    /// The name of an installation has other characters, or too many.
+    #[error("expected a name of 1 to 32 small letters, digits and underscores, found {0}")]
+    Installation(String),
     /// A file of certificates or of a key cannot be used.
     #[error("{parameter}: cannot use {}: {cause}", path.display())]
     File {
@@ -108,19 +119,16 @@ const CA_FILE: &str = "tlsCaFile";
 const CERTIFICATE_FILE: &str = "userCertFile";
 const KEY_FILE: &str = "userKeyFile";
 
-/// The parameters of an address. The client compares them without regard to case.
-const PARAMETERS: [&str; 12] = [
+/// The parameters of an address. The client compares them without regard to case. It has others, which are not for Lastseen: events
+/// are read from the node that leads, since a node that is behind would look like a cluster that was restored.
+const PARAMETERS: [&str; 8] = [
     "tls",
     "tlsVerifyCert",
     CA_FILE,
     CERTIFICATE_FILE,
     KEY_FILE,
-    "nodePreference",
-    "maxDiscoverAttempts",
     "discoveryInterval",
     "gossipTimeout",
-    "keepAliveInterval",
-    "keepAliveTimeout",
     "connectionName",
 ];
 
@@ -163,7 +171,18 @@ impl ClusterSettings {
                 SettingsError::Address(error.to_string())
             })?;
         let hosts = hosts.trim_end_matches('/').to_owned();
-        Ok(Self { client, credentials, timing: Timing::default(), hosts })
+        Ok(Self { client, credentials, timing: Timing::default(), names: Names::default(), hosts })
+    }
+
+    /// The same for one of several installations of Lastseen on a cluster: its streams are named after it, `user_activity_NAME-...`
+    /// and `lastseen_NAME-log`, and it sees no others. Without this they are `user_activity-...` and `lastseen-log`.
+    ///
+    /// # Errors
+    /// [`SettingsError::Installation`].
+    pub fn for_installation(self, name: &str) -> Result<Self, SettingsError> {
+        let names = Names::of_installation(name);
+        let names = names.ok_or_else(|| SettingsError::Installation(name.to_owned()))?;
+        Ok(Self { names, ..self })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The store that a server holds: appends go to the cluster, everything else is this node's copy.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
@@ -79,7 +80,9 @@ struct Shared {
     timing: Timing,
     /// Bytes of batches that may wait, in units of [`UNIT`].
     bytes: Semaphore,
-    under_way: UnderWay,
+    under_way: Arc<UnderWay>,
+    /// True if the last append that went to the cluster failed.
+    has_failed: AtomicBool,
 }
 
 /// Bytes are counted in this.
@@ -127,6 +130,7 @@ impl ClusterStore {
         let standstills = Arc::new(Standstills::new(clock.clone()));
         let distance = Arc::new(Distance::new(clock.clone(), log.tail().position()));
         let (caught_up, is_caught_up) = watch::channel(false);
+        let under_way = Arc::new(UnderWay::default());
         let reader = Reader {
             supervisor: Arc::new(Supervisor::new(settings.clone())),
             log: log.clone(),
@@ -135,6 +139,7 @@ impl ClusterStore {
             distance: distance.clone(),
             standstills: standstills.clone(),
             caught_up,
+            under_way: under_way.clone(),
             told: Told::default(),
         };
         let reading = threads.spawn(reader.run());
@@ -148,7 +153,8 @@ impl ClusterStore {
             clock,
             timing,
             bytes: Semaphore::new(BYTES_MAX / UNIT),
-            under_way: UnderWay::default(),
+            under_way,
+            has_failed: AtomicBool::new(false),
         };
         let store = Self {
             shared: Arc::new(shared),
@@ -223,7 +229,7 @@ impl Contact {
         loop {
             let fault = match Self::ask(&supervisor).await {
                 Ok(found) => match self.known {
-                    Some(known) if known != found => Fault::OtherHistory(format!(
+                    Some(known) if known != found => Fault::OtherLog(format!(
                         "it has the log {found}, and the directory has a copy of the log {known}: use another directory, or another cluster"
                     )),
                     _ => return Ok(found),
@@ -248,7 +254,7 @@ impl Contact {
         let lease = supervisor.lease().await?;
         let asked = async {
             // Whoever may not read all of it finds out before anything is founded.
-            identity::last(supervisor, &lease).await?;
+            identity::head(supervisor, &lease).await?;
             identity::founded(supervisor, &lease).await
         };
         let answer = asked.await;
@@ -268,18 +274,19 @@ impl Shared {
         };
         let _room = room.map_err(|_| AppendError::Closed)?;
         let _claim = self.claims.claim(&batch).await;
-        let ToldApart { batch, new, refused } = self.log.tell_apart(batch).await?;
+        let ToldApart { batch, new, refused, reached } = self.log.tell_apart(batch).await?;
         if on_refused.refuses(&refused) {
             return Err(AppendError::Refused(refused));
         }
         let duplicates = batch.len() - new.len() - refused.len();
-        let position = if new.is_empty() {
-            self.log.tail().position()
-        } else {
-            let position = self.writer.append(&batch, &new).await.map_err(|error| self.unsent(error))?;
-            self.visible(position).await;
-            position
-        };
+        // Duplicates may be such that the copy is just writing down.
+        let mut position = reached;
+        if !new.is_empty() {
+            let written = self.writer.append(&batch, &new).await.map_err(|error| self.unsent(error))?;
+            position = position.max(written);
+            self.wrote();
+        }
+        self.visible(position).await;
         Ok(Appended { stored: new.len(), duplicates, refused, position })
     }
 
@@ -298,7 +305,12 @@ impl Shared {
         }
         let Some(name) = BatchName::stored(name) else { return Ok(RetractOutcome::Unknown) };
         let retracted = self.writer.retract(name, self.clock.now()).await;
-        let position = retracted.map_err(|error| self.unsent(error))?;
+        let position = retracted.map_err(|error| match self.unsent(error) {
+            // It is one record.
+            AppendError::PartlyUnknown { source, .. } => AppendError::Indeterminate(source),
+            error => error,
+        })?;
+        self.wrote();
         self.visible(position).await;
         // Another node's may be the first.
         let first = found(&self.log).and_then(|batch| batch.retracted);
@@ -313,6 +325,13 @@ impl Shared {
         }
     }
 
+    /// Takes back that the cluster stands still, if an append said so.
+    fn wrote(&self) {
+        if self.has_failed.swap(false, Relaxed) {
+            self.standstills.works(Part::Cluster);
+        }
+    }
+
     fn unsent(&self, error: WriteError) -> AppendError {
         let (fault, rows) = match error {
             WriteError::NothingSent(fault) => (fault, None),
@@ -320,6 +339,7 @@ impl Shared {
         };
         tracing::warn!(events = rows.as_ref().map(Vec::len), "an append has no answer: {fault}");
         self.standstills.failed(Part::Cluster, fault.to_string());
+        self.has_failed.store(true, Relaxed);
         let source = StoreFault::from(std::io::Error::other(fault));
         match rows {
             None => AppendError::Unavailable(source),
@@ -333,7 +353,7 @@ impl Shared {
 
 /// The appends that are under way, counted until they have their answer.
 #[derive(Default)]
-struct UnderWay {
+pub(crate) struct UnderWay {
     state: Mutex<(usize, bool)>,
     ended: Condvar,
 }
@@ -355,6 +375,11 @@ impl UnderWay {
 
     fn count(&self) -> usize {
         self.state.lock().0
+    }
+
+    /// Takes no more.
+    pub(crate) fn refuse(&self) {
+        self.state.lock().1 = true;
     }
 
     /// Takes no more, and waits for those that are under way.

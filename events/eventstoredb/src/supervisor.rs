@@ -33,7 +33,10 @@ pub enum Fault {
         /// The name of the user.
         user: String,
     },
-    /// The cluster has another history than this node's copy.
+    /// The cluster was founded as another log than this node's copy is of.
+    #[error("{0}")]
+    OtherLog(String),
+    /// The cluster seems to have another history than this node's copy. A node that led once may seem so as well, for a while.
     #[error("{0}")]
     OtherHistory(String),
     /// An event of a newer version of Lastseen.
@@ -57,7 +60,7 @@ pub enum Fault {
 impl Fault {
     /// True if trying again does not help.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::OtherHistory(_) | Self::NewerForm { .. })
+        matches!(self, Self::OtherLog(_) | Self::NewerForm { .. })
     }
 }
 
@@ -100,15 +103,18 @@ impl Supervisor {
     /// The present client, or a new one. Pauses before it makes one where the last ones failed.
     ///
     /// # Errors
-    /// [`Fault::Unreachable`] if none can be made.
+    /// [`Fault::Refused`] if none can be made.
     pub(crate) async fn lease(&self) -> Result<Lease, Fault> {
         let mut state = self.state.lock().await;
         if state.client.is_none() {
-            if let Some(due) = state.due.take() {
+            if let Some(due) = state.due {
                 sleep_until(due).await;
             }
+            // Nobody was asked yet: a certificate or a key is not as it should be.
             let made = Client::new(self.settings.client.clone());
-            state.client = Some(made.map_err(|error| Fault::Unreachable(error.to_string()))?);
+            let made = made.map_err(|error| Fault::Refused(format!("no client: {error}")));
+            state.due = made.is_err().then(|| Instant::now() + PAUSE_MAX);
+            state.client = Some(made?);
             state.generation += 1;
         }
         let client = state.client.clone().unwrap_or_else(|| unreachable!("one was made"));
@@ -141,7 +147,27 @@ impl Supervisor {
         what: &'static str,
         call: impl Future<Output = eventstore::Result<T>>,
     ) -> Result<T, Fault> {
-        let limit = self.settings.timing.call;
+        self.within_limit(self.settings.timing.call, what, call).await
+    }
+
+    /// The same for a call that may make a node look through many events.
+    ///
+    /// # Errors
+    /// Those of [`within`](Self::within).
+    pub(crate) async fn within_search<T>(
+        &self,
+        what: &'static str,
+        call: impl Future<Output = eventstore::Result<T>>,
+    ) -> Result<T, Fault> {
+        self.within_limit(self.settings.timing.search, what, call).await
+    }
+
+    async fn within_limit<T>(
+        &self,
+        limit: Duration,
+        what: &'static str,
+        call: impl Future<Output = eventstore::Result<T>>,
+    ) -> Result<T, Fault> {
         let Ok(answer) = timeout(limit, call).await else {
             return Err(Fault::Unreachable(format!("no answer within {limit:?} when asked to {what}")));
         };

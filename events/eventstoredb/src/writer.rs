@@ -16,11 +16,12 @@ use std::time::Duration;
 use eventstore::StreamState;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lastseen_event::{BatchName, EventBatch, Position, SessionId, UtcInstant};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::codec;
+use crate::names::Names;
 use crate::session::{Append, Failure, Room, Session, Sessions};
 use crate::supervisor::Fault;
-use crate::{codec, names};
 
 /// Bytes of an append of several events at most: servers up to 25.0 take 1 MiB. One that is refused as too large is sent again in
 /// single events, which every server takes, so that a server with another limit needs no other number here.
@@ -57,6 +58,8 @@ struct Request<'a, E> {
     is_sent: bool,
     /// True once an event was stored.
     is_stored: bool,
+    /// True once an attempt left events without an answer.
+    is_unsure: bool,
     /// Events that the cluster does not store, and why.
     rows_refused: Vec<usize>,
     refused: Option<Fault>,
@@ -67,6 +70,10 @@ impl Writer {
         Self { sessions }
     }
 
+    fn names(&self) -> &Names {
+        &self.sessions.supervisor().settings().names
+    }
+
     fn request<E>(&self, encode: E) -> Request<'_, E> {
         Request {
             sessions: &self.sessions,
@@ -74,6 +81,7 @@ impl Writer {
             position: Position::START,
             is_sent: false,
             is_stored: false,
+            is_unsure: false,
             rows_refused: Vec::new(),
             refused: None,
         }
@@ -89,7 +97,7 @@ impl Writer {
             let (tenant_id, user_id) = batch.names(rows[0] as usize);
             let encoded = rows.iter().map(|row| codec::encode(&batch.get(*row as usize)));
             let (events, bytes): (Vec<_>, Vec<_>) = encoded.unzip();
-            let stream = names::of_member(tenant_id, user_id);
+            let stream = self.names().of_member(tenant_id, user_id);
             Append { stream, expected: StreamState::Any, events, bytes: bytes.iter().sum() }
         };
         self.request(encode).send(runs(batch, new)).await.map_err(|error| match error {
@@ -110,7 +118,7 @@ impl Writer {
         occurred_at: UtcInstant,
     ) -> Result<Position, WriteError> {
         let encode = |_| Append {
-            stream: names::of_retraction(batch),
+            stream: self.names().of_retraction(batch),
             // By the revision the cluster knows an id for ever.
             expected: StreamState::NoStream,
             events: vec![codec::encode_retraction(batch, occurred_at)],
@@ -151,7 +159,8 @@ impl<E: Fn(Run) -> Append> Request<'_, E> {
     async fn send(mut self, mut left: Vec<Run>) -> Result<Position, WriteError> {
         let deadline = Instant::now() + self.sessions.supervisor().settings().timing.outcome;
         while !left.is_empty() {
-            let Some(failure) = self.attempt(&mut left).await else { break };
+            let Some(failure) = self.attempt(&mut left, deadline).await else { break };
+            self.is_unsure |= self.is_sent && !left.is_empty();
             left = left.iter().flat_map(|run| run.singles()).collect();
             if Instant::now() >= deadline || matches!(failure.fault(), Fault::Denied { .. }) {
                 return Err(self.without_answer(&left, failure.fault().clone()));
@@ -164,8 +173,7 @@ impl<E: Fn(Run) -> Append> Request<'_, E> {
     }
 
     fn without_answer(mut self, left: &[Run], fault: Fault) -> WriteError {
-        let nothing_stored = !self.is_stored && self.rows_refused.len() + left.len() > 0;
-        if !self.is_sent || (nothing_stored && left.is_empty()) {
+        if !self.is_sent || !(self.is_stored || self.is_unsure) {
             return WriteError::NothingSent(fault);
         }
         let mut rows: Vec<_> = left.iter().map(|run| run.first).collect();
@@ -176,10 +184,14 @@ impl<E: Fn(Run) -> Append> Request<'_, E> {
     }
 
     /// Sends what is left in one session. What stays left has no answer. `None`: everything has one.
-    async fn attempt(&mut self, left: &mut Vec<Run>) -> Option<Failure> {
-        let session = match self.sessions.session().await {
-            Ok(session) => session,
-            Err(fault) => return Some(Failure::Connection(fault)),
+    async fn attempt(&mut self, left: &mut Vec<Run>, deadline: Instant) -> Option<Failure> {
+        let session = match timeout_at(deadline, self.sessions.session()).await {
+            Ok(Ok(session)) => session,
+            Ok(Err(fault)) => return Some(Failure::Connection(fault)),
+            Err(_) => {
+                let fault = Fault::Unreachable("others wait for it as well".to_owned());
+                return Some(Failure::Connection(fault));
+            }
         };
         self.is_sent = true;
         let limit = self.sessions.supervisor().settings().timing.call;
@@ -214,7 +226,8 @@ impl<E: Fn(Run) -> Append> Request<'_, E> {
                         Err(error) => {
                             let found = self.sessions.failure(&error);
                             answered[at] = self.refused(left[at], &found);
-                            failure.get_or_insert(session.fail(found));
+                            session.fail(found.clone());
+                            failure.get_or_insert(found);
                         }
                     }
                 }
@@ -231,7 +244,9 @@ impl<E: Fn(Run) -> Append> Request<'_, E> {
                 }
                 () = alarm.rings(), if !under_way.is_empty() => {
                     let fault = Fault::Unreachable(format!("no answer to an append within {limit:?}"));
-                    failure = Some(session.fail(Failure::Connection(fault)));
+                    let found = Failure::Connection(fault);
+                    session.fail(found.clone());
+                    failure = Some(found);
                     break;
                 }
             }

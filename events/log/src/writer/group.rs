@@ -73,8 +73,8 @@ impl Group {
             let mut checked = Checked::new(request, against);
             let Purpose::Append(on_refused) = purpose else {
                 against.recent.unstage(checked.new.len());
-                let room = against.check_batches(&checked, &group).map(drop);
-                checked.tell_apart(room);
+                let reached = against.check_batches(&checked, &group).map(|_| against.shown);
+                checked.tell_apart(reached);
                 continue;
             };
             let failed = if on_refused.refuses(&checked.refused) {
@@ -273,10 +273,10 @@ impl Checked {
     }
 
     /// Answers a request whose rows are only told apart.
-    fn tell_apart(self, room: Result<(), AppendError>) {
+    fn tell_apart(self, reached: Result<Position, AppendError>) {
         let Self { batch, new, refused, reply, .. } = self;
-        let _ = reply.send(match room {
-            Ok(()) => Answer::ToldApart(Box::new(ToldApart { batch, new, refused })),
+        let _ = reply.send(match reached {
+            Ok(reached) => Answer::ToldApart(Box::new(ToldApart { batch, new, refused, reached })),
             Err(error) => Answer::Done(Err(error)),
         });
     }
