@@ -259,18 +259,18 @@ impl Shared {
         };
         let _room = room.map_err(|_| AppendError::Closed)?;
         let _claim = self.claims.claim(&batch).await;
-        let ToldApart { batch, new, refused } = self.log.tell_apart(batch).await?;
+        let ToldApart { batch, new, refused, reached } = self.log.tell_apart(batch).await?;
         if on_refused.refuses(&refused) {
             return Err(AppendError::Refused(refused));
         }
         let duplicates = batch.len() - new.len() - refused.len();
-        let position = if new.is_empty() {
-            self.log.tail().position()
-        } else {
-            let position = self.writer.append(&batch, &new).await.map_err(|error| self.unsent(error))?;
-            self.visible(position).await;
-            position
-        };
+        // Duplicates may be such that the copy is just writing down.
+        let mut position = reached;
+        if !new.is_empty() {
+            let written = self.writer.append(&batch, &new).await.map_err(|error| self.unsent(error))?;
+            position = position.max(written);
+        }
+        self.visible(position).await;
         Ok(Appended { stored: new.len(), duplicates, refused, position })
     }
 

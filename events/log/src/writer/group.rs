@@ -72,7 +72,7 @@ impl Group {
             let mut checked = Checked::new(request, against);
             let Purpose::Append(on_refused) = purpose else {
                 against.recent.unstage(checked.new.len());
-                checked.tell_apart();
+                checked.tell_apart(against.shown);
                 continue;
             };
             let failed = if on_refused.refuses(&checked.refused) {
@@ -264,8 +264,8 @@ impl Checked {
     }
 
     /// Answers a request whose rows are only told apart.
-    fn tell_apart(self) {
+    fn tell_apart(self, reached: Position) {
         let Self { batch, new, refused, reply, .. } = self;
-        let _ = reply.send(Answer::ToldApart(Box::new(ToldApart { batch, new, refused })));
+        let _ = reply.send(Answer::ToldApart(Box::new(ToldApart { batch, new, refused, reached })));
     }
 }

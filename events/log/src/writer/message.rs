@@ -42,6 +42,8 @@ pub struct ToldApart {
     pub new: Vec<u32>,
     /// Rows that it would refuse.
     pub refused: RefusedRows,
+    /// At or above everything by which they were told apart. Some of it may be on its way to the disk: the tail gets there.
+    pub reached: Position,
 }
 
 /// A request to the writer.

@@ -385,6 +385,27 @@ fn the_tail_stands_where_the_origin_was_taken_in() {
 }
 
 #[test]
+fn rows_are_told_apart_by_records_that_are_just_written_and_the_place_of_these_is_told() {
+    let log = follow(&FaultDisk::default(), ORIGIN).expect("opens");
+    let mut known = 0;
+    for number in 0..200 {
+        let position = Position::new(10 * (number + 1));
+        let stamps = vec![Stamp { position, recorded_at: UtcInstant::from_micros(5) }];
+        let batch = || SOURCE.batch(number..number + 1);
+        let (kept, told) = wait(async {
+            tokio::join!(log.follow(Followed::Events(batch(), stamps)), log.tell_apart(batch()))
+        });
+        kept.expect("it is taken in");
+        let told = told.expect("it is told apart");
+        if told.new.is_empty() {
+            known += 1;
+            assert!(told.reached >= position, "{:?} is below {position:?}", told.reached);
+        }
+    }
+    assert!(known > 0, "the record comes first");
+}
+
+#[test]
 fn readers_beside_the_one_who_takes_in_miss_nothing() {
     let chance = &mut Chance::new(11);
     let stream = stream(chance, 3_000);
