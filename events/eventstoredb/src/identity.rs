@@ -20,7 +20,6 @@ use lastseen_event::{EventId, Position};
 use lastseen_log::Log;
 use lastseen_store::{Detail, EventReader, EventStore, LogId, ReadError, Scan};
 
-use crate::names::{FOUNDING, PREFIX};
 use crate::supervisor::{Fault, Lease, Supervisor};
 
 /// Records by which a cluster is known again.
@@ -79,9 +78,9 @@ pub(crate) struct Start {
 }
 
 /// The events that are Lastseen's. A checkpoint comes after so many others.
-pub(crate) fn ours() -> SubscriptionFilter {
+pub(crate) fn ours(supervisor: &Supervisor) -> SubscriptionFilter {
     const CONSIDERED: u32 = 4096;
-    SubscriptionFilter::on_stream_name().add_prefix(PREFIX).max(CONSIDERED)
+    SubscriptionFilter::on_stream_name().add_prefix(&supervisor.settings().names.prefix).max(CONSIDERED)
 }
 
 /// The id that the cluster's history was founded with. The first node that asks founds it.
@@ -99,33 +98,35 @@ pub(crate) async fn founded(supervisor: &Supervisor, lease: &Lease) -> Result<Lo
         let data = data.id(uuid::Uuid::from_bytes(id.to_bytes()));
         let options = AppendToStreamOptions::default().stream_state(StreamState::NoStream);
         let options = supervisor.authenticated(options, AppendToStreamOptions::authenticated);
+        let stream = supervisor.settings().names.founding.as_str();
         let call = async {
-            match lease.client.append_to_stream(FOUNDING, &options, data).await {
+            match lease.client.append_to_stream(stream, &options, data).await {
                 // Another node was first.
                 Err(Error::WrongExpectedVersion { .. }) | Ok(_) => Ok(()),
                 Err(error) => Err(error),
             }
         };
-        supervisor.within("append to the stream lastseen-log", call).await?;
+        supervisor.within("found the log", call).await?;
     }
 }
 
 async fn read_founding(supervisor: &Supervisor, lease: &Lease) -> Result<Option<LogId>, Fault> {
     let options =
         supervisor.authenticated(ReadStreamOptions::default().max_count(1), ReadStreamOptions::authenticated);
+    let stream = supervisor.settings().names.founding.as_str();
     let call = async {
-        let mut events = lease.client.read_stream(FOUNDING, &options).await?;
+        let mut events = lease.client.read_stream(stream, &options).await?;
         match events.next().await {
             Ok(event) => Ok(event),
             Err(Error::ResourceNotFound) => Ok(None),
             Err(error) => Err(error),
         }
     };
-    let found = supervisor.within("read the stream lastseen-log", call).await?;
+    let found = supervisor.within("read who founded the log", call).await?;
     let Some(event) = found else { return Ok(None) };
     let said = event.get_original_event().as_json::<serde_json::Value>().ok();
     let id = said.as_ref().and_then(|said| said.get("log_id")?.as_str()).and_then(LogId::parse);
-    let other = || Fault::OtherHistory(format!("the stream {FOUNDING} of the cluster is not Lastseen's"));
+    let other = || Fault::OtherHistory(format!("the stream {stream} of the cluster is not Lastseen's"));
     id.map(Some).ok_or_else(other)
 }
 
@@ -134,7 +135,8 @@ async fn read_founding(supervisor: &Supervisor, lease: &Lease) -> Result<Option<
 /// # Errors
 /// [`Fault`]; [`Fault::NoReadOfAll`] if the user may not read `$all`.
 pub(crate) async fn last(supervisor: &Supervisor, lease: &Lease) -> Result<Option<Position>, Fault> {
-    let options = ReadAllOptions::default().position(StreamPosition::End).max_count(1).filter(ours());
+    let options =
+        ReadAllOptions::default().position(StreamPosition::End).max_count(1).filter(ours(supervisor));
     let options = supervisor.authenticated(options, ReadAllOptions::authenticated);
     let call = async {
         let mut events = lease.client.read_all(&options).await?;
@@ -166,8 +168,10 @@ pub(crate) async fn check(
     let (Some((first, _)), Some((last, _))) = (held.0.front(), held.0.back()) else {
         return Ok(Start { after: StreamPosition::Start, first: Vec::new() });
     };
-    let options =
-        ReadAllOptions::default().forwards().position(StreamPosition::Position(*first)).filter(ours());
+    let options = ReadAllOptions::default()
+        .forwards()
+        .position(StreamPosition::Position(*first))
+        .filter(ours(supervisor));
     let options = supervisor.authenticated(options, ReadAllOptions::authenticated);
     let mut events = supervisor.within("read $all", lease.client.read_all(&options)).await?;
     let mut held = held.0.iter().peekable();

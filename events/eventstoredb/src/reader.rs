@@ -113,7 +113,8 @@ impl Reader {
             self.read(record, &mut unfollowed).await?;
         }
         self.take_in(&mut unfollowed).await?;
-        let options = SubscribeToAllOptions::default().position(after).filter(identity::ours());
+        let options =
+            SubscribeToAllOptions::default().position(after).filter(identity::ours(&self.supervisor));
         let options = self.supervisor.authenticated(options, SubscribeToAllOptions::authenticated);
         Ok(Frames::pump(lease.client.subscribe_to_all(&options).await, &Handle::current()))
     }

@@ -8,6 +8,8 @@ use eventstore::{Authentication, ClientSettings};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::names::Names;
+
 /// The way to a cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterSettings {
@@ -15,6 +17,8 @@ pub struct ClusterSettings {
     pub(crate) credentials: Option<Credentials>,
     /// Times and bounds.
     pub timing: Timing,
+    /// Names of streams.
+    pub(crate) names: Names,
     /// Hosts and ports, for messages.
     hosts: String,
 }
@@ -92,6 +96,9 @@ pub enum SettingsError {
         /// Its name.
         found: String,
     },
+    /// The name of an installation has other characters, or too many.
+    #[error("expected a name of 1 to 32 small letters, digits and underscores, found {0}")]
+    Installation(String),
     /// A file of certificates or of a key cannot be used.
     #[error("{parameter}: cannot use {}: {cause}", path.display())]
     File {
@@ -163,7 +170,18 @@ impl ClusterSettings {
                 SettingsError::Address(error.to_string())
             })?;
         let hosts = hosts.trim_end_matches('/').to_owned();
-        Ok(Self { client, credentials, timing: Timing::default(), hosts })
+        Ok(Self { client, credentials, timing: Timing::default(), names: Names::default(), hosts })
+    }
+
+    /// The same for one of several installations of Lastseen on a cluster: its streams are named after it, `user_activity_NAME-...`
+    /// and `lastseen_NAME-log`, and it sees no others. Without this they are `user_activity-...` and `lastseen-log`.
+    ///
+    /// # Errors
+    /// [`SettingsError::Installation`].
+    pub fn for_installation(self, name: &str) -> Result<Self, SettingsError> {
+        let names = Names::of_installation(name);
+        let names = names.ok_or_else(|| SettingsError::Installation(name.to_owned()))?;
+        Ok(Self { names, ..self })
     }
 }
 

@@ -18,9 +18,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use lastseen_event::{BatchName, EventBatch, Position, SessionId, UtcInstant};
 use tokio::time::{Instant, sleep_until};
 
+use crate::codec;
+use crate::names::Names;
 use crate::session::{Append, Failure, Room, Session, Sessions};
 use crate::supervisor::Fault;
-use crate::{codec, names};
 
 /// Bytes of an append of several events at most: servers up to 25.0 take 1 MiB. One that is refused as too large is sent again in
 /// single events, which every server takes, so that a server with another limit needs no other number here.
@@ -67,6 +68,10 @@ impl Writer {
         Self { sessions }
     }
 
+    fn names(&self) -> &Names {
+        &self.sessions.supervisor().settings().names
+    }
+
     fn request<E>(&self, encode: E) -> Request<'_, E> {
         Request {
             sessions: &self.sessions,
@@ -89,7 +94,7 @@ impl Writer {
             let (tenant_id, user_id) = batch.names(rows[0] as usize);
             let encoded = rows.iter().map(|row| codec::encode(&batch.get(*row as usize)));
             let (events, bytes): (Vec<_>, Vec<_>) = encoded.unzip();
-            let stream = names::of_member(tenant_id, user_id);
+            let stream = self.names().of_member(tenant_id, user_id);
             Append { stream, expected: StreamState::Any, events, bytes: bytes.iter().sum() }
         };
         self.request(encode).send(runs(batch, new)).await.map_err(|error| match error {
@@ -110,7 +115,7 @@ impl Writer {
         occurred_at: UtcInstant,
     ) -> Result<Position, WriteError> {
         let encode = |_| Append {
-            stream: names::of_retraction(batch),
+            stream: self.names().of_retraction(batch),
             // By the revision the cluster knows an id for ever.
             expected: StreamState::NoStream,
             events: vec![codec::encode_retraction(batch, occurred_at)],
