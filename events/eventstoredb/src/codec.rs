@@ -1,7 +1,6 @@
 //! An event as the cluster keeps it: the id and the type are the cluster's own fields, the data is the JSON that was published.
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use eventstore::{EventData, RecordedEvent};
 use lastseen_event::wire::{Stored, decode_stored, encode_published, encode_stored_retraction};
 use lastseen_event::{BatchName, Event, EventBatch, EventId, EventType, Position, UtcInstant};
@@ -75,19 +74,29 @@ fn form(metadata: &[u8]) -> Option<u64> {
     metadata.get("lastseen")?.as_u64()
 }
 
-/// The place of a record: the cluster's position and clock.
+/// The place of a record: the cluster's position and clock, which the client cuts to seconds in its own field.
 pub(crate) fn stamp(record: &RecordedEvent) -> Stamp {
-    Stamp { position: Position::new(record.position.commit), recorded_at: instant(record.created) }
+    let told = record.metadata.get("created").and_then(|ticks| created(ticks));
+    let recorded_at = told.unwrap_or_else(|| UtcInstant::from_micros(record.created.timestamp_micros()));
+    Stamp { position: Position::new(record.position.commit), recorded_at }
 }
 
-/// Cut to microseconds.
-fn instant(at: DateTime<Utc>) -> UtcInstant {
-    UtcInstant::from_micros(at.timestamp_micros())
+/// The instant that the cluster tells, in ticks of 100 ns since 1970, cut to microseconds.
+fn created(ticks: &str) -> Option<UtcInstant> {
+    const TICKS_PER_MICROSECOND: i64 = 10;
+    Some(UtcInstant::from_micros(ticks.parse::<i64>().ok()?.div_euclid(TICKS_PER_MICROSECOND)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_instant_of_a_record_is_cut_to_microseconds() {
+        // As a real server told it.
+        assert_eq!(created("17957239739058278"), Some(UtcInstant::from_micros(1_795_723_973_905_827)));
+        assert_eq!(created("soon"), None);
+    }
 
     #[test]
     fn the_form_of_an_event_stands_in_its_metadata() {
