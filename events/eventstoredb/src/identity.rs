@@ -5,7 +5,7 @@
 //!   the cluster      ... 17 23 31 40 52     the same: go on from 52
 //!                    ... 17 23 31    52     40 was scavenged: go on with 52
 //!                    ... 17 23 31           restored from an older backup: refused
-//!                    ... 17 23 33 41 52     grown again after that: refused
+//!                    ... 17 23 33 41 52     grown again after that: refused, since the copy does not know the event at 33
 //! ```
 //!
 //! A server answers a position beyond its end with silence, and never says that its history is another one.
@@ -16,10 +16,12 @@ use eventstore::{
     AppendToStreamOptions, Error, EventData, ReadAllOptions, ReadStream, ReadStreamOptions, RecordedEvent,
     StreamPosition, StreamState, SubscriptionFilter,
 };
-use lastseen_event::{EventId, Position};
+use lastseen_event::limits::REQUEST_EVENTS_MAX;
+use lastseen_event::{EventBatch, EventId, Position};
 use lastseen_log::Log;
-use lastseen_store::{Detail, EventReader, EventStore, LogId, ReadError, Scan};
+use lastseen_store::{Detail, EventReader, EventStore, LogId, ReadError, Scan, error_chain};
 
+use crate::codec::{self, Taken};
 use crate::supervisor::{Fault, Lease, Supervisor};
 
 /// Records by which a cluster is known again.
@@ -133,7 +135,7 @@ async fn read_founding(supervisor: &Supervisor, lease: &Lease) -> Result<Option<
 /// The last event of the cluster that is Lastseen's. `None`: it has none.
 ///
 /// # Errors
-/// [`Fault`]; [`Fault::NoReadOfAll`] if the user may not read `$all`.
+/// [`Fault`]; [`Fault::NoReadOfAll`] if the user may not read `$all`, [`Fault::Denied`] if it may do nothing.
 pub(crate) async fn last(supervisor: &Supervisor, lease: &Lease) -> Result<Option<Position>, Fault> {
     let options =
         ReadAllOptions::default().position(StreamPosition::End).max_count(1).filter(ours(supervisor));
@@ -142,21 +144,29 @@ pub(crate) async fn last(supervisor: &Supervisor, lease: &Lease) -> Result<Optio
         let mut events = lease.client.read_all(&options).await?;
         events.next().await
     };
-    let found = supervisor.within("read $all", call).await.map_err(|fault| match fault {
-        Fault::Denied { user, .. } => Fault::NoReadOfAll { user },
-        fault => fault,
-    })?;
+    let found = match supervisor.within("read $all", call).await {
+        Err(Fault::Denied { user, .. }) => {
+            // Every user that the cluster knows may read other streams.
+            return Err(match read_founding(supervisor, lease).await {
+                Err(Fault::Denied { user, .. }) => {
+                    Fault::Denied { user, what: "in: the name or the password is wrong" }
+                }
+                _ => Fault::NoReadOfAll { user },
+            });
+        }
+        found => found?,
+    };
     Ok(found.map(|event| Position::new(event.get_original_event().position.commit)))
 }
 
-/// Checks that the cluster is the one that the copy is of, and finds the place to go on from.
+/// Checks that the cluster is the one that the copy in `log` is of, and finds the place to go on from.
 ///
 /// # Errors
 /// [`Fault::OtherHistory`] if it is not; other faults if it does not answer.
 pub(crate) async fn check(
     supervisor: &Supervisor,
     lease: &Lease,
-    (origin, held): (LogId, &Held),
+    (log, origin, held): (&Log, LogId, &Held),
 ) -> Result<Start, Fault> {
     let found = founded(supervisor, lease).await?;
     if found != origin {
@@ -175,23 +185,59 @@ pub(crate) async fn check(
     let options = supervisor.authenticated(options, ReadAllOptions::authenticated);
     let mut events = supervisor.within("read $all", lease.client.read_all(&options)).await?;
     let mut held = held.0.iter().peekable();
+    let mut unheld = Unheld { log, last: last.commit, events: EventBatch::default() };
     loop {
         let Some(event) = next(supervisor, &mut events).await? else {
             return Err(shorter(last.commit));
         };
         let (at, id) = (event.position, event.id);
         while held.next_if(|(held, _)| held.commit < at.commit).is_some() {}
-        if let Some((_, known)) = held.next_if(|(held, _)| held.commit == at.commit)
-            && known.as_uuid() != id
-        {
-            return Err(other(at.commit));
+        match held.next_if(|(held, _)| held.commit == at.commit) {
+            Some((_, known)) if known.as_uuid() != id => return Err(other(at.commit)),
+            Some(_) => {}
+            None if at.commit < last.commit => unheld.look(&event).await?,
+            None => {}
         }
-        if at.commit == last.commit {
-            return Ok(Start { after: StreamPosition::Position(at), first: Vec::new() });
+        if at.commit >= last.commit {
+            unheld.look_up().await?;
+            let first = if at.commit == last.commit { Vec::new() } else { vec![event] };
+            return Ok(Start { after: StreamPosition::Position(at), first });
         }
-        if at.commit > last.commit {
-            return Ok(Start { after: StreamPosition::Position(at), first: vec![event] });
+    }
+}
+
+/// Records in front of the last one that the copy holds, and not among those by which it is known again. The copy has left them out,
+/// or they are of another history.
+struct Unheld<'a> {
+    log: &'a Log,
+    last: u64,
+    events: EventBatch,
+}
+
+impl Unheld<'_> {
+    async fn look(&mut self, record: &RecordedEvent) -> Result<(), Fault> {
+        match codec::decode(record, &mut self.events) {
+            Taken::Event if self.events.len() == REQUEST_EVENTS_MAX => self.look_up().await,
+            Taken::Event | Taken::Foreign { .. } => Ok(()),
+            Taken::Retraction { batch, .. } => {
+                let batches = self.log.batches();
+                let found = batches.find(&batch).and_then(|batch| batches.get(batch));
+                // One that the copy does not have would have been taken back here.
+                let is_left_out = found.is_none_or(|batch| batch.retracted.is_some());
+                if is_left_out { Ok(()) } else { Err(other(record.position.commit)) }
+            }
+            Taken::Newer { .. } => Err(other(record.position.commit)),
         }
+    }
+
+    /// Each event that was left out has an id that the copy knows, or names a batch that was taken back.
+    async fn look_up(&mut self) -> Result<(), Fault> {
+        let events = std::mem::take(&mut self.events);
+        if events.is_empty() {
+            return Ok(());
+        }
+        let told = self.log.tell_apart(events).await.map_err(|error| Fault::Copy(error_chain(&error)))?;
+        if told.new.is_empty() { Ok(()) } else { Err(unknown(told.new.len(), self.last)) }
     }
 }
 
@@ -219,4 +265,10 @@ fn shorter(last: u64) -> Fault {
 
 fn other(position: u64) -> Fault {
     Fault::OtherHistory(format!("{RESTORED} (another event stands at position {position})"))
+}
+
+fn unknown(events: usize, last: u64) -> Fault {
+    Fault::OtherHistory(format!(
+        "{RESTORED} ({events} events in front of position {last} are not in the copy)"
+    ))
 }

@@ -101,7 +101,7 @@ impl Reader {
     async fn begin(&mut self, lease: &Lease) -> Result<Frames, Fault> {
         let end = identity::last(&self.supervisor, lease).await?;
         let Start { after, first } =
-            identity::check(&self.supervisor, lease, (self.origin, &self.held)).await?;
+            identity::check(&self.supervisor, lease, (&self.log, self.origin, &self.held)).await?;
         self.supervisor.works().await;
         self.distance.end(end.unwrap_or(Position::START));
         self.standstills.works(Part::Cluster);
