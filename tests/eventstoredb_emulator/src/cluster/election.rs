@@ -34,6 +34,13 @@ impl Core {
         if group.len() < self.quorum() {
             return self.without_quorum(group, leader, now);
         }
+        let newest = group.iter().map(|node| epoch(self, *node)).max();
+        let deposed = leader.filter(|leader| Some(epoch(self, *leader)) < newest);
+        if let Some(process) = deposed.and_then(|leader| self.process_mut(leader)) {
+            // Others had a leader while this one was away: what that one committed would be cut off.
+            process.role = Role::NotReady;
+        }
+        let leader = leader.filter(|_| deposed.is_none());
         let Some(leader) = leader else { return self.without_leader(group, now) };
         self.election_due = None;
         if let Some(process) = self.process_mut(leader) {

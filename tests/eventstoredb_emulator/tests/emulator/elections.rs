@@ -68,6 +68,25 @@ async fn another_leads_when_the_leader_is_killed_and_has_all_that_was_acknowledg
     assert_eq!(client.revisions("s").await, [0, 1]);
 }
 
+/// A leader sleeps, the next one commits and is gone; then the first one wakes beside a node that has what was committed.
+#[tokio::test]
+async fn a_leader_that_wakes_does_not_undo_what_a_later_one_committed() {
+    let cluster = three_nodes();
+    client_of(&cluster, 0).put("s", "{}").await;
+    cluster.node(0).freeze();
+    cluster.wait_until(|cluster| cluster.leader() == Some(1));
+    client_of(&cluster, 1).put("s", "{}").await;
+    let committed = cluster.committed();
+    cluster.node(1).kill();
+    cluster.node(0).thaw();
+    cluster.wait_until(|cluster| cluster.leader().is_some());
+    assert_eq!(cluster.leader(), Some(2), "the one that has all of it");
+    assert_eq!(cluster.committed()[..committed.len()], committed);
+    cluster.node(1).start().unwrap();
+    cluster.wait_until(|cluster| cluster.node(1).is_ready());
+    assert_eq!(client_of(&cluster, 1).revisions("s").await, [0, 1]);
+}
+
 #[tokio::test]
 async fn without_a_quorum_an_append_times_out_and_then_the_node_is_not_ready() {
     let cluster = three_nodes();
