@@ -62,7 +62,7 @@ async fn give(supervisor: &Supervisor, lease: &Lease, user: &str) -> Result<(), 
     // Where somebody else has changed them meanwhile, all is begun anew.
     let options = AppendToStreamOptions::default().stream_state(expected);
     let options = supervisor.authenticated(options, AppendToStreamOptions::authenticated);
-    let write = async { lease.client.append_to_stream(METADATA, &options, data).await.map(drop) };
+    let write = Box::pin(async { lease.client.append_to_stream(METADATA, &options, data).await.map(drop) });
     supervisor.within("change the rights of $all", write).await
 }
 

@@ -101,13 +101,13 @@ pub(crate) async fn founded(supervisor: &Supervisor, lease: &Lease) -> Result<Lo
         let options = AppendToStreamOptions::default().stream_state(StreamState::NoStream);
         let options = supervisor.authenticated(options, AppendToStreamOptions::authenticated);
         let stream = supervisor.settings().names.founding.as_str();
-        let call = async {
+        let call = Box::pin(async {
             match lease.client.append_to_stream(stream, &options, data).await {
                 // Another node was first.
                 Err(Error::WrongExpectedVersion { .. }) | Ok(_) => Ok(()),
                 Err(error) => Err(error),
             }
-        };
+        });
         supervisor.within("found the log", call).await?;
     }
 }

@@ -22,6 +22,8 @@ struct State {
     /// The uptime at which the copy last was at the end.
     even_at: Duration,
     is_connected: bool,
+    /// True while the cluster seems to have another history.
+    is_doubted: bool,
 }
 
 impl Distance {
@@ -48,6 +50,16 @@ impl Distance {
     /// The cluster answers, and is the right one.
     pub(crate) fn connected(&self) {
         self.state.lock().is_connected = true;
+    }
+
+    /// The cluster seems to have another history than the copy, or does not any more.
+    pub(crate) fn doubted(&self, is_doubted: bool) {
+        self.state.lock().is_doubted = is_doubted;
+    }
+
+    /// True while the cluster seems to have another history.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.state.lock().is_doubted
     }
 
     /// The cluster does not answer.

@@ -98,6 +98,7 @@ impl Reader {
     fn is_final(&mut self, fault: &Fault) -> bool {
         match fault {
             Fault::OtherHistory(_) => {
+                self.distance.doubted(true);
                 let since = *self.told.other_history.get_or_insert_with(Instant::now);
                 since.elapsed() >= self.supervisor.settings().timing.contact
             }
@@ -123,6 +124,7 @@ impl Reader {
             identity::check(&self.supervisor, lease, (&self.log, self.origin, &self.held)).await?;
         self.supervisor.works().await;
         self.told.other_history = None;
+        self.distance.doubted(false);
         self.distance.connected();
         self.standstills.works(Part::Cluster);
         if self.told.fault.take().is_some() {

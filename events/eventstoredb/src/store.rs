@@ -188,7 +188,8 @@ impl ClusterStore {
             if lag.positions == Some(0) {
                 return Ok(());
             }
-            if has_copy && !lag.is_connected && begun.elapsed() >= timing.contact {
+            let has_answered = lag.is_connected || distance.is_doubted();
+            if has_copy && !has_answered && begun.elapsed() >= timing.contact {
                 tracing::warn!(
                     "the cluster does not answer: going on with this node's copy, which may be behind"
                 );

@@ -11,6 +11,7 @@
 //! id, has two positions; every copy keeps the first, and an answer may tell either.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::StreamState;
@@ -185,15 +186,10 @@ impl<E: Fn(Run) -> Append> Request<'_, E> {
 
     /// Sends what is left in one session. What stays left has no answer. `None`: everything has one.
     async fn attempt(&mut self, left: &mut Vec<Run>, deadline: Instant) -> Option<Failure> {
-        let session = match timeout_at(deadline, self.sessions.session()).await {
-            Ok(Ok(session)) => session,
-            Ok(Err(fault)) => return Some(Failure::Connection(fault)),
-            Err(_) => {
-                let fault = Fault::Unreachable("others wait for it as well".to_owned());
-                return Some(Failure::Connection(fault));
-            }
+        let session = match self.session(deadline).await {
+            Ok(session) => session,
+            Err(fault) => return Some(Failure::Connection(fault)),
         };
-        self.is_sent = true;
         let limit = self.sessions.supervisor().settings().timing.call;
         let mut answered = vec![false; left.len()];
         let mut under_way = FuturesUnordered::new();
@@ -258,6 +254,16 @@ impl<E: Fn(Run) -> Append> Request<'_, E> {
         let mut answered = answered.into_iter();
         left.retain(|_| !answered.next().unwrap_or(false));
         failure
+    }
+
+    /// The session to send in, if there is one in time.
+    async fn session(&mut self, deadline: Instant) -> Result<Arc<Session>, Fault> {
+        let Ok(session) = timeout_at(deadline, self.sessions.session()).await else {
+            return Err(Fault::Unreachable("there was no session in time".to_owned()));
+        };
+        let session = session?;
+        self.is_sent = true;
+        Ok(session)
     }
 
     fn stored(&mut self, position: Position) {

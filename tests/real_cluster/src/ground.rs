@@ -22,7 +22,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 
 impl Ground {
     pub(crate) fn of_environment() -> Self {
-        const SCHEDULES: u64 = 200;
+        const SCHEDULES: u64 = 60;
         let number = |name: &str| variable(name).map(|value| value.parse::<u64>().expect(name));
         let seeds = match number("LASTSEEN_CLUSTER_SEED") {
             Some(seed) => vec![seed],
@@ -54,6 +54,14 @@ impl Ground {
     /// A cluster of one node, or the real one.
     pub(crate) fn small_cluster(&self) -> Box<dyn TestCluster> {
         self.cluster_with(|_| ())
+    }
+
+    /// A cluster of three nodes with the times of real servers, or the real one.
+    pub(crate) fn cluster_to_measure(&self) -> Box<dyn TestCluster> {
+        match &self.real {
+            Some(real) => Box::new(Shared::new(real.clone())),
+            None => Box::new(Emulated::with_its_times(Options { nodes: 3, ..Options::default() })),
+        }
     }
 
     /// A cluster with these settings if it is one of the emulator, or the real one.

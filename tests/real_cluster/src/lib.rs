@@ -14,6 +14,7 @@ mod contract;
 mod following;
 mod ground;
 mod journal;
+mod measure;
 mod model;
 mod peer;
 mod raw;
@@ -27,7 +28,16 @@ mod which_cluster;
 
 use std::process::ExitCode;
 
-/// Runs the tests that the arguments choose; fails if one does, or if the cluster differs from a rule.
+/// Measures the store beside the bare client, and prints figures.
+pub fn measure() -> ExitCode {
+    measure::run()
+}
+
+/// Runs the tests that the arguments choose; fails if one does, or if the cluster differs from a rule. With the one argument
+/// `measure`, measures instead.
 pub fn run() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|argument| argument == "measure") {
+        return measure::run();
+    }
     suite::run(&libtest_mimic::Arguments::from_args())
 }

@@ -24,6 +24,11 @@ const CLIENT: &str = "&discoveryInterval=5&gossipTimeout=250";
 impl Emulated {
     pub(crate) fn start(mut options: Options) -> Self {
         options.timing = eventstoredb_emulator::Timing::short();
+        Self::with_its_times(options)
+    }
+
+    /// One that elects and gives up as slowly as the options say.
+    pub(crate) fn with_its_times(options: Options) -> Self {
         let cluster = Cluster::start(options).unwrap();
         cluster.wait_until(|cluster| cluster.nodes().all(|node| node.is_ready()));
         Self { cluster, credentials: None, parameters: CLIENT.to_owned() }
