@@ -194,9 +194,8 @@ pub(crate) async fn check(
         while held.next_if(|(held, _)| held.commit < at.commit).is_some() {}
         match held.next_if(|(held, _)| held.commit == at.commit) {
             Some((_, known)) if known.as_uuid() != id => return Err(other(at.commit)),
-            Some(_) => {}
             None if at.commit < last.commit => unheld.look(&event).await?,
-            None => {}
+            Some(_) | None => {}
         }
         if at.commit >= last.commit {
             unheld.look_up().await?;

@@ -27,7 +27,9 @@ fn both(cluster: &dyn TestCluster, name: &str) -> [Peer; 2] {
 #[track_caller]
 fn agree(cluster: &dyn TestCluster, name: &str, peers: &[Peer; 2]) -> usize {
     let model = Model::of(&cluster.seen(&prefix(name)));
-    peers.iter().for_each(|peer| peer.reach(model.last));
+    for peer in peers {
+        peer.reach(model.last);
+    }
     let [one, other] = peers.each_ref().map(Peer::history);
     one.assert_same(&other);
     model.assert_is(&one);
@@ -50,7 +52,7 @@ pub(crate) fn an_id_that_the_cluster_has_forgotten_is_kept_once(ground: &Ground)
             content["occurred_at"] = "2020-02-02T02:02:02Z".into();
         }
         let data = serde_json::to_vec(&content).unwrap();
-        let position = wait(raw.append_again(record, &record.stream, &data));
+        let position = raw.append_again(record, &data);
         assert!(position > before.last().unwrap().position, "it was forgotten");
     }
     cluster.start(leader);

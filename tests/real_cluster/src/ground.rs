@@ -58,14 +58,12 @@ impl Ground {
 
     /// A cluster with these settings if it is one of the emulator, or the real one.
     pub(crate) fn cluster_with(&self, change: impl FnOnce(&mut Options)) -> Box<dyn TestCluster> {
-        match &self.real {
-            Some(real) => Box::new(Shared(real.clone())),
-            None => {
-                let mut options = Options::default();
-                change(&mut options);
-                Box::new(Emulated::start(options))
-            }
+        if let Some(real) = &self.real {
+            return Box::new(Shared::new(real.clone()));
         }
+        let mut options = Options::default();
+        change(&mut options);
+        Box::new(Emulated::start(options))
     }
 }
 

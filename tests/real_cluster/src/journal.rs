@@ -62,7 +62,9 @@ impl Journal {
                     |row: &usize| refused.conflicts.contains(row) || refused.retracted.contains(row);
                 let rows = (0..all.len()).filter(|row| !is_refused(row));
                 let there: Vec<Key> = rows.map(|row| all[row].clone()).collect();
-                there.iter().for_each(|key| self.say(key.clone(), Word::Stored));
+                for key in &there {
+                    self.say(key.clone(), Word::Stored);
+                }
                 self.answers.push((there, position.get()));
                 "stored"
             }
@@ -77,12 +79,16 @@ impl Journal {
                 "partly unknown"
             }
             Err(AppendError::Indeterminate(_)) => {
-                all.into_iter().for_each(|key| self.say(key, Word::Unknown));
+                for key in all {
+                    self.say(key, Word::Unknown);
+                }
                 self.unknown.push(batch.clone());
                 "unknown"
             }
             Err(error) => {
-                all.into_iter().for_each(|key| self.say(key, Word::Nothing));
+                for key in all {
+                    self.say(key, Word::Nothing);
+                }
                 match error {
                     AppendError::Refused(_) => "refused",
                     AppendError::Unavailable(_) => "unavailable",

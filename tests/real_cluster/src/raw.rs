@@ -15,6 +15,7 @@ pub(crate) use self::client::{
     Appended, Client, Expect, Frame, From, backwards, event, filtered, limited, of_all, of_stream, with_id,
 };
 use crate::model::Seen;
+use crate::waiting::{until, wait};
 
 /// An event of any form.
 pub(crate) fn proposed(id: Uuid, event_type: &str, data: &str, metadata: &str) -> ProposedMessage {
@@ -47,10 +48,16 @@ impl Client {
         all
     }
 
-    /// Appends a record once more to a stream, as a node would that does not know of it.
-    pub(crate) async fn append_again(&self, record: &Seen, stream: &str, data: &[u8]) -> u64 {
+    /// Appends a record once more to its stream, as a node would that does not know of it; tries until a leader takes it.
+    pub(crate) fn append_again(&self, record: &Seen, data: &[u8]) -> u64 {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let message = proposed(record.id, &record.event_type, &text(data), &text(&record.metadata));
-        self.append(stream, Expect::Any, vec![message]).await.unwrap().position()
+        let (data, metadata) = (text(data), text(&record.metadata));
+        let mut appended = None;
+        until("an append is taken", || {
+            let message = proposed(record.id, &record.event_type, &data, &metadata);
+            appended = wait(self.append(&record.stream, Expect::Any, vec![message])).ok();
+            appended.is_some()
+        });
+        appended.unwrap().position()
     }
 }

@@ -1,6 +1,6 @@
 //! The list of all tests, and how they are run.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::report::{self, Found};
 use crate::{answers, contract, following, rules, schedules, two_nodes, which_cluster};
 
 /// One test.
+#[derive(Clone, Copy)]
 struct Case {
     name: &'static str,
     /// Beginnings of the rules of the ledger that it asks.
@@ -38,6 +39,8 @@ fn of_the_store() -> Vec<Case> {
     vec![
         case!(two_nodes::events_published_to_either_node_are_equal_on_both),
         case!(schedules::no_schedule_of_faults_loses_or_doubles_an_event[Script]),
+        case!(schedules::a_leader_is_killed_under_load[ThreeNodes, Kill]),
+        case!(schedules::a_leader_is_frozen_under_load[ThreeNodes, Freeze]),
         case!(answers::an_id_that_the_cluster_has_forgotten_is_kept_once[ThreeNodes, Kill]),
         case!(answers::of_two_contents_both_nodes_keep_the_first),
         case!(answers::an_answer_tells_which_rows_are_unknown[Script]),
@@ -133,12 +136,19 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     conclusion.exit_code()
 }
 
+/// The end of a test that cannot ask here what it is for.
+struct NotAsked(String);
+
+/// Ends a test: it cannot be asked here, for this reason.
+pub(crate) fn not_asked(why: &str) -> ! {
+    resume_unwind(Box::new(NotAsked(why.to_owned())))
+}
+
 fn trial(case: Case, ground: &Arc<Ground>) -> Trial {
     let ground = ground.clone();
     Trial::ignorable_test(case.name, move || {
         if let Some(lacking) = case.needs.iter().find_map(|need| ground.lacks(*need)) {
-            report::note(case.asks, &Found::NotAsked(lacking.clone()));
-            return Ok(Completion::ignored_with(format!("not asked: {lacking}")));
+            return Ok(ignored(case.asks, lacking));
         }
         let outcome = {
             let is_alone = case.name == MEASURES;
@@ -151,6 +161,10 @@ fn trial(case: Case, ground: &Arc<Ground>) -> Trial {
                 report::note(case.asks, &Found::Confirmed);
                 Ok(Completion::Completed)
             }
+            Err(panic) if panic.is::<NotAsked>() => {
+                let why = panic.downcast::<NotAsked>().map_or_else(|_| String::new(), |it| it.0);
+                Ok(ignored(case.asks, why))
+            }
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned();
                 let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -160,4 +174,10 @@ fn trial(case: Case, ground: &Arc<Ground>) -> Trial {
             }
         }
     })
+}
+
+fn ignored(asks: &[&str], why: String) -> Completion {
+    let completion = Completion::ignored_with(format!("not asked: {why}"));
+    report::note(asks, &Found::NotAsked(why));
+    completion
 }

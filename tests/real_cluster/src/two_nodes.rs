@@ -38,7 +38,9 @@ pub(crate) fn events_published_to_either_node_are_equal_on_both(ground: &Ground)
     });
     let mut journal = journal.into_inner();
     let last = Model::of(&cluster.seen(&prefix(&name))).last;
-    peers.iter().for_each(|peer| peer.reach(last));
+    for peer in &peers {
+        peer.reach(last);
+    }
     let runs: Vec<String> =
         peers[0].store().batches().iter().map(|(_, batch)| batch.name().to_owned()).collect();
     for (peer, run) in peers.iter().zip([&runs[0], &runs[runs.len() / 2]]) {
@@ -47,7 +49,9 @@ pub(crate) fn events_published_to_either_node_are_equal_on_both(ground: &Ground)
         journal.retracted.push(run.clone());
     }
     let model = Model::of(&cluster.seen(&prefix(&name)));
-    peers.iter().for_each(|peer| peer.reach(model.last));
+    for peer in &peers {
+        peer.reach(model.last);
+    }
     let [one, other] = peers.each_ref().map(Peer::history);
     one.assert_same(&other);
     model.assert_is(&one);

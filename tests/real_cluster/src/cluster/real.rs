@@ -1,17 +1,19 @@
 //! A real cluster, as the environment names it. All tests share it; what is done to its nodes is done by commands.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lastseen_eventstoredb::{Credentials, Timing};
+use parking_lot::Mutex;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use super::{Ability, TestCluster};
 use crate::ground::variable;
 use crate::model::Seen;
 use crate::raw::{Client, From, filtered, of_all, of_stream};
-use crate::waiting::{enter, until, wait};
+use crate::waiting::{enter, wait};
 
 /// The cluster.
 pub(crate) struct Real {
@@ -24,8 +26,30 @@ pub(crate) struct Real {
     is_secure: bool,
 }
 
-/// The cluster as a test holds it. At the end of the test every node runs and thaws, if there are commands for it.
-pub(crate) struct Shared(pub(crate) Arc<Real>);
+/// The cluster as a test holds it. At the end of the test, nodes that it left behind come back.
+pub(crate) struct Shared {
+    real: Arc<Real>,
+    /// Nodes that are killed, and those that are frozen.
+    away: Mutex<[BTreeSet<usize>; 2]>,
+}
+
+impl Shared {
+    pub(crate) fn new(real: Arc<Real>) -> Self {
+        Self { real, away: Mutex::default() }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let [killed, frozen] = std::mem::take(&mut *self.away.lock());
+        for node in frozen {
+            run(THAW, node);
+        }
+        for node in killed {
+            run(START, node);
+        }
+    }
+}
 
 const KILL: &str = "LASTSEEN_EVENTSTOREDB_KILL";
 const START: &str = "LASTSEEN_EVENTSTOREDB_START";
@@ -72,14 +96,6 @@ impl Real {
         missing.map(|name| format!("{name} is not set"))
     }
 
-    /// Runs the command of a variable for a node, counted from 0 here and from 1 in the command.
-    fn command(&self, name: &str, node: usize) {
-        let command = variable(name).expect("it was looked for before");
-        let command = command.replace("{node}", &(node + 1).to_string());
-        let status = Command::new("sh").args(["-c", &command]).status().expect("a shell");
-        assert!(status.success(), "{command}: {status}");
-    }
-
     fn client(&self, node: usize) -> Client {
         let scheme = if self.is_secure { "https" } else { "http" };
         let endpoint = Endpoint::from_shared(format!("{scheme}://{}", self.hosts[node])).unwrap();
@@ -109,13 +125,21 @@ impl Real {
     }
 }
 
+/// Runs the command of a variable for a node, counted from 0 here and from 1 in the command.
+fn run(name: &str, node: usize) {
+    let command = variable(name).expect("it was looked for before");
+    let command = command.replace("{node}", &(node + 1).to_string());
+    let status = Command::new("sh").args(["-c", &command]).status().expect("a shell");
+    assert!(status.success(), "{command}: {status}");
+}
+
 impl TestCluster for Shared {
     fn address(&self) -> String {
-        self.0.address.clone()
+        self.real.address.clone()
     }
 
     fn credentials(&self) -> Option<Credentials> {
-        self.0.credentials.clone()
+        self.real.credentials.clone()
     }
 
     fn timing(&self) -> Timing {
@@ -123,42 +147,39 @@ impl TestCluster for Shared {
     }
 
     fn nodes(&self) -> usize {
-        self.0.hosts.len()
+        self.real.hosts.len()
     }
 
     fn leader(&self) -> Option<usize> {
-        (0..self.0.hosts.len()).find(|node| self.0.leads(*node))
+        (0..self.real.hosts.len()).find(|node| self.real.leads(*node))
     }
 
     fn kill(&self, node: usize) {
-        self.0.command(KILL, node);
+        self.away.lock()[0].insert(node);
+        run(KILL, node);
     }
 
     fn start(&self, node: usize) {
-        self.0.command(START, node);
-        let client = self.0.client(node);
-        until("a node answers", || {
-            let asked = async {
-                tokio::time::timeout(Duration::from_secs(2), client.all(of_stream("lastseen-nobody"))).await
-            };
-            matches!(wait(asked), Ok(Ok(_)))
-        });
+        run(START, node);
+        self.away.lock()[0].remove(&node);
     }
 
     fn freeze(&self, node: usize) {
-        self.0.command(FREEZE, node);
+        self.away.lock()[1].insert(node);
+        run(FREEZE, node);
     }
 
     fn thaw(&self, node: usize) {
-        self.0.command(THAW, node);
+        run(THAW, node);
+        self.away.lock()[1].remove(&node);
     }
 
     fn scavenge(&self) {
-        (0..self.0.hosts.len()).for_each(|node| self.0.command(SCAVENGE, node));
+        (0..self.real.hosts.len()).for_each(|node| run(SCAVENGE, node));
     }
 
     fn raw(&self, node: usize) -> Client {
-        self.0.client(node)
+        self.real.client(node)
     }
 
     fn seen(&self, prefix: &str) -> Vec<Seen> {

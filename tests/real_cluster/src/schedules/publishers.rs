@@ -144,7 +144,8 @@ impl Shared {
     fn batch(&self, publisher: usize, next: &mut u64, numbers: &mut Seeded) -> EventBatch {
         let mut batch = EventBatch::default();
         let first = publisher as u64 * 100_000;
-        for _ in 0..=numbers.below(*numbers.clone().pick(&[1, 12, 60])) {
+        let events_max = *numbers.pick(&[1, 12, 60]);
+        for _ in 0..=numbers.below(events_max) {
             let number = match numbers.below(20) {
                 0 | 1 => COMMON + numbers.below(200),
                 2 | 3 if *next > first => first + numbers.below(*next - first),
@@ -158,7 +159,7 @@ impl Shared {
             if numbers.below(50) == 0 {
                 tenant = TENANTS[usize::try_from((number + 1) % 3).unwrap()];
             }
-            let shift_us = if numbers.below(60) == 0 { 1 } else { 0 };
+            let shift_us = i64::from(numbers.below(60) == 0);
             self.source.push_of(&mut batch, tenant, (number, shift_us));
         }
         batch
