@@ -315,7 +315,7 @@ impl Log {
     /// [`AppendError`], but not that events are refused.
     ///
     /// # Panics
-    /// As with [`append`](EventStore::append).
+    /// Just as [`append`](EventStore::append).
     pub async fn tell_apart(&self, batch: EventBatch) -> Result<ToldApart, AppendError> {
         match self.ask((batch, Vec::new()), Purpose::TellApart).await? {
             Answer::ToldApart(told) => Ok(*told),
