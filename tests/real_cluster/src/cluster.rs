@@ -21,7 +21,7 @@ pub(crate) enum Ability {
     Kill,
     /// A node's process stands still, and goes on.
     Freeze,
-    /// What readers no longer see is removed.
+    /// Removes the events that readers no longer see.
     Scavenge,
     /// Accidents of single calls, truncation, files that are put back: the emulator's alone.
     Script,

@@ -1,4 +1,4 @@
-//! What publishers were told of each event, and what must hold because of it.
+//! The answers that publishers were given for each event, and the things that must hold because of them.
 
 use std::collections::HashMap;
 

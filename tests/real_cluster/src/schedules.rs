@@ -93,6 +93,57 @@ fn run(seed: u64) -> Journal {
     journal
 }
 
+/// The leader is killed under load, more than once: a node of any cluster, by whatever ends its process.
+pub(crate) fn a_leader_is_killed_under_load(ground: &Ground) {
+    under_load(
+        ground,
+        "leader killed under load",
+        |cluster, leader| cluster.kill(leader),
+        |cluster, leader| cluster.start(leader),
+    );
+}
+
+/// The leader falls silent under load, and wakes once another one leads.
+pub(crate) fn a_leader_is_frozen_under_load(ground: &Ground) {
+    under_load(
+        ground,
+        "leader frozen under load",
+        |cluster, leader| cluster.freeze(leader),
+        |cluster, leader| cluster.thaw(leader),
+    );
+}
+
+fn under_load(
+    ground: &Ground,
+    kind: &'static str,
+    lose: fn(&dyn TestCluster, usize),
+    bring_back: fn(&dyn TestCluster, usize),
+) {
+    const ROUNDS: u64 = 3;
+    let (cluster, name) = (ground.cluster(), installation());
+    let site = |_| Arc::new(Site::new(Peer::open(cluster.settings(&name))));
+    let sites: [Arc<Site>; 2] = [0, 1].map(site);
+    let recoveries = Arc::new(Recoveries::default());
+    let publishers = Publishers::start(&sites, 0, &recoveries);
+    for _ in 0..ROUNDS {
+        let wanted = publishers.answered() + 20;
+        until("publishers are answered", || publishers.answered() >= wanted);
+        let leader = cluster.wait_for_leader();
+        publishers.accident(kind);
+        lose(cluster.as_ref(), leader);
+        until("an append succeeds again", || recoveries.is_over());
+        let other = cluster.wait_for_leader();
+        bring_back(cluster.as_ref(), leader);
+        assert_ne!(other, leader, "another node leads");
+        until("one node leads", || cluster.leader().is_some());
+    }
+    let mut journal = publishers.stop();
+    recoveries.tell();
+    send_again(&sites, &mut journal);
+    publish_last(&sites, &mut journal, 0);
+    check(cluster.as_ref(), &prefix(&name), &sites, &journal);
+}
+
 /// Sends everything without a full answer again, to the other node as well; each must succeed now.
 fn send_again(sites: &[Arc<Site>; 2], journal: &mut Journal) {
     for (at, batch) in journal.take_unknown().into_iter().enumerate() {
@@ -121,7 +172,7 @@ fn publish_last(sites: &[Arc<Site>; 2], journal: &mut Journal, seed: u64) {
     }
 }
 
-fn check(cluster: &Emulated, prefix: &str, sites: &[Arc<Site>; 2], journal: &Journal) {
+fn check(cluster: &dyn TestCluster, prefix: &str, sites: &[Arc<Site>; 2], journal: &Journal) {
     let model = Model::of(&cluster.seen(prefix));
     for site in sites {
         let tail = site.store().unwrap().tail();

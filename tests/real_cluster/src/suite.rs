@@ -39,6 +39,8 @@ fn of_the_store() -> Vec<Case> {
     vec![
         case!(two_nodes::events_published_to_either_node_are_equal_on_both),
         case!(schedules::no_schedule_of_faults_loses_or_doubles_an_event[Script]),
+        case!(schedules::a_leader_is_killed_under_load[ThreeNodes, Kill]),
+        case!(schedules::a_leader_is_frozen_under_load[ThreeNodes, Freeze]),
         case!(answers::an_id_that_the_cluster_has_forgotten_is_kept_once[ThreeNodes, Kill]),
         case!(answers::of_two_contents_both_nodes_keep_the_first),
         case!(answers::an_answer_tells_which_rows_are_unknown[Script]),

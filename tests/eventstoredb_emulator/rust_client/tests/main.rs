@@ -5,6 +5,7 @@
 #[path = "client/common.rs"]
 mod common;
 #[path = "client/streams.rs"]
+#[expect(clippy::needless_borrows_for_generic_args, reason = "it is as its authors wrote it")]
 mod streams;
 
 use eventstoredb_emulator::{Cluster, Options, ServerVersion};

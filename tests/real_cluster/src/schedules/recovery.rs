@@ -44,6 +44,11 @@ impl Recoveries {
         }
     }
 
+    /// True if an append has succeeded since the last accident.
+    pub(crate) fn is_over(&self) -> bool {
+        self.open.lock().is_none()
+    }
+
     /// Adds the times to those of the run.
     pub(crate) fn tell(&self) {
         let mut all = ALL.lock();
