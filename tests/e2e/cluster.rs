@@ -1,10 +1,11 @@
 //! Servers whose events are in a cluster of `EventStoreDB`: in a protocol emulator of it, not in a real one.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use eventstoredb_emulator::{Cluster, Options, Timing, User};
-use lastseen_tests::{Events, Server, eventually, instant};
+use lastseen_tests::{Events, Process, Server, eventually, instant};
 use serde_json::{Value, json};
 
 use crate::BINARY;
@@ -33,10 +34,18 @@ pub(crate) fn delete_copy(data: &Path) {
     }
 }
 
+/// People of a simulation: 150, or so many as a longer run says. 2,000 have about 350,000 events.
+fn people() -> String {
+    let given = std::env::var_os("LASTSEEN_E2E_CLUSTER_USERS");
+    given.map_or_else(|| "150".to_owned(), |given| given.into_string().unwrap())
+}
+
 fn simulate(server: &Server, seed: &str, until: &str) {
-    let options = ["--users", "150", "--tenants", "4", "--days", "40", "--no-live"];
-    let to = ["simulate", "--server", server.url(), "--seed", seed, "--until", until];
-    let ended = lastseen(&[&to[..], &options].concat());
+    const SIMULATED_WITHIN: Duration = Duration::from_mins(10);
+    let mut command = Command::new(BINARY);
+    command.args(["simulate", "--server", server.url(), "--seed", seed, "--until", until]);
+    command.args(["--users", &people(), "--tenants", "4", "--days", "40", "--no-live"]);
+    let ended = Process::start(command).wait(SIMULATED_WITHIN);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 

@@ -100,7 +100,7 @@ impl Reader {
             Fault::OtherHistory(_) => {
                 self.distance.doubted(true);
                 let since = *self.told.other_history.get_or_insert_with(Instant::now);
-                since.elapsed() >= self.supervisor.settings().timing.contact
+                since.elapsed() >= self.supervisor.settings().timing.doubt
             }
             fault => fault.is_final(),
         }

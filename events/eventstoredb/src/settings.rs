@@ -58,9 +58,11 @@ pub struct Timing {
     pub pulse: Duration,
     /// A node may look so long through the events of others for the next one of Lastseen.
     pub search: Duration,
-    /// A start that has a copy waits so long for the cluster before it goes on with the copy alone. A cluster that seems to have another
-    /// history is asked for so long before it is refused: a node that led once may be behind.
+    /// A start that has a copy waits so long for the cluster before it goes on with the copy alone.
     pub contact: Duration,
+    /// A cluster that seems to have another history is asked for so long before it is refused: a node that led before it was frozen
+    /// seems so too, until it hears of the others.
+    pub doubt: Duration,
     /// Appends in one session at once.
     pub appends_in_flight: usize,
     /// Bytes of appends in one session at once.
@@ -76,6 +78,7 @@ impl Default for Timing {
             pulse: Duration::from_secs(1),
             search: Duration::from_mins(1),
             contact: Duration::from_secs(10),
+            doubt: Duration::from_secs(10),
             appends_in_flight: 1024,
             bytes_in_flight: 32 << 20,
         }

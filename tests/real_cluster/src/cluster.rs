@@ -50,6 +50,16 @@ pub(crate) trait TestCluster: Send + Sync {
     /// The emulator, if it is one.
     fn emulator(&self) -> Option<&Cluster>;
 
+    /// Does what a supervisor of nodes does: starts those that ended their process by themselves, as a leader does that has to
+    /// truncate. True if all nodes run. Real clusters have a supervisor.
+    fn is_whole(&self) -> bool {
+        let Some(cluster) = self.emulator() else { return true };
+        for node in cluster.nodes().filter(|node| !node.is_running()) {
+            node.start().unwrap();
+        }
+        cluster.nodes().all(|node| node.is_ready())
+    }
+
     /// A plain client of the node that leads.
     fn raw_leader(&self) -> Client {
         self.raw(self.wait_for_leader())

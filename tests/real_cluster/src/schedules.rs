@@ -26,7 +26,7 @@ use crate::ground::{Ground, installation, prefix};
 use crate::journal::Journal;
 use crate::model::Model;
 use crate::peer::Peer;
-use crate::waiting::{until, wait};
+use crate::waiting::{WITHIN, until, wait, within};
 
 /// Schedules at once: they mostly wait.
 const AT_ONCE: usize = 8;
@@ -127,11 +127,15 @@ fn under_load(
     let publishers = Publishers::start(&sites, 0, &recoveries);
     for _ in 0..ROUNDS {
         let wanted = publishers.answered() + 20;
+        // In this order: what the last round left behind has ended once publishers are answered.
         until("publishers are answered", || publishers.answered() >= wanted);
+        until("all nodes run", || cluster.is_whole());
         let leader = cluster.wait_for_leader();
         publishers.accident(kind);
         lose(cluster.as_ref(), leader);
-        until("an append succeeds again", || recoveries.is_over());
+        let is_over = within(WITHIN, || recoveries.is_over());
+        let health = sites.each_ref().map(|site| site.store().map(|store| store.health().standstills));
+        assert!(is_over, "no append succeeds again: {health:?}");
         let other = cluster.wait_for_leader();
         bring_back(cluster.as_ref(), leader);
         assert_ne!(other, leader, "another node leads");

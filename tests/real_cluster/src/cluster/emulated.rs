@@ -61,6 +61,8 @@ impl TestCluster for Emulated {
             visible: Duration::from_secs(2),
             pulse: Duration::from_millis(50),
             contact: Duration::from_millis(500),
+            // Far more than a node takes that wakes on a busy machine.
+            doubt: Duration::from_secs(4),
             ..Timing::default()
         }
     }
