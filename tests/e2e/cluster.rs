@@ -94,11 +94,13 @@ fn assert_equal(one: &Server, other: &Server) {
     for question in QUESTIONS {
         let ask = |server: &Server| {
             let mut answer = server.client().ask(question);
-            // The instant of the question, where it says none.
-            answer.as_object_mut().unwrap().remove("at");
+            // The instant of the question, which a cursor says as well.
+            for name in ["at", "next_cursor"] {
+                answer.as_object_mut().unwrap().remove(name);
+            }
             answer
         };
-        assert_eq!(ask(one), ask(other), "{question}");
+        assert!(ask(one) == ask(other), "{question}");
     }
     assert!(replay(one) == replay(other), "replays differ");
 }
@@ -120,7 +122,7 @@ fn servers_on_one_cluster_have_the_same_and_what_one_server_alone_would_have() {
     assert_equal(&one, &other);
     for question in QUESTIONS {
         let [cluster, alone] = [&other, &alone].map(|server| of_events(server.client().ask(question)));
-        assert_eq!(cluster, alone, "{question}");
+        assert!(cluster == alone, "{question}");
     }
     // The same once more adds nothing, whoever is told.
     let before = other.client().ask("/v1/summary")["position"].clone();
