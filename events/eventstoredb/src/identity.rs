@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use eventstore::{
     AppendToStreamOptions, Error, EventData, ReadAllOptions, ReadStream, ReadStreamOptions, RecordedEvent,
-    StreamPosition, StreamState, SubscriptionFilter,
+    ResolvedEvent, StreamPosition, StreamState, SubscriptionFilter,
 };
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
 use lastseen_event::{EventBatch, EventId, Position};
@@ -137,13 +137,7 @@ async fn read_founding(supervisor: &Supervisor, lease: &Lease) -> Result<Option<
 /// # Errors
 /// [`Fault`]; [`Fault::NoReadOfAll`] if the user may not read `$all`, [`Fault::Denied`] if it may do nothing.
 pub(crate) async fn head(supervisor: &Supervisor, lease: &Lease) -> Result<(), Fault> {
-    let options = ReadAllOptions::default().position(StreamPosition::End).max_count(1);
-    let options = supervisor.authenticated(options, ReadAllOptions::authenticated);
-    let call = async {
-        let mut events = lease.client.read_all(&options).await?;
-        events.next().await
-    };
-    match supervisor.within("read $all", call).await {
+    match supervisor.within("read $all", newest(supervisor, lease, ReadAllOptions::default())).await {
         Err(Fault::Denied { user, .. }) => {
             // Every user that the cluster knows may read other streams.
             Err(match read_founding(supervisor, lease).await {
@@ -157,19 +151,24 @@ pub(crate) async fn head(supervisor: &Supervisor, lease: &Lease) -> Result<(), F
     }
 }
 
+/// The newest event of `$all` that the options choose.
+async fn newest(
+    supervisor: &Supervisor,
+    lease: &Lease,
+    options: ReadAllOptions,
+) -> eventstore::Result<Option<ResolvedEvent>> {
+    let options = options.position(StreamPosition::End).max_count(1);
+    let options = supervisor.authenticated(options, ReadAllOptions::authenticated);
+    lease.client.read_all(&options).await?.next().await
+}
+
 /// The last event of the cluster that is Lastseen's; [`Position::START`] if it has none. It may take long where others have many.
 ///
 /// # Errors
 /// [`Fault`].
 pub(crate) async fn last(supervisor: &Supervisor, lease: &Lease) -> Result<Position, Fault> {
-    let options =
-        ReadAllOptions::default().position(StreamPosition::End).max_count(1).filter(ours(supervisor));
-    let options = supervisor.authenticated(options, ReadAllOptions::authenticated);
-    let call = async {
-        let mut events = lease.client.read_all(&options).await?;
-        events.next().await
-    };
-    let found = supervisor.within_search("read $all", call).await?;
+    let of_ours = ReadAllOptions::default().filter(ours(supervisor));
+    let found = supervisor.within_search("read $all", newest(supervisor, lease, of_ours)).await?;
     Ok(found.map_or(Position::START, |event| Position::new(event.get_original_event().position.commit)))
 }
 

@@ -28,6 +28,7 @@ mod session;
 mod settings;
 mod store;
 mod supervisor;
+mod under_way;
 mod writer;
 
 pub use grant::grant_read;

@@ -21,8 +21,8 @@ use crate::codec::{self, Taken};
 use crate::frames::{Frame, Frames};
 use crate::identity::{self, Held, Start};
 use crate::lag::Distance;
-use crate::store::UnderWay;
 use crate::supervisor::{Fault, Lease, Supervisor};
+use crate::under_way::UnderWay;
 
 /// Follows a cluster into a log.
 pub(crate) struct Reader {
@@ -282,7 +282,7 @@ impl Beside {
     fn begin((supervisor, lease): (&Arc<Supervisor>, &Lease), distance: &Arc<Distance>) -> Self {
         let every = supervisor.settings().timing.pulse;
         let asked = (supervisor.clone(), lease.clone());
-        let pulse = tokio::runtime::Handle::current().spawn(async move {
+        let pulse = Handle::current().spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
                 if let Err(fault) = identity::head(&asked.0, &asked.1).await {
@@ -291,7 +291,7 @@ impl Beside {
             }
         });
         let (asked, distance) = ((supervisor.clone(), lease.clone()), distance.clone());
-        let end = tokio::runtime::Handle::current().spawn(async move {
+        let end = Handle::current().spawn(async move {
             loop {
                 let begun = Instant::now();
                 distance.end(identity::last(&asked.0, &asked.1).await.ok());

@@ -67,7 +67,12 @@ impl Failure {
 const GIVEN_UP: &str = "lastseen-session";
 
 /// Bytes are counted in this.
-const UNIT: usize = 1024;
+pub(crate) const UNIT: usize = 1024;
+
+/// Units that so many bytes take: all of them at most, so that whatever is larger goes when nothing else does.
+pub(crate) fn units(bytes: usize, all: u32) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(all)
+}
 
 /// Room for one append in the sessions, given back when it is dropped.
 pub(crate) struct Room {
@@ -92,20 +97,16 @@ impl Sessions {
         &self.supervisor
     }
 
-    fn units(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units_max)
-    }
-
     /// Room for an append of so many bytes, if there is some at once.
     pub(crate) fn try_room(&self, bytes: usize) -> Option<Room> {
         let append = self.appends.clone().try_acquire_owned().ok()?;
-        let bytes = self.bytes.clone().try_acquire_many_owned(self.units(bytes)).ok()?;
+        let bytes = self.bytes.clone().try_acquire_many_owned(units(bytes, self.units_max)).ok()?;
         Some(Room { _append: append, _bytes: bytes })
     }
 
     /// Waits for room for an append of so many bytes.
     pub(crate) fn room(&self, bytes: usize) -> impl Future<Output = Room> + use<> {
-        let (appends, all, units) = (self.appends.clone(), self.bytes.clone(), self.units(bytes));
+        let (appends, all, units) = (self.appends.clone(), self.bytes.clone(), units(bytes, self.units_max));
         async move {
             let append = appends.acquire_owned().await;
             let bytes = all.acquire_many_owned(units).await;

@@ -12,7 +12,7 @@ use lastseen_store::{
     MemberDictionary, OnRefused, Part, Pending, ReadError, RetractOutcome, Scan, Standstills, StoreFault,
     Tail,
 };
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -22,8 +22,9 @@ use crate::claims::Claims;
 use crate::identity::{self, Held};
 use crate::lag::Distance;
 use crate::reader::{Reader, Told};
-use crate::session::Sessions;
+use crate::session::{Sessions, UNIT, units};
 use crate::supervisor::{Fault, Supervisor};
+use crate::under_way::UnderWay;
 use crate::writer::{WriteError, Writer};
 use crate::{ClusterSettings, Timing};
 
@@ -85,10 +86,9 @@ struct Shared {
     has_failed: AtomicBool,
 }
 
-/// Bytes are counted in this.
-const UNIT: usize = 1024;
-/// Bytes of batches that may be under way. The largest one fits.
-const BYTES_MAX: usize = 256 << 20;
+/// Batches that may be under way, in units of [`UNIT`]: 256 MiB. The largest one fits.
+const UNITS_MAX: u32 = (256 << 20) / 1024;
+const _: () = assert!(UNIT == 1024);
 /// An append waits this long for room before it is told to come back.
 const ROOM_WITHIN: Duration = Duration::from_secs(5);
 /// Threads for the cluster: one reads while the other writes.
@@ -152,7 +152,7 @@ impl ClusterStore {
             standstills,
             clock,
             timing,
-            bytes: Semaphore::new(BYTES_MAX / UNIT),
+            bytes: Semaphore::new(UNITS_MAX as usize),
             under_way,
             has_failed: AtomicBool::new(false),
         };
@@ -268,8 +268,7 @@ impl Contact {
 
 impl Shared {
     async fn append(&self, batch: EventBatch, on_refused: OnRefused) -> Result<Appended, AppendError> {
-        let units = u32::try_from(batch.bytes().div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let units = units.min(u32::try_from(BYTES_MAX / UNIT).unwrap_or(u32::MAX));
+        let units = units(batch.bytes(), UNITS_MAX);
         let Ok(room) = timeout(ROOM_WITHIN, self.bytes.acquire_many(units)).await else {
             return Err(AppendError::Overloaded);
         };
@@ -349,45 +348,6 @@ impl Shared {
                 source,
             },
         }
-    }
-}
-
-/// The appends that are under way, counted until they have their answer.
-#[derive(Default)]
-pub(crate) struct UnderWay {
-    state: Mutex<(usize, bool)>,
-    ended: Condvar,
-}
-
-impl UnderWay {
-    /// Counts one more. `false`: no more are taken.
-    fn begin(&self) -> bool {
-        let mut state = self.state.lock();
-        if !state.1 {
-            state.0 += 1;
-        }
-        !state.1
-    }
-
-    fn end(&self) {
-        self.state.lock().0 -= 1;
-        self.ended.notify_all();
-    }
-
-    fn count(&self) -> usize {
-        self.state.lock().0
-    }
-
-    /// Takes no more.
-    pub(crate) fn refuse(&self) {
-        self.state.lock().1 = true;
-    }
-
-    /// Takes no more, and waits for those that are under way.
-    fn close(&self, within: Duration) {
-        let mut state = self.state.lock();
-        state.1 = true;
-        self.ended.wait_while_for(&mut state, |state| state.0 > 0, within);
     }
 }
 

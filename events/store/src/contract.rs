@@ -11,12 +11,11 @@ mod rules;
 pub use events::{Source, event_id};
 pub use rules::*;
 
-/// Makes one test of every rule, each over the store that the expression makes. The expression is evaluated in
-/// a tokio context and yields `(store, guard)`.
+/// Calls a macro with the names of all rules behind what it is given: `macro!(given name, name, ...)`. The one list of them.
 #[macro_export]
-macro_rules! contract_tests {
-    ($fresh:expr) => {
-        $crate::contract_tests!(@rules $fresh,
+macro_rules! contract_rules {
+    ($macro:path, $($given:tt)*) => {
+        $macro!($($given)*
             events_come_back_as_they_were_appended,
             an_empty_batch_adds_nothing,
             the_same_event_again_is_a_duplicate,
@@ -42,6 +41,15 @@ macro_rules! contract_tests {
             the_events_of_a_batch_are_counted,
             a_retracted_name_is_dead,
         );
+    };
+}
+
+/// Makes one test of every rule, each over the store that the expression makes. The expression is evaluated in
+/// a tokio context and yields `(store, guard)`.
+#[macro_export]
+macro_rules! contract_tests {
+    ($fresh:expr) => {
+        $crate::contract_rules!($crate::contract_tests, @rules $fresh,);
     };
     (@rules $fresh:expr, $($rule:ident),* $(,)?) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
