@@ -41,7 +41,8 @@ pub(crate) fn total_bytes(files: &[PathBuf]) -> anyhow::Result<Option<u64>> {
     Ok(total)
 }
 
-/// Opens `file`, unpacking it if it begins as gzip does. `bytes_read` counts what is taken from the file itself.
+/// Opens `file`, unpacking it if it begins as gzip does, without a byte order mark, which some programs put before text.
+/// `bytes_read` counts what is taken from the file itself.
 pub(crate) fn open(file: &Path, bytes_read: &Arc<AtomicU64>) -> io::Result<Input> {
     let raw: Box<dyn Read + Send> =
         if is_stdin(file) { Box::new(io::stdin()) } else { Box::new(File::open(file)?) };
@@ -52,10 +53,20 @@ pub(crate) fn open(file: &Path, bytes_read: &Arc<AtomicU64>) -> io::Result<Input
     let gzipped = start == GZIP_MAGIC;
     let whole = io::Cursor::new(start).chain(raw);
     if gzipped {
-        Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(whole))))
+        without_mark(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(whole)))
     } else {
-        Ok(Box::new(whole))
+        without_mark(whole)
     }
+}
+
+fn without_mark(mut input: impl BufRead + Send + 'static) -> io::Result<Input> {
+    const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+    let mut start = Vec::with_capacity(BYTE_ORDER_MARK.len());
+    input.by_ref().take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut start)?;
+    if start == BYTE_ORDER_MARK {
+        start.clear();
+    }
+    Ok(Box::new(io::Cursor::new(start).chain(input)))
 }
 
 struct Counted {
@@ -98,6 +109,13 @@ mod tests {
         for text in ["", "{", "{}\n{}\n"] {
             assert_eq!(read(text.as_bytes()).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_left_out() {
+        assert_eq!(read("\u{feff}{}\n".as_bytes()).unwrap(), "{}\n");
+        assert_eq!(read(&gzip("\u{feff}{}\n")).unwrap(), "{}\n");
+        assert_eq!(read("{}\u{feff}".as_bytes()).unwrap(), "{}\u{feff}");
     }
 
     #[test]

@@ -20,6 +20,8 @@ const UNCOUNTED_BYTES: usize = 16 * 1024;
 /// The same with HTTP/2, where a connection has many bodies at once.
 const UNCOUNTED_BYTES_HTTP2: usize = UNCOUNTED_BYTES / STREAMS_MAX as usize;
 
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Bytes of a piece of a body.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -79,12 +81,13 @@ impl ReadBody {
         self.len
     }
 
-    /// Returns the body in one piece. While it is copied it takes twice its memory.
+    /// Returns the body in one piece, without a byte order mark, which some programs put before text. While it is copied it takes
+    /// twice its memory.
     ///
     /// # Errors
     /// `overloaded`.
     pub(super) fn into_text(mut self) -> Result<(Vec<u8>, Reserved), Problem> {
-        let text = if self.pieces.len() < 2 {
+        let mut text = if self.pieces.len() < 2 {
             self.pieces.pop().unwrap_or_default()
         } else {
             self.count(2 * self.len)?;
@@ -93,6 +96,9 @@ impl ReadBody {
             self.memory.shrink_to(self.len);
             text
         };
+        if text.starts_with(BYTE_ORDER_MARK) {
+            text.drain(..BYTE_ORDER_MARK.len());
+        }
         Ok((text, self.memory))
     }
 }
@@ -176,6 +182,16 @@ mod tests {
             prop_assert!(text == sent);
             drop(reserved);
             prop_assert_eq!(memory.free_bytes(), 16 * MIB);
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_left_out() {
+        let memory = Memory::new(MIB);
+        for (sent, text) in [("\u{feff}{}", "{}"), ("{}\u{feff}", "{}\u{feff}"), ("\u{feff}", "")] {
+            let mut body = ReadBody::new(memory.for_body(), Version::HTTP_11);
+            body.push(sent.as_bytes(), MIB).unwrap();
+            assert_eq!(body.into_text().unwrap().0, text.as_bytes());
         }
     }
 
