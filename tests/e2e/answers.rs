@@ -31,6 +31,19 @@ pub(crate) fn lastseen(arguments: &[&str]) -> Ended {
     Process::start(command).wait(ENDED_WITHIN)
 }
 
+/// A count of the summary of a backfill, by the beginning of its line; 0 where it has no such line.
+pub(crate) fn count(ended: &Ended, name: &str) -> u64 {
+    let mut lines = ended.stdout.lines().filter(|line| {
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| name.ends_with(' ') || rest.starts_with("  "))
+    });
+    let count = lines.next().and_then(|line| line.rsplit(' ').next()).map_or(0, |count| {
+        count.replace(',', "").parse().unwrap_or_else(|_| panic!("{name} in {}", ended.stdout))
+    });
+    assert_eq!(lines.next(), None, "{name} stands once in {}", ended.stdout);
+    count
+}
+
 /// A file of this name in the directory.
 pub(crate) fn write(directory: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = directory.path().join(name);

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::BINARY;
-use crate::answers::{array, empty_server, numbers, text, write};
+use crate::answers::{array, count, empty_server, numbers, text, write};
 
 const WITHIN: Duration = Duration::from_mins(2);
 
@@ -149,8 +149,9 @@ fn the_real_users_table_gives_the_known_answers_in_any_order() {
         publish(&server, before);
         let ended = backfill(&server, &[text(&users), "--batch", "users 2024"]);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        let rows = "users 3,954 (confirmed 1,882, deleted 89, back 0, left out 0), logins 0, refused rows 0";
-        assert_eq!(ended.stdout.lines().nth(1), Some(rows));
+        let found =
+            ["users", "  confirmed", "  deleted", "logins", "refused rows"].map(|name| count(&ended, name));
+        assert_eq!(found, [3_954, 1_882, 89, 0, 0], "{}", ended.stdout);
         assert!(ended.stdout.starts_with("stored 5,925, duplicates 0, refused 0 in "), "{}", ended.stdout);
         publish(&server, behind);
         assert_truth(&server, truth);
@@ -227,7 +228,7 @@ fn refused_rows_are_written_to_a_file_and_the_others_are_stored() {
     let rejects = directory.path().join("rejected.csv");
     let ended = backfill(&server, &[text(&table), "--batch", "b", "--rejects", text(&rejects)]);
     assert_eq!(ended.code, Some(3), "{} {}", ended.stdout, ended.stderr);
-    assert!(ended.stdout.contains("refused rows 6"), "{}", ended.stdout);
+    assert_eq!(count(&ended, "refused rows"), 6, "{}", ended.stdout);
     assert!(ended.stderr.contains(&format!("6 refused rows with their reasons: {}", rejects.display())));
     let mut rejected = csv::Reader::from_path(&rejects).unwrap();
     let rejected: Vec<(String, u64, String, String, String, String)> =
@@ -262,7 +263,7 @@ fn other_forms_of_csv_are_read_and_their_lines_are_right() {
     let table = write(&directory, "users.csv", rows);
     let rejects = directory.path().join("rejected.csv");
     let named = ["--modified-column", "modified\r\nat", "--rejects", text(&rejects)];
-    for (delimiter, between) in [(";", ";"), ("\\t", "\t"), ("|", "|")] {
+    for (delimiter, between) in [(";", ";"), (",", ","), ("|", "|")] {
         std::fs::write(&table, rows.replace(';', between)).unwrap();
         let arguments =
             [&[text(&table), "--batch", "b", "--delimiter", delimiter], named.as_slice()].concat();
@@ -300,6 +301,70 @@ fn rows_behind_a_quote_that_is_not_closed_are_not_lost_without_a_word() {
     assert_eq!(server.client().ask("/v1/summary")["total_users"], 49, "those before it");
 }
 
+/// Tables that went through a spreadsheet, or through a program that prints what it likes.
+#[test]
+fn a_damaged_table_is_refused_or_warned_of() {
+    let (server, _data) = empty_server();
+    let directory = tempfile::tempdir().unwrap();
+    let rows = "acme,2.71171E+17,true,2024-01-01,,\nacme,\"u1 \",true,2024-01-01,,\nacme,#REF!,true,2024-01-01,,\n\
+                acme,N/A,true,2024-01-01,,\n#NAME?,u2,true,2024-01-01,,\nacme,8127.0,true,2024-01-01 10:00:00,,\n\
+                acme,\'u3,true,None,nan,NULL\nacme,u4,(null),2024-01-01,,\nacme,u5,true,1704103200,,\n\
+                acme,u6,true,2024-01-01,None,(null)\n";
+    let table = write(&directory, "users.csv", format!("{HEADER}{rows}"));
+    let rejects = directory.path().join("rejected.csv");
+    let ended = backfill(&server, &[text(&table), "--batch", "b", "--rejects", text(&rejects)]);
+    assert_eq!(ended.code, Some(3), "{}", ended.stdout);
+    let mut rejected = csv::Reader::from_path(&rejects).unwrap();
+    let lines: Vec<_> =
+        rejected.records().map(|row| row.unwrap()).map(|row| row[1].to_owned() + &row[4]).collect();
+    let expected =
+        ["2user_id", "3user_id", "4user_id", "5user_id", "6tenant_id", "8created_at", "9email_confirmed"];
+    assert_eq!(lines, [&expected[..], &["10created_at"]].concat());
+    assert_eq!(count(&ended, "ids that look damaged"), 1, "{}", ended.stdout);
+    assert_eq!(count(&ended, "instants without an offset: read as UTC"), 1, "{}", ended.stdout);
+    assert_eq!(count(&ended, "dates alone: their first instant"), 1, "{}", ended.stdout);
+    assert!(ended.stdout.contains("8127.0 on line 7"), "{}", ended.stdout);
+
+    // Failed logins are no logins, and without a word they are.
+    let logins =
+        "user,at,success\nu6,2024-02-01 10:00:00,false\nu6,2024-02-02 10:00:00,true\nu6,2024-02-03,true\n";
+    let logins = write(&directory, "logins.csv", logins);
+    let of_logins = [
+        "--logins",
+        text(&logins),
+        "--login-user-column",
+        "user",
+        "--login-column",
+        "at",
+        "--tenant",
+        "acme",
+    ];
+    let run = |more: &[&str]| {
+        backfill(&server, &[&["--batch", "b", "--rejects", "/dev/null"], &of_logins[..], more].concat())
+    };
+    let dry = run(&["--dry-run"]);
+    assert_eq!((count(&dry, "logins"), count(&dry, "refused rows")), (2, 1), "{}", dry.stdout);
+    assert!(dry.stdout.contains("every row of logins counts"), "{}", dry.stdout);
+    let ended = run(&["--login-where", "success=true", "--dates-are-days", "--tz", "Europe/Berlin"]);
+    let found =
+        ["logins", "rows of logins that do not count", "refused rows"].map(|name| count(&ended, name));
+    assert_eq!(found, [2, 1, 0], "{}", ended.stdout);
+    let seen = server.client().ask("/v1/tenants/acme/users/u6");
+    assert_eq!(seen["last_seen_at"], "2024-02-03T22:59:59.999999Z", "the last instant of the day in Berlin");
+
+    // Text without quotes, taken for CSV and for what it is.
+    let rows = "tenant_id\tuser_id\temail_confirmed\tcreated_at\tmodified_at\tdeleted_at\tname\n\
+                acme\tDOM\\\\anna\ttrue\t2024-01-01\t\\N\t\\N\t\"A\nacme\tu8\ttrue\t2024-01-01\t\\N\t\\N\tB\"\n";
+    let table = write(&directory, "users.txt", rows);
+    let as_csv = backfill(&server, &[text(&table), "--batch", "c", "--format", "csv", "--delimiter", "\\t"]);
+    assert_eq!(as_csv.code, Some(1), "{}", as_csv.stdout);
+    assert!(as_csv.stderr.contains("--format tsv reads text without quotes"), "{}", as_csv.stderr);
+    let ended = backfill(&server, &[text(&table), "--batch", "c", "--format", "tsv"]);
+    assert_eq!((ended.code, count(&ended, "users")), (Some(0), 2), "{}{}", ended.stdout, ended.stderr);
+    let anna = lastseen_tests::path_segment("DOM\\anna");
+    assert_eq!(server.client().get(&format!("/v1/tenants/acme/users/{anna}")).status, 200);
+}
+
 /// Of two rows of one user, which one holds would depend on the run.
 #[test]
 fn a_second_row_of_a_user_is_refused() {
@@ -313,10 +378,11 @@ fn a_second_row_of_a_user_is_refused() {
         let ended = backfill(&server, &[text(&table), "--batch", "b", "--rejects", text(&rejects)]);
         assert_eq!(ended.code, Some(3), "{}", ended.stderr);
         assert!(ended.stdout.starts_with(stored), "{}", ended.stdout);
-        assert!(ended.stderr.contains(":4: user_id: expected one row for each user"), "{}", ended.stderr);
+        let said = ":4: user_id: expected one row for each user, found another one (--user-column)";
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
         assert_eq!(server.client().ask("/v1/tenants/acme/users/ann")["status"], "deleted");
     }
-    let ended = backfill(&server, &["verify", text(&table)]);
+    let ended = backfill(&server, &["verify", text(&table), "--list"]);
     assert_eq!(ended.code, Some(3));
     assert!(ended.stdout.contains("rows 2 (without a difference 2)"), "{}", ended.stdout);
     assert!(ended.stdout.contains("row 4 cannot be read: user_id: expected one row"), "{}", ended.stdout);
@@ -340,7 +406,8 @@ fn a_column_that_no_line_has_is_not_there() {
     let turned = user("bob", ",\"modified_at\":\"\"") + &user("ada", ",\"deleted_at\":\"2024-01-01\"");
     let table = write(&directory, "turned.ndjson", format!("\u{feff}{turned}"));
     let ended = backfill(&server, &[text(&table), "--batch", "b"]);
-    assert!(ended.stdout.contains("deleted 1, back 1"), "{}{}", ended.stdout, ended.stderr);
+    let found = ["  deleted", "  back from deletion"].map(|name| count(&ended, name));
+    assert_eq!(found, [1, 1], "{}{}", ended.stdout, ended.stderr);
     assert_eq!(backfill(&server, &["verify", text(&table)]).code, Some(0));
     let position = server.client().ask("/v1/summary")["position"].clone();
     let renamed = turned.replace("deleted_at", "deletedAt");
@@ -410,7 +477,7 @@ fn a_table_that_was_cut_off_does_not_compare() {
     server.client().publish(&[events.login(("acme", "late"), lastseen_tests::instant::now())]);
     let verify = |rows: &[String]| {
         let table = write(&directory, "cut.csv", format!("{HEADER}{}", rows.concat()));
-        let ended = backfill(&server, &["verify", text(&table)]);
+        let ended = backfill(&server, &["verify", text(&table), "--list"]);
         let missing = ended.stdout.matches("the table has no row: publish").count();
         (ended.code, missing.saturating_sub(1))
     };
@@ -450,11 +517,7 @@ fn numbers_are_ids_only_if_they_are_whole() {
     let rejects = directory.path().join("rejected.csv");
     let named = ["--modified-column", "", "--deleted-column", "", "--rejects", text(&rejects)];
     let ended = backfill(&server, &[&[text(&table), "--batch", "b"], named.as_slice()].concat());
-    assert!(
-        ended.stdout.contains("users 3 (") && ended.stdout.contains("refused rows 3"),
-        "{}",
-        ended.stdout
-    );
+    assert_eq!(["users", "refused rows"].map(|name| count(&ended, name)), [3, 3], "{}", ended.stdout);
     let known = |id: &str| server.client().get(&format!("/v1/tenants/7/users/{id}")).status;
     assert_eq!(["1", "18446744073709551615", "1.5", "1.0"].map(known), [200, 200, 200, 404]);
 }
@@ -511,7 +574,7 @@ fn every_layout_of_parquet_gives_the_same_users() {
     };
     for (user_ids, created_at) in user_ids.iter().zip(&instants) {
         let ended = read(user_ids, created_at);
-        assert!(ended.stdout.contains("users 2 ("), "{} {}", ended.stdout, ended.stderr);
+        assert_eq!(count(&ended, "users"), 2, "{} {}", ended.stdout, ended.stderr);
         let events = &server.client().ask("/v1/backfills/b")["events"];
         assert_eq!(*events, 4, "{} and {}", user_ids.data_type(), created_at.data_type());
     }
@@ -520,7 +583,11 @@ fn every_layout_of_parquet_gives_the_same_users() {
     for user_ids in [floats, list] {
         let ended = read(&user_ids, &instants[0]);
         assert_eq!(ended.code, Some(1), "{}", ended.stdout);
-        assert!(ended.stderr.contains("user_id (user_id): expected text, whole numbers"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("users.parquet: user_id: expected text, whole numbers"),
+            "{}",
+            ended.stderr
+        );
     }
 }
 
@@ -541,21 +608,25 @@ fn a_dry_run_says_what_would_happen_and_does_nothing() {
     let rejects = directory.path().join("rejected.csv");
     let ended = backfill(&server, &[text(&table), "--batch", "b", "--dry-run", "--rejects", text(&rejects)]);
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    let count = |name: &str| {
-        let line = ended.stdout.lines().find(|line| line.trim_start().starts_with(name)).expect(name);
-        line.split_whitespace().next_back().unwrap().to_owned()
-    };
     for (name, expected) in [
-        ("users", "3"),
-        ("confirmed", "2"),
-        ("unconfirmed", "1"),
-        ("deleted", "1"),
-        ("seen by the server", "1"),
-        ("refused rows", "1"),
-        ("events", "6"),
+        ("users", 3),
+        ("  confirmed", 2),
+        ("  not confirmed", 1),
+        ("  deleted", 1),
+        ("  seen by the server already", 1),
+        ("refused rows", 1),
+        ("tenants", 1),
+        ("events that would be sent", 6),
+        ("estimates at the last change", 1),
+        ("estimates at the creation", 1),
     ] {
-        assert_eq!(count(name), expected, "{name} in {}", ended.stdout);
+        assert_eq!(count(&ended, name), expected, "{name} in {}", ended.stdout);
     }
+    let shown = format!(
+        "{}:2: tenant acme, user ada:\n    user_created 2023-01-01T00:00:00Z (confirmed)\n",
+        text(&table)
+    );
+    assert!(ended.stdout.contains(&shown), "{}", ended.stdout);
     assert!(ended.stdout.contains("2023-01-01T00:00:00Z to 2023-03-01T00:00:00Z"), "{}", ended.stdout);
     // Without being asked for it, no file is written either.
     let elsewhere = tempfile::tempdir().unwrap();
@@ -584,15 +655,16 @@ fn a_column_leaves_users_out() {
     let run = |table: &Path, more: &[&str]| {
         let ended = backfill(&server, &[&[text(table), "--batch", "users"], &COLUMN[..], more].concat());
         assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
-        ended.stdout
+        ended
     };
-    let verify = |table: &Path| backfill(&server, &[&["verify", text(table)], &COLUMN[..]].concat());
+    let verify =
+        |table: &Path| backfill(&server, &[&["verify", text(table), "--list"], &COLUMN[..]].concat());
     let counts = || numbers(&server.client().ask("/v1/summary"), &["total_users", "left_out_users"]);
 
     let first = table("first.csv", ["", "true", "f"], "2024-01-01T00:00:00Z");
     let dry = run(&first, &["--dry-run"]);
-    assert!(dry.lines().any(|line| line.starts_with("  left out") && line.ends_with(" 1")), "{dry}");
-    assert!(run(&first, &[]).contains("left out 1)"));
+    assert_eq!(count(&dry, "  left out of all numbers"), 1, "{}", dry.stdout);
+    assert_eq!(count(&run(&first, &[]), "  left out of all numbers"), 1);
     assert_eq!(counts(), [2, 1]);
     assert_eq!(server.client().ask("/v1/tenants/acme/users/bot")["status"], "left_out");
     let then = server.client().ask("/v1/summary?as_of=2023-06-01T00:00:00Z");
@@ -606,19 +678,19 @@ fn a_column_leaves_users_out() {
     assert!(found.stdout.contains("user bot: left out: table false, Lastseen true: batch users"));
     assert!(found.stdout.contains("user cat: left out: table true, Lastseen false: the row has changed"));
     // Three estimates, a change, and two creations that say something else.
-    let said = run(&second, &[]);
+    let said = run(&second, &[]).stdout;
     assert!(said.starts_with("stored 6, "), "{said}");
     assert_eq!(counts(), [2, 1]);
     let events = server.client().get("/v1/tenants/acme/users/bot/events").text();
     assert!(events.contains(r#""type":"user_changed""#) && events.contains(r#""counts":true"#), "{events}");
     assert_eq!(server.client().ask("/v1/tenants/acme/users/cat")["status"], "left_out");
-    assert!(run(&second, &[]).starts_with("stored 0, "));
+    assert!(run(&second, &[]).stdout.starts_with("stored 0, "));
     assert_eq!(verify(&second).code, Some(0), "{}", verify(&second).stdout);
 
     // And once more, with rows that were not modified since: it is so from the run on.
     let third = table("third.csv", ["f", "t", "t"], "2024-02-01T00:00:00Z");
     for stored in ["stored 1, ", "stored 0, "] {
-        let said = run(&third, &[]);
+        let said = run(&third, &[]).stdout;
         assert!(said.starts_with(stored), "{said}");
     }
     assert_eq!(counts(), [1, 2]);
@@ -636,7 +708,7 @@ fn a_column_leaves_users_out() {
     let refused = table("refused.csv", ["f", "robot", "t"], "2024-02-01T00:00:00Z");
     let refused = backfill(&server, &[&[text(&refused), "--batch", "users"], &COLUMN[..]].concat());
     assert_eq!(refused.code, Some(3), "{}", refused.stdout);
-    assert!(refused.stderr.contains("left_out: expected true or false"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("is_bot: expected true or false"), "{}", refused.stderr);
 }
 
 /// The rule that this service was asked for with: an estimate yields to whatever was observed, a pending user was never seen, a
@@ -656,7 +728,7 @@ fn the_table_goes_on_while_and_after_it_is_brought_in() {
     let run = |table: &Path, more: &[&str]| {
         let ended = backfill(&server, &[&[text(table), "--batch", "users"], more].concat());
         assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
-        ended.stdout
+        ended
     };
     let user = |name: &str| server.client().ask(&format!("/v1/tenants/acme/users/{name}"));
     run(&table, &[]);
@@ -673,15 +745,16 @@ fn the_table_goes_on_while_and_after_it_is_brought_in() {
                acme,dan,true,2023-01-01T00:00:00Z,2024-05-01T00:00:00Z,2024-06-01T00:00:00Z,\n";
     let table = write(&directory, "new.csv", new);
     let dry = run(&table, &["--observed-column", "seen", "--dry-run"]);
-    assert!(dry.lines().any(|line| line.contains("back from deletion") && line.ends_with(" 1")), "{dry}");
-    let said = run(&table, &["--observed-column", "seen"]);
-    assert!(said.contains("(confirmed 4, deleted 1, back 1, left out 0)"), "{said}");
+    assert_eq!(count(&dry, "  back from deletion"), 1, "{}", dry.stdout);
+    let said = run(&table, &["--observed-column", "seen", "--estimate-unseen"]);
+    let found = ["  confirmed", "  deleted", "  back from deletion"].map(|name| count(&said, name));
+    assert_eq!(found, [4, 1, 1], "{}", said.stdout);
     assert_eq!(user("ada")["last_seen_at"], "2024-07-02T00:00:00Z");
     assert_eq!(user("bob")["last_seen_at"], "2024-07-01T00:00:00Z");
     assert_eq!(user("bob")["confirmed"], true);
     assert_eq!((&user("cleo")["deleted_at"], &user("cleo")["status"]), (&json!(null), &json!("inactive")));
     assert_eq!(user("dan")["status"], "deleted");
-    let again = run(&table, &["--observed-column", "seen"]);
+    let again = run(&table, &["--observed-column", "seen", "--estimate-unseen"]).stdout;
     assert!(again.starts_with("stored 0, "), "{again}");
 
     // Cleo goes again, and her row says of old when: that is before her return, so she went when the run began.
@@ -690,15 +763,16 @@ fn the_table_goes_on_while_and_after_it_is_brought_in() {
         "acme,cleo,true,2023-01-01,2024-07-01,2024-06-01,",
     );
     let table = write(&directory, "again.csv", again);
-    let verified = backfill(&server, &["verify", text(&table), "--observed-column", "seen"]);
+    let observed = ["--observed-column", "seen", "--estimate-unseen"];
+    let verified = backfill(&server, &[&["verify", text(&table)], &observed[..]].concat());
     assert_eq!(verified.code, Some(3), "{}", verified.stdout);
     assert!(verified.stdout.contains("batch users took the user for back"), "{}", verified.stdout);
     for stored in ["stored 1, ", "stored 0, "] {
-        let said = run(&table, &["--observed-column", "seen"]);
+        let said = run(&table, &observed).stdout;
         assert!(said.starts_with(stored), "{said}");
         assert_eq!(user("cleo")["status"], "deleted");
     }
-    let verified = backfill(&server, &["verify", text(&table), "--observed-column", "seen"]);
+    let verified = backfill(&server, &[&["verify", text(&table)], &observed[..]].concat());
     assert_eq!(verified.code, Some(0), "{}", verified.stdout);
 
     // Real logins, from another table and from stdin.
@@ -730,6 +804,17 @@ fn causes(stdout: &str) -> Vec<(String, String)> {
     let mut causes: Vec<_> = lines.map(cause).collect();
     causes.sort();
     causes
+}
+
+/// The output of `verify` with a list. Without a list it has the counts alone, and says how to get the list.
+fn verified_with_list(server: &Server, table: &str, hint: &str) -> Ended {
+    let short = backfill(server, &["verify", table]);
+    assert!(!short.stdout.contains("tenant acme"), "{}", short.stdout);
+    assert!(short.stderr.contains(hint), "{}", short.stderr);
+    let ended = backfill(server, &["verify", table, "--list"]);
+    assert!(ended.stdout.starts_with(&short.stdout), "the counts come first: {}", ended.stdout);
+    assert_eq!(short.code, ended.code);
+    ended
 }
 
 #[test]
@@ -773,7 +858,7 @@ fn a_table_is_compared_and_every_difference_has_its_cause() {
         row("late", true, "soon", ""),
     ];
     let table = write(&directory, "new.csv", format!("{HEADER}{}", new.concat()));
-    let ended = backfill(&server, &["verify", text(&table)]);
+    let ended = verified_with_list(&server, text(&table), "--list lists 10 of them");
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     let expected = [
         ("added: user", "run the backfill"),
@@ -792,7 +877,7 @@ fn a_table_is_compared_and_every_difference_has_its_cause() {
         ended.stdout
     );
     assert!(
-        ended.stdout.ends_with("rows 7 (without a difference 1), findings 9, rows that cannot be read 2\n"),
+        ended.stdout.contains("rows 7 (without a difference 1), findings 9, rows that cannot be read 2\n"),
         "{}",
         ended.stdout
     );
@@ -804,7 +889,7 @@ fn a_table_is_compared_and_every_difference_has_its_cause() {
         backfill(&server, &[text(&table), "--batch", "users", "--rejects", "/dev/null"]).code,
         Some(3)
     );
-    let ended = backfill(&server, &["verify", text(&table)]);
+    let ended = backfill(&server, &["verify", text(&table), "--list"]);
     let left: Vec<_> = causes(&ended.stdout).into_iter().map(|(what, _)| what).collect();
     assert_eq!(left, ["gone: deleted", "purged: user"]);
 }
@@ -846,7 +931,7 @@ fn what_cannot_be_read_is_said() {
         (vec!["missing.csv", "--batch", "b"], 1, "cannot read missing.csv"),
         (vec!["users", "--batch", "b"], 1, "cannot read users"),
         (vec![text(&table), "--batch", "b", "--user-column", ""], 2, "expected the name of a column"),
-        (vec![text(&table), "--batch", "b", "--table", "users"], 2, "SOURCE is postgres://"),
+        (vec![text(&table), "--batch", "b", "--table", "users"], 2, "SOURCE is postgres://..."),
         (vec!["verify", text(&table)], 1, "no column user_id"),
         (vec![text(&table), "--batch", "b", "--format", "parquet"], 1, "cannot read"),
         (vec!["-", "--batch", "b", "--format", "parquet"], 1, "not from stdin"),
@@ -884,16 +969,17 @@ fn a_database_that_cannot_be_used_is_said_without_its_password() {
             1,
             "cannot use the database x on 127.0.0.1",
         ),
+        (vec!["mysql://u@127.0.0.1:1/x", "--batch", "b", "--table", "t"], 1, "--features mysql"),
         (
-            vec!["mysql://u@127.0.0.1:1/x", "--batch", "b", "--table", "t"],
+            vec!["oracle://u@127.0.0.1:1/x", "--batch", "b", "--table", "t"],
             2,
-            "SOURCE is a file, - or postgres://",
+            "SOURCE is a file, -, postgres://",
         ),
         (vec!["postgres://u:s3c@s3c/ret@127.0.0.1:1/x", "--batch", "b", "--table", "t"], 1, "written as %40"),
         (
             vec!["postgres:/u:s3c@127.0.0.1:1/x", "--batch", "b", "--table", "t"],
             2,
-            "SOURCE is a file, - or postgres://",
+            "SOURCE is a file, -, postgres://",
         ),
         (vec!["postgres://u:s3c@s3cret@127.0.0.1:1/x", "--batch", "b", "--table", "t"], 1, "written as %40"),
         (vec!["verify", "postgres://u@127.0.0.1:1/x"], 2, "a database needs --table or --query"),

@@ -40,6 +40,7 @@ mod pages;
 mod past;
 mod positions;
 mod postgres;
+mod presets;
 mod publisher;
 mod relay;
 mod replay;

@@ -11,7 +11,7 @@ use lastseen_tests::{Ended, Events, Postgres, Process, Seeded, Server, instant, 
 use serde_json::Value;
 
 use crate::BINARY;
-use crate::answers::{empty_server, numbers};
+use crate::answers::{count, empty_server, numbers, text, write};
 
 const WITHIN: Duration = Duration::from_mins(10);
 
@@ -126,9 +126,9 @@ fn a_million_users_are_brought_in_compared_and_taken_back() {
         let application = scope.spawn(|| go_on(&postgres, &server, &stop));
         let ended = run(&server, &backfill);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        assert!(ended.stdout.contains("users 1,000,000 "), "{}", ended.stdout);
+        assert_eq!(count(&ended, "users"), 1_000_000, "{}", ended.stdout);
         // While they go on, only what has changed meanwhile differs.
-        let ended = run(&server, &verify);
+        let ended = run(&server, &[&verify[..], &["--list"]].concat());
         assert_eq!(ended.code, Some(3), "{}", ended.stderr);
         let lines: Vec<_> = ended.stdout.lines().filter(|line| line.starts_with("tenant ")).collect();
         let causes = ["run the backfill again", "the row is back: run it again"];
@@ -208,7 +208,7 @@ fn a_role_that_may_read_the_columns_that_are_named_is_enough() {
     postgres.run("ALTER ROLE reader SET statement_timeout TO 100");
     let slow = "SELECT org, id, verified, created, changed, gone, pg_sleep(0.001) FROM app.users LIMIT 300";
     let ended = backfill(&["--query", slow, "--observed-column", "changed"]);
-    assert!(ended.stdout.contains("users 300 ("), "{} {}", ended.stdout, ended.stderr);
+    assert_eq!(count(&ended, "users"), 300, "{} {}", ended.stdout, ended.stderr);
     let refused = |ended: &Ended, said: &str| {
         assert_eq!(ended.code, Some(1));
         assert!(ended.stderr.contains(said), "{}", ended.stderr);
@@ -226,5 +226,47 @@ fn a_role_that_may_read_the_columns_that_are_named_is_enough() {
     let url = format!("{url}?options=-c%20row_security%3Don");
     let ended =
         run(&server, &[&[&url, "--batch", "users", "--table", "app.users"], COLUMNS.as_slice()].concat());
-    assert!(ended.stdout.contains("users 2 ("), "{} {}", ended.stdout, ended.stderr);
+    assert_eq!(count(&ended, "users"), 2, "{} {}", ended.stdout, ended.stderr);
+}
+
+/// Text of COPY is read as it was in the table.
+#[test]
+fn text_of_copy_is_read_without_its_escapes() {
+    let Some(postgres) = Postgres::start() else { return skip("PostgreSQL") };
+    postgres.run(
+        "CREATE TABLE users (id text, name text, email_confirmed boolean, created_at timestamp, modified_at timestamp, \
+                             deleted_at timestamp); \
+         INSERT INTO users VALUES \
+             (E'DOM\\\\anna', '\"', true, '2026-01-06 16:00:00.5', NULL, NULL), \
+             ('\"bob', E'two\\nlines\\tand a tab', false, '2026-01-07', NULL, '2026-02-01 01:02:03'), \
+             (E'c\\\\N', '', true, '2026-01-08', '2026-01-09', NULL)",
+    );
+    let copied = postgres.psql("COPY users TO STDOUT WITH (HEADER)").output().unwrap();
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    let (server, data) = empty_server();
+    let table = write(&data, "users.tsv", copied.stdout);
+    let ended = run(&server, &[text(&table), "--user-column", "id", "--tenant", "acme", "--batch", "b"]);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let events = server.client().get("/v1/events").text();
+    let events: BTreeSet<(String, String, String)> = events
+        .lines()
+        .map(|line| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let text = |name: &str| event[name].as_str().unwrap().to_owned();
+            (text("user_id"), text("type"), text("occurred_at"))
+        })
+        .collect();
+    let expected = [
+        ("DOM\\anna", "user_created", "2026-01-06T16:00:00.500Z"),
+        ("DOM\\anna", "estimated_activity", "2026-01-06T16:00:00.500Z"),
+        ("\"bob", "user_created", "2026-01-07T00:00:00Z"),
+        ("\"bob", "user_deleted", "2026-02-01T01:02:03Z"),
+        ("c\\N", "user_created", "2026-01-08T00:00:00Z"),
+        ("c\\N", "estimated_activity", "2026-01-09T00:00:00Z"),
+    ];
+    assert_eq!(
+        events,
+        expected.map(|(user, what, at)| (user.to_owned(), what.to_owned(), at.to_owned())).into()
+    );
+    assert_eq!(count(&ended, "instants without an offset: read as UTC"), 5, "{}", ended.stdout);
 }

@@ -1,6 +1,7 @@
 //! The command line: flags first, then `LASTSEEN_*` variables, then defaults. Nothing else reads the
 //! environment.
 
+mod backfill;
 mod keys;
 mod listen;
 mod relay;
@@ -16,13 +17,17 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use lastseen_event::{Position, UtcInstant};
 use lastseen_projections::{TypeSet, Window};
 
+pub(crate) use self::backfill::{
+    BackfillArgs, BackfillCommand, BackfillVerifyArgs, Everybody, LoginArgs, RetractArgs, SourceArgs,
+    TableArgs, TableFormat,
+};
 pub(crate) use self::keys::{
     CreateKeyArgs, KeysArgs, KeysCommand, KeysFileArgs, ListKeysArgs, RevokeKeyArgs,
 };
 pub(crate) use self::listen::ListenArgs;
 pub(crate) use self::relay::RelayArgs;
 pub(crate) use self::serve::{LimitArgs, LogArgs, LogFormat, Persons, ServeArgs, StoreArgs};
-use self::values::{batch_events, batch_name, column_name, delimiter, position, server_url, span};
+use self::values::{batch_events, position, server_url, span};
 
 /// Who was last seen when, and how many users are active.
 #[derive(Debug, Parser)]
@@ -163,141 +168,6 @@ pub(crate) struct ImportArgs {
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) send: SendArgs,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub(crate) struct BackfillArgs {
-    #[command(subcommand)]
-    pub(crate) command: Option<BackfillCommand>,
-    /// The users table: a file as CSV with a header, NDJSON or Parquet, - for stdin, or `postgres://USER@HOST/DATABASE`
-    #[arg(value_name = "SOURCE", required_unless_present = "logins")]
-    pub(crate) source: Option<PathBuf>,
-    /// The name of this run: all of its events bear it
-    #[arg(long, value_name = "NAME", value_parser = batch_name, required = true)]
-    pub(crate) batch: Option<String>,
-    #[command(flatten)]
-    pub(crate) table: TableArgs,
-    /// A file with a table of logins or sessions, each a row: real activity
-    #[arg(long, value_name = "FILE")]
-    pub(crate) logins: Vec<PathBuf>,
-    /// The table of logins in the database that SOURCE names
-    #[arg(long, value_name = "NAME", conflicts_with = "logins_query")]
-    pub(crate) logins_table: Option<String>,
-    /// A SELECT whose rows are the table of logins
-    #[arg(long, value_name = "SQL", allow_hyphen_values = true)]
-    pub(crate) logins_query: Option<String>,
-    /// The column of the instant in a table of logins
-    #[arg(long, value_name = "NAME", default_value = "occurred_at", value_parser = column_name)]
-    pub(crate) login_column: String,
-    /// Send nothing; say what would be sent, and of how many users the server knows better already
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// File for the rows that are refused; default: BATCH.rejects.csv, and nowhere in a dry run
-    #[arg(long, value_name = "FILE")]
-    pub(crate) rejects: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) send: SendArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BackfillCommand {
-    /// Compare a users table with what the server says of its users
-    ///
-    /// Prints every difference with its cause. Those that the rules explain, such as an observation that beats an estimate, are no
-    /// findings; of the others (exit code 3) the cause says what mends them: mostly the same backfill once more.
-    Verify(Box<BackfillVerifyArgs>),
-    /// Take a batch back: all numbers are then as if it had never been, and its name is dead
-    ///
-    /// Its events stay on record and count no more. The server rebuilds its numbers beside those it answers with; the command
-    /// waits until they are in place.
-    Retract(RetractArgs),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct BackfillVerifyArgs {
-    /// The users table, as for `backfill`
-    #[arg(value_name = "SOURCE")]
-    pub(crate) source: PathBuf,
-    /// List also the users who were really seen, which beats any estimate: mostly many
-    #[arg(long)]
-    pub(crate) all: bool,
-    #[command(flatten)]
-    pub(crate) table: TableArgs,
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct RetractArgs {
-    /// The name of the batch
-    #[arg(value_name = "NAME", value_parser = batch_name)]
-    pub(crate) batch: String,
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-}
-
-/// The place of a users table and the names of its columns.
-#[derive(Debug, clap::Args)]
-pub(crate) struct TableArgs {
-    /// The users table in the database that SOURCE names, as SQL has it: users, app.users, or '"user"' where a word is taken
-    #[arg(long, value_name = "NAME", conflicts_with = "query")]
-    pub(crate) table: Option<String>,
-    /// A SELECT whose rows are the users table
-    #[arg(long, value_name = "SQL", allow_hyphen_values = true)]
-    pub(crate) query: Option<String>,
-    /// The password of the database, where its URL has none
-    #[arg(long, value_name = "PASSWORD", env = "PGPASSWORD", hide_env_values = true)]
-    pub(crate) postgres_password: Option<String>,
-    /// Format of the files, if their names do not say it (.csv, .ndjson, .jsonl, each also with .gz; .parquet)
-    #[arg(long, value_name = "FORMAT")]
-    pub(crate) format: Option<TableFormat>,
-    /// Separator of the fields of CSV: one character, or \t for a tab
-    #[arg(long, value_name = "CHAR", default_value = ",", value_parser = delimiter)]
-    pub(crate) delimiter: u8,
-    #[command(flatten)]
-    pub(crate) columns: ColumnArgs,
-}
-
-/// The names of the columns of a users table.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ColumnArgs {
-    /// The column of the tenant
-    #[arg(long = "tenant-column", value_name = "NAME", default_value = "tenant_id", value_parser = column_name)]
-    pub(crate) tenant: String,
-    /// The column of the user
-    #[arg(long = "user-column", value_name = "NAME", default_value = "user_id", value_parser = column_name)]
-    pub(crate) user: String,
-    /// The column that says whether the user is confirmed: true or false, t or f, 1 or 0, yes or no
-    #[arg(long = "confirmed-column", value_name = "NAME", default_value = "email_confirmed", value_parser = column_name)]
-    pub(crate) confirmed: String,
-    /// The column of the instant of creation
-    #[arg(long = "created-column", value_name = "NAME", default_value = "created_at", value_parser = column_name)]
-    pub(crate) created: String,
-    /// The column of the instant of the last change; empty: there is none
-    #[arg(long = "modified-column", value_name = "NAME", default_value = "modified_at")]
-    pub(crate) modified: String,
-    /// The column of the instant of deletion; empty: there is none
-    #[arg(long = "deleted-column", value_name = "NAME", default_value = "deleted_at")]
-    pub(crate) deleted: String,
-    /// The column of the last real login, if there is one, such as `last_login_at`
-    #[arg(long = "observed-column", value_name = "NAME", value_parser = column_name)]
-    pub(crate) observed: Option<String>,
-    /// The column that says whether the user is left out of all numbers, if there is one, such as `is_bot`: true or false as
-    /// above, null is false
-    #[arg(long = "left-out-column", value_name = "NAME", value_parser = column_name)]
-    pub(crate) left_out: Option<String>,
-}
-
-/// The values of `backfill --format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TableFormat {
-    /// A header and rows
-    Csv,
-    /// A JSON object a line
-    Ndjson,
-    /// Columns; a file only
-    Parquet,
 }
 
 /// The server that a command talks to.

@@ -3,20 +3,19 @@
 //! A thread reads rows and makes the next batch while the current one is on its way. Nothing is remembered between runs: an
 //! event's id follows from its row, so a second run adds only what has changed in the table.
 
-mod columns;
-mod database;
+mod databases;
 mod decisions;
-mod instant;
-mod parquet;
-mod quotes;
+mod formats;
+mod preset;
 mod reader;
 mod rejects;
 mod report;
 mod retract;
-mod row;
-mod source;
+mod rules;
+mod seen;
+mod settings;
+mod summary;
 mod table;
-mod users;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -33,16 +32,25 @@ use serde::{Deserialize, Serialize};
 use self::decisions::{Decisions, Matter};
 use self::reader::{Batch, Job};
 use self::rejects::Rejects;
-use self::report::Report;
-use self::table::{Kind, Tables};
+use self::report::{Assumed, Report};
+use self::table::{Rules, Tables};
 use crate::Outcome;
 use crate::ahead::{self, Ended, Message};
 use crate::args::{BackfillArgs, BackfillCommand};
 use crate::signals::Interrupt;
+use crate::stdout::out;
 use crate::upload::{Found, Sent, Uploader};
+
+pub(crate) use self::preset::PRESETS;
+pub(crate) use self::rules::condition::check as check_clause;
+pub(crate) use self::rules::instant::Epoch;
 
 /// Brings tables in, compares one, or takes a batch back.
 pub(crate) fn run(mut args: BackfillArgs) -> anyhow::Result<Outcome> {
+    if let Some(preset) = &args.print_preset {
+        out!("{}", preset::text(preset)?);
+        return Ok(Outcome::Done);
+    }
     match args.command.take() {
         None => bring_in(args),
         Some(BackfillCommand::Verify(args)) => verify::run(&args),
@@ -54,15 +62,18 @@ pub(crate) fn run(mut args: BackfillArgs) -> anyhow::Result<Outcome> {
 fn bring_in(args: BackfillArgs) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
     let uploader = Uploader::new(&args.send.to, interrupt.clone())?;
-    let tables = Tables::of_backfill(&args)?;
+    let mut tables = Tables::of_backfill(&args)?;
     let size = tables.size()?;
     tables.check()?;
     let batch = args.batch.context("--batch names the run")?;
     let now = SystemClock.now();
-    let has_users = tables.iter().any(|table| table.kind == Kind::Users);
-    let columns = &args.table.columns;
+    let users = tables.iter().find_map(|table| match &table.rules {
+        Rules::Users(rules) => Some(rules),
+        Rules::Logins(_) => None,
+    });
+    let has_users = users.is_some();
     let ask = |matter, is_told: bool| {
-        if !has_users || !is_told {
+        if !is_told {
             return Ok(Some(Decisions::default()));
         }
         let decisions = Decisions::ask(&uploader, matter)?;
@@ -71,15 +82,16 @@ fn bring_in(args: BackfillArgs) -> anyhow::Result<Outcome> {
         }
         Ok(decisions)
     };
-    let Some(deletions) = ask(Matter::Deletion, !columns.deleted.is_empty())? else {
+    let Some(deletions) = ask(Matter::Deletion, users.is_some_and(|rules| rules.tells_deletions(|_| true)))?
+    else {
         return Ok(Outcome::Interrupted);
     };
-    let Some(leavings) = ask(Matter::LeavingOut, columns.left_out.is_some())? else {
+    let Some(leavings) = ask(Matter::LeavingOut, users.is_some_and(|rules| rules.tells_left_out(|_| true)))?
+    else {
         return Ok(Outcome::Interrupted);
     };
     let rejects = Rejects::at(args.rejects, &batch, args.dry_run)?;
-    let names = tables.iter().map(ToString::to_string).collect();
-    let report = Report::new(names, size, (rejects, args.dry_run));
+    let report = Report::new(Assumed::of(&tables), size, (rejects, args.dry_run));
     let job = Job {
         tables,
         batch,

@@ -1,8 +1,6 @@
-//! Cuts a stream into the lines of NDJSON, without ever holding more than one event's worth of a line.
+//! Cuts a stream into the lines of NDJSON, without ever holding more of a line than is allowed.
 
 use std::io::{self, BufRead, ErrorKind};
-
-use lastseen_event::limits::EVENT_BYTES_MAX;
 
 /// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,20 +9,23 @@ pub(crate) enum Line {
     Event,
     /// Nothing but white space.
     Blank,
-    /// Longer than [`EVENT_BYTES_MAX`]: skipped.
+    /// Longer than a line may be: skipped.
     TooLong,
 }
 
 /// The lines of one file.
 pub(crate) struct Lines<R> {
     input: R,
+    /// The longest line, in bytes.
+    bytes_max: usize,
     /// Number of lines read, blank ones included.
     pub(crate) number: u64,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(crate) fn new(input: R) -> Self {
-        Self { input, number: 0 }
+    /// Lines of more than `bytes_max` bytes are skipped.
+    pub(crate) fn new(input: R, bytes_max: usize) -> Self {
+        Self { input, bytes_max, number: 0 }
     }
 
     /// Reads the next line; `None` at the end.
@@ -55,7 +56,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// Appends the line without leading white space, at most [`EVENT_BYTES_MAX`] bytes of it; whether more than
+    /// Appends the line without leading white space, at most `bytes_max` bytes of it; whether more than
     /// white space was left out. `None` at the end of the input.
     fn read_raw(&mut self, body: &mut Vec<u8>) -> io::Result<Option<bool>> {
         let start = body.len();
@@ -74,7 +75,7 @@ impl<R: BufRead> Lines<R> {
             if body.len() == start {
                 part = part.trim_ascii_start();
             }
-            let room = EVENT_BYTES_MAX - (body.len() - start);
+            let room = self.bytes_max - (body.len() - start);
             let (kept, rest) = part.split_at(part.len().min(room));
             body.extend_from_slice(kept);
             too_long |= !rest.trim_ascii_start().is_empty();
@@ -91,12 +92,14 @@ impl<R: BufRead> Lines<R> {
 mod tests {
     use std::io::BufReader;
 
+    use lastseen_event::limits::EVENT_BYTES_MAX;
+
     use super::*;
 
     /// Every line with its number, read through buffers of several sizes with the same result.
     fn lines(text: &str) -> (Vec<(u64, Line)>, String) {
         let read = |capacity| {
-            let mut lines = Lines::new(BufReader::with_capacity(capacity, text.as_bytes()));
+            let mut lines = Lines::new(BufReader::with_capacity(capacity, text.as_bytes()), EVENT_BYTES_MAX);
             let (mut found, mut body) = (Vec::new(), Vec::new());
             while let Some(line) = lines.read_into(&mut body).unwrap() {
                 found.push((lines.number, line));

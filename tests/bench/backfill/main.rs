@@ -48,17 +48,20 @@ fn main() {
     let postgres = Postgres::start();
     let sources = tables::write(directory.path(), u64::from(users), postgres.as_ref());
 
-    print_row(&format!("{users} users from"), ["rows/s", "events/s", "of import"]);
+    print_row(&format!("{users} users from"), ["rows/s", "events/s", "of import", "MiB"]);
     let csv = sources.first().expect("there is a CSV");
     let imported = imported(csv, directory.path());
     for source in &sources {
         let (server, _data) = serve();
-        let (took, events) = bring_in(&server, source);
+        let (took, events, peak) = bring_in(&server, source);
         let of_import = (events as f64 / took.as_secs_f64()) / imported;
         let rates = [f64::from(users), events as f64].map(|count| whole(count / took.as_secs_f64()));
-        print_row(&format!("    {}", source.name), rates.into_iter().chain([format!("{of_import:.2}")]));
+        print_row(
+            &format!("    {}", source.name),
+            rates.into_iter().chain([format!("{of_import:.2}"), mib(peak).to_string()]),
+        );
     }
-    print_row("    the same events, lastseen import", ["", &whole(imported), ""]);
+    print_row("    the same events, lastseen import", ["", &whole(imported), "", ""]);
     take_back(csv, people, f64::from(users));
 }
 
@@ -67,26 +70,40 @@ fn serve() -> (Server, TempDir) {
     (Server::start_with(BINARY, data.path(), &["--log", "warn"]), data)
 }
 
-/// Runs a command to its end; how long it took.
-fn run(server: &Server, arguments: &[&str]) -> Duration {
+/// Runs a command to its end; how long it took, and the most memory that it was seen to have, in bytes.
+fn run_in(server: &Server, arguments: &[&str]) -> (Duration, u64) {
+    const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
     let mut command = Command::new(BINARY);
     command.args(arguments).args(["--server", server.url()]);
     let started = Instant::now();
-    let ended = Process::start(command).wait(WITHIN);
+    let mut process = Process::start(command);
+    let mut peak = 0;
+    while !process.has_ended() && started.elapsed() < WITHIN {
+        peak = memory_bytes(process.id(), "VmHWM").max(peak);
+        thread::sleep(BETWEEN_LOOKS);
+    }
+    let took = started.elapsed();
+    let ended = process.wait(WITHIN);
     assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.stderr);
-    started.elapsed()
+    (took, peak)
 }
 
-/// The time it took, and the number of its events.
-fn bring_in(server: &Server, source: &Source) -> (Duration, u64) {
-    let took = run(server, &[&["backfill", "--batch", "users"], source.arguments().as_slice()].concat());
-    (took, server.client().ask("/v1/backfills/users")["events"].as_u64().expect("a number"))
+fn run(server: &Server, arguments: &[&str]) -> Duration {
+    run_in(server, arguments).0
+}
+
+/// The time it took, the number of its events, and the most memory of the command.
+fn bring_in(server: &Server, source: &Source) -> (Duration, u64, u64) {
+    let arguments = [&["backfill", "--batch", "users"], source.arguments().as_slice()].concat();
+    let (took, peak) = run_in(server, &arguments);
+    let events = server.client().ask("/v1/backfills/users")["events"].as_u64();
+    (took, events.expect("a number"), peak)
 }
 
 /// Events a second, of those that the table gives, as a file.
 fn imported(csv: &Source, directory: &Path) -> f64 {
     let (server, _data) = serve();
-    let (_, events) = bring_in(&server, csv);
+    let (_, events, _) = bring_in(&server, csv);
     let file = directory.join("events.ndjson");
     let lines = server.client().get("/v1/events").text();
     let published = lines.lines().map(|line| {

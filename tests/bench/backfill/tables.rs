@@ -54,6 +54,7 @@ pub(crate) fn write(directory: &Path, users: u64, postgres: Option<&Postgres>) -
     let now = instant::now();
     let (mut csv, mut ndjson) =
         ("tenant_id,user_id,email_confirmed,created_at,modified_at,deleted_at\n".to_owned(), String::new());
+    let mut document = "{\"users\": [\n".to_owned();
     let all: Vec<Row> = (0..users).map(|number| row(number, now)).collect();
     let at = |micros: Option<i64>| {
         micros.map(|micros| UtcInstant::from_micros(micros).to_string()).unwrap_or_default()
@@ -67,11 +68,16 @@ pub(crate) fn write(directory: &Path, users: u64, postgres: Option<&Postgres>) -
             "modified_at": of.modified_at.map(|_| modified), "deleted_at": of.deleted_at.map(|_| deleted),
         });
         let _ = writeln!(ndjson, "{json}");
+        let _ = write!(document, "{}{json:#}", if document.ends_with('}') { ",\n" } else { "" });
     }
+    document.push_str("\n]}\n");
     let path = |name: &str| directory.join(name).to_str().expect("UTF-8").to_owned();
     let file = |name: &'static str, file: &str| Source { name, arguments: vec![path(file)] };
     fs::write(path("users.csv"), &csv).expect("there is space");
     fs::write(path("users.ndjson"), ndjson).expect("there is space");
+    fs::write(path("users.json"), document).expect("there is space");
+    // Nothing in it needs an escape.
+    fs::write(path("users.tsv"), csv.replace(',', "\t")).expect("there is space");
     let mut packed = GzEncoder::new(File::create(path("users.csv.gz")).expect("a file"), Compression::fast());
     std::io::Write::write_all(&mut packed, csv.as_bytes()).expect("there is space");
     packed.finish().expect("there is space");
@@ -79,7 +85,9 @@ pub(crate) fn write(directory: &Path, users: u64, postgres: Option<&Postgres>) -
     let mut sources = vec![
         file("CSV", "users.csv"),
         file("CSV, gzipped", "users.csv.gz"),
+        file("TSV", "users.tsv"),
         file("NDJSON", "users.ndjson"),
+        file("JSON, one document", "users.json"),
         file("Parquet", "users.parquet"),
     ];
     if let Some(postgres) = postgres {

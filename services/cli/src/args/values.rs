@@ -6,10 +6,13 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 use ipnet::IpNet;
 use lastseen_event::limits::REQUEST_EVENTS_MAX;
-use lastseen_event::{BatchName, Position, UtcInstant};
+use lastseen_event::{BatchName, Position, TenantId, UtcInstant};
 use lastseen_log::LogOptions;
 use lastseen_server::ConnectionLimits;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::backfill::Names;
+use crate::backfill::check_clause;
 
 pub(super) fn position(text: &str) -> Result<Position, &'static str> {
     text.parse().map(Position::new).map_err(|_| "expected a position, an integer of at least 0")
@@ -30,6 +33,37 @@ pub(super) fn delimiter(text: &str) -> Result<u8, &'static str> {
 
 pub(super) fn column_name(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("expected the name of a column") } else { Ok(text.to_owned()) }
+}
+
+/// Names with commas between them.
+pub(super) fn names(text: &str) -> Result<Names, &'static str> {
+    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    if names.iter().all(String::is_empty) {
+        return Err("expected names of columns with commas between them");
+    }
+    Ok(Names(names))
+}
+
+pub(super) fn tenant_name(text: &str) -> Result<String, String> {
+    TenantId::new(text).map(|name| name.as_str().to_owned()).map_err(|error| error.to_string())
+}
+
+/// The name of a time zone.
+pub(super) fn zone(text: &str) -> Result<chrono_tz::Tz, &'static str> {
+    text.parse().map_err(|_| "expected the name of a time zone, such as Europe/Berlin or UTC")
+}
+
+pub(super) fn one_char(text: &str) -> Result<char, &'static str> {
+    let mut chars = text.chars();
+    chars.next().filter(|_| chars.next().is_none()).ok_or("expected one character")
+}
+
+/// A clause of conditions; an empty one stands for none at all.
+pub(super) fn clause(text: &str) -> Result<String, &'static str> {
+    if !text.is_empty() {
+        check_clause(text)?;
+    }
+    Ok(text.to_owned())
 }
 
 /// The name of a table as SQL has it: one or two parts, each plain or in quotes.

@@ -159,6 +159,20 @@ impl Decisions {
         let is_ours = !decides.holds && decides.batch.as_deref() == Some(batch);
         (is_ours && decides.at >= deleted_at).then_some(now)
     }
+
+    /// When a member went whose row does not say when: when it did by what decides; or else at `changed_at`, the last change of the
+    /// row, if nothing later brought the member back; or else `now`, when the run began.
+    pub(super) fn gone_at(
+        &self,
+        member: (&str, &str),
+        (changed_at, now): (Option<UtcInstant>, UtcInstant),
+    ) -> UtcInstant {
+        match self.of(member) {
+            Some(gone) if gone.holds => gone.at,
+            Some(back) => changed_at.filter(|at| *at > back.at).unwrap_or(now),
+            None => changed_at.unwrap_or(now),
+        }
+    }
 }
 
 /// The batches that were taken back. `None`: a signal came first.
@@ -220,6 +234,24 @@ mod tests {
         }
         let modified_at = modified_at.map(|at| UtcInstant::parse(at).unwrap());
         decisions.turned_at("users", (("t", "u"), false), (modified_at, NOW))
+    }
+
+    #[test]
+    fn who_is_gone_went_once() {
+        let [early, late] = ["2024-01-01T00:00:00Z", "2024-03-01T00:00:00Z"];
+        let at = |text: &str| UtcInstant::parse(text).unwrap();
+        let gone_at = |all: Vec<Told>, changed_at: Option<&str>| {
+            let mut decisions = Decisions::default();
+            for told in all {
+                add(&mut decisions, told);
+            }
+            decisions.gone_at(("t", "u"), (changed_at.map(at), NOW))
+        };
+        assert_eq!(gone_at(vec![], None), NOW);
+        assert_eq!(gone_at(vec![], Some(late)), at(late));
+        assert_eq!(gone_at(vec![told("user_deleted", early, Some("users"))], Some(late)), at(early), "once");
+        assert_eq!(gone_at(vec![told("user_restored", early, None)], Some(late)), at(late));
+        assert_eq!(gone_at(vec![told("user_restored", late, None)], Some(early)), NOW, "after it came back");
     }
 
     #[test]

@@ -10,7 +10,8 @@ use lastseen_event::FaultCode;
 
 use super::reader::{Batch, Key, Tally as Rows};
 use super::rejects::Rejects;
-use super::table::Size;
+use super::summary;
+use super::table::{Rules, Size, Table, Tables};
 use crate::ahead::Ended;
 use crate::progress::{Progress, time_left};
 use crate::stdout::outln;
@@ -20,10 +21,43 @@ use crate::upload::Answer;
 /// Refused rows that are printed; all of them are in the rejects file.
 const PRINTED_FAULTS_MAX: u64 = 10;
 
+/// The assumptions about all rows of tables.
+pub(super) struct Assumed {
+    /// The names of the tables.
+    pub(super) tables: Vec<String>,
+    /// The zone of instants without an offset.
+    pub(super) zone: String,
+    /// Of each table the columns that may be missing, and are.
+    pub(super) missing: Vec<(String, Vec<String>)>,
+    /// True if there is a users table.
+    pub(super) has_users: bool,
+    /// True if every row of a table of logins is one.
+    pub(super) every_row_is_login: bool,
+}
+
+impl Assumed {
+    pub(super) fn of(tables: &Tables) -> Self {
+        let mut zones: Vec<String> = tables.iter().map(|table| table.reading.zone.to_string()).collect();
+        zones.dedup();
+        let missing = |table: &Table| {
+            let columns: Vec<String> = table.missing().map(str::to_owned).collect();
+            (!columns.is_empty()).then(|| (table.to_string(), columns))
+        };
+        Self {
+            tables: tables.iter().map(ToString::to_string).collect(),
+            zone: zones.join(" and "),
+            missing: tables.iter().filter_map(missing).collect(),
+            has_users: tables.iter().any(|table| matches!(table.rules, Rules::Users(_))),
+            every_row_is_login: tables
+                .iter()
+                .any(|table| matches!(&table.rules, Rules::Logins(rules) if rules.counts_every_row())),
+        }
+    }
+}
+
 /// Counts and tells.
 pub(super) struct Report {
-    /// The names of the tables.
-    tables: Vec<String>,
+    assumed: Assumed,
     rejects: Rejects,
     /// True if nothing is sent.
     is_dry: bool,
@@ -41,9 +75,9 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(tables: Vec<String>, size: Size, (rejects, is_dry): (Rejects, bool)) -> Self {
+    pub(super) fn new(assumed: Assumed, size: Size, (rejects, is_dry): (Rejects, bool)) -> Self {
         Self {
-            tables,
+            assumed,
             rejects,
             is_dry,
             bytes_read: 0,
@@ -86,7 +120,8 @@ impl Report {
             if last.replace(row) != Some(row) {
                 let field = refused.fault.field.as_deref().unwrap_or_default();
                 let reason = format!("{}: {}", refused.fault.code, refused.fault.detail);
-                self.refuse(&batch.rows[row], (field, &reason))?;
+                // The row counted as one that was taken.
+                self.refuse(&batch.rows[row], (field, &reason, ""))?;
             }
         }
         Ok(())
@@ -99,19 +134,20 @@ impl Report {
     pub(super) fn read(&mut self, batch: &Batch) -> anyhow::Result<()> {
         self.rows.add(&batch.read);
         for (key, fault) in &batch.rejects {
-            self.refuse(key, (fault.field, &fault.reason))?;
+            self.refuse(key, (&fault.column, &fault.reason, fault.flag))?;
         }
         self.bytes_read = batch.bytes_read;
         self.tick();
         Ok(())
     }
 
-    fn refuse(&mut self, key: &Key, (field, reason): (&str, &str)) -> anyhow::Result<()> {
-        let table = &self.tables[key.table];
+    fn refuse(&mut self, key: &Key, (field, reason, flag): (&str, &str, &str)) -> anyhow::Result<()> {
+        let table = &self.assumed.tables[key.table];
         self.refused += 1;
         if self.refused <= PRINTED_FAULTS_MAX {
             let space = if field.is_empty() { "" } else { ": " };
-            self.progress.notice(&format!("{table}:{}: {field}{space}{reason}", key.line));
+            let flag = if flag.is_empty() { String::new() } else { format!(" ({flag})") };
+            self.progress.notice(&format!("{table}:{}: {field}{space}{reason}{flag}", key.line));
         }
         self.rejects.add(table, key, (field, reason))
     }
@@ -149,36 +185,15 @@ impl Report {
     pub(super) fn finish(&mut self, ended: &anyhow::Result<Ended>) -> anyhow::Result<()> {
         self.progress.finish();
         let written = self.rejects.finish(matches!(ended, Ok(Ended::AtTheEnd)));
-        let Rows { rows, users, confirmed, deleted, restored, left_out, logins, events, span } = &self.rows;
-        if ended.is_err() && rows + self.refused == 0 {
+        if ended.is_err() && self.rows.rows + self.refused == 0 {
             return written;
         }
-        if self.is_dry {
-            for (name, count) in [
-                ("users", *users),
-                ("  confirmed", *confirmed),
-                ("  unconfirmed", users - confirmed),
-                ("  deleted", *deleted),
-                ("  back from deletion", *restored),
-                ("  left out", *left_out),
-                ("  seen by the server already", self.observed),
-                ("logins", *logins),
-                ("refused rows", self.refused),
-                ("events that would be sent", *events),
-            ] {
-                outln!("{name:<32} {:>15}", HumanCount(count).to_string());
-            }
-            if let Some((least, greatest)) = span {
-                outln!("{:<32} {least} to {greatest}", "they occurred from");
-            }
-        } else {
+        if !self.is_dry {
             outln!("{}", self.events.result(self.started.elapsed()));
-            let [users, confirmed, deleted, restored, left_out, logins, refused] =
-                [users, confirmed, deleted, restored, left_out, logins, &self.refused]
-                    .map(|count| HumanCount(*count));
-            outln!(
-                "users {users} (confirmed {confirmed}, deleted {deleted}, back {restored}, left out {left_out}), logins {logins}, refused rows {refused}"
-            );
+        }
+        let observed = self.is_dry.then_some(self.observed);
+        for line in summary::lines(&self.rows, (self.refused, observed), &self.assumed) {
+            outln!("{line}");
         }
         let refused = HumanCount(self.refused);
         match self.rejects.path() {

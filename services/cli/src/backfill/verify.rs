@@ -4,6 +4,8 @@
 mod compare;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, BufWriter, Seek as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -17,11 +19,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use self::compare::{Cause, Deciding, Difference, Known, OwnedRow};
-use super::columns::{Fault, Next, Record};
 use super::decisions::{Decisions, Matter};
-use super::row::{self, Row};
-use super::table::{Size, Tables};
-use super::users::Users;
+use super::formats::record::{Fault, Next, Record};
+use super::reader::second_row;
+use super::rules::notes::Notes;
+use super::rules::users::{Row, UserRules};
+use super::rules::values::{Moment, Values};
+use super::seen::Users;
+use super::table::{Rules, Size, Tables};
 use super::{LOOKUP_USERS_MAX, look_up};
 use crate::Outcome;
 use crate::ahead::Ended;
@@ -38,13 +43,15 @@ const ROWS_TOGETHER: usize = 100_000;
 pub(super) fn run(args: &BackfillVerifyArgs) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::listen().context("cannot listen for signals")?;
     let uploader = Uploader::new(&args.server, interrupt.clone())?;
-    let tables = Tables::of_users(&args.source, &args.table)?;
+    let mut tables = Tables::of_users(&args.source, (&args.table, &args.from))?;
     let size = tables.size()?;
     tables.check()?;
+    let Rules::Users(rules) = &tables.get(0).rules else { bail!("a table of logins is not compared") };
     let Some(deletions) = Decisions::ask(&uploader, Matter::Deletion)? else {
         return Ok(Outcome::Interrupted);
     };
-    let leavings = if args.table.columns.left_out.is_some() {
+    let is_there = |at| tables.get(0).is_there(at);
+    let leavings = if rules.tells_left_out(is_there) {
         let Some(leavings) = Decisions::ask(&uploader, Matter::LeavingOut)? else {
             return Ok(Outcome::Interrupted);
         };
@@ -57,7 +64,9 @@ pub(super) fn run(args: &BackfillVerifyArgs) -> anyhow::Result<Outcome> {
         interrupt,
         deletions,
         leavings,
-        list_all: args.all,
+        tells_deletions: rules.tells_deletions(is_there),
+        list: (args.list || args.all).then(|| tempfile::tempfile().map(BufWriter::new)).transpose()?,
+        lists_all: args.all,
         rows: BTreeMap::new(),
         waiting: 0,
         seen: Users::default(),
@@ -71,7 +80,7 @@ pub(super) fn run(args: &BackfillVerifyArgs) -> anyhow::Result<Outcome> {
         },
         started: Instant::now(),
     };
-    let ended = verify.table(&tables, size).and_then(|ended| match ended {
+    let ended = verify.table(&tables, (size, rules)).and_then(|ended| match ended {
         Ended::AtTheEnd => verify.users_without_rows(),
         Ended::Interrupted => Ok(ended),
     });
@@ -79,6 +88,9 @@ pub(super) fn run(args: &BackfillVerifyArgs) -> anyhow::Result<Outcome> {
     let ended = ended?;
     if let Ended::AtTheEnd = ended {
         verify.counts.print();
+        if let Some(list) = verify.list {
+            print_list(list).context("cannot read the list again")?;
+        }
     }
     Ok(ended.outcome(verify.counts.findings))
 }
@@ -92,6 +104,10 @@ struct Counts {
     by_cause: BTreeMap<Cause, u64>,
     findings: u64,
     refused: u64,
+    /// Rows that are nobody.
+    skipped: u64,
+    /// Lines that a list would have.
+    unlisted: u64,
 }
 
 /// A comparison on its way.
@@ -101,7 +117,11 @@ struct Verify {
     deletions: Decisions,
     /// `None`: the table does not say who is left out.
     leavings: Option<Decisions>,
-    list_all: bool,
+    /// True if the table says who is deleted.
+    tells_deletions: bool,
+    /// The users that differ, for behind the summary. `None`: nobody asked for them.
+    list: Option<BufWriter<File>>,
+    lists_all: bool,
     /// Rows that wait to be looked up, by tenant.
     rows: BTreeMap<String, Vec<OwnedRow>>,
     waiting: usize,
@@ -118,19 +138,25 @@ struct Verify {
 }
 
 impl Verify {
-    fn table(&mut self, tables: &Tables, size: Size) -> anyhow::Result<Ended> {
+    fn table(&mut self, tables: &Tables, (size, rules): (Size, &UserRules)) -> anyhow::Result<Ended> {
         let bytes_read = Arc::new(AtomicU64::new(0));
+        let table = tables.get(0);
         let mut rows = tables.rows(0, &bytes_read)?;
-        let latest = SystemClock.now().saturating_add(FUTURE_TOLERANCE);
-        let mut record = Record::default();
+        let now = SystemClock.now();
+        let moment =
+            Moment { now, latest: now.saturating_add(FUTURE_TOLERANCE), is_of_cells: rows.is_of_cells() };
+        let mut record = Record::new(&table.fields);
         loop {
-            match rows.next(&mut record).with_context(|| format!("cannot read {}", tables.get(0)))? {
+            let next = rows.next(&mut record).with_context(|| format!("cannot read {table}"))?;
+            let values = Values { record: &record, fields: &table.fields, reading: &table.reading, moment };
+            match next {
                 Next::End => return self.compare(),
-                Next::Row => match Row::read(&record, latest) {
-                    Ok(row) => self.row(record.line, &row),
-                    Err(fault) => self.bad(&record, &fault),
+                Next::Row => match Row::read(values, rules, &mut Notes::default()) {
+                    Ok(Some(row)) => self.row(values, rules, &row)?,
+                    Ok(None) => self.counts.skipped += 1,
+                    Err(fault) => self.bad(values, rules, &fault)?,
                 },
-                Next::Bad(fault) => self.bad(&record, &fault),
+                Next::Bad(fault) => self.bad(values, rules, &fault)?,
             }
             if self.waiting >= ROWS_TOGETHER
                 && let Ended::Interrupted = self.compare()?
@@ -144,34 +170,46 @@ impl Verify {
         }
     }
 
-    fn row(&mut self, line: u64, row: &Row<'_>) {
+    fn row(&mut self, values: Values<'_>, rules: &UserRules, row: &Row<'_>) -> anyhow::Result<()> {
         self.newest = self.newest.max(Some(row.created_at));
         if !self.seen.insert((row.tenant_id.as_str(), row.user_id.as_str())) {
-            return self.refused(line, &Fault::second_row());
+            return self.refused(values.record.line, &second_row(values, rules));
         }
-        self.rows
-            .entry(row.tenant_id.as_str().to_owned())
-            .or_default()
-            .push(OwnedRow::of(row, self.leavings.is_some()));
+        self.rows.entry(row.tenant_id.as_str().to_owned()).or_default().push(OwnedRow::of(
+            row,
+            self.tells_deletions,
+            self.leavings.is_some(),
+        ));
         self.waiting += 1;
         self.counts.rows += 1;
+        Ok(())
     }
 
     /// A row that cannot be read. Its user has one all the same.
-    fn bad(&mut self, record: &Record, fault: &Fault) {
-        self.refused(record.line, fault);
-        match row::member(record) {
+    fn bad(&mut self, values: Values<'_>, rules: &UserRules, fault: &Fault) -> anyhow::Result<()> {
+        self.refused(values.record.line, fault)?;
+        match values.member(&rules.member, &mut Notes::default()) {
             Ok((tenant_id, user_id)) => {
                 self.unread.insert((tenant_id.as_str(), user_id.as_str()));
             }
             Err(_) => self.unknown_rows += 1,
         }
+        Ok(())
     }
 
-    fn refused(&mut self, line: u64, fault: &Fault) {
-        outln!("row {line} cannot be read: {fault}");
+    fn refused(&mut self, line: u64, fault: &Fault) -> anyhow::Result<()> {
         self.counts.refused += 1;
         self.counts.findings += 1;
+        self.list(&format!("row {line} cannot be read: {fault}"))
+    }
+
+    /// Lists something, if a list is asked for.
+    fn list(&mut self, text: &str) -> anyhow::Result<()> {
+        if let Some(list) = &mut self.list {
+            return writeln!(list, "{text}").context("cannot keep the list");
+        }
+        self.counts.unlisted += 1;
+        Ok(())
     }
 
     fn tick(&mut self, done: u64) {
@@ -201,7 +239,7 @@ impl Verify {
                     let found = compare::differences(row, known.get(&*row.user_id).copied(), &decisions);
                     self.counts.same += u64::from(found.is_empty());
                     for difference in found {
-                        self.found((&tenant_id, &row.user_id), &difference);
+                        self.found((&tenant_id, &row.user_id), &difference)?;
                     }
                 }
             }
@@ -212,13 +250,14 @@ impl Verify {
         Ok(Ended::AtTheEnd)
     }
 
-    fn found(&mut self, (tenant_id, user_id): (&str, &str), difference: &Difference) {
+    fn found(&mut self, (tenant_id, user_id): (&str, &str), difference: &Difference) -> anyhow::Result<()> {
         let cause = &difference.cause;
         *self.counts.by_cause.entry(cause.clone()).or_default() += 1;
         self.counts.findings += u64::from(cause.is_finding());
-        if self.list_all || !cause.is_usual() {
-            outln!("tenant {tenant_id}, user {user_id}: {difference}");
+        if self.lists_all || !cause.is_usual() {
+            self.list(&format!("tenant {tenant_id}, user {user_id}: {difference}"))?;
         }
+        Ok(())
     }
 
     /// The users of the server that no row has.
@@ -291,11 +330,21 @@ impl Verify {
             if !self.seen.contains(member) && !self.unread.contains(member) {
                 let newest = self.newest.filter(|_| !later.contains(member));
                 let difference = compare::without_row(&user, newest, self.unknown_rows > 0);
-                self.found(member, &difference);
+                self.found(member, &difference)?;
             }
         }
         Ok(if self.interrupt.is_set() { Ended::Interrupted } else { Ended::AtTheEnd })
     }
+}
+
+/// Prints what was listed.
+fn print_list(list: BufWriter<File>) -> anyhow::Result<()> {
+    let mut list = list.into_inner()?;
+    list.rewind()?;
+    for line in BufReader::new(list).lines() {
+        outln!("{}", line?);
+    }
+    Ok(())
 }
 
 impl Counts {
@@ -307,10 +356,16 @@ impl Counts {
                 if cause.is_finding() { "! " } else { "" }
             );
         }
-        let [rows, same, findings, refused] =
-            [self.rows, self.same, self.findings, self.refused].map(HumanCount);
+        let [rows, same, findings, refused, skipped, unlisted] =
+            [self.rows, self.same, self.findings, self.refused, self.skipped, self.unlisted].map(HumanCount);
         outln!(
             "rows {rows} (without a difference {same}), findings {findings}, rows that cannot be read {refused}"
         );
+        if self.skipped > 0 {
+            outln!("rows skipped (--skip-where) {skipped}");
+        }
+        if self.unlisted > 0 {
+            eprintln!("--list lists {unlisted} of them");
+        }
     }
 }

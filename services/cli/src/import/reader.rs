@@ -62,7 +62,7 @@ impl Reader {
     fn read(&mut self, index: usize, file: &Path) -> Result<(), Stop> {
         let input = input::open(file, &self.bytes_read);
         let input = input.with_context(|| format!("cannot read {}", file.display()))?;
-        let mut lines = Lines::new(input);
+        let mut lines = Lines::new(input, EVENT_BYTES_MAX);
         loop {
             let line = lines.read_into(&mut self.batch.body);
             let place = || format!("cannot read {} after line {}", file.display(), lines.number);

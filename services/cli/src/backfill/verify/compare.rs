@@ -6,7 +6,7 @@ use lastseen_event::UtcInstant;
 use serde::Deserialize;
 
 use crate::backfill::decisions::Decision;
-use crate::backfill::row::Row;
+use crate::backfill::rules::users::{Deletion, Row};
 
 /// The values of a row that are compared.
 #[derive(Clone, Debug)]
@@ -14,23 +14,25 @@ pub(super) struct OwnedRow {
     pub(super) user_id: Box<str>,
     confirmed: bool,
     created_at: UtcInstant,
-    modified_at: Option<UtcInstant>,
-    deleted_at: Option<UtcInstant>,
+    estimated_at: Option<UtcInstant>,
+    /// `None`: the table does not say it.
+    deletion: Option<Deletion>,
+    /// The last time.
     observed_at: Option<UtcInstant>,
     /// `None`: the table does not say it.
     left_out: Option<bool>,
 }
 
 impl OwnedRow {
-    /// `tells_left_out`: the table says who is left out.
-    pub(super) fn of(row: &Row<'_>, tells_left_out: bool) -> Self {
+    /// `tells_deletions`, `tells_left_out`: the table says who is deleted, who is left out.
+    pub(super) fn of(row: &Row<'_>, tells_deletions: bool, tells_left_out: bool) -> Self {
         Self {
             user_id: row.user_id.as_str().into(),
             confirmed: row.confirmed,
             created_at: row.created_at,
-            modified_at: row.modified_at,
-            deleted_at: row.deleted_at,
-            observed_at: row.observed_at,
+            estimated_at: row.estimated_at,
+            deletion: tells_deletions.then_some(row.deletion),
+            observed_at: row.observed_at.last().copied(),
             left_out: tells_left_out.then_some(row.left_out),
         }
     }
@@ -205,7 +207,12 @@ pub(super) fn differences(row: &OwnedRow, known: Option<&Known>, deciding: &Deci
         differ("confirmed", confirmed.to_string(), known.confirmed.to_string(), cause);
     }
     if let Some(cause) = deletion(row, known, deciding.deletion) {
-        differ("deleted", text(row.deleted_at), text(known.deleted_at), cause);
+        let in_row = match row.deletion {
+            Some(Deletion::None) | None => text(None),
+            Some(Deletion::At(at)) => at.to_string(),
+            Some(Deletion::Sometime) => "at some time".to_owned(),
+        };
+        differ("deleted", in_row, text(known.deleted_at), cause);
     }
     if let Some(in_row) = row.left_out.filter(|in_row| *in_row != known.is_left_out()) {
         let server = known.is_left_out().to_string();
@@ -218,15 +225,22 @@ pub(super) fn differences(row: &OwnedRow, known: Option<&Known>, deciding: &Deci
 }
 
 fn deletion(row: &OwnedRow, known: &Known, decision: Option<&Decision>) -> Option<Cause> {
-    if row.deleted_at == known.deleted_at {
-        return None;
-    }
-    Some(match (row.deleted_at, decision) {
+    let back = |decision: &Decision| match &decision.batch {
+        Some(batch) => Cause::GoneAgain { batch: batch.to_string() },
+        None => Cause::RestoredByEvent,
+    };
+    let gone_at = match (row.deletion?, known.deleted_at) {
+        (Deletion::None, None) | (Deletion::Sometime, Some(_)) => return None,
+        (Deletion::At(at), Some(known)) if at == known => return None,
+        (Deletion::Sometime, None) => {
+            return Some(decision.filter(|back| !back.holds).map_or(Cause::RowIsNewer, back));
+        }
+        (Deletion::At(at), _) => Some(at),
+        (Deletion::None, Some(_)) => None,
+    };
+    Some(match (gone_at, decision) {
         (Some(at), Some(decision)) if decision.at > at && decision.holds => Cause::DeletedLater,
-        (Some(at), Some(decision)) if decision.at >= at && !decision.holds => match &decision.batch {
-            Some(batch) => Cause::GoneAgain { batch: batch.to_string() },
-            None => Cause::RestoredByEvent,
-        },
+        (Some(at), Some(decision)) if decision.at >= at && !decision.holds => back(decision),
         (Some(_), _) => Cause::RowIsNewer,
         (None, Some(Decision { batch: Some(batch), .. })) => Cause::CameBack { batch: batch.to_string() },
         (None, _) => Cause::DeletedByEvent,
@@ -248,10 +262,9 @@ fn left_out((row, in_row): (&OwnedRow, bool), decision: Option<&Decision>) -> Ca
 /// agree.
 fn last_seen(row: &OwnedRow, known: &Known) -> Option<(Option<UtcInstant>, Cause)> {
     let is_observed = known.last_seen_provenance.as_deref() == Some("observed");
-    let estimate = row.confirmed.then_some(row.modified_at.unwrap_or(row.created_at));
     let (expected, is_real) = match row.observed_at {
         Some(at) => (Some(at), true),
-        None => (estimate, false),
+        None => (row.estimated_at, false),
     };
     let is_the_same = expected == known.last_seen_at && (is_observed || !is_real);
     let cause = if is_the_same {
@@ -296,8 +309,8 @@ mod tests {
             user_id: "u".into(),
             confirmed,
             created_at: at(created).unwrap(),
-            modified_at: at(modified),
-            deleted_at: at(deleted),
+            estimated_at: confirmed.then(|| at(modified).or(at(created))).flatten(),
+            deletion: Some(at(deleted).map_or(Deletion::None, Deletion::At)),
             observed_at: at(observed),
             left_out: None,
         }
@@ -394,6 +407,24 @@ mod tests {
         ] {
             let known = known((true, "01-01"), ("01-01", "estimated"), deleted);
             assert_eq!(causes(row, &known, decision.as_ref()), [("deleted", cause)]);
+        }
+    }
+
+    #[test]
+    fn who_went_at_some_time_is_deleted_at_any() {
+        let gone = OwnedRow { deletion: Some(Deletion::Sometime), ..row((true, "01-01", ""), "", "") };
+        let seen = ("01-01", "estimated");
+        let back = |batch: Option<&str>| Some(Decision::of_test(at("03-01").unwrap(), false, batch));
+        assert_eq!(causes(&gone, &known((true, "01-01"), seen, "02-01"), None), []);
+        let untold = OwnedRow { deletion: None, ..gone.clone() };
+        assert_eq!(causes(&untold, &known((true, "01-01"), seen, "02-01"), None), []);
+        for (decision, cause) in [
+            (None, Cause::RowIsNewer),
+            (back(None), Cause::RestoredByEvent),
+            (back(Some("b")), Cause::GoneAgain { batch: "b".to_owned() }),
+        ] {
+            let known = known((true, "01-01"), seen, "");
+            assert_eq!(causes(&gone, &known, decision.as_ref()), [("deleted", cause)]);
         }
     }
 
