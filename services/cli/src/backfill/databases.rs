@@ -121,9 +121,15 @@ impl Database {
                 CsvRows::of_database(copied, fields).map(Rows::Csv).with_context(cannot_read)
             }
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(database) => database.read(relation, &columns, fields).map(Rows::Fed),
+            Self::Sqlite(database) => database.read(relation, &names(&columns), fields).map(Rows::Fed),
             #[cfg(feature = "mysql")]
-            Self::Mysql(database) => database.read(relation, &columns, fields).map(Rows::Fed),
+            Self::Mysql(database) => database.read(relation, &names(&columns), fields).map(Rows::Fed),
         }
     }
+}
+
+/// The names of columns.
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+fn names<'a>(columns: &[(&'a str, bool)]) -> Vec<&'a str> {
+    columns.iter().map(|(name, _)| *name).collect()
 }

@@ -96,16 +96,13 @@ impl Table {
 
     /// True if a column is there, or it is not known yet that it is not.
     pub(super) fn is_there(&self, at: At) -> bool {
-        let Some(there) = &self.there else { return true };
-        self.fields.iter().zip(there).any(|((field, _), is_there)| field == at && *is_there)
+        self.there.as_ref().is_none_or(|there| *at.of(there))
     }
 
     /// Remembers which columns are there: what is said of others says nothing.
     fn checked(&mut self, there: Vec<bool>) {
-        let is_there =
-            |at: &At| self.fields.iter().zip(&there).any(|((field, _), is_there)| field == *at && *is_there);
         if let Rules::Users(rules) = &mut self.rules {
-            rules.observed.retain(is_there);
+            rules.observed.retain(|at| *at.of(&there));
         }
         self.there = Some(there);
     }

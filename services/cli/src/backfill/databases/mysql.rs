@@ -8,7 +8,7 @@ use mysql::{Column, Conn, Opts, OptsBuilder, Value};
 use uuid::Uuid;
 
 use super::relation::Relation;
-use crate::ahead::{self, Batches, Stop};
+use crate::ahead::{Batches, Stop};
 use crate::backfill::formats::fed::{FedCell, FedRow, FedRows, Feed};
 use crate::backfill::formats::record::Fields;
 
@@ -57,24 +57,19 @@ impl Mysql {
         Ok(none.columns().as_ref().iter().map(|column| column.name_str().into_owned()).collect())
     }
 
-    /// The rows of a table: these columns, no others; true for those of ids.
+    /// The rows of a table: these columns, no others.
     ///
     /// # Errors
     /// If there is no thread for it; or the table lacks a column.
     pub(crate) fn read(
         &self,
         relation: &Relation,
-        columns: &[(&str, bool)],
+        columns: &[&str],
         fields: &Fields,
     ) -> anyhow::Result<FedRows> {
-        let names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let sql = relation.select(&names, '`');
-        let connection = self.connection.clone();
-        let messages = ahead::start(move |batches| {
-            let mut connection = connection.lock().map_err(|_| anyhow!("a thread that read it panicked"))?;
-            read(&mut connection, &sql, &batches)
-        });
-        Ok(FedRows::of_database(messages.context("cannot start a thread")?, &names, fields)?)
+        let sql = relation.select(columns, '`');
+        let read = move |connection: &mut Conn, batches: &_| read(connection, &sql, batches);
+        FedRows::of_database(&self.connection, read, (columns, fields))
     }
 }
 

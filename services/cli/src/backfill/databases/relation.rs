@@ -39,8 +39,8 @@ impl Relation {
 
     /// Returns the statement that reads columns, each in such quotes.
     #[cfg(any(feature = "sqlite", feature = "mysql"))]
-    pub(super) fn select(&self, columns: &[String], quote: char) -> String {
-        let quoted = |name: &String| {
+    pub(super) fn select(&self, columns: &[&str], quote: char) -> String {
+        let quoted = |name: &&str| {
             let doubled = name.replace(quote, &format!("{quote}{quote}"));
             format!("{quote}{doubled}{quote}")
         };

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, Statement};
 use uuid::Uuid;
 
 use super::relation::Relation;
-use crate::ahead::{self, Batches, Stop};
+use crate::ahead::{Batches, Stop};
 use crate::backfill::formats::fed::{FedCell, FedRow, FedRows, Feed};
 use crate::backfill::formats::record::Fields;
 
@@ -63,17 +63,12 @@ impl Sqlite {
     pub(crate) fn read(
         &self,
         relation: &Relation,
-        columns: &[(&str, bool)],
+        columns: &[&str],
         fields: &Fields,
     ) -> anyhow::Result<FedRows> {
-        let names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let sql = relation.select(&names, '"');
-        let connection = self.connection.clone();
-        let messages = ahead::start(move |batches| {
-            let connection = connection.lock().map_err(|_| anyhow!("a thread that read it panicked"))?;
-            read(&connection, &sql, &batches)
-        });
-        Ok(FedRows::of_database(messages.context("cannot start a thread")?, &names, fields)?)
+        let sql = relation.select(columns, '"');
+        let read = move |connection: &mut Connection, batches: &_| read(connection, &sql, batches);
+        FedRows::of_database(&self.connection, read, (columns, fields))
     }
 
     fn with<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> anyhow::Result<T> {

@@ -16,7 +16,7 @@ pub(super) struct Cells {
 
 impl Cells {
     pub(super) fn has(&self, at: At) -> bool {
-        self.fields.iter().zip(&self.places).any(|((field, _), place)| field == at && place.is_some())
+        at.of(&self.places).is_some()
     }
 
     /// Fills a record from cells by their places; an empty cell is null.

@@ -2,11 +2,16 @@
 //! one.
 
 use std::sync::mpsc::Receiver;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+use std::sync::{Arc, Mutex};
+
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+use anyhow::{Context, anyhow};
 
 use super::cells::Cells;
-#[cfg(any(feature = "sqlite", feature = "mysql"))]
-use super::record::BadColumns;
 use super::record::{At, Fields, Kind, Next, Record};
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+use crate::ahead;
 use crate::ahead::{Batches, Message, Stop};
 
 /// Rows that are handed over at once.
@@ -105,17 +110,23 @@ impl FedRows {
         Ok(rows)
     }
 
-    /// The rows of a database with these columns.
+    /// The rows of a database with these columns, which `read` reads while it has the connection.
     ///
     /// # Errors
-    /// If the table lacks a column.
+    /// If there is no thread for it; or the table lacks a column.
     #[cfg(any(feature = "sqlite", feature = "mysql"))]
-    pub(crate) fn of_database(
-        messages: Receiver<Message<Vec<FedRow>>>,
-        columns: &[String],
-        fields: &Fields,
-    ) -> Result<Self, BadColumns> {
-        let places = fields.places(&columns.iter().map(String::as_str).collect::<Vec<_>>())?;
+    pub(crate) fn of_database<C: Send + 'static>(
+        connection: &Arc<Mutex<C>>,
+        read: impl FnOnce(&mut C, &Batches<Vec<FedRow>>) -> Result<(), Stop> + Send + 'static,
+        (columns, fields): (&[&str], &Fields),
+    ) -> anyhow::Result<Self> {
+        let places = fields.places(columns)?;
+        let connection = connection.clone();
+        let messages = ahead::start(move |batches| {
+            let mut connection = connection.lock().map_err(|_| anyhow!("a thread that read it panicked"))?;
+            read(&mut connection, &batches)
+        });
+        let messages = messages.context("cannot start a thread")?;
         let cells = Cells { places, prefix: None, fields: fields.clone() };
         Ok(Self { messages, waiting: Vec::new().into_iter(), cells, ahead: None, is_of_sheet: false })
     }

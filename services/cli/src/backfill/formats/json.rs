@@ -56,8 +56,7 @@ impl Objects {
     }
 
     fn has(&self, at: At) -> bool {
-        let known = self.checked.as_ref().unwrap_or(&self.found);
-        self.fields.iter().zip(known).any(|((field, _), found)| field == at && *found)
+        *at.of(self.checked.as_ref().unwrap_or(&self.found))
     }
 
     /// True if all columns are there, those included that need not be.
@@ -158,7 +157,7 @@ pub(crate) struct JsonRows {
 }
 
 /// The place in a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum State {
     /// Before a value at the top.
     Top,
@@ -196,10 +195,7 @@ impl JsonRows {
     pub(crate) fn next(&mut self, record: &mut Record) -> anyhow::Result<Next> {
         record.clear();
         loop {
-            let next = match self.state.clone() {
-                State::Top => self.top(record),
-                State::Rows(within) => self.element(&within, record),
-            };
+            let next = if self.state == State::Top { self.top(record) } else { self.element(record) };
             match next {
                 Ok(Some(next)) => return Ok(next),
                 Ok(None) => {}
@@ -284,12 +280,9 @@ impl JsonRows {
                 if has_rows && self.values == 1 {
                     self.nested = Some(key.clone());
                 }
-                while self.json.has_next()? {
-                    self.json.skip_value()?;
-                }
-                self.json.end_array()?;
+                self.rest_of_array()?;
             } else {
-                self.field(key.clone(), is_used, &mut object)?;
+                self.field(&key, is_used, &mut object)?;
             }
             keys.push(key);
         }
@@ -303,13 +296,14 @@ impl JsonRows {
     }
 
     /// The next element of the array of rows.
-    fn element(&mut self, within: &[String], record: &mut Record) -> anyhow::Result<Option<Next>> {
+    fn element(&mut self, record: &mut Record) -> anyhow::Result<Option<Next>> {
         if !self.json.has_next()? {
             self.json.end_array()?;
-            for _ in within {
-                self.rest_of_object(within)?;
+            if let State::Rows(within) = std::mem::replace(&mut self.state, State::Top) {
+                for _ in &within {
+                    self.rest_of_object(&within)?;
+                }
             }
-            self.state = State::Top;
             return Ok(None);
         }
         let found = self.json.peek()?;
@@ -329,7 +323,7 @@ impl JsonRows {
         while self.json.has_next()? {
             let key = self.json.next_name_owned()?;
             let is_used = self.is_used(&key);
-            self.field(key.clone(), is_used, &mut object)?;
+            self.field(&key, is_used, &mut object)?;
             if self.objects.keys.is_none() {
                 keys.push(key);
             }
@@ -361,10 +355,7 @@ impl JsonRows {
                         "there are several arrays of objects, {key} among them: --array names the one of the rows"
                     );
                 }
-                while self.json.has_next()? {
-                    self.json.skip_value()?;
-                }
-                self.json.end_array()?;
+                self.rest_of_array()?;
             } else {
                 self.json.skip_value()?;
             }
@@ -373,11 +364,20 @@ impl JsonRows {
         Ok(())
     }
 
+    /// Reads to the end of an array without use.
+    fn rest_of_array(&mut self) -> anyhow::Result<()> {
+        while self.json.has_next()? {
+            self.json.skip_value()?;
+        }
+        self.json.end_array()?;
+        Ok(())
+    }
+
     /// Reads the value of a field into `object` if it is used.
-    fn field(&mut self, key: String, is_used: bool, object: &mut Map<String, Value>) -> anyhow::Result<()> {
+    fn field(&mut self, key: &str, is_used: bool, object: &mut Map<String, Value>) -> anyhow::Result<()> {
         if is_used {
             let value = value(&mut self.json)?;
-            object.insert(key, value);
+            object.insert(key.to_owned(), value);
         } else {
             self.json.skip_value()?;
         }

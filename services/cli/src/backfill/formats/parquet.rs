@@ -90,7 +90,7 @@ impl ParquetRows {
     }
 
     pub(crate) fn has(&self, at: At) -> bool {
-        self.fields.iter().zip(&self.places).any(|((field, _), place)| field == at && place.is_some())
+        at.of(&self.places).is_some()
     }
 
     /// # Errors

@@ -8,6 +8,13 @@ use super::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct At(usize);
 
+impl At {
+    /// The entry of the column in a list that has one for each column in use.
+    pub(crate) fn of<T>(self, all: &[T]) -> &T {
+        &all[self.0]
+    }
+}
+
 /// A column in use.
 #[derive(Clone, Debug)]
 pub(crate) struct Field {
