@@ -7,11 +7,12 @@ mod databases;
 mod decisions;
 mod formats;
 mod preset;
+pub(crate) mod presets;
 mod reader;
 mod rejects;
 mod report;
 mod retract;
-mod rules;
+pub(crate) mod rules;
 mod seen;
 mod settings;
 mod summary;
@@ -41,14 +42,10 @@ use crate::signals::Interrupt;
 use crate::stdout::out;
 use crate::upload::{Found, Sent, Uploader};
 
-pub(crate) use self::preset::PRESETS;
-pub(crate) use self::rules::condition::check as check_clause;
-pub(crate) use self::rules::instant::Epoch;
-
 /// Brings tables in, compares one, or takes a batch back.
 pub(crate) fn run(mut args: BackfillArgs) -> anyhow::Result<Outcome> {
     if let Some(preset) = &args.print_preset {
-        out!("{}", preset::text(preset)?);
+        out!("{}", presets::text(preset)?);
         return Ok(Outcome::Done);
     }
     match args.command.take() {

@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::values::{batch_name, clause, column_name, delimiter, names, one_char, tenant_name, zone};
 use super::{SendArgs, ServerArgs};
-use crate::backfill::{Epoch, PRESETS};
+use crate::backfill::presets::PRESETS;
+use crate::backfill::rules::instant::Epoch;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]

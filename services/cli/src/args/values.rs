@@ -12,7 +12,7 @@ use lastseen_server::ConnectionLimits;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::backfill::Names;
-use crate::backfill::check_clause;
+use crate::backfill::rules::condition;
 
 pub(super) fn position(text: &str) -> Result<Position, &'static str> {
     text.parse().map(Position::new).map_err(|_| "expected a position, an integer of at least 0")
@@ -61,7 +61,7 @@ pub(super) fn one_char(text: &str) -> Result<char, &'static str> {
 /// A clause of conditions; an empty one stands for none at all.
 pub(super) fn clause(text: &str) -> Result<String, &'static str> {
     if !text.is_empty() {
-        check_clause(text)?;
+        condition::check(text)?;
     }
     Ok(text.to_owned())
 }

@@ -1,40 +1,10 @@
-//! Presets: what the columns of widely used products mean. Each is a file, which `--print-preset` prints as it is.
+//! Presets: what the columns of widely used products mean, as settings.
 
 use anyhow::Context;
 use serde::Deserialize;
 
+use super::presets;
 use super::settings::Section;
-
-macro_rules! presets {
-    ($($name:literal),+ $(,)?) => {
-        /// The names of all presets.
-        pub(crate) const PRESETS: [&str; [$($name),+].len()] = [$($name),+];
-        const TEXTS: [&str; PRESETS.len()] = [$(include_str!(concat!("presets/", $name, ".toml"))),+];
-    };
-}
-
-presets![
-    "aspnet-identity",
-    "auth0",
-    "clerk",
-    "cognito",
-    "devise",
-    "discourse",
-    "django",
-    "entra",
-    "firebase",
-    "gitlab",
-    "google-workspace",
-    "keycloak",
-    "laravel",
-    "mattermost",
-    "okta",
-    "platformplatform",
-    "segment",
-    "slack",
-    "supabase",
-    "wordpress",
-];
 
 /// A product.
 #[derive(Clone, Debug, Deserialize)]
@@ -64,26 +34,18 @@ struct About {
     assumed: Vec<String>,
 }
 
-/// The file of a preset.
-///
-/// # Errors
-/// If there is none of that name.
-pub(super) fn text(name: &str) -> anyhow::Result<&'static str> {
-    let at = PRESETS.iter().position(|preset| *preset == name);
-    at.map(|at| TEXTS[at]).with_context(|| format!("there is no preset {name}"))
-}
-
 impl Preset {
     /// # Errors
     /// If there is none of that name.
     pub(super) fn named(name: &str) -> anyhow::Result<Self> {
-        toml::from_str(text(name)?).with_context(|| format!("the preset {name} is damaged"))
+        toml::from_str(presets::text(name)?).with_context(|| format!("the preset {name} is damaged"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backfill::presets::PRESETS;
 
     #[test]
     fn every_preset_is_well_formed() {
